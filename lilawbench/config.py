@@ -1,0 +1,213 @@
+"""The typed root config, and `check`: every problem of a composed config at once, before anything is built or written."""
+
+import inspect
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from hydra.core.config_store import ConfigStore
+from hydra.utils import get_object, instantiate
+from omegaconf import MISSING, DictConfig, OmegaConf
+
+from lilawbench.errors import ConfigError
+
+LABELS_ONLY = ("name", "convention")  # keys of a group's node that describe it and are not options of its target
+
+
+@dataclass
+class Augment:
+    """Random views of training images (data/transforms.py)."""
+
+    crop_px: int = 0
+    flip: bool = False
+    rotate_degrees: float = 0.0
+    jitter: float = 0.0
+
+
+@dataclass
+class Train:
+    epochs: int = 30
+    batch_size: int = 128
+    optimizer: str = "adam"  # adam | adamw | sgd
+    lr: float = 1e-3
+    weight_decay: float = 0.0
+    momentum: float = 0.9  # sgd
+    nesterov: bool = False  # sgd
+    schedule: str = "constant"  # constant | linear | cosine | multistep
+    milestones_epochs: list[int] = field(default_factory=list)  # multistep: lr x 0.1 after each
+    clip_grad_norm: float | None = None
+    early_stop_epochs: int | None = None  # stop after so many epochs without a lower val_loss
+    augment: Augment = field(default_factory=Augment)
+    precision: str = "fp32"  # fp32 | bf16
+    device: str = "auto"  # auto | cpu | cuda | cuda:N
+    threads: int | None = None  # None: all cores for a lone process, one each when several share the machine
+    deterministic: bool = True  # bitwise repeatable on one machine
+    log_every_steps: int = 10
+
+
+@dataclass
+class Split:
+    val_fraction: float = 0.15
+    val_labels: str = "observed"  # observed | clean
+    val_augment: bool = False  # validation images seen through flips, rotation and jitter
+    train_samples: int | None = None  # a stratified subset of the training rows
+
+
+@dataclass
+class Paths:
+    data_dir: str | None = None
+    output_dir: str = "outputs"
+
+
+@dataclass
+class Sweep:
+    retry_failed: bool = False
+
+
+@dataclass
+class Config:
+    dataset: dict[str, Any] = MISSING
+    noise: dict[str, Any] = MISSING
+    model: dict[str, Any] = MISSING
+    loss: dict[str, Any] = MISSING
+    method: dict[str, Any] = MISSING
+    logger: dict[str, Any] = MISSING
+    train: Train = field(default_factory=Train)
+    split: Split = field(default_factory=Split)
+    paths: Paths = field(default_factory=Paths)
+    sweep: Sweep = field(default_factory=Sweep)
+    seed: int = 0
+    experiment_name: str = "default"
+
+
+ConfigStore.instance().store(name="schema", node=Config)
+
+
+def options(node: DictConfig) -> dict[str, Any]:
+    """The node without the keys that only name it."""
+    return {key: value for key, value in OmegaConf.to_container(node, resolve=True).items() if key not in LABELS_ONLY}
+
+
+def build(node: DictConfig, **given: Any) -> Any:
+    """The object a group's node describes. `given` are the arguments that only the running program knows."""
+    return instantiate(options(node), **given, _convert_="all")
+
+
+def bind(node: DictConfig, **given: Any) -> Callable[..., Any]:
+    """As `build`, but the function with its options bound, to be called later."""
+    return instantiate({**options(node), "_partial_": True}, **given, _convert_="all")
+
+
+def check(cfg: DictConfig) -> None:
+    """Refuses a config that cannot run.
+
+    Raises:
+        ConfigError: with every problem found: unknown options, values out of range, parts that do not fit together.
+    """
+    problems = _check_train(cfg.train) + _check_split(cfg.split)
+    if cfg.seed < 0:
+        problems.append(f"seed is {cfg.seed}; it must be >= 0")
+    unknown = {group: _unknown_options(group, cfg[group]) for group in ("dataset", "noise", "model", "loss", "method")}
+    if "_target_" in cfg.logger:
+        unknown["logger"] = _unknown_options("logger", cfg.logger)
+    problems += [line for lines in unknown.values() for line in lines]
+
+    def attempt(group: str, make: Callable[[], Any]) -> Any:
+        if unknown.get(group):
+            return None
+        try:
+            return make()
+        except Exception as error:  # a constructor's or hydra's complaint about the user's values
+            cause = error.__cause__ or error
+            problems.append(f"{group}={cfg[group].get('name')}: {cause}")
+            return None
+
+    dataset = attempt("dataset", lambda: build(cfg.dataset))
+    loss = attempt("loss", lambda: bind(cfg.loss))
+    if loss is not None:
+        attempt("loss", lambda: loss(torch.zeros(1, 2), torch.zeros(1, dtype=torch.int64)))
+    method = attempt("method", lambda: build(cfg.method, loss=loss)) if loss is not None else None
+    if "logger" in unknown:
+        attempt("logger", lambda: build(cfg.logger))
+    if dataset is not None:
+        classes = np.arange(dataset.num_classes)  # one label per class shows whether rate, matrix and pairs fit
+        attempt("noise", lambda: bind(cfg.noise)(classes, len(classes), generator=np.random.default_rng(0)))
+        asked = cfg.model.get("num_classes")
+        if asked is not None and asked < len(classes):
+            problems.append(f"model.num_classes is {asked}; dataset={cfg.dataset.name} has {len(classes)} classes")
+    if method is not None and method.uses_meta and cfg.split.val_fraction == 0:
+        problems.append(f"method={cfg.method.name} learns from validation batches: split.val_fraction must be > 0")
+    if problems:
+        raise ConfigError(problems)
+
+
+def _unknown_options(group: str, node: DictConfig) -> list[str]:
+    """Keys of the node that its target does not take, and a target that does not exist."""
+    if "_target_" not in node:
+        return [f"{group} has no _target_ (choose one with {group}=NAME)"]
+    try:
+        target = get_object(node["_target_"])
+    except Exception as error:
+        return [f"{group}._target_: {error}"]
+    taken = inspect.signature(target).parameters
+    runtime = {"clean", "generator", "logits", "target", "input_shape"} | ({"loss"} if group == "method" else set())
+    valid = [name for name in taken if name not in runtime and not (group == "noise" and name == "num_classes")]
+    given = [key for key in node if key not in (*LABELS_ONLY, "_target_")]
+    wrong = [key for key in given if key not in valid]
+    return [f"{group}.{key} is not an option of {node.get('name')} (valid: {', '.join(valid) or 'none'})" for key in wrong]
+
+
+def _check_train(train: DictConfig) -> list[str]:
+    problems = []
+
+    def need(ok: bool, key: str, rule: str) -> None:
+        if not ok:
+            problems.append(f"train.{key} is {train[key]}; it must be {rule}")
+
+    need(train.epochs >= 1, "epochs", ">= 1")
+    need(train.batch_size >= 2, "batch_size", ">= 2")
+    need(train.optimizer in ("adam", "adamw", "sgd"), "optimizer", "adam, adamw or sgd")
+    need(0 < train.lr < math.inf, "lr", "> 0")
+    need(0 <= train.weight_decay < math.inf, "weight_decay", ">= 0")
+    need(0 <= train.momentum < 1, "momentum", "in [0, 1)")
+    need(not train.nesterov or train.momentum > 0, "nesterov", "false when train.momentum is 0")
+    need(train.schedule in ("constant", "linear", "cosine", "multistep"), "schedule", "constant, linear, cosine or multistep")
+    need(all(m >= 1 for m in train.milestones_epochs), "milestones_epochs", "a list of epochs >= 1")
+    need(train.clip_grad_norm is None or train.clip_grad_norm > 0, "clip_grad_norm", "null or > 0")
+    need(train.early_stop_epochs is None or train.early_stop_epochs >= 1, "early_stop_epochs", "null or >= 1")
+    need(train.threads is None or train.threads >= 1, "threads", "null or >= 1")
+    need(train.log_every_steps >= 1, "log_every_steps", ">= 1")
+    augment = train.augment
+    if augment.crop_px < 0 or augment.rotate_degrees < 0 or not 0 <= augment.jitter < 1:
+        problems.append(f"train.augment is {dict(augment)}; crop_px, rotate_degrees >= 0 and jitter in [0, 1)")
+    if train.precision == "fp16":
+        problems.append("train.precision=fp16 is refused: its range makes per-sample losses overflow; use bf16 or fp32")
+    else:
+        need(train.precision in ("fp32", "bf16"), "precision", "fp32 or bf16")
+    return problems + _check_device(train.device)
+
+
+def _check_device(name: str) -> list[str]:
+    if name in ("auto", "cpu"):
+        return []
+    kind, _, number = name.partition(":")
+    if kind != "cuda" or (number and not number.isdigit()):
+        return [f"train.device is {name}; it must be auto, cpu, cuda or cuda:N"]
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if int(number or 0) >= count:
+        return [f"train.device={name} is not there: this machine has {count} CUDA device(s); use train.device=cpu or auto"]
+    return []
+
+
+def _check_split(split: DictConfig) -> list[str]:
+    problems = []
+    if not 0 <= split.val_fraction < 1:
+        problems.append(f"split.val_fraction is {split.val_fraction}; it must lie in [0, 1)")
+    if split.val_labels not in ("observed", "clean"):
+        problems.append(f"split.val_labels is {split.val_labels}; it must be observed or clean")
+    if split.train_samples is not None and split.train_samples < 2:
+        problems.append(f"split.train_samples is {split.train_samples}; it must be null or >= 2")
+    return problems

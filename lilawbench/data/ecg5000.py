@@ -1,0 +1,61 @@
+"""UCR ECG5000: 5,000 heartbeats of one patient, 140 values each, in five classes."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from lilawbench.data.base import Dataset, Source
+from lilawbench.data.download import fetch
+from lilawbench.errors import DataError
+
+URL = "https://www.timeseriesclassification.com/aeon-toolkit/ECG5000.zip"
+TRAIN, TEST = "ECG5000_TRAIN.txt", "ECG5000_TEST.txt"
+MD5 = {TRAIN: "a7ec9b6577e0cc897dca3adaaa0699ed", TEST: "7ba001a264a37ee360326b17ee0ff693"}
+
+CLASS_NAMES = ("normal", "R-on-T PVC", "PVC", "SP or EB", "unclassified")
+SPLITS = ("official", "swapped")
+LENGTH = 140
+
+
+class ECG5000(Dataset):
+    """Single heartbeats as sequences [140, 1], each with mean 0 and std 1.
+
+    The classes are far from even: 58 % normal, 0.5 % unclassified.
+
+    Args:
+        split: "official" trains on 500 beats and tests on 4,500; "swapped" the other way round, as LiLAW's
+            Table 18 probably does (its figures are multiples of 1/500).
+    Source: Chen et al. 2015, from the BIDMC Congestive Heart Failure Database (Goldberger et al. 2000).
+    """
+
+    num_classes = 5
+
+    def __init__(self, split: str = "official"):
+        if split not in SPLITS:
+            raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
+        self.split = split
+
+    def load(self, data_dir: Path | None) -> Source:
+        parts = [_read(fetch(f"ECG5000/{file}", [URL], MD5[file], data_dir, member=file)) for file in (TRAIN, TEST)]
+        if self.split == "swapped":
+            parts.reverse()
+        (train_input, train_clean), (test_input, test_clean) = parts
+        return Source(train_input, train_clean, test_input, test_clean, class_names=CLASS_NAMES)
+
+
+def _read(path: Path) -> tuple[torch.Tensor, np.ndarray]:
+    """Beats [N, 140, 1] float32 and labels [N] int64 in 0..4, from lines of a label 1..5 and 140 values."""
+    try:
+        table = np.loadtxt(path, ndmin=2)
+    except ValueError as error:
+        raise DataError(f"{path} is not a table of numbers: {error}") from error
+    label, beat = table[:, 0], table[:, 1:]
+    if beat.shape[1] != LENGTH or not np.isin(label, np.arange(1, len(CLASS_NAMES) + 1)).all():
+        raise DataError(
+            f"{path}: expected a label from 1 to {len(CLASS_NAMES)} and {LENGTH} values a line, "
+            f"found {beat.shape[1]} values and the labels {np.unique(label)}"
+        )
+    # the file's beats have std 1 with N - 1 in the denominator, here it is N
+    beat = (beat - beat.mean(axis=1, keepdims=True)) / beat.std(axis=1, keepdims=True)
+    return torch.from_numpy(beat.astype(np.float32)).unsqueeze(-1), label.astype(np.int64) - 1

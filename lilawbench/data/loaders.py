@@ -1,0 +1,123 @@
+"""Data that live on the device: a batch is one index_select, normalised and augmented there."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from lilawbench.data.base import Batch
+from lilawbench.data.transforms import Augment, Windows
+from lilawbench.seeding import derive_torch
+
+EVAL_BATCH = 512
+
+
+class Resident:
+    """Rows of one split on the device.
+
+    Args:
+        input: [N, ...]; uint8 images are kept as they are and normalised per batch.
+        target: observed labels (clean for the test set), [N] int64.
+        mean, std: per channel on the 0..1 scale, for uint8 images.
+    """
+
+    def __init__(
+        self,
+        input: Tensor,
+        target: Tensor,
+        mean: tuple[float, ...] | None = None,
+        std: tuple[float, ...] | None = None,
+        device: torch.device | str = "cpu",
+    ):
+        self.input = input.to(device)
+        self.target = target.to(device)
+        self.device = self.input.device
+        self.scaled = mean is not None and std is not None
+        if self.scaled:  # (x / 255 - mean) / std as a multiplication and an addition
+            mean_, std_ = (torch.tensor(v, device=device).view(-1, 1, 1) for v in (mean, std))
+            self.scale, self.shift = 1 / (255 * std_), -mean_ / std_
+
+    def __len__(self) -> int:
+        return len(self.target)
+
+    def normalise(self, raw: Tensor) -> Tensor:
+        """Of a fresh batch, which may be overwritten."""
+        return raw.to(torch.float32).mul_(self.scale).add_(self.shift) if self.scaled else raw
+
+    def batch(self, rows: Tensor) -> Batch:
+        """Rows [B] int64 on the device -> Batch, un-augmented."""
+        return Batch(rows, self.normalise(self.input.index_select(0, rows)), self.target.index_select(0, rows))
+
+    def in_order(self, size: int = EVAL_BATCH) -> Iterator[Batch]:
+        """All rows once, in order, un-augmented: the sweep, and every evaluation."""
+        for rows in torch.arange(len(self), device=self.device).split(size):
+            yield self.batch(rows)
+
+    def augmented(self, augment: Augment, generator: torch.Generator) -> "Resident":
+        """This split seen once through `augment`; the views are then fixed."""
+        seen = augment(Windows(self.input, augment.crop_px)(torch.arange(len(self)), generator).float(), generator)
+        out = Resident(seen.round().to(torch.uint8), self.target, device=self.device)
+        out.scaled, out.scale, out.shift = self.scaled, self.scale, self.shift
+        return out
+
+
+class TrainLoader:
+    """Shuffled, augmented batches; order and views depend on (seed, epoch) alone.
+
+    A last batch of one sample joins the one before it: BatchNorm cannot train on a single row.
+    """
+
+    def __init__(self, data: Resident, batch_size: int, seed: int, augment: Augment = Augment()):
+        self.data, self.seed, self.augment = data, seed, augment
+        count = len(data)
+        self.sizes = [batch_size] * (count // batch_size)
+        rest = count - sum(self.sizes)
+        if rest == 1 and self.sizes:
+            self.sizes[-1] += 1
+        elif rest:
+            self.sizes.append(rest)
+        self.windows = Windows(data.input, augment.crop_px) if augment.crop_px else None
+
+    def __len__(self) -> int:
+        """Steps in an epoch."""
+        return len(self.sizes)
+
+    def rows(self, epoch: int) -> tuple[Tensor, ...]:
+        """Row numbers of each batch of an epoch, on the device."""
+        order = torch.randperm(len(self.data), generator=derive_torch(self.seed, "order", epoch))
+        return order.to(self.data.device).split(self.sizes)
+
+    def epoch(self, epoch: int) -> Iterator[Batch]:
+        views = derive_torch(self.seed, "augment", epoch, device=self.data.device)
+        for rows in self.rows(epoch):
+            if not self.augment:
+                yield self.data.batch(rows)
+                continue
+            raw = self.windows(rows, views) if self.windows else self.data.input.index_select(0, rows)
+            seen = self.augment(raw.to(torch.float32), views)
+            yield Batch(rows, self.data.normalise(seen), self.data.target.index_select(0, rows))
+
+
+class MetaLoader:
+    """Random batches of the validation set without end: pieces of one permutation after another.
+
+    `start(epoch)` restarts the stream from (seed, epoch). A batch never holds a row twice.
+    """
+
+    def __init__(self, data: Resident, seed: int):
+        self.data, self.seed = data, seed
+        self.start(0)
+
+    def start(self, epoch: int) -> None:
+        self.generator = derive_torch(self.seed, "meta", epoch)
+        self.order, self.position = torch.empty(0, dtype=torch.int64), 0
+
+    def __call__(self, size: int) -> Batch:
+        """A fresh batch of min(size, len(validation set)) rows."""
+        size = min(size, len(self.data))
+        if self.position + size > len(self.order):
+            self.order = torch.randperm(len(self.data), generator=self.generator).to(self.data.device)
+            self.position = 0
+        rows = self.order[self.position : self.position + size]
+        self.position += size
+        return self.data.batch(rows)

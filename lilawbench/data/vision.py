@@ -1,0 +1,111 @@
+"""MNIST and Fashion-MNIST: 60,000 + 10,000 grey images of 28x28 pixels in ten classes.
+
+The files are torchvision's own (names, folders, mirrors, hashes), read into memory without unpacking on disk.
+"""
+
+import gzip
+import math
+import zlib
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+
+from lilawbench.data.base import Dataset, Source
+from lilawbench.data.download import fetch
+from lilawbench.errors import DataError
+
+
+class IdxImages(Dataset):
+    """A data set of four idx files. A subclass gives the constants; `name` is torchvision's for class and folder."""
+
+    name: ClassVar[str]
+    class_names: ClassVar[tuple[str, ...]]
+    mean: ClassVar[tuple[float, ...]]
+    std: ClassVar[tuple[float, ...]]
+
+    def load(self, data_dir: Path | None) -> Source:
+        train_images, train_labels, test_images, test_labels = (_read_idx(path) for path in self._files(data_dir))
+        return Source(
+            *self._checked(train_images, train_labels),
+            *self._checked(test_images, test_labels),
+            class_names=self.class_names,
+            mean=self.mean,
+            std=self.std,
+        )
+
+    def _files(self, data_dir: Path | None) -> list[Path]:
+        """Train images, train labels, test images, test labels: .gz, or unpacked as torchvision leaves them."""
+        import torchvision
+
+        official = getattr(torchvision.datasets, self.name)
+        paths = []
+        for file, md5 in official.resources:
+            name = f"{self.name}/raw/{file}"
+            packed = data_dir and Path(data_dir) / name
+            if packed and not packed.exists() and packed.with_suffix("").exists():
+                paths.append(packed.with_suffix(""))
+            else:
+                paths.append(fetch(name, [mirror + file for mirror in official.mirrors], md5, data_dir))
+        return paths
+
+    def _checked(self, images: np.ndarray, labels: np.ndarray) -> tuple[torch.Tensor, np.ndarray]:
+        """Images [N, 1, 28, 28] uint8 and labels [N] int64."""
+        if images.shape[1:] != (28, 28) or labels.shape != images.shape[:1] or labels.max() >= self.num_classes:
+            raise DataError(
+                f"the {self.name} files do not fit together: images {list(images.shape)}, labels {list(labels.shape)} "
+                f"up to {labels.max()}; expected [N, 28, 28] and [N] up to {self.num_classes - 1}"
+            )
+        return torch.from_numpy(images).unsqueeze(1), labels.astype(np.int64)
+
+
+class MNIST(IdxImages):
+    """Handwritten digits. Mean and std are the usual ones of the training pixels.
+
+    Source: LeCun et al. 1998.
+    """
+
+    num_classes = 10
+    name = "MNIST"
+    class_names = tuple("0123456789")
+    mean, std = (0.1307,), (0.3081,)
+
+
+class FashionMNIST(IdxImages):
+    """Articles of clothing, harder than digits. Mean and std are the usual ones of the training pixels.
+
+    Source: Xiao et al. 2017.
+    """
+
+    num_classes = 10
+    name = "FashionMNIST"
+    class_names = (
+        "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+    )  # fmt: skip
+    mean, std = (0.2860,), (0.3530,)
+
+
+def _read_idx(path: Path) -> np.ndarray:
+    """The uint8 array in an idx file, gzipped or not.
+
+    Layout: the bytes 0, 0, 8 (= uint8), number of axes; each axis' length as big-endian int32; the values.
+
+    Raises:
+        DataError: not such a file, or cut short.
+    """
+    try:
+        with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
+            content = bytearray(file.read())  # not bytes: the array has to be writable for torch
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path} cannot be read: {error}") from error
+    axes = content[3] if content[:3] == b"\0\0\x08" and len(content) > 3 else 0
+    header = 4 + 4 * axes
+    if axes == 0 or len(content) < header:
+        raise DataError(f"{path} is not an idx file of bytes: it starts with {content[:4].hex(' ') or 'nothing'}")
+    shape = tuple(np.frombuffer(content, ">i4", count=axes, offset=4).tolist())
+    if len(content) - header != math.prod(shape):
+        raise DataError(
+            f"{path} is cut short or too long: {len(content) - header} values where its header says {list(shape)}"
+        )
+    return np.frombuffer(content, np.uint8, offset=header).reshape(shape)

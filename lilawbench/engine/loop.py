@@ -1,0 +1,139 @@
+"""The training loop. It sees observed labels only, and no method by name."""
+
+import math
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from lilawbench.data.base import Batch
+from lilawbench.data.loaders import MetaLoader, TrainLoader
+from lilawbench.errors import RunFailed
+from lilawbench.methods.base import Context, Method, StepOutput
+from lilawbench.seeding import seed_global
+
+CUDA_CHECK_STEPS = 50  # asking whether a loss is finite makes the host wait for the device
+
+
+@dataclass
+class Epoch:
+    """What one epoch of training leaves behind."""
+
+    number: int  # from 1
+    step: int  # finished steps of the whole run
+    lr: float  # of the last step
+    losses: Tensor  # [steps]
+    logits: Tensor  # [N, K] as each sample was seen in training, by index
+    weight: Tensor | None  # [N] likewise, where the method weights samples
+    trace: dict[str, list[float]]  # the method's own values after each step
+    seconds: float
+
+
+def fit(
+    ctx: Context,
+    method: Method,
+    loader: TrainLoader,
+    meta: MetaLoader | None,
+    lr_at: Callable[[int], float],
+    *,
+    seed: int,
+    epochs: int,
+    clip_grad_norm: float | None = None,
+    name: str = "",
+) -> Iterator[Epoch]:
+    """Trains from `ctx.epoch` (finished epochs) up to `epochs` and yields after each one.
+
+    Raises:
+        RunFailed: the loss is NaN or infinite; says the epoch, the step and the rows of the batch.
+    """
+    total, done = epochs * len(loader), ctx.epoch * len(loader)
+    with tqdm(total=total, initial=done, desc=name, unit="step", disable=not sys.stderr.isatty(), leave=False) as bar:
+        while ctx.epoch < epochs:
+            ctx.epoch += 1
+            seed_global(seed, "train", ctx.epoch)
+            if meta is not None:
+                meta.start(ctx.epoch)
+            yield _train_epoch(ctx, method, loader, lr_at, clip_grad_norm, bar)
+
+
+def _train_epoch(
+    ctx: Context,
+    method: Method,
+    loader: TrainLoader,
+    lr_at: Callable[[int], float],
+    clip_grad_norm: float | None,
+    bar: tqdm,
+) -> Epoch:
+    start = time.perf_counter()
+    check_steps = CUDA_CHECK_STEPS if ctx.device.type == "cuda" else 1
+    losses, traces = [], []
+    logits = torch.full((ctx.num_train, ctx.num_classes), math.nan, device=ctx.device)
+    weight = torch.full((ctx.num_train,), math.nan, device=ctx.device)
+    weighted = False
+
+    method.on_epoch_start(ctx)
+    ctx.model.train()
+    for batch in loader.epoch(ctx.epoch):
+        out = train_step(ctx, method, batch, lr_at(ctx.step), clip_grad_norm)
+        losses.append(out.loss.detach())
+        if len(losses) % check_steps == 0:
+            _check_finite(losses, check_steps, ctx, loader)
+        logits.index_copy_(0, batch.index, out.logits)
+        if out.weight is not None:
+            weight.index_copy_(0, batch.index, out.weight)
+            weighted = True
+        if (traced := method.trace()) is not None:
+            traces.append(traced[1])
+        bar.update()
+    _check_finite(losses, len(losses) % check_steps, ctx, loader)
+    method.on_epoch_end(ctx)
+
+    names = method.trace()[0] if traces else ()
+    columns = torch.stack(traces).T.tolist() if traces else []
+    losses = torch.stack(losses).cpu()  # waits for the device, so that the seconds are real
+    return Epoch(
+        number=ctx.epoch,
+        step=ctx.step,
+        lr=ctx.optimizer.param_groups[0]["lr"],
+        losses=losses,
+        logits=logits,
+        weight=weight if weighted else None,
+        trace=dict(zip(names, columns, strict=True)),
+        seconds=time.perf_counter() - start,
+    )
+
+
+def train_step(
+    ctx: Context, method: Method, batch: Batch, lr: float, clip_grad_norm: float | None = None
+) -> StepOutput:
+    """One step of the model and whatever the method does around it."""
+    for group in ctx.optimizer.param_groups:
+        group["lr"] = lr
+    method.before_step(ctx, batch)
+    ctx.optimizer.zero_grad(set_to_none=True)
+    out = method.loss(ctx.forward, batch)
+    out.loss.backward()
+    if clip_grad_norm is not None:
+        nn.utils.clip_grad_norm_(ctx.model.parameters(), clip_grad_norm)
+    ctx.optimizer.step()
+    ctx.step += 1
+    method.after_step(ctx, batch, out)
+    return out
+
+
+def _check_finite(losses: list[Tensor], last: int, ctx: Context, loader: TrainLoader) -> None:
+    """Looks at the `last` losses of the epoch so far."""
+    values = [value.item() for value in losses[len(losses) - last :]]
+    first = next((i for i, value in enumerate(values) if not math.isfinite(value)), None)
+    if first is None:
+        return
+    position = len(losses) - last + first
+    rows = loader.rows(ctx.epoch)[position].tolist()
+    raise RunFailed(
+        f"the loss is {values[first]} at epoch {ctx.epoch}, step {ctx.step - len(losses) + position + 1} (batch "
+        f"{position + 1} of the epoch), training rows {rows}. Lower train.lr, set train.clip_grad_norm, or look at these rows."
+    )

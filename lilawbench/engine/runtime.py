@@ -1,0 +1,113 @@
+"""What a run gets from its machine: device, threads, determinism, memory."""
+
+import logging
+import os
+import resource
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+from filelock import FileLock, Timeout
+
+log = logging.getLogger("lilawbench")
+
+MAX_AUTO_THREADS = 8
+_slot: FileLock | None = None
+
+
+def choose_device(name: str) -> torch.device:
+    """`auto` is the first CUDA device where there is one, else the CPU."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device("cuda:0" if name == "cuda" else name)
+
+
+def choose_threads(asked: int | None) -> int:
+    """Number of CPU threads for a run: as asked, else all cores for a lone process and one for each of several.
+
+    Small models lose far more from two processes fighting over cores than they gain from threads, so one thread is the
+    default under a parallel launcher (OMP_NUM_THREADS, torchrun, a Slurm task with its own cpus) or beside another
+    lilawbench process on this machine.
+    """
+    if asked is not None:
+        return asked
+    if "OMP_NUM_THREADS" in os.environ:
+        return max(1, int(os.environ["OMP_NUM_THREADS"].split(",")[0]))
+    if "SLURM_CPUS_PER_TASK" in os.environ:
+        return int(os.environ["SLURM_CPUS_PER_TASK"])
+    if int(os.environ.get("LOCAL_WORLD_SIZE", 1)) > 1 or not alone_here():
+        return 1
+    return min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, MAX_AUTO_THREADS)
+
+
+def alone_here() -> bool:
+    """Whether no other process of this user runs lilawbench on this machine now.
+
+    Each process holds one of a row of lock files for as long as it lives; the kernel frees them however it dies.
+    """
+    global _slot
+    folder = Path(tempfile.gettempdir()) / f"lilawbench-{os.getuid() if hasattr(os, 'getuid') else 'user'}"
+    folder.mkdir(exist_ok=True)
+    others = 0
+    for number in range(64):
+        path = folder / f"process-{number}.lock"
+        if _slot is not None and Path(_slot.lock_file) == path:
+            continue
+        lock = FileLock(path)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            others += 1
+            continue
+        if _slot is None:
+            _slot = lock
+        else:
+            lock.release()
+    return others == 0
+
+
+def prepare(device: torch.device, threads: int, deterministic: bool) -> None:
+    """Sets threads and, for bitwise repeatable runs, deterministic kernels."""
+    torch.set_num_threads(threads)
+    if deterministic and device.type == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(deterministic, warn_only=True)
+    torch.backends.cudnn.benchmark = not deterministic
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+
+
+def peak_memory_bytes(device: torch.device) -> int:
+    """Peak of the device's allocations on CUDA; on the CPU the peak resident size of the whole process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if os.uname().sysname == "Darwin" else peak * 1024
+
+
+def log_to_console() -> None:
+    """Messages to stdout; per-epoch lines only where no progress bar shows the epochs."""
+    handler = logging.StreamHandler(sys.stdout)
+    handler.addFilter(lambda record: not (getattr(record, "per_epoch", False) and sys.stderr.isatty()))
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.propagate = False
+
+
+def log_to_file(path: Path) -> logging.Handler:
+    """Messages to a run's own log as well, with the time, until `stop_log`."""
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    return handler
+
+
+def stop_log(handler: logging.Handler) -> None:
+    log.removeHandler(handler)
+    handler.close()

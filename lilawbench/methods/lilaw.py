@@ -1,0 +1,205 @@
+"""LiLAW: three learned scalars weight each sample's loss by how easy, moderate or hard it looks.
+
+    W_alpha = sigmoid(alpha s_y - s_max)        easy      (Eq. 2)
+    W_beta  = sigmoid(-(beta s_y - s_max))      hard      (Eq. 3)
+    W_delta = exp(-(delta s_y - s_max)^2 / 2)   moderate  (Eq. 4)
+    W = W_alpha + W_beta + W_delta (Eq. 5),     L_W = mean W l (Eq. 6)
+
+with s = softmax(logits). After each model step one validation batch moves alpha, beta, delta down the gradient of its
+own L_W. The weights of the network are constants there, so that gradient has a closed form in the logits and the
+validation forward needs no graph.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from lilawbench.data.base import Batch
+from lilawbench.losses import ce
+from lilawbench.methods.base import Context, Forward, Loss, Method, StepOutput
+
+TERMS = ("alpha", "beta", "delta")
+SCALES = ("alpha_scale", "beta_scale")
+
+
+def agreement(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Probability of the observed label and the largest one: (s_y, s_max), each [B, 1], from logits [B, K]."""
+    probs = logits.softmax(dim=1)
+    return probs.gather(1, target[:, None]), probs.amax(dim=1, keepdim=True)
+
+
+def weight_terms(s_y: Tensor, s_max: Tensor, params: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """W_alpha, W_beta, W_delta of Eq. 2-4, each [B], for s_y, s_max [B, 1] and params (alpha, beta, delta), [3]."""
+    easy, hard, moderate = (params * s_y - s_max).unbind(1)
+    return torch.sigmoid(easy), torch.sigmoid(-hard), torch.exp(moderate.square() * -0.5)
+
+
+def meta_gradient(loss: Tensor, s_y: Tensor, s_max: Tensor, params: Tensor) -> Tensor:
+    """Gradient of mean(W l) with respect to (alpha, beta, delta), in closed form.
+
+    dL/dalpha >= 0 and dL/dbeta <= 0 always: but for weight decay, alpha only falls and beta only rises.
+
+    Args:
+        loss: per-sample losses, [B]. s_y, s_max: from `agreement`, [B, 1]. params: (alpha, beta, delta), [3].
+    Returns:
+        [3].
+    Source: derivative of Eq. 2-6 with the network frozen (Algorithm 1, lines 12-15).
+    """
+    t = params * s_y - s_max
+    gate, moderate = torch.sigmoid(t), t[:, 2]
+    slopes = torch.addcmul(gate, gate, gate, value=-1)  # of the sigmoid, for t and for -t alike
+    torch.mul(torch.exp(moderate.square() * -0.5), moderate, out=slopes[:, 2])
+    gradient = torch.mv(slopes.T, loss * s_y.squeeze(1)) / len(loss)
+    gradient[1:].neg_()
+    return gradient
+
+
+class LiLAW(Method):
+    """Lightweight learnable adaptive weighting (Moturu et al.), for multi-class labels.
+
+    A pure rule in a thin shell that works in any training loop: `weighted_loss` for the training batch, then
+    `meta_update` with the logits of one validation batch. alpha only falls and beta only rises (up to weight decay).
+
+    Args:
+        alpha, beta, delta: initial values (A.9: 10, 2, 6).
+        lr: step size of the three, one number or one per parameter (alpha, beta, delta), > 0.
+        weight_decay: likewise, >= 0; added to the gradient (Algorithm 1, lines 16-18).
+        loss: per-sample base loss, ([B, K], [B]) -> [B].
+        terms: which of the three enter the sum (Table 6); the others are left out and not updated.
+        scales: True adds a learned factor, initially 1, to W_alpha and W_beta (the review's five parameters).
+        clamp: keep alpha >= 1, then delta >= beta, after each update (Section 3).
+        detach_weight: True stops the model's gradient at W; False, Algorithm 1 as printed, lets it through.
+        meta_mode: "eval" | "train", BatchNorm and dropout in the validation forward.
+        meta_every_steps: model steps per meta step, >= 1.
+        warmup_epochs: epochs of plain loss without meta steps, >= 0.
+    Raises:
+        ValueError: any of these out of range.
+    Source: LiLAW, Eq. 2-6, Algorithm 1, A.9. Deviations: none that is not an option.
+    """
+
+    uses_meta = True
+
+    def __init__(
+        self,
+        alpha: float = 10.0,
+        beta: float = 2.0,
+        delta: float = 6.0,
+        lr: float | Sequence[float] = 0.005,
+        weight_decay: float | Sequence[float] = 1e-4,
+        loss: Loss = ce,
+        terms: Sequence[str] = TERMS,
+        scales: bool = False,
+        clamp: bool = True,
+        detach_weight: bool = False,
+        meta_mode: str = "eval",
+        meta_every_steps: int = 1,
+        warmup_epochs: int = 1,
+    ):
+        super().__init__()
+        if not terms or set(terms) - set(TERMS) or len(set(terms)) < len(terms):
+            raise ValueError(f"terms is {list(terms)}; it must be a non-empty subset of {list(TERMS)}")
+        if meta_mode not in ("eval", "train"):
+            raise ValueError(f"meta_mode is {meta_mode!r}; it must be eval or train")
+        if meta_every_steps < 1:
+            raise ValueError(f"meta_every_steps is {meta_every_steps}; it must be >= 1")
+        if warmup_epochs < 0:
+            raise ValueError(f"warmup_epochs is {warmup_epochs}; it must be >= 0")
+        self.per_sample = loss
+        self.terms = tuple(name for name in TERMS if name in terms)
+        self.clamp, self.detach_weight, self.meta_mode = clamp, detach_weight, meta_mode
+        self.meta_every_steps, self.warmup_epochs = meta_every_steps, warmup_epochs
+        self.warming_up = False
+        rate, decay = _per_parameter("lr", lr, above=0), _per_parameter("weight_decay", weight_decay)
+        rate *= torch.tensor([float(name in terms) for name in TERMS])
+        self.register_buffer("params", torch.tensor([float(alpha), float(beta), float(delta)]))
+        self.register_buffer("lr", rate, persistent=False)
+        self.register_buffer("keep", 1 - rate * decay, persistent=False)
+        self.register_buffer("scales", torch.ones(2) if scales else None)
+
+    @property
+    def alpha(self) -> Tensor:
+        return self.params[0]
+
+    @property
+    def beta(self) -> Tensor:
+        return self.params[1]
+
+    @property
+    def delta(self) -> Tensor:
+        return self.params[2]
+
+    def weights(self, logits: Tensor, target: Tensor) -> Tensor:
+        """W of Eq. 5 for each sample, [B], from logits [B, K] and observed labels [B]; differentiable in the logits."""
+        self._follow(logits)
+        easy, hard, moderate = weight_terms(*agreement(logits, target), self.params)
+        if self.scales is not None:
+            easy, hard = self.scales[0] * easy, self.scales[1] * hard
+        if len(self.terms) == 3:
+            return easy + hard + moderate
+        return sum(w for name, w in zip(TERMS, (easy, hard, moderate), strict=True) if name in self.terms)
+
+    def weighted_loss(self, logits: Tensor, target: Tensor) -> Tensor:
+        """L_W of Eq. 6, [], the mean over the batch."""
+        return self._weighted(logits, target)[0]
+
+    @torch.no_grad()
+    def meta_update(self, val_logits: Tensor, val_target: Tensor) -> None:
+        """One descent step on alpha, beta, delta from validation logits [B, K] and their observed labels [B]."""
+        self._follow(val_logits)
+        loss = self.per_sample(val_logits, val_target)
+        s_y, s_max = agreement(val_logits, val_target)
+        gradient = meta_gradient(loss, s_y, s_max, self.params)
+        if self.scales is not None:
+            easy, hard, _ = weight_terms(s_y, s_max, self.params)
+            gradient[:2] *= self.scales
+            scales_gradient = torch.stack([easy, hard]) @ loss / len(loss)
+            self.scales = self.scales * self.keep[:2] - self.lr[:2] * scales_gradient
+        # p - lr (g + wd p); a new tensor, so that a graph which holds the old one can still be back-propagated
+        self.params = params = self.params * self.keep - self.lr * gradient
+        if self.clamp:
+            first, second, third = params.unbind()
+            first.clamp_(min=1)
+            torch.maximum(third, second, out=third)
+
+    def on_epoch_start(self, ctx: Context) -> None:
+        self.warming_up = ctx.epoch <= self.warmup_epochs
+
+    def loss(self, forward: Forward, batch: Batch) -> StepOutput:
+        logits = forward(batch.input)
+        if self.warming_up:
+            return StepOutput(self.per_sample(logits, batch.target).mean(), logits.detach())
+        loss, weight = self._weighted(logits, batch.target)
+        return StepOutput(loss, logits.detach(), weight.detach())
+
+    def after_step(self, ctx: Context, batch: Batch, out: StepOutput) -> None:
+        if self.warming_up or ctx.step % self.meta_every_steps:
+            return
+        val = ctx.meta(len(batch.target))
+        with ctx.side_pass(self.meta_mode):
+            self.meta_update(ctx.forward(val.input), val.target)
+
+    def trace(self) -> tuple[tuple[str, ...], Tensor]:
+        if self.scales is not None:
+            return TERMS + SCALES, torch.cat([self.params, self.scales])
+        return TERMS, self.params
+
+    def _weighted(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        weight = self.weights(logits, target)
+        if self.detach_weight:
+            weight = weight.detach()
+        return (weight * self.per_sample(logits, target)).mean(), weight
+
+    def _follow(self, logits: Tensor) -> None:
+        """Moves the parameters to the logits' device, so that a stranger's loop need not."""
+        if self.params.device != logits.device:
+            self.to(logits.device)
+
+
+def _per_parameter(name: str, value: float | Sequence[float], above: float | None = None) -> Tensor:
+    """[3] from one number for all or from one each."""
+    values = [float(value)] * 3 if isinstance(value, (int, float)) else [float(v) for v in value]
+    if len(values) != 3 or any(v < 0 or (above is not None and v <= above) for v in values):
+        bound = "> 0" if above is not None else ">= 0"
+        raise ValueError(f"{name} is {value}; it must be one number {bound}, or three (alpha, beta, delta)")
+    return torch.tensor(values)

@@ -1,0 +1,21 @@
+"""Plain training on the observed labels: the mean of a per-sample loss. method=ce and method=focal are this."""
+
+from lilawbench.data.base import Batch
+from lilawbench.losses import ce
+from lilawbench.methods.base import Forward, Loss, Method, StepOutput
+
+
+class Supervised(Method):
+    """Empirical risk minimisation, mean_i l(f(x_i), y_i): the baseline that noise-robust methods must beat.
+
+    Args:
+        loss: per-sample loss, ([B, K], [B]) -> [B].
+    """
+
+    def __init__(self, loss: Loss = ce):
+        super().__init__()
+        self.per_sample = loss
+
+    def loss(self, forward: Forward, batch: Batch) -> StepOutput:
+        logits = forward(batch.input)
+        return StepOutput(self.per_sample(logits, batch.target).mean(), logits.detach())

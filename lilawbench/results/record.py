@@ -1,0 +1,67 @@
+"""The identity of a run: its folder, its cell (everything but the seed) and its flat result."""
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+SCHEMA_VERSION = 1
+NOT_IDENTITY = ("paths", "logger", "sweep", "experiment_name")  # where and how a run is kept, not what it computes
+
+
+@dataclass
+class RunRecord:
+    """What `train.run` returns.
+
+    `status`: done | skipped (it was finished before) | failed. `result` is the flat content of result.json.
+    """
+
+    folder: Path
+    status: str
+    result: dict[str, Any] = field(default_factory=dict)
+    error: str = ""
+    exit_code: int = 0
+
+
+def identity(cfg: DictConfig) -> dict[str, Any]:
+    """The resolved config less what does not change the numbers."""
+    resolved = OmegaConf.to_container(cfg, resolve=True)
+    return {key: value for key, value in resolved.items() if key not in NOT_IDENTITY}
+
+
+def run_name(cfg: DictConfig) -> str:
+    """digits-symmetric0.4-mlp-lilaw-s3-1a2b3c4d; the same config always gives the same name."""
+    return f"{_label(cfg)}-s{cfg.seed}-{_hash8(identity(cfg))}"
+
+
+def cell_name(cfg: DictConfig) -> str:
+    """As `run_name` without the seed: all seeds of one cell share it."""
+    parts = identity(cfg)
+    del parts["seed"]
+    return f"{_label(cfg)}-{_hash8(parts)}"
+
+
+def run_folder(cfg: DictConfig) -> Path:
+    return Path(cfg.paths.output_dir) / cfg.experiment_name / run_name(cfg)
+
+
+def flatten(tree: dict[str, Any], prefix: str) -> dict[str, Any]:
+    """Nested mappings to dotted keys; lists stay whole."""
+    flat = {}
+    for key, value in tree.items():
+        name = f"{prefix}.{key}"
+        flat.update(flatten(value, name) if isinstance(value, dict) and value else {name: value})
+    return flat
+
+
+def _label(cfg: DictConfig) -> str:
+    noise = f"{cfg.noise.name}{cfg.noise.get('rate', '')}"
+    method = cfg.method.name if cfg.loss.name in ("ce", cfg.method.name) else f"{cfg.method.name}+{cfg.loss.name}"
+    return f"{cfg.dataset.name}-{noise}-{cfg.model.name}-{method}"
+
+
+def _hash8(tree: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:8]

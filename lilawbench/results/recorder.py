@@ -1,0 +1,172 @@
+"""Turns the epochs of one run into its record on disk, and takes a broken run up again."""
+
+import logging
+import math
+import platform
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+import lilawbench
+from lilawbench.config import build
+from lilawbench.data.base import Source
+from lilawbench.data.loaders import Resident
+from lilawbench.engine import checkpoint, runtime
+from lilawbench.engine.evaluate import predict
+from lilawbench.engine.loop import Epoch
+from lilawbench.methods.base import Context, Method
+from lilawbench.metrics.classification import classification, memorisation
+from lilawbench.results.record import SCHEMA_VERSION, cell_name, flatten
+from lilawbench.results.selection import select
+from lilawbench.results.writer import MetricsWriter, write_config, write_json, write_labels
+
+log = logging.getLogger("lilawbench")
+
+
+class Recorder:
+    """The folder of one run: opened under its lock, measured into after each epoch, finished with result.json.
+
+    Args:
+        labels: observed, clean [N]; train, val: rows (see train.draw_labels).
+    """
+
+    def __init__(
+        self, folder: Path, cfg: DictConfig, source: Source, labels: dict[str, np.ndarray], device: torch.device
+    ):
+        self.folder, self.cfg, self.labels, self.device = folder, cfg, labels, device
+        self.log_file = runtime.log_to_file(folder / "train.log")
+        self.clean = torch.from_numpy(labels["clean"][labels["train"]]).to(device)
+        self.num_test = len(source.test_clean)
+        self.labels_sha256 = write_labels(folder, **labels)
+        write_config(folder, cfg)
+        path = folder / "checkpoint.pt"
+        self.saved = checkpoint.load(path, device) if path.exists() else None
+        # a resumed run keeps its number of threads: sums split in another way have other last bits
+        self.threads = self.saved["threads"] if self.saved else runtime.choose_threads(cfg.train.threads)
+        self.seconds = self.saved["seconds"] if self.saved else 0.0
+        self.metrics = MetricsWriter(folder / "metrics.jsonl", self.saved["metrics_bytes"] if self.saved else 0)
+        self.epochs = self.metrics.rows("epoch")
+        self.mirror = build(cfg.logger) if "_target_" in cfg.logger else None
+        if self.mirror:
+            config = OmegaConf.to_container(cfg, resolve=True)
+            self.mirror.start(folder=folder, run=folder.name, cell=cell_name(cfg), config=config)
+
+    def resume(self, ctx: Context, method: Method) -> None:
+        """Loads the checkpoint of a broken run into freshly built parts."""
+        parameters = sum(p.numel() for p in ctx.model.parameters())
+        rows = f"{len(self.labels['train'])} train, {len(self.labels['val'])} validation, {self.num_test} test rows"
+        log.info("%s: %s, %s parameters, %s, %d thread(s)", self.folder, rows, f"{parameters:,}", runtime.device_name(self.device), self.threads)  # fmt: skip
+        if self.saved is None:
+            return
+        ctx.model.load_state_dict(self.saved["model"])
+        ctx.optimizer.load_state_dict(self.saved["optimizer"])
+        method.load_state_dict(self.saved["method"])
+        ctx.epoch, ctx.step = self.saved["epoch"], self.saved["step"]
+        log.info("going on after epoch %d of %d", ctx.epoch, self.cfg.train.epochs)
+        self.saved = None
+
+    def measure(self, epoch: Epoch, ctx: Context, train: Resident, val: Resident, test: Resident) -> None:
+        """Evaluates the model and writes the epoch's lines."""
+        row: dict[str, Any] = {"kind": "epoch", "epoch": epoch.number, "step": epoch.step, "lr": epoch.lr}
+        observed = train.target
+        row |= {"train_loss": epoch.losses.double().mean().item()}
+        row |= {"train_accuracy": classification(epoch.logits, observed)["accuracy"]}
+        row |= memorisation(epoch.logits, observed, self.clean, epoch.weight)
+        for name, data in (("val", val), ("test", test)):
+            if len(data):
+                row |= {f"{name}_{key}": value for key, value in classification(predict(ctx, data), data.target).items()}
+        row |= {name: values[-1] for name, values in epoch.trace.items()}
+        row |= {"epoch_seconds": epoch.seconds}
+        # an overflow in evaluation alone is null: JSON has no infinity
+        row = {key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in row.items()}
+        rows = [*self._step_rows(epoch), row]
+        self.metrics_bytes = self.metrics.write(rows)
+        self.seconds += epoch.seconds
+        self.epochs.append(row)
+        if self.mirror:
+            for each in rows:
+                self.mirror.log(each)
+        log.info(_line(row, self.cfg.train.epochs), extra={"per_epoch": True})
+
+    def checkpoint(self, ctx: Context, method: Method) -> None:
+        state = {
+            "model": ctx.model.state_dict(),
+            "optimizer": ctx.optimizer.state_dict(),
+            "method": method.state_dict(),
+            "epoch": ctx.epoch,
+            "step": ctx.step,
+            "metrics_bytes": self.metrics_bytes,
+            "seconds": self.seconds,
+            "threads": self.threads,
+        }
+        checkpoint.save(self.folder / "checkpoint.pt", state)
+
+    def stopped_early(self) -> bool:
+        """Whether val_loss has not fallen for train.early_stop_epochs epochs."""
+        patience = self.cfg.train.early_stop_epochs
+        losses = [math.inf if row.get("val_loss") is None else row["val_loss"] for row in self.epochs]
+        return patience is not None and len(losses) > patience and min(losses[-patience:]) >= min(losses[:-patience])
+
+    def finish(self, ctx: Context) -> dict[str, Any]:
+        """Writes result.json and returns its content."""
+        observed, clean = self.labels["observed"], self.labels["clean"]
+        corrupted = observed != clean
+        result = {
+            "schema_version": SCHEMA_VERSION,
+            "status": "done",
+            "run": self.folder.name,
+            "cell": cell_name(self.cfg),
+            **flatten(OmegaConf.to_container(self.cfg, resolve=True), "config"),
+            **select(self.epochs),
+            "noise.requested_rate": float(self.cfg.noise.get("rate", corrupted.mean())),
+            "noise.realised_rate": float(corrupted.mean()),
+            "noise.realised_rate_train": float(corrupted[self.labels["train"]].mean()),
+            "labels.sha256": self.labels_sha256,
+            "num_train": len(self.labels["train"]),
+            "num_val": len(self.labels["val"]),
+            "num_test": self.num_test,
+            "num_parameters": sum(p.numel() for p in ctx.model.parameters()),
+            "epochs": ctx.epoch,
+            "steps": ctx.step,
+            "seconds_per_step": self.seconds / ctx.step,
+            "seconds_total": self.seconds,
+            "peak_memory_bytes": runtime.peak_memory_bytes(self.device),
+            "device": runtime.device_name(self.device),
+            "threads": self.threads,
+            "versions.lilawbench": lilawbench.__version__,
+            "versions.python": platform.python_version(),
+            "versions.torch": torch.__version__,
+            "versions.numpy": np.__version__,
+        }
+        write_json(self.folder / "result.json", result)
+        self.close(summary=result)
+        return result
+
+    def close(self, summary: dict[str, Any] | None = None, failed: bool = False) -> None:
+        self.metrics.close()
+        if self.mirror:
+            self.mirror.finish(summary or {}, failed=failed)
+        runtime.stop_log(self.log_file)
+
+    def _step_rows(self, epoch: Epoch) -> list[dict[str, Any]]:
+        """Every train.log_every_steps-th step of the run, counted from 1."""
+        first = epoch.step - len(epoch.losses)
+        losses = epoch.losses.tolist()
+        return [
+            {"kind": "step", "epoch": epoch.number, "step": first + i + 1, "train_loss": losses[i]}
+            | {name: values[i] for name, values in epoch.trace.items()}
+            for i in range(len(losses))
+            if (first + i + 1) % self.cfg.train.log_every_steps == 0
+        ]
+
+
+def _line(row: dict[str, Any], epochs: int) -> str:
+    """An epoch in one line for people."""
+    text = f"epoch {row['epoch']}/{epochs}  loss {row['train_loss']:.4f}"
+    for key in ("train_accuracy", "val_accuracy", "test_accuracy", "memorised"):
+        if key in row:
+            text += f"  {key} {100 * row[key]:.2f}%"
+    return f"{text}  {row['epoch_seconds']:.1f} s"

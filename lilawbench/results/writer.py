@@ -1,0 +1,97 @@
+"""The record on disk: config.yaml, labels.npz, metrics.jsonl per epoch, and result.json last of all, the done-mark."""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from omegaconf import DictConfig, OmegaConf
+
+from lilawbench.errors import DataError
+
+
+def write_atomic(path: Path, text: str) -> None:
+    """Writes beside the target, flushes to the disk, renames."""
+    part = path.with_name(path.name + ".part")
+    with part.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    write_atomic(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Raises: DataError naming a damaged file."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{path} is not JSON ({error}); delete it to have its run done again") from error
+
+
+def write_config(folder: Path, cfg: DictConfig) -> None:
+    write_atomic(folder / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
+
+
+def write_labels(folder: Path, **arrays: np.ndarray) -> str:
+    """Saves the labels and rows of a run, or checks them against those a broken run began with.
+
+    Returns:
+        sha256 of the observed labels, hex.
+    Raises:
+        DataError: the labels differ from those on disk (another NumPy draws another stream).
+    """
+    path = folder / "labels.npz"
+    if path.exists():
+        with np.load(path, allow_pickle=False) as kept:
+            same = all(name in kept and np.array_equal(kept[name], array) for name, array in arrays.items())
+        if not same:
+            raise DataError(
+                f"{path} holds other labels than this program draws now (NumPy {np.__version__}): go on with the versions "
+                f"the run began with, or delete the folder {folder} to start anew"
+            )
+    else:
+        part = folder / "labels.npz.part"
+        with part.open("wb") as file:
+            np.savez_compressed(file, **arrays)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    return hashlib.sha256(np.ascontiguousarray(arrays["observed"], dtype=np.int64).tobytes()).hexdigest()
+
+
+class MetricsWriter:
+    """metrics.jsonl: one JSON object per line, flushed to the disk after every epoch.
+
+    Args:
+        path: the file. keep_bytes: length up to which a checkpoint vouches for it; what follows is cut off.
+    Raises:
+        DataError: the file is shorter than that.
+    """
+
+    def __init__(self, path: Path, keep_bytes: int = 0):
+        self.path = path
+        self.file = path.open("ab")
+        if self.file.tell() < keep_bytes:
+            raise DataError(f"{path} is shorter than its checkpoint says; delete the folder {path.parent} to start anew")
+        self.file.truncate(keep_bytes)
+
+    def write(self, rows: list[dict[str, Any]]) -> int:
+        """Appends rows and returns the length of the file."""
+        self.file.write("".join(json.dumps(row, allow_nan=False) + "\n" for row in rows).encode())
+        self.file.flush()
+        os.fsync(self.file.fileno())
+        return self.file.tell()
+
+    def rows(self, kind: str) -> list[dict[str, Any]]:
+        """All rows of a kind ("step" | "epoch") so far."""
+        with self.path.open(encoding="utf-8") as lines:
+            return [row for row in map(json.loads, lines) if row["kind"] == kind]
+
+    def close(self) -> None:
+        self.file.close()

@@ -1,0 +1,32 @@
+"""The end of a command: what came of its runs, the comparison of those that finished, and the exit code."""
+
+from lilawbench.results.record import RunRecord
+
+
+def conclude(records: list[RunRecord]) -> int:
+    """Prints the summary if there were several runs, and returns the exit code of the process.
+
+    Args:
+        records: what the runs of this process came to, in order.
+    Returns:
+        0, or 1 if any run failed, or 2 if every run was refused as bad input.
+    """
+    if len(records) > 1:
+        _summarise(records)
+    failed = [record for record in records if record.status == "failed"]
+    if not failed:
+        return 0
+    return 2 if all(record.exit_code == 2 for record in records) else 1
+
+
+def _summarise(records: list[RunRecord]) -> None:
+    finished = [record.folder for record in records if record.status != "failed"]
+    if finished:
+        from lilawbench.results.report import report  # pandas, scipy and matplotlib are not needed to train
+
+        print("\n" + report(finished, finished[0].parent / "report"))
+    counts = {status: sum(record.status == status for record in records) for status in ("done", "skipped", "failed")}
+    print("\n" + ", ".join(f"{count} {status}" for status, count in counts.items()))
+    for record in records:
+        if record.status == "failed":
+            print(f"failed: {record.folder}: {record.error}")

@@ -1,0 +1,217 @@
+"""The entry point: `python -m lilawbench.train KEY=VALUE ...`, or `run(cfg)` from Python.
+
+    config -> check -> source -> noise -> split -> loaders -> model, optimiser, method -> fit -> metrics -> record
+
+One run writes one folder; the same command goes on with a broken run and skips a finished one.
+"""
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import hydra
+import numpy as np
+import torch
+from filelock import FileLock, Timeout
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import InstantiationException
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from lilawbench.config import bind, build, check
+from lilawbench.data.base import Source
+from lilawbench.data.loaders import MetaLoader, Resident, TrainLoader
+from lilawbench.data.split import stratified
+from lilawbench.data.transforms import Augment
+from lilawbench.engine import runtime
+from lilawbench.engine.loop import fit
+from lilawbench.engine.optim import build_optimizer, build_schedule
+from lilawbench.errors import ConfigError, RunBusy, RunFailed, UserError
+from lilawbench.methods.base import Context, Forward
+from lilawbench.results.record import RunRecord, run_folder
+from lilawbench.results.recorder import Recorder
+from lilawbench.results.writer import read_json, write_json
+from lilawbench.seeding import derive, derive_torch, seed_global
+from lilawbench.sweep import conclude
+
+log = logging.getLogger("lilawbench")
+CONF = next(p for p in (Path(__file__).parent / "conf", Path(__file__).parent.parent / "conf") if p.is_dir())
+VAL_AUGMENT = Augment(flip=True, rotate_degrees=15, jitter=0.2)  # LiLAW Table 12 names the kinds, not the sizes
+
+
+def run(cfg: DictConfig) -> RunRecord:
+    """Does one run, or what is left of it.
+
+    Args:
+        cfg: the composed root config (conf/config.yaml).
+    Returns:
+        The record; `status` is "done", or "skipped" if result.json was there already.
+    Raises:
+        ConfigError, DataError: nothing was written. RunBusy: another process has the run.
+        RunFailed: training stopped by itself, now or in an earlier run; the folder is marked with failed.json.
+    """
+    folder = run_folder(cfg)
+    if (folder / "result.json").exists():
+        log.info("skipped, finished before: %s", folder)
+        return RunRecord(folder, "skipped", read_json(folder / "result.json"))
+    check(cfg)
+    failed = folder / "failed.json"
+    if failed.exists() and not cfg.sweep.retry_failed:
+        raise RunFailed(f"failed before: {read_json(failed)['error']} (sweep.retry_failed=true tries again; {folder})")
+
+    device = runtime.choose_device(cfg.train.device)
+    source = build(cfg.dataset).load(Path(cfg.paths.data_dir) if cfg.paths.data_dir else None)
+    labels = draw_labels(cfg, source)
+    train, val, test = residents(cfg, source, labels, device)
+    model = initialise_model(cfg, source).to(device)
+
+    with locked(folder):
+        failed.unlink(missing_ok=True)
+        recorder = Recorder(folder, cfg, source, labels, device)
+        runtime.prepare(device, recorder.threads, cfg.train.deterministic)
+        loader = TrainLoader(train, cfg.train.batch_size, cfg.seed, Augment(**cfg.train.augment))
+        meta = MetaLoader(val, cfg.seed) if len(val) else None
+        method = build(cfg.method, loss=bind(cfg.loss)).to(device)
+        ctx = Context(
+            model=model,
+            forward=forward_in(cfg.train.precision, model, device),
+            optimizer=build_optimizer(model.parameters(), cfg.train, device),
+            sweep=train.in_order,
+            meta=meta,
+            num_train=len(train),
+            num_classes=source.num_classes if cfg.model.num_classes is None else cfg.model.num_classes,
+            device=device,
+        )
+        method.setup(ctx)
+        recorder.resume(ctx, method)
+        lr_at = build_schedule(cfg.train, len(loader))
+        epochs = fit(
+            ctx, method, loader, meta, lr_at,
+            seed=cfg.seed, epochs=cfg.train.epochs, clip_grad_norm=cfg.train.clip_grad_norm, name=folder.name,
+        )  # fmt: skip
+        try:
+            while not recorder.stopped_early() and (epoch := next(epochs, None)) is not None:
+                recorder.measure(epoch, ctx, train, val, test)
+                recorder.checkpoint(ctx, method)
+        except RunFailed as error:
+            write_json(failed, {"error": str(error)})
+            recorder.close(failed=True)
+            raise
+        return RunRecord(folder, "done", recorder.finish(ctx))
+
+
+def draw_labels(cfg: DictConfig, source: Source) -> dict[str, np.ndarray]:
+    """Observed and clean labels of the whole training table, and the rows that train and that validate.
+
+    Depends on the seed, the noise and the split, never on the method.
+    """
+    clean = source.train_clean
+    observed = bind(cfg.noise)(clean, source.num_classes, generator=derive(cfg.seed, "noise"))
+    train, val = stratified(observed, cfg.split.val_fraction, derive(cfg.seed, "split"))
+    if cfg.split.train_samples is not None and cfg.split.train_samples < len(train):
+        share = cfg.split.train_samples / len(train)
+        train = train[stratified(observed[train], share, derive(cfg.seed, "subset"))[1]]
+    if cfg.split.val_fraction and not len(val):
+        raise ConfigError([f"split.val_fraction={cfg.split.val_fraction} of {len(clean)} rows leaves none to validate"])
+    if cfg.split.val_labels == "clean":
+        observed[val] = clean[val]
+    return {"observed": observed, "clean": clean, "train": train, "val": val}
+
+
+def residents(
+    cfg: DictConfig, source: Source, labels: dict[str, np.ndarray], device: torch.device
+) -> tuple[Resident, Resident, Resident]:
+    """The three splits on the device, with the labels that may be seen there: observed, observed, clean."""
+    augment = Augment(**cfg.train.augment)
+    if (augment or cfg.split.val_augment) and not source.is_image:
+        raise ConfigError([f"train.augment and split.val_augment want images; dataset={cfg.dataset.name} has none"])
+
+    def resident(input: torch.Tensor, target: np.ndarray) -> Resident:
+        return Resident(input, torch.from_numpy(target), source.mean, source.std, device)
+
+    train, val = (resident(source.train_input[rows], labels["observed"][rows]) for rows in (labels["train"], labels["val"]))
+    if cfg.split.val_augment:
+        val = val.augmented(VAL_AUGMENT, derive_torch(cfg.seed, "val_augment", device=device))
+    return train, val, resident(source.test_input, source.test_clean)
+
+
+def initialise_model(cfg: DictConfig, source: Source) -> torch.nn.Module:
+    """The network with initial weights that depend on the seed and the model's options alone."""
+    classes = source.num_classes if cfg.model.num_classes is None else cfg.model.num_classes
+    seed_global(cfg.seed, "init")
+    try:
+        return build(cfg.model, num_classes=classes, input_shape=source.input_shape)
+    except InstantiationException as error:
+        raise ConfigError([f"model={cfg.model.name} on dataset={cfg.dataset.name}: {error.__cause__}"]) from error
+
+
+def forward_in(precision: str, model: torch.nn.Module, device: torch.device) -> Forward:
+    """The model's forward in fp32, or under bf16 autocast with float32 logits."""
+    if precision == "fp32":
+        return model
+
+    def forward(input: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(device.type, torch.bfloat16):
+            return model(input).float()
+
+    return forward
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Makes the folder and holds it for this process; the lock ends with the process, however that ends."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise RunBusy(f"another process is doing this run now: {folder}") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def attempt(cfg: DictConfig, in_sweep: bool) -> RunRecord:
+    """`run` with errors turned into a record; what nobody foresaw stops a single run but not a sweep."""
+    folder = run_folder(cfg)
+    try:
+        return run(cfg)
+    except UserError as error:
+        return RunRecord(folder, "failed", error=str(error), exit_code=error.exit_code)
+    except Exception as error:
+        if not in_sweep:
+            raise
+        log.exception("%s failed", folder)
+        return RunRecord(folder, "failed", error=f"{type(error).__name__}: {error}", exit_code=1)
+
+
+_outcomes: list[RunRecord] = []  # of this process's runs, in order
+
+
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
+def _hydra_main(cfg: DictConfig) -> None:
+    in_sweep = HydraConfig.get().mode == RunMode.MULTIRUN
+    if in_sweep:
+        log.info("\n[%d] %s", HydraConfig.get().job.num + 1, " ".join(HydraConfig.get().overrides.task))
+    record = attempt(cfg, in_sweep)
+    if record.error:
+        print(f"lilawbench: {record.error}", file=sys.stderr, flush=True)
+    _outcomes.append(record)
+
+
+def main() -> None:
+    """The console script `lilawbench`. Exit code 2: the input is at fault; 1: a run failed; 130: interrupted."""
+    runtime.log_to_console()
+    try:
+        _hydra_main()
+    except KeyboardInterrupt:
+        print("\nlilawbench: interrupted; the same command goes on from the last finished epoch", file=sys.stderr)
+        sys.exit(130)
+    sys.exit(conclude(_outcomes))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+"""Downloads and verifies data sets ahead of time, e.g. for cluster nodes without a network.
+
+    python scripts/prepare_data.py fashion_mnist adult --data-dir DIR
+    python scripts/prepare_data.py all
+
+Without --data-dir: the folder in LILAWBENCH_DATA, else the cache. Runs find the files in either place.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from lilawbench.data.adult import Adult
+from lilawbench.data.base import Source
+from lilawbench.data.digits import Digits
+from lilawbench.data.ecg5000 import ECG5000
+from lilawbench.data.vision import MNIST, FashionMNIST
+from lilawbench.errors import UserError
+
+DATASETS = {"digits": Digits, "mnist": MNIST, "fashion_mnist": FashionMNIST, "adult": Adult, "ecg5000": ECG5000}
+
+
+def describe(name: str, source: Source) -> str:
+    """One line: rows, shape of a sample, and rows per class of train and test together."""
+    counts = np.bincount(np.concatenate([source.train_clean, source.test_clean]), minlength=source.num_classes)
+    per_class = ", ".join(f"{label} {count}" for label, count in zip(source.class_names, counts, strict=True))
+    return (
+        f"{name}: {len(source.train_clean)} train + {len(source.test_clean)} test, "
+        f"shape {list(source.input_shape)}, classes: {per_class}"
+    )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("datasets", nargs="+", choices=[*DATASETS, "all"], metavar="DATASET",
+                        help=f"one or more of {', '.join(DATASETS)}, or all")  # fmt: skip
+    parser.add_argument("--data-dir", type=Path, default=os.environ.get("LILAWBENCH_DATA") or None, metavar="DIR",
+                        help="an existing folder to look in and download to")  # fmt: skip
+    chosen = parser.parse_args(arguments)
+    for name in DATASETS if "all" in chosen.datasets else chosen.datasets:
+        try:
+            print(describe(name, DATASETS[name]().load(chosen.data_dir)), flush=True)
+        except UserError as error:
+            print(f"{name}: {error}", file=sys.stderr)
+            return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,56 @@
+"""Fake finished runs, written as a run writes them."""
+
+import json
+
+import pytest
+
+
+@pytest.fixture
+def write_run(tmp_path):
+    """write_run(method, seed, accuracy, **changes) -> folder of a finished run below tmp_path.
+
+    accuracy: best_val test accuracy, a fraction; the last one is 0.1 lower. curve: test accuracies per epoch.
+    parameters: (alpha, beta, delta) per step. Keys with dots go through `changes={...}`; a value of None removes one.
+    """
+    count = iter(range(10_000))
+
+    def write(method="ce", seed=0, accuracy=0.8, loss=None, curve=(0.5, 0.7), parameters=(), changes=None, name=None):
+        folder = tmp_path / "outputs" / (name or f"run{next(count):04d}-{method}-s{seed}")
+        folder.mkdir(parents=True)
+        record = {
+            "schema_version": 1,
+            "status": "done",
+            "run": folder.name,
+            "config.seed": seed,
+            "config.dataset.name": "digits",
+            "config.noise.name": "symmetric",
+            "config.noise.rate": 0.4,
+            "config.model.name": "mlp",
+            "config.model.hidden": [128, 128],
+            "config.method.name": method,
+            "config.loss.name": loss or ("focal" if method == "focal" else "ce"),
+            "config.train.epochs": 30,
+            "config.experiment_name": "digits",
+            "config.paths.output_dir": "outputs",
+            "best_val.test_accuracy": accuracy,
+            "last.test_accuracy": accuracy - 0.1,
+            "noise.requested_rate": 0.4,
+            "noise.realised_rate": 0.4,
+            "labels.sha256": f"labels of seed {seed}",
+            **({"config.method.warmup_epochs": 1} if method == "lilaw" else {}),
+            **(changes or {}),
+        }
+        record = {key: value for key, value in record.items() if value is not None}
+        lines = [
+            {"kind": "step", "epoch": 1, "step": step, "train_loss": 2.0, "alpha": a, "beta": b, "delta": d}
+            for step, (a, b, d) in enumerate(parameters, start=1)
+        ]
+        lines += [
+            {"kind": "epoch", "epoch": epoch, "step": epoch * 10, "test_accuracy": value}
+            for epoch, value in enumerate(curve, start=1)
+        ]
+        (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        (folder / "result.json").write_text(json.dumps(record))
+        return folder
+
+    return write

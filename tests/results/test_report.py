@@ -1,0 +1,103 @@
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from lilawbench.errors import UserError
+from lilawbench.results.report import report
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "make_tables.py"
+
+
+@pytest.fixture(scope="module")
+def make_tables():
+    spec = importlib.util.spec_from_file_location("make_tables", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.main
+
+
+@pytest.fixture
+def two_methods(write_run, tmp_path):
+    for seed in range(2):
+        write_run("ce", seed, 0.7)
+        write_run("lilaw", seed, 0.75, parameters=[(10, 2, 6), (9, 3, 6)])
+    return tmp_path / "outputs"
+
+
+def test_report_writes_what_it_names(two_methods, tmp_path):
+    out = tmp_path / "report"
+    said = report([two_methods], out)
+    assert said.index("### best_val") < said.index("### last")
+    assert "difference to ce" in said and "+5.00" in said
+    body, files = said.split("Files:\n")
+    paths = [Path(line.strip()) for line in files.splitlines()]
+    names = ["tables.md", "tables.csv", "tables.tex", "tables.html", "accuracy.png", "parameters.png"]
+    assert [path.name for path in paths] == names
+    assert sorted(out.iterdir()) == sorted(paths) and all(path.stat().st_size > 200 for path in paths)
+    assert (out / "tables.md").read_text(encoding="utf-8") == body.removesuffix("\n")
+    assert len((out / "tables.csv").read_text().splitlines()) == 1 + 2 * 2
+    assert (out / "tables.html").read_text(encoding="utf-8").count("<table") == 2
+
+
+def test_without_ce_the_first_method_is_the_baseline(write_run, tmp_path):
+    write_run("lilaw", 0, 0.75)
+    write_run("focal", 0, 0.7)
+    assert "difference to focal" in report(tmp_path, tmp_path / "report")
+
+
+def test_no_parameters_removes_an_older_picture(write_run, tmp_path):
+    write_run("ce", 0)
+    out = tmp_path / "report"
+    out.mkdir()
+    (out / "parameters.png").write_bytes(b"old")
+    assert "parameters.png" not in report(tmp_path, out)
+    assert not (out / "parameters.png").exists()
+
+
+def test_a_rule_nobody_can_follow_is_noted(write_run, tmp_path):
+    write_run("ce", 0, changes={"best_val.test_accuracy": None})
+    said = report(tmp_path, tmp_path / "report")
+    assert "### best_val" not in said and "### last" in said
+    assert "No table at best_val: no run has it." in said
+
+
+def test_unfinished_runs_are_told(two_methods, write_run, tmp_path):
+    (write_run("ce", 9, name="broken") / "result.json").unlink()
+    assert "Not in the tables, unfinished: " in report(two_methods, tmp_path / "report")
+    for result in two_methods.rglob("result.json"):
+        result.unlink()
+    with pytest.raises(UserError, match=r"(?s)no finished run.*unfinished: .*broken"):
+        report(two_methods, tmp_path / "report")
+
+
+def test_script_prints_the_report(two_methods, make_tables, capsys, monkeypatch):
+    monkeypatch.chdir(two_methods.parent)
+    assert make_tables([]) == 0
+    said = capsys.readouterr().out
+    assert "### best_val" in said and "### last" in said
+    assert str(Path("outputs/report/tables.md")) in said
+    assert Path("outputs/report/accuracy.png").exists()
+
+
+def test_script_options(two_methods, make_tables, capsys, tmp_path):
+    out = tmp_path / "here"
+    assert make_tables([str(two_methods), "--select", "last", "--baseline", "lilaw", "--out", str(out)]) == 0
+    said = capsys.readouterr().out
+    assert "### best_val" not in said and "difference to lilaw" in said and "-5.00" in said
+    assert (out / "tables.md").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["nowhere"], "error: there is no folder nowhere"),
+        (["outputs", "--baseline", "rrm"], "error: no finished run of"),
+    ],
+)
+def test_script_errors_are_messages(two_methods, make_tables, capsys, monkeypatch, arguments, says):
+    monkeypatch.chdir(two_methods.parent)
+    assert make_tables(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith(says) and "Traceback" not in captured.err
+    assert captured.out == "" and not Path("outputs/report").exists()
