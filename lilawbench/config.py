@@ -3,7 +3,7 @@
 import inspect
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -107,6 +107,8 @@ def check(cfg: DictConfig) -> None:
     Raises:
         ConfigError: with every problem found: unknown options, values out of range, parts that do not fit together.
     """
+    if strange := _unknown_keys(cfg):
+        raise ConfigError(strange)
     problems = _check_train(cfg.train) + _check_split(cfg.split)
     if cfg.seed < 0:
         problems.append(f"seed is {cfg.seed}; it must be >= 0")
@@ -142,6 +144,18 @@ def check(cfg: DictConfig) -> None:
         problems.append(f"method={cfg.method.name} learns from validation batches: split.val_fraction must be > 0")
     if problems:
         raise ConfigError(problems)
+
+
+def _unknown_keys(cfg: DictConfig) -> list[str]:
+    """Keys that +KEY=VALUE added beside the schema, and values that nobody gave."""
+    problems = [f"{key} has no value: give it with {key}=..." for key in sorted(OmegaConf.missing_keys(cfg))]
+    for name, block in {"": Config, "train": Train, "train.augment": Augment, "split": Split, "paths": Paths, "sweep": Sweep}.items():
+        valid = [item.name for item in fields(block)]
+        for key in OmegaConf.select(cfg, name) if name else cfg:
+            if key not in valid:
+                dotted = f"{name}.{key}" if name else key
+                problems.append(f"{dotted} is not an option (valid: {', '.join(valid)})")
+    return problems
 
 
 def _unknown_options(group: str, node: DictConfig) -> list[str]:

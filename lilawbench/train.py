@@ -32,7 +32,7 @@ from lilawbench.errors import ConfigError, RunBusy, RunFailed, UserError
 from lilawbench.methods.base import Context, Forward
 from lilawbench.results.record import RunRecord, run_folder
 from lilawbench.results.recorder import Recorder
-from lilawbench.results.writer import read_json, write_json
+from lilawbench.results.writer import read_json
 from lilawbench.seeding import derive, derive_torch, seed_global
 from lilawbench.sweep import conclude
 
@@ -67,9 +67,7 @@ def run(cfg: DictConfig) -> RunRecord:
     train, val, test = residents(cfg, source, labels, device)
     model = initialise_model(cfg, source).to(device)
 
-    with locked(folder):
-        failed.unlink(missing_ok=True)
-        recorder = Recorder(folder, cfg, source, labels, device)
+    with locked(folder), Recorder(folder, cfg, source, labels, device) as recorder:
         runtime.prepare(device, recorder.threads, cfg.train.deterministic)
         loader = TrainLoader(train, cfg.train.batch_size, cfg.seed, Augment(**cfg.train.augment))
         meta = MetaLoader(val, cfg.seed) if len(val) else None
@@ -91,14 +89,9 @@ def run(cfg: DictConfig) -> RunRecord:
             ctx, method, loader, meta, lr_at,
             seed=cfg.seed, epochs=cfg.train.epochs, clip_grad_norm=cfg.train.clip_grad_norm, name=folder.name,
         )  # fmt: skip
-        try:
-            while not recorder.stopped_early() and (epoch := next(epochs, None)) is not None:
-                recorder.measure(epoch, ctx, train, val, test)
-                recorder.checkpoint(ctx, method)
-        except RunFailed as error:
-            write_json(failed, {"error": str(error)})
-            recorder.close(failed=True)
-            raise
+        while not recorder.stopped_early() and (epoch := next(epochs, None)) is not None:
+            recorder.measure(epoch, ctx, train, val, test)
+            recorder.checkpoint(ctx, method)
         return RunRecord(folder, "done", recorder.finish(ctx))
 
 

@@ -17,6 +17,7 @@ from lilawbench.data.loaders import Resident
 from lilawbench.engine import checkpoint, runtime
 from lilawbench.engine.evaluate import predict
 from lilawbench.engine.loop import Epoch
+from lilawbench.errors import RunFailed
 from lilawbench.methods.base import Context, Method
 from lilawbench.metrics.classification import classification, memorisation
 from lilawbench.results.record import SCHEMA_VERSION, cell_name, flatten
@@ -29,6 +30,8 @@ log = logging.getLogger("lilawbench")
 class Recorder:
     """The folder of one run: opened under its lock, measured into after each epoch, finished with result.json.
 
+    A context: however the run ends, its files are closed, and a RunFailed is marked with failed.json.
+
     Args:
         labels: observed, clean [N]; train, val: rows (see train.draw_labels).
     """
@@ -37,11 +40,12 @@ class Recorder:
         self, folder: Path, cfg: DictConfig, source: Source, labels: dict[str, np.ndarray], device: torch.device
     ):
         self.folder, self.cfg, self.labels, self.device = folder, cfg, labels, device
-        self.log_file = runtime.log_to_file(folder / "train.log")
         self.clean = torch.from_numpy(labels["clean"][labels["train"]]).to(device)
         self.num_test = len(source.test_clean)
+        self.result: dict[str, Any] = {}
         self.labels_sha256 = write_labels(folder, **labels)
         write_config(folder, cfg)
+        (folder / "failed.json").unlink(missing_ok=True)
         path = folder / "checkpoint.pt"
         self.saved = checkpoint.load(path, device) if path.exists() else None
         # a resumed run keeps its number of threads: sums split in another way have other last bits
@@ -50,9 +54,23 @@ class Recorder:
         self.metrics = MetricsWriter(folder / "metrics.jsonl", self.saved["metrics_bytes"] if self.saved else 0)
         self.epochs = self.metrics.rows("epoch")
         self.mirror = build(cfg.logger) if "_target_" in cfg.logger else None
+        self.log_file = runtime.log_to_file(folder / "train.log")
+
+    def __enter__(self) -> "Recorder":
         if self.mirror:
-            config = OmegaConf.to_container(cfg, resolve=True)
-            self.mirror.start(folder=folder, run=folder.name, cell=cell_name(cfg), config=config)
+            config = OmegaConf.to_container(self.cfg, resolve=True)
+            self.mirror.start(folder=self.folder, run=self.folder.name, cell=cell_name(self.cfg), config=config)
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: Any) -> None:
+        self.metrics.close()
+        if isinstance(error, RunFailed):
+            write_json(self.folder / "failed.json", {"error": str(error)})
+        if error is not None:
+            log.error("stopped: %s: %s", kind.__name__, error)
+        if self.mirror:
+            self.mirror.finish(self.result, failed=error is not None)
+        runtime.stop_log(self.log_file)
 
     def resume(self, ctx: Context, method: Method) -> None:
         """Loads the checkpoint of a broken run into freshly built parts."""
@@ -114,7 +132,7 @@ class Recorder:
         """Writes result.json and returns its content."""
         observed, clean = self.labels["observed"], self.labels["clean"]
         corrupted = observed != clean
-        result = {
+        self.result = {
             "schema_version": SCHEMA_VERSION,
             "status": "done",
             "run": self.folder.name,
@@ -141,15 +159,8 @@ class Recorder:
             "versions.torch": torch.__version__,
             "versions.numpy": np.__version__,
         }
-        write_json(self.folder / "result.json", result)
-        self.close(summary=result)
-        return result
-
-    def close(self, summary: dict[str, Any] | None = None, failed: bool = False) -> None:
-        self.metrics.close()
-        if self.mirror:
-            self.mirror.finish(summary or {}, failed=failed)
-        runtime.stop_log(self.log_file)
+        write_json(self.folder / "result.json", self.result)
+        return self.result
 
     def _step_rows(self, epoch: Epoch) -> list[dict[str, Any]]:
         """Every train.log_every_steps-th step of the run, counted from 1."""

@@ -1,12 +1,12 @@
-"""Mirror of a run on Weights & Biases, kept by a process that reads metrics.jsonl beside the training.
+"""Mirror of a run on Weights & Biases: a process beside the training that follows metrics.jsonl.
 
-The record of a run is on disk and W&B only shows it, so the training hands nothing over: a child process follows
-metrics.jsonl as it grows. A process, not a thread: wandb's Python code would compete with the training for the
-interpreter lock (a 1.3 ms step took 1.9 ms), and its exit hook waits for a server that is gone (for minutes).
-This file is both sides: `WandbMirror` in the run and, started as a script, the child, which imports nothing of
-lilawbench so that it starts fast.
+The record of a run is on disk and W&B only shows it, so the training hands nothing over. A process, not a thread:
+wandb's Python code would compete with the training for the interpreter lock (a step of 1.3 ms took 1.9 ms), and its
+exit hook waits for a server that is gone (for minutes). This file is both sides: `WandbMirror` in the run and,
+started as a script, the child, which imports nothing of lilawbench so that it starts fast.
 """
 
+import contextlib
 import hashlib
 import importlib.util
 import json
@@ -19,8 +19,9 @@ import sys
 import threading
 import urllib.error
 import urllib.request
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, Callable, Iterator
+from typing import Any, BinaryIO
 
 MODES = ("auto", "online", "offline")
 PROBE_SECONDS = 2.0  # for the server's first answer
@@ -62,7 +63,7 @@ class WandbMirror:
         entity: str | None = None,
         mode: str = "auto",
         tags: list[str] | None = None,
-        finish_seconds: float = 10.0,
+        finish_seconds: float = 5.0,
     ):
         project, tags = str(project), [str(tag) for tag in tags or []]
         if mode not in MODES:
@@ -125,18 +126,18 @@ class WandbMirror:
             return
         child, self._child = self._child, None
         summary = {key: value for key, value in summary.items() if not key.startswith("config.")}
-        try:
+        with contextlib.suppress(OSError):  # the child is gone and has said why
             _send(child.stdin, {"summary": summary, "exit_code": int(failed)})
             child.stdin.close()
-        except OSError:  # the child is gone and has said why
-            pass
         self._ear.join(self.finish_seconds)
         if self._ear.is_alive():
-            log.warning(
-                "wandb: not done after %g s and left to finish alone; if the run is missing on W&B later: wandb sync %s",
-                self.finish_seconds,
-                shlex.quote(str(self._folder / "wandb")) + "/*run-*",
-            )
+            text = "wandb: left to finish alone after %g s; if the run is not whole on W&B later: %s/*run-*"
+            log.warning(text, self.finish_seconds, sync_command(self._folder / "wandb"))
+
+
+def sync_command(path: Path) -> str:
+    """What uploads a folder of W&B's, made offline or online."""
+    return f"wandb sync --no-skip-online {shlex.quote(str(path))}"
 
 
 def _send(pipe: BinaryIO, message: dict[str, Any]) -> None:
@@ -154,11 +155,8 @@ def _relay(child: subprocess.Popen) -> None:
         log.warning("wandb: the mirror ended with exit code %d, the run goes on", child.returncode)
 
 
-# ---- the child ------------------------------------------------------------------------------------------------
-
-
 class Ending(threading.Thread):
-    """Waits for the run's last word on stdin. A run that dies without one has failed."""
+    """In the child: waits for the run's last word on stdin. A run that dies without one has failed."""
 
     def __init__(self, stdin: BinaryIO):
         super().__init__(daemon=True)
@@ -222,24 +220,15 @@ def mirror(job: dict[str, Any], ending: Ending, online: bool, note: str, say: Ca
     import wandb
 
     names = {key: job[key] for key in ("project", "entity", "id", "name", "group", "tags", "config")}
-    settings = wandb.Settings(
-        silent=True,
-        console="off",
-        disable_git=True,
-        disable_code=True,
-        label_disable=True,
-        program="lilawbench.train",
-        x_save_requirements=False,
-        x_disable_stats=True,  # a sampling of CPU and GPU would cost the training
-        init_timeout=INIT_SECONDS,
-        finish_timeout=UPLOAD_SECONDS,
-        finish_timeout_raises=True,
-        stop_fn=lambda: None,
-    )
+    quiet = {"silent": True, "console": "off", "program": "lilawbench.train", "stop_fn": lambda: None}
+    light = dict.fromkeys(("disable_git", "disable_code", "label_disable", "x_disable_stats"), True)
+    bounds = {"init_timeout": INIT_SECONDS, "finish_timeout": UPLOAD_SECONDS, "finish_timeout_raises": True}
+    safe = {"x_transaction_log_flush_interval": 1.0}  # seconds; the file is whole even if the child is killed
+    settings = wandb.Settings(**quiet, **light, **bounds, **safe, x_save_requirements=False)
     mode = "online" if online else "offline"
     run = wandb.init(**names, dir=job["folder"], mode=mode, resume="allow", settings=settings)
-    sync = f"wandb sync {shlex.quote(str(Path(run.dir).parent))}"
-    say(f"online, {run.url}" if online else f"offline ({note}); to upload the run: {sync}")
+    files = Path(run.dir).parent
+    say(f"online, {run.url}, and in {files}" if online else f"offline ({note}); to upload it: {sync_command(files)}")
     for axis in ("step", "epoch"):
         run.define_metric(axis, hidden=True)
         run.define_metric(f"{axis}/*", step_metric=axis)
@@ -252,7 +241,7 @@ def mirror(job: dict[str, Any], ending: Ending, online: bool, note: str, say: Ca
     try:
         run.finish(ending.message["exit_code"])
     except TimeoutError:
-        say(f"not all was uploaded within {UPLOAD_SECONDS:g} s; to upload the rest: {sync}")
+        say(f"not all was uploaded within {UPLOAD_SECONDS:g} s; to upload the rest: {sync_command(files)}")
 
 
 def main() -> None:
@@ -263,10 +252,8 @@ def main() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # wandb and its service print elsewhere
 
     def say(text: str) -> None:
-        try:
+        with contextlib.suppress(OSError):  # the run is gone
             os.write(status, " ".join(text.split()).encode() + b"\n")
-        except OSError:  # the run is gone
-            pass
 
     stdin = sys.stdin.buffer.raw  # a buffer's lock held by a thread would be fatal at exit
     job = json.loads(stdin.readline())
@@ -284,7 +271,7 @@ def main() -> None:
             if not note:
                 return mirror(job, ending, online=True, note="", say=say)
         except Exception as error:
-            note = f"online failed: {error}"
+            note = f"online failed: {type(error).__name__}: {error}"
             shut_down()
         mirror(job, ending, online=False, note=note, say=say)
     except Exception as error:

@@ -75,10 +75,10 @@ class MetricsWriter:
     """
 
     def __init__(self, path: Path, keep_bytes: int = 0):
+        if keep_bytes and (not path.exists() or path.stat().st_size < keep_bytes):
+            raise DataError(f"{path} is shorter than its checkpoint says; delete the folder {path.parent} to start anew")
         self.path = path
         self.file = path.open("ab")
-        if self.file.tell() < keep_bytes:
-            raise DataError(f"{path} is shorter than its checkpoint says; delete the folder {path.parent} to start anew")
         self.file.truncate(keep_bytes)
 
     def write(self, rows: list[dict[str, Any]]) -> int:

@@ -1,0 +1,52 @@
+# make run    set up .venv once, then the main job: CE, focal and LiLAW on noisy digits, compared over five seeds
+# make test   the same set-up, then the tests (PYTEST="-m 'slow or not slow'" adds the long ones)
+# make bench  speed ratios; make lint; make lock  writes requirements.lock from what is in .venv
+# make PYTHON=/path/to/python3.12 run   chooses the interpreter
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.installed
+PYTEST :=
+NEW_ENOUGH := -c "import sys; sys.exit(sys.version_info < (3, 11))"
+
+.PHONY: help run test bench lint lock clean
+help:
+	@sed -n 's/^# make/make/p' Makefile
+
+run: $(READY)
+	$(BIN)/python -m lilawbench.train experiment=digits
+
+test: $(READY)
+	$(BIN)/python -m pytest $(PYTEST)
+
+bench: $(READY)
+	$(BIN)/python scripts/bench.py
+
+lint: $(READY)
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+# Installed once: only a changed lock file or pyproject.toml installs again.
+$(READY): requirements.lock pyproject.toml
+	@set -e; \
+	python="$(PYTHON)"; \
+	if [ -z "$$python" ]; then \
+	  for name in python3 python3.14 python3.13 python3.12 python3.11; do \
+	    if command -v $$name >/dev/null 2>&1 && $$name $(NEW_ENOUGH) 2>/dev/null; then python=$$name; break; fi; \
+	  done; \
+	fi; \
+	if [ -z "$$python" ] || ! "$$python" $(NEW_ENOUGH) 2>/dev/null; then \
+	  echo "lilawbench needs Python 3.11 or newer; found: $$($${python:-python3} --version 2>&1 || true)." >&2; \
+	  echo "Install one, or name it: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 1; \
+	fi; \
+	echo "Setting up $(VENV) with $$("$$python" --version): about 6 GB with CUDA, some minutes, once"; \
+	"$$python" -m venv --clear $(VENV) || { echo "python -m venv failed; on Debian: apt-get install python3-venv" >&2; exit 1; }; \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock; \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .; \
+	touch $(READY)
+
+lock:
+	$(BIN)/python -m pip freeze --exclude-editable --exclude lilawbench \
+	  | sed -E 's/^((nvidia|cuda|triton)[^=]*==.*)$$/\1 ; sys_platform == "linux"/' > requirements.lock
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

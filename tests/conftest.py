@@ -1,0 +1,71 @@
+"""Shared by all tests: composed configs, small fast runs, and where real data lie."""
+
+import logging
+import os
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+
+from lilawbench.train import CONF
+
+TIMED = re.compile(r"seconds|memory")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread():
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def no_real_services(monkeypatch):
+    """No test talks to W&B, whatever the developer's environment says."""
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+
+
+@pytest.fixture(autouse=True)
+def quiet_log():
+    """Messages reach caplog only; no handler of one test outlives it."""
+    log = logging.getLogger("lilawbench")
+    handlers = list(log.handlers)
+    log.propagate = True
+    yield
+    log.handlers[:] = handlers
+
+
+@pytest.fixture
+def composed(tmp_path):
+    """composed("method=lilaw", ...) -> config of a run in a temporary folder."""
+
+    def make(*overrides: str):
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            return compose("config", [f"paths.output_dir={tmp_path}/outputs", "train.threads=1", *overrides])
+
+    return make
+
+
+@pytest.fixture
+def tiny(composed):
+    """As `composed`, cut down to a fraction of a second: 128 digits, three epochs of four steps."""
+
+    def make(*overrides: str):
+        return composed("split.train_samples=128", "train.epochs=3", "train.batch_size=32", "model.hidden=[16]", *overrides)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def data_dir():
+    """Folder of real data sets (LILAWBENCH_DATA)."""
+    folder = os.environ.get("LILAWBENCH_DATA")
+    if not folder:
+        pytest.skip("LILAWBENCH_DATA is not set: no real data files")
+    return Path(folder)
+
+
+def untimed(tree: dict) -> dict:
+    """A result or metrics row without the fields of time and memory, which are named so."""
+    return {key: value for key, value in tree.items() if not TIMED.search(key)}

@@ -1,0 +1,179 @@
+"""LiLAW in a training loop: ours (warm-up, meta steps, checkpoints) and a stranger's."""
+
+import copy
+import io
+
+import pytest
+import torch
+from torch import nn
+
+from lilawbench.data.base import Batch
+from lilawbench.losses import ce, focal
+from lilawbench.methods.base import StepOutput
+from lilawbench.methods.lilaw import LiLAW
+
+
+def batch(size=6, seed=0):
+    random = torch.Generator().manual_seed(seed)
+    input, target = torch.randn(size, 4, generator=random), torch.randint(0, 3, (size,), generator=random)
+    return Batch(torch.arange(size), input, target)
+
+
+def linear(seed=0, *more):
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Linear(4, 3), *more)
+
+
+class Validation:
+    """Gives out random batches and remembers the sizes it was asked for."""
+
+    def __init__(self):
+        self.asked = []
+
+    def __call__(self, size):
+        self.asked.append(size)
+        return batch(size, seed=100 + len(self.asked))
+
+
+def step(lilaw, ctx, data):
+    """One step as the loop makes it, without moving the model."""
+    lilaw.before_step(ctx, data)
+    out = lilaw.loss(ctx.forward, data)
+    ctx.step += 1
+    lilaw.after_step(ctx, data, out)
+    return out
+
+
+@pytest.mark.parametrize("warmup_epochs", [0, 1, 3])
+def test_warm_up_is_plain_loss_without_meta_steps(warmup_epochs, context):
+    lilaw, meta = LiLAW(loss=focal, warmup_epochs=warmup_epochs), Validation()
+    ctx, data = context(linear(), meta), batch()
+    for ctx.epoch in range(1, 5):
+        lilaw.on_epoch_start(ctx)
+        before = lilaw.trace()[1].clone()
+        logits = ctx.forward(data.input)
+        weighted = (lilaw.weights(logits, data.target) * focal(logits, data.target)).mean()
+        out = step(lilaw, ctx, data)
+        if ctx.epoch <= warmup_epochs:
+            torch.testing.assert_close(out.loss, focal(logits, data.target).mean())
+            assert out.weight is None and torch.equal(lilaw.trace()[1], before) and not meta.asked
+        else:
+            torch.testing.assert_close(out.loss, weighted)
+            assert (lilaw.trace()[1] != before).all()
+    assert meta.asked == [6] * (4 - warmup_epochs)
+
+
+def test_step_output_carries_logits_and_weights_without_a_graph(context):
+    lilaw, ctx, data = LiLAW(), context(linear(), Validation()), batch()
+    out = lilaw.loss(ctx.forward, data)
+    logits = ctx.forward(data.input)
+    assert isinstance(out, StepOutput) and out.loss.requires_grad and out.loss.shape == ()
+    assert not out.logits.requires_grad and not out.weight.requires_grad
+    torch.testing.assert_close(out.logits, logits.detach())
+    torch.testing.assert_close(out.weight, lilaw.weights(logits, data.target).detach())
+
+
+def test_meta_every_steps_counts_the_whole_run(context):
+    lilaw, meta = LiLAW(meta_every_steps=3, warmup_epochs=0), Validation()
+    ctx, moved = context(linear(), meta), []
+    for _ in range(9):
+        before = lilaw.trace()[1].clone()
+        step(lilaw, ctx, batch())
+        moved.append(bool((lilaw.trace()[1] != before).any()))
+    assert moved == [False, False, True] * 3
+
+
+def test_meta_batch_is_as_large_as_the_training_batch(context):
+    lilaw, meta = LiLAW(warmup_epochs=0), Validation()
+    ctx = context(linear(), meta)
+    for size in (6, 6, 2):
+        step(lilaw, ctx, batch(size))
+    assert meta.asked == [6, 6, 2]
+
+
+def test_meta_mode_is_the_mode_of_the_validation_forward(context):
+    """With BatchNorm and dropout the two differ; each equals a forward by hand."""
+    model = linear(0, nn.BatchNorm1d(3), nn.Dropout(0.5)).train()
+    after = {}
+    for mode in ("eval", "train"):
+        lilaw, by_hand = LiLAW(meta_mode=mode, warmup_epochs=0), LiLAW()
+        ctx, twin = context(model, Validation()), copy.deepcopy(model)
+        torch.manual_seed(5)
+        lilaw.after_step(ctx, batch(), None)
+        val = batch(6, seed=101)
+        torch.manual_seed(5)
+        by_hand.meta_update(twin.train(mode == "train")(val.input), val.target)
+        assert torch.equal(lilaw.trace()[1], by_hand.trace()[1])
+        after[mode] = lilaw.trace()[1]
+    assert (after["eval"] != after["train"]).all()
+
+
+def test_meta_step_depends_on_no_gradient_and_leaves_none(context):
+    model = linear()
+    ctx, lilaw = context(model, Validation()), LiLAW(warmup_epochs=0)
+    before = copy.deepcopy(model.state_dict())
+    step(lilaw, ctx, batch())
+    assert all(p.grad is None for p in model.parameters())
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("scales", [False, True])
+def test_state_dict_round_trip(scales):
+    trained, fresh = (LiLAW(scales=scales) for _ in range(2))
+    for seed in range(3):
+        trained.meta_update(batch(seed=seed).input[:, :3], batch(seed=seed).target)
+    file = io.BytesIO()
+    torch.save(trained.state_dict(), file)
+    file.seek(0)
+    fresh.load_state_dict(torch.load(file, weights_only=True))
+    assert torch.equal(fresh.trace()[1], trained.trace()[1]) and (fresh.trace()[1] != LiLAW(scales=scales).trace()[1]).all()
+    for lilaw in (trained, fresh):
+        lilaw.meta_update(batch(seed=9).input[:, :3], batch(seed=9).target)
+    assert torch.equal(fresh.trace()[1], trained.trace()[1])
+
+
+def test_traced_values_do_not_change_afterwards():
+    lilaw, data = LiLAW(), batch()
+    traced = [lilaw.trace()[1]]
+    for _ in range(3):
+        lilaw.meta_update(data.input[:, :3], data.target)
+        traced.append(lilaw.trace()[1])
+    assert traced[0].tolist() == [10, 2, 6]
+    assert all((a != b).any() for a, b in zip(traced, traced[1:], strict=False))
+
+
+@pytest.mark.parametrize("scales", [False, True])
+def test_meta_update_between_loss_and_backward_does_no_harm(scales):
+    lilaw, data = LiLAW(scales=scales), batch()
+    grads = []
+    for update in (False, True):
+        logits = data.input[:, :3].clone().requires_grad_()
+        loss = lilaw.weighted_loss(logits, data.target)
+        if update:
+            lilaw.meta_update(logits, data.target)
+        loss.backward()
+        grads.append(logits.grad)
+    assert torch.equal(*grads)
+
+
+def test_in_a_strangers_loop():
+    model, lilaw = linear(), LiLAW()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.05)
+    train, val = batch(64), batch(16, seed=1)
+    train, val = (b._replace(target=b.input[:, :3].argmax(1)) for b in (train, val))
+    first = ce(model(train.input), train.target).mean().item()
+    for _ in range(60):
+        loss = lilaw.weighted_loss(model(train.input), train.target)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        lilaw.meta_update(model(val.input), val.target)
+    assert ce(model(train.input), train.target).mean().item() < first / 2
+    assert lilaw.alpha < 10 and lilaw.beta > 2 and lilaw.delta != 6
+    assert not lilaw.delta.requires_grad
+
+
+def test_it_trains_nothing_by_autograd():
+    """alpha, beta, delta are state, not parameters of the model's optimiser."""
+    assert not list(LiLAW(scales=True).parameters())
+    assert LiLAW.uses_meta

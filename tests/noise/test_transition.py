@@ -1,0 +1,233 @@
+"""Label noise over 1e5 labels: rates, transition matrices, invariances, and what bad input gets."""
+
+import numpy as np
+import pytest
+
+from lilawbench import noise
+
+K, N, RATE = 5, 100_000, 0.4
+SHARES = [0.1, 0.15, 0.2, 0.25, 0.3]
+CLEAN = np.random.default_rng(0).choice(K, size=N, p=SHARES)
+PAIRS = {4: 1, 2: 0, 3: 1}
+MATRIX = [
+    [0.7, 0.1, 0.1, 0.05, 0.05],
+    [0.0, 1.0, 0.0, 0.0, 0.0],
+    [0.3, 0.3, 0.4, 0.0, 0.0],
+    [0.2, 0.2, 0.2, 0.2, 0.2],
+    [0.0, 0.001, 0.0, 0.0, 0.999],
+]
+
+
+def generator(seed=1):
+    return np.random.default_rng(seed)
+
+
+def pair_matrix(pairs):
+    matrix = np.eye(K)
+    for i, j in pairs.items():
+        matrix[i, i], matrix[i, j] = 1 - RATE, RATE
+    return matrix
+
+
+OTHERS = (1 - np.eye(K)) / (K - 1)
+# name -> (function, its options, the transition matrix it must follow)
+KINDS = {
+    "symmetric": (noise.symmetric, {"rate": RATE}, (1 - RATE) * np.eye(K) + RATE * OTHERS),
+    "symmetric_inclusive": (noise.symmetric_inclusive, {"rate": RATE}, (1 - RATE) * np.eye(K) + RATE / K),
+    "asymmetric": (noise.asymmetric, {"rate": RATE, "pairs": PAIRS}, pair_matrix(PAIRS)),
+    "pair_flip": (noise.asymmetric, {"rate": RATE}, pair_matrix({i: (i + 1) % K for i in range(K)})),
+    "transition": (noise.transition, {"matrix": MATRIX}, np.array(MATRIX)),
+}
+EVERY = {
+    **{name: (function, options) for name, (function, options, _) in KINDS.items()},
+    "dirichlet": (noise.dirichlet, {"rate": RATE}),
+}
+both_counts = pytest.mark.parametrize("exact", [True, False], ids=["exact", "bernoulli"])
+
+
+def counts(clean, observed, classes=K):
+    """[i, j] = how many labels i became j."""
+    return np.bincount(clean * classes + observed, minlength=classes**2).reshape(classes, classes)
+
+
+@both_counts
+@pytest.mark.parametrize("function, options, matrix", KINDS.values(), ids=KINDS)
+def test_transition_matrix_is_recovered(function, options, matrix, exact):
+    observed = function(CLEAN, K, generator=generator(), exact=exact, **options)
+    assert observed.dtype == np.int64 and observed.shape == CLEAN.shape
+    per_class = np.bincount(CLEAN)[:, None]
+    sigma = np.sqrt(per_class * matrix * (1 - matrix))
+    assert (np.abs(counts(CLEAN, observed) - per_class * matrix) <= 4 * sigma + 1e-6).all()
+
+
+@both_counts
+@pytest.mark.parametrize("function, options, matrix", KINDS.values(), ids=KINDS)
+def test_realised_rate(function, options, matrix, exact):
+    observed = function(CLEAN, K, generator=generator(2), exact=exact, **options)
+    rate = 1 - np.diag(matrix)[CLEAN].mean()
+    assert abs((observed != CLEAN).mean() - rate) <= 4 * np.sqrt(rate * (1 - rate) / N)
+
+
+@pytest.mark.parametrize(
+    "rate, count, moved",
+    [(0.29, 100, 29), (0.57, 100, 57), (0.4, 1438, 575), (0.0, 100, 0), (0.999, 100, 99), (0.1, 9, 0), (0.5, 0, 0)],
+)
+def test_exact_symmetric_moves_int_rate_n_labels(rate, count, moved):
+    """0.29 * 100 and 0.57 * 100 fall short of 29 and 57 in floating point."""
+    clean = CLEAN[:count]
+    assert (noise.symmetric(clean, K, rate, generator()) != clean).sum() == moved
+
+
+def test_bernoulli_counts_vary_with_the_seed_and_exact_ones_do_not():
+    def moved(exact):
+        return {int((noise.symmetric(CLEAN, K, RATE, generator(s), exact) != CLEAN).sum()) for s in range(5)}
+
+    assert moved(exact=True) == {40_000}
+    assert len(moved(exact=False)) > 1
+
+
+def test_inclusive_rate_is_rate_times_k_minus_1_over_k():
+    """The trap: 50 % "symmetric" noise over ten classes is 45 %."""
+    clean = np.arange(N) % 10
+    realised = (noise.symmetric_inclusive(clean, 10, 0.5, generator()) != clean).mean()
+    assert abs(realised - 0.45) <= 4 * np.sqrt(0.45 * 0.55 / N)
+    assert abs((noise.symmetric(clean, 10, 0.5, generator()) != clean).mean() - 0.5) < 1e-12
+
+
+@both_counts
+def test_asymmetric_moves_pairs_only(exact):
+    observed = noise.asymmetric(CLEAN, K, RATE, generator(), PAIRS, exact)
+    moved = observed != CLEAN
+    assert set(zip(CLEAN[moved].tolist(), observed[moved].tolist(), strict=True)) == set(PAIRS.items())
+    assert not moved[np.isin(CLEAN, [0, 1])].any()
+
+
+def test_asymmetric_takes_class_names_as_yaml_gives_them():
+    observed = noise.asymmetric(CLEAN, K, RATE, generator(), {"4": "1"})
+    np.testing.assert_array_equal(observed, noise.asymmetric(CLEAN, K, RATE, generator(), {4: 1}))
+
+
+@pytest.mark.parametrize("name", ["asymmetric", "pair_flip", "transition"])
+def test_exact_noise_splits_each_class_to_within_one_label(name):
+    function, options, matrix = KINDS[name]
+    clean = CLEAN[:1437]
+    observed = function(clean, K, generator=generator(), **options)
+    quotas = np.bincount(clean)[:, None] * matrix
+    assert (np.abs(counts(clean, observed) - quotas) < 1).all()
+
+
+def test_exact_transition_of_one_class_by_hand():
+    """Ten labels at (0.5, 0.3, 0.2): five stay, three and two move."""
+    observed = noise.transition(np.zeros(10, np.int64), 3, [[0.5, 0.3, 0.2], [0, 1, 0], [0, 0, 1]], generator())
+    assert np.bincount(observed).tolist() == [5, 3, 2]
+    assert observed.tolist() != sorted(observed.tolist())  # which ones is random
+
+
+def test_dirichlet_keeps_the_rate_and_differs_per_class():
+    observed = noise.dirichlet(CLEAN, K, RATE, generator())
+    per_class = np.bincount(CLEAN)
+    table = counts(CLEAN, observed) / per_class[:, None]
+    np.testing.assert_allclose(np.diag(table), 1 - RATE, atol=2 / per_class.min())
+    others = np.sort(table + np.diag(np.full(K, np.nan)))[:, : K - 1]  # proportions over the other classes
+    gaps = [np.abs(others[i] - others[j]).max() for i in range(K) for j in range(i)]
+    assert min(gaps) > 0.01
+    assert np.abs(others - RATE / (K - 1)).max() > 0.05
+
+
+def test_dirichlet_matrix_depends_on_the_generator_alone():
+    """Exact counts show the matrix to within a label; the same seed must give it for other labels, too."""
+    other = np.random.default_rng(9).choice(K, size=N)
+    first = counts(CLEAN, noise.dirichlet(CLEAN, K, RATE, generator())) / np.bincount(CLEAN)[:, None]
+    again = counts(other, noise.dirichlet(other, K, RATE, generator())) / np.bincount(other)[:, None]
+    np.testing.assert_allclose(first, again, atol=3e-4)
+    bernoulli = counts(CLEAN, noise.dirichlet(CLEAN, K, RATE, generator(), exact=False))
+    per_class = np.bincount(CLEAN)[:, None]
+    assert (np.abs(bernoulli - per_class * first) <= 4 * np.sqrt(per_class * first * (1 - first)) + 2).all()
+    different = counts(CLEAN, noise.dirichlet(CLEAN, K, RATE, generator(3))) / per_class
+    assert np.abs(different - first).max() > 0.02
+
+
+def test_dirichlet_concentration():
+    per_class = np.bincount(CLEAN)[:, None]
+    flat = counts(CLEAN, noise.dirichlet(CLEAN, K, RATE, generator(), concentration=1e6)) / per_class
+    np.testing.assert_allclose(flat, KINDS["symmetric"][2], atol=2e-3)
+    peaked = counts(CLEAN, noise.dirichlet(CLEAN, K, RATE, generator(), concentration=1e-3)) / per_class
+    np.testing.assert_allclose((peaked * (1 - np.eye(K))).max(axis=1), RATE, atol=2e-3)  # one look-alike each
+
+
+@both_counts
+@pytest.mark.parametrize("function, options", EVERY.values(), ids=EVERY)
+def test_clean_is_not_modified_and_a_seed_gives_the_same_labels(function, options, exact):
+    clean = CLEAN.copy()
+    clean.setflags(write=False)
+    first = function(clean, K, generator=generator(), exact=exact, **options)
+    assert not np.shares_memory(first, clean)
+    np.testing.assert_array_equal(first, function(clean, K, generator=generator(), exact=exact, **options))
+    assert (first != function(clean, K, generator=generator(7), exact=exact, **options)).any()
+    np.testing.assert_array_equal(clean, CLEAN)
+
+
+@both_counts
+@pytest.mark.parametrize("function, options", EVERY.values(), ids=EVERY)
+def test_classes_may_be_empty(function, options, exact):
+    clean = np.full(50, 3)
+    observed = function(clean, K, generator=generator(), exact=exact, **options)
+    assert observed.shape == (50,) and set(observed) <= set(range(K))
+
+
+def test_none_copies():
+    observed = noise.none(CLEAN, K, generator())
+    np.testing.assert_array_equal(observed, CLEAN)
+    assert not np.shares_memory(observed, CLEAN)
+
+
+@pytest.mark.parametrize("rate", [-0.1, 1, 1.0, 1.5, float("nan"), float("inf")])
+@pytest.mark.parametrize("name", ["symmetric", "symmetric_inclusive", "asymmetric", "dirichlet"])
+def test_rate_outside_0_1(name, rate):
+    with pytest.raises(ValueError, match=rf"rate is {rate}; it must lie in \[0, 1\)"):
+        getattr(noise, name)(CLEAN, K, rate=rate, generator=generator())
+
+
+def test_symmetric_needs_two_classes():
+    with pytest.raises(ValueError, match="1 class leaves no other class"):
+        noise.symmetric(np.zeros(4, np.int64), 1, 0.5, generator())
+
+
+@pytest.mark.parametrize("pairs", [{0: 0}, {0: 5}, {5: 0}, {-1: 0}, {0: -1}, {0: 1, 2: 2}])
+def test_bad_pairs(pairs):
+    i, j = list(pairs.items())[-1]
+    with pytest.raises(ValueError, match=rf"pair {i}: {j} does not join two different classes of 0\.\.4"):
+        noise.asymmetric(CLEAN, K, RATE, generator(), pairs)
+
+
+@pytest.mark.parametrize("concentration", [0, -1.0, float("nan")])
+def test_bad_concentration(concentration):
+    with pytest.raises(ValueError, match=rf"concentration is {concentration}; it must be > 0"):
+        noise.dirichlet(CLEAN, K, RATE, generator(), concentration)
+
+
+@pytest.mark.parametrize(
+    "matrix, message",
+    [
+        (np.eye(4), r"the matrix is 4 x 4; the data set has 5 classes: 5 x 5"),
+        (np.ones((5, 4)) / 4, r"the matrix is 5 x 4; the data set has 5 classes"),
+        ([0.2] * 5, r"the matrix is 5; the data set has 5 classes: 5 x 5"),
+        ([[1, 0, 0, 0, 0]] * 4 + [[1]], r"the matrix is not a 5 x 5 table of numbers"),
+        ([["a"] * 5] * 5, r"the matrix is not a 5 x 5 table of numbers"),
+        (np.eye(5) * [1, 1, 0.9, 1, 1], r"rows must sum to 1: row 2 sums to 0\.9$"),
+        (np.eye(5) * [1, 0.5, 1, 1, 0], r"row 1 sums to 0\.5, row 4 sums to 0$"),
+        (np.eye(5) + 0.2 * np.eye(5, k=1) - 0.2 * np.eye(5), r"row 4 sums to 0\.8$"),
+        ([[1.5, -0.5, 0, 0, 0], *np.eye(5)[1:]], r"entries outside \[0, 1\]"),
+        (np.full((5, 5), np.nan), r"entries outside \[0, 1\]"),
+    ],
+    ids=["4x4", "5x4", "flat", "ragged", "letters", "row 2", "rows 1, 4", "last row", "negative", "nan"],
+)
+def test_bad_matrix(matrix, message):
+    with pytest.raises(ValueError, match=message):
+        noise.transition(CLEAN, K, matrix, generator())
+
+
+def test_matrix_rows_may_be_off_by_rounding():
+    third = [[0.333333, 0.333333, 0.333334], [0, 1, 0], [0, 0, 1]]
+    observed = noise.transition(np.zeros(300, np.int64), 3, third, generator(), exact=False)
+    assert len(np.unique(observed)) == 3

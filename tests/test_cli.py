@@ -1,0 +1,83 @@
+"""The command line as a user meets it, in real processes: clear messages, exit codes, nothing written, sweeps that end."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from lilawbench.train import CONF
+
+FAST = ["split.train_samples=64", "train.epochs=2", "train.batch_size=32", "model.hidden=[8]", "train.threads=1"]
+
+
+@pytest.fixture
+def lilawbench(tmp_path):
+    def call(*overrides: str) -> subprocess.CompletedProcess:
+        return subprocess.run([sys.executable, "-m", "lilawbench.train", *overrides], cwd=tmp_path, capture_output=True, text=True)
+
+    return call
+
+
+def test_bad_input_is_two_and_writes_nothing(lilawbench, tmp_path):
+    done = lilawbench("noise.rate=1.5", "+typo=1", "dataset=digits")
+    assert done.returncode == 2
+    assert done.stderr == (
+        "lilawbench: the configuration cannot run:\n  - typo is not an option (valid: dataset, noise, model, loss, "
+        "method, logger, train, split, paths, sweep, seed, experiment_name)\n"
+    )
+    assert done.stdout == "" and list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_choice_lists_the_valid_ones(lilawbench, tmp_path):
+    done = lilawbench("method=lilau")
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert all(path.stem in done.stderr for path in (CONF / "method").glob("*.yaml"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_from_any_folder_and_then_skipped(lilawbench, tmp_path):
+    first, second = lilawbench("method=lilaw", *FAST), lilawbench("method=lilaw", *FAST)
+    assert first.returncode == second.returncode == 0, first.stderr
+    lines = [line for line in first.stdout.splitlines() if line.startswith("epoch ")]
+    assert len(lines) == 2 and lines[1].startswith("epoch 2/2  loss ")
+    assert first.stderr == "", "no progress bar where stderr is not a terminal"
+    assert second.stdout.startswith("skipped, finished before: outputs/default/digits-symmetric0.4-mlp-lilaw-s0-")
+    folder = next((tmp_path / "outputs" / "default").iterdir())
+    assert {path.name for path in folder.iterdir()} - {".lock"} == {
+        "config.yaml", "labels.npz", "metrics.jsonl", "checkpoint.pt", "train.log", "result.json"}  # fmt: skip
+    assert [path.name for path in tmp_path.iterdir()] == ["outputs"]
+
+
+def test_a_sweep_compares_and_one_bad_run_does_not_stop_it(lilawbench, tmp_path):
+    done = lilawbench("-m", "method=ce,lilaw", "seed=0,1", "split.val_fraction=0.15,0", *FAST)
+    assert done.returncode == 1  # LiLAW without validation data cannot run; the other six can
+    assert "6 done, 0 skipped, 2 failed" in done.stdout
+    assert done.stdout.count("failed: outputs/default/") == 2 and "split.val_fraction must be > 0" in done.stdout
+    assert "| lilaw " in done.stdout and "t-test p (Holm)" in done.stdout
+    report = tmp_path / "outputs" / "default" / "report"
+    assert {"tables.md", "accuracy.png", "parameters.png"} <= {path.name for path in report.iterdir()}
+    again = lilawbench("-m", "method=ce,lilaw", "seed=0,1", *FAST)
+    assert again.returncode == 0 and "0 done, 4 skipped, 0 failed" in again.stdout
+
+
+def test_the_main_job_is_fifteen_paired_runs(lilawbench, tmp_path):
+    done = lilawbench("experiment=digits", *FAST)
+    assert done.returncode == 0 and "15 done, 0 skipped, 0 failed" in done.stdout, done.stderr
+    results = [json.loads(path.read_text()) for path in (tmp_path / "outputs" / "digits").rglob("result.json")]
+    assert {(r["config.method.name"], r["config.seed"]) for r in results} == {
+        (method, seed) for method in ("ce", "focal", "lilaw") for seed in range(5)
+    }
+    assert all(r["noise.requested_rate"] == 0.4 for r in results)
+    for seed in range(5):  # paired: one set of labels per seed
+        assert len({r["labels.sha256"] for r in results if r["config.seed"] == seed}) == 1
+    assert len({r["labels.sha256"] for r in results}) == 5
+    for path in ("tables.md", "accuracy.png", "parameters.png"):
+        assert f"outputs/digits/report/{path}" in done.stdout
+
+
+def test_a_loss_that_overflows_is_one_and_says_where(lilawbench, tmp_path):
+    done = lilawbench("train.lr=1e30", "train.optimizer=sgd", *FAST)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "lilawbench: the loss is nan at epoch 1, step 2" in done.stderr
+    assert len(list(tmp_path.rglob("failed.json"))) == 1

@@ -1,0 +1,127 @@
+"""Every YAML composes, is checked and builds; what cannot run is refused with all problems at once."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+
+from lilawbench.config import bind, build, check
+from lilawbench.errors import ConfigError
+from lilawbench.train import CONF
+
+CHOICES = {
+    group: sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+    for group in ("dataset", "noise", "model", "loss", "method", "logger", "experiment", "debug")
+}
+NEEDED = {"noise=transition": ["noise.matrix=[[.9,.1],[.2,.8]]", "dataset=adult"]}
+
+
+def test_the_groups_hold_what_the_readme_says():
+    assert {group: len(names) for group, names in CHOICES.items()} == {
+        "dataset": 5, "noise": 6, "model": 4, "loss": 2, "method": 3, "logger": 2, "experiment": 1, "debug": 1,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("choice", [f"{group}={name}" for group, names in CHOICES.items() for name in names])
+def test_every_yaml_composes_and_passes_the_check(composed, choice):
+    check(composed(choice, *NEEDED.get(choice, [])))
+
+
+@pytest.mark.parametrize("method, loss", list(itertools.product(CHOICES["method"], CHOICES["loss"])))
+def test_every_method_takes_every_loss(composed, method, loss):
+    cfg = composed(f"method={method}", f"loss={loss}")
+    check(cfg)
+    assert cfg.loss.name == loss
+    assert cfg.method.name == (method if method not in ("ce", "focal") else loss)
+    assert build(cfg.method, loss=bind(cfg.loss)).per_sample.func.__name__ == loss
+
+
+def test_method_focal_brings_its_loss_and_ce_with_it_is_the_same_run(composed):
+    one, other = composed("method=focal"), composed("method=ce", "loss=focal")
+    assert OmegaConf.to_container(one, resolve=True) == OmegaConf.to_container(other, resolve=True)
+
+
+@pytest.mark.parametrize("noise", sorted(set(CHOICES["noise"]) - {"transition"}))
+def test_every_noise_runs_on_labels(composed, noise):
+    clean = np.repeat(np.arange(10), 20)
+    observed = bind(composed(f"noise={noise}").noise)(clean, 10, generator=np.random.default_rng(0))
+    assert observed.shape == clean.shape and observed.dtype == np.int64
+    assert (observed != clean).mean() == pytest.approx(0 if noise == "none" else 0.4, abs=0.08)
+
+
+@pytest.mark.parametrize("model, shape", [("mlp", (1, 8, 8)), ("cnn", (1, 8, 8)), ("lstm", (20, 1)), ("resnet18", (1, 28, 28))])
+def test_every_model_builds_and_runs(composed, model, shape):
+    net = build(composed(f"model={model}").model, num_classes=3, input_shape=shape).eval()
+    assert net(torch.zeros(2, *shape)).shape == (2, 3)
+
+
+def test_validation_fractions_of_the_papers(composed):
+    fractions = {name: composed(f"dataset={name}").split.val_fraction for name in CHOICES["dataset"]}
+    assert fractions == {"digits": 0.15, "mnist": 0.15, "fashion_mnist": 0.15, "adult": 0.10, "ecg5000": 0.05}
+
+
+def test_ecg5000_brings_its_model_unless_another_is_chosen(composed):
+    assert composed("dataset=ecg5000").model.name == "lstm"
+    assert composed("dataset=ecg5000", "model=mlp").model.name == "mlp"
+
+
+REFUSED = [
+    ("+typo=1", "typo is not an option"),
+    ("+train.typo=1", "train.typo is not an option (valid: epochs, batch_size"),
+    ("+method.typo=1", "method.typo is not an option of ce"),
+    ("+noise.typo=1", "noise.typo is not an option of symmetric (valid: rate, exact)"),
+    ("+model.typo=1", "model.typo is not an option of mlp (valid: num_classes, hidden, dropout, bias)"),
+    ("noise.rate=1", "rate is 1; it must lie in [0, 1)"),
+    ("noise.rate=-0.1", "it must lie in [0, 1)"),
+    ("noise.rate=much", "noise=symmetric"),
+    ("noise=transition", "noise.matrix has no value"),
+    ("noise=transition noise.matrix=[[.9,.1],[.3,.7]]", "the matrix is 2 x 2; the data set has 10 classes"),
+    ("noise=transition dataset=adult noise.matrix=[[.9,.2],[.3,.7]]", "row 0 sums to 1.1"),
+    ("noise=asymmetric noise.pairs={1:12}", "pair 1: 12"),
+    ("model.num_classes=5", "model.num_classes is 5; dataset=digits has 10 classes"),
+    ("method=lilaw split.val_fraction=0", "split.val_fraction must be > 0"),
+    ("method=lilaw method.terms=[]", "terms is []"),
+    ("method=lilaw method.lr=0", "lr is 0"),
+    ("loss=focal loss.gamma=-1", "gamma is -1"),
+    ("train.precision=fp16", "fp16 is refused"),
+    ("train.precision=int8", "it must be fp32 or bf16"),
+    ("train.device=cuda:77", "train.device=cuda:77 is not there"),
+    ("train.device=gpu", "it must be auto, cpu, cuda or cuda:N"),
+    ("train.optimizer=lion", "adam, adamw or sgd"),
+    ("train.schedule=step", "constant, linear, cosine or multistep"),
+    ("train.lr=0", "train.lr is 0.0"),
+    ("train.epochs=0", "train.epochs is 0"),
+    ("train.batch_size=1", "train.batch_size is 1"),
+    ("train.threads=0", "train.threads is 0"),
+    ("train.augment.jitter=2", "jitter in [0, 1)"),
+    ("split.val_fraction=1", "split.val_fraction is 1.0"),
+    ("split.val_labels=true", "observed or clean"),
+    ("split.train_samples=1", "split.train_samples is 1"),
+    ("dataset=ecg5000 dataset.split=half", "official"),
+    ("logger=wandb logger.mode=sometimes", "mode is 'sometimes'"),
+    ("seed=-1", "seed is -1"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("overrides, message", REFUSED, ids=[overrides for overrides, _ in REFUSED])
+def test_what_cannot_run_is_refused(composed, overrides, message):
+    with pytest.raises(ConfigError) as refused:
+        check(composed(*overrides.split()))
+    assert message in str(refused.value)
+    assert len(refused.value.problems) == 1
+
+
+def test_all_problems_come_at_once(composed):
+    with pytest.raises(ConfigError) as refused:
+        check(composed("noise.rate=2", "train.lr=-1", "+model.typo=1", "seed=-3", "train.precision=fp16"))
+    assert len(refused.value.problems) == 5
+    assert str(refused.value).startswith("the configuration has 5 problems:\n  - ")
+
+
+@pytest.mark.parametrize("override", ["dataset=foo", "method=foo", "noise=foo", "train.epochs=abc", "method.typo=1"])
+def test_hydra_refuses_the_rest_at_compose(composed, override):
+    with pytest.raises(HydraException):
+        composed(override)

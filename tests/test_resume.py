@@ -1,0 +1,232 @@
+"""A run broken at any moment goes on to bitwise the record of an unbroken one."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from filelock import FileLock
+
+from lilawbench.engine import checkpoint
+from lilawbench.errors import DataError, RunBusy, RunFailed
+from lilawbench.results.recorder import Recorder
+from lilawbench.train import CONF, run
+
+METHODS = sorted(path.stem for path in (CONF / "method").glob("*.yaml"))
+
+
+class PowerCut(BaseException):
+    """Not an Exception: nothing in the program may catch it."""
+
+
+def record(folder: Path, untimed) -> tuple[dict, list[dict]]:
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    result = untimed(json.loads((folder / "result.json").read_text()))
+    del result["config.paths.output_dir"]
+    return result, [untimed(json.loads(line)) for line in lines]
+
+
+@pytest.fixture(scope="session")
+def untimed():
+    return lambda tree: {key: value for key, value in tree.items() if "seconds" not in key and "memory" not in key}
+
+
+def cut_at(patch: pytest.MonkeyPatch, place: str) -> None:
+    """Breaks the third epoch: in its middle, after its metrics, or inside the writing of its checkpoint."""
+    if place == "steps":
+        original = Recorder.measure
+
+        def measure(self, epoch, *rest):  # the third epoch trained, nothing of it written
+            if epoch.number == 3:
+                raise PowerCut
+            return original(self, epoch, *rest)
+
+        patch.setattr(Recorder, "measure", measure)
+    elif place == "metrics":
+        original = Recorder.checkpoint
+
+        def save(self, ctx, method):
+            if ctx.epoch == 3:
+                raise PowerCut
+            return original(self, ctx, method)
+
+        patch.setattr(Recorder, "checkpoint", save)
+    else:
+        original = checkpoint.os.fsync
+
+        def torn(fd):
+            if place == "checkpoint" and torn.count >= 2 and ".pt.part" in os.readlink(f"/proc/self/fd/{fd}"):
+                raise PowerCut
+            torn.count += ".pt.part" in os.readlink(f"/proc/self/fd/{fd}")
+            return original(fd)
+
+        torn.count = 0
+        patch.setattr(checkpoint.os, "fsync", torn)
+
+
+@pytest.mark.parametrize("place", ["steps", "metrics", "checkpoint"])
+@pytest.mark.parametrize("method", METHODS)
+def test_four_epochs_are_two_and_two(tiny, tmp_path, untimed, method, place):
+    options = [f"method={method}", "train.epochs=4", "model.dropout=0.3", "train.schedule=cosine", "train.log_every_steps=1"]
+    whole = run(tiny(*options, f"paths.output_dir={tmp_path}/whole")).folder
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(PowerCut):
+        cut_at(patch, place)
+        run(tiny(*options))
+    again = run(tiny(*options))
+    assert again.status == "done"
+    assert record(again.folder, untimed) == record(whole, untimed)
+
+
+@pytest.mark.parametrize("options", ["train.precision=bf16", "train.optimizer=sgd", "dataset=digits model=cnn train.augment.crop_px=1 train.augment.rotate_degrees=10 ~model.hidden", "split.val_augment=true", "method.meta_mode=train"])  # fmt: skip
+def test_options_resume_too(composed, tmp_path, untimed, options):
+    base = ["method=lilaw", "split.train_samples=96", "train.batch_size=32", "train.epochs=4"]
+    options = [o for o in options.split() if not o.startswith("~")]
+    whole = run(composed(*base, *options, f"paths.output_dir={tmp_path}/whole")).folder
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(PowerCut):
+        cut_at(patch, "metrics")
+        run(composed(*base, *options))
+    assert record(run(composed(*base, *options)).folder, untimed) == record(whole, untimed)
+
+
+@pytest.mark.parametrize("lost", ["optimizer", "method", "step"])
+def test_negative_control_a_resume_that_forgets_differs(tiny, tmp_path, untimed, lost):
+    options = ["method=lilaw", "method.lr=0.5", "train.epochs=4", "train.schedule=linear"]
+    whole = run(tiny(*options, f"paths.output_dir={tmp_path}/whole")).folder
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(PowerCut):
+        cut_at(patch, "metrics")
+        run(tiny(*options))
+    path = next((tmp_path / "outputs").rglob("checkpoint.pt"))
+    state = torch.load(path, weights_only=True)
+    fresh = {"optimizer": lambda s: {**s, "state": {}}, "step": lambda s: 0,
+             "method": lambda s: {"params": torch.tensor([10.0, 2.0, 6.0])}}  # fmt: skip
+    state[lost] = fresh[lost](state[lost])
+    torch.save(state, path)
+    assert record(run(tiny(*options)).folder, untimed)[1] != record(whole, untimed)[1]
+
+
+def test_early_stopping_survives_a_break(tiny, tmp_path, untimed):
+    options = ["train.epochs=12", "train.early_stop_epochs=2", "train.lr=0.05"]
+    whole = run(tiny(*options, f"paths.output_dir={tmp_path}/whole"))
+    assert 3 < whole.result["epochs"] < 12
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(PowerCut):
+        cut_at(patch, "steps")
+        run(tiny(*options))
+    assert record(run(tiny(*options)).folder, untimed) == record(whole.folder, untimed)
+
+
+def test_a_finished_run_is_skipped_untouched(tiny, monkeypatch):
+    first = run(tiny())
+    kept = {path.name: path.stat().st_mtime_ns for path in first.folder.iterdir()}
+    monkeypatch.setattr("lilawbench.train.check", lambda cfg: pytest.fail("a finished run needs no check"))
+    second = run(tiny())
+    assert second.status == "skipped" and second.result == first.result
+    assert {path.name: path.stat().st_mtime_ns for path in first.folder.iterdir()} == kept
+
+
+def test_a_changed_option_is_another_folder_and_a_changed_place_is_not(tiny):
+    from lilawbench.results.record import run_name
+
+    base = run_name(tiny())
+    for changed in ("train.lr=0.01", "seed=1", "noise.exact=false", "+model.bias=true model.bias=false".split()[1]):
+        assert run_name(tiny(changed)) != base
+    for same in ("logger=wandb", "experiment_name=other", "paths.output_dir=elsewhere", "sweep.retry_failed=true"):
+        assert run_name(tiny(same)) == base
+
+
+def test_damaged_files_are_named(tiny):
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(PowerCut):
+        cut_at(patch, "metrics")
+        run(tiny("train.epochs=4"))
+    folder = next(Path(tiny().paths.output_dir).rglob("checkpoint.pt")).parent
+    good = (folder / "checkpoint.pt").read_bytes()
+    (folder / "checkpoint.pt").write_bytes(good[:100])
+    with pytest.raises(DataError, match=r"checkpoint\.pt cannot be read"):
+        run(tiny("train.epochs=4"))
+    (folder / "checkpoint.pt").write_bytes(good)
+    (folder / "metrics.jsonl").write_text("")
+    with pytest.raises(DataError, match="shorter than its checkpoint says"):
+        run(tiny("train.epochs=4"))
+
+
+def test_other_labels_than_the_run_began_with_are_refused(tiny, monkeypatch):
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(PowerCut):
+        cut_at(patch, "metrics")
+        run(tiny("train.epochs=4"))
+    monkeypatch.setattr("lilawbench.train.derive", lambda seed, *purpose: __import__("numpy").random.default_rng(5))
+    with pytest.raises(DataError, match="holds other labels"):
+        run(tiny("train.epochs=4"))
+
+
+def test_the_second_of_two_processes_says_so_and_stops(tiny):
+    from lilawbench.results.record import run_folder
+
+    folder = run_folder(tiny())
+    folder.mkdir(parents=True)
+    with FileLock(folder / ".lock"), pytest.raises(RunBusy, match="another process is doing this run now"):
+        run(tiny())
+    assert [path.name for path in folder.iterdir()] in ([".lock"], [])
+    assert run(tiny()).status == "done"
+
+
+def test_a_loss_that_is_not_finite_marks_the_run_failed(tiny, monkeypatch):
+    from lilawbench import losses
+
+    calls, real = [], losses.ce
+
+    def breaks(logits, target):
+        calls.append(target)
+        return real(logits, target) * (float("inf") if len(calls) == 7 else 1)  # third step of epoch 2; one call is check's
+
+    monkeypatch.setattr(losses, "ce", breaks)
+    with pytest.raises(RunFailed, match=r"the loss is inf at epoch 2, step 6 \(batch 2 of the epoch\), training rows \[") as failed:
+        run(tiny())
+    folder = next(Path(tiny().paths.output_dir).rglob("failed.json")).parent
+    assert str(failed.value) == json.loads((folder / "failed.json").read_text())["error"]
+    assert torch.load(folder / "checkpoint.pt", weights_only=True)["epoch"] == 1
+    assert not (folder / "result.json").exists()
+    with pytest.raises(RunFailed, match="failed before: the loss is inf at epoch 2"):
+        run(tiny())
+    monkeypatch.setattr(losses, "ce", real)
+    again = run(tiny("sweep.retry_failed=true"))
+    assert again.status == "done" and not (folder / "failed.json").exists()
+
+
+def command(folder: Path, *overrides: str) -> list[str]:
+    return [sys.executable, "-m", "lilawbench.train", f"paths.output_dir={folder}", "train.threads=1", *overrides]
+
+
+def wait_for_epochs(process: subprocess.Popen, folder: Path, count: int) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and process.poll() is None:
+        files = list(folder.rglob("metrics.jsonl"))
+        if files and files[0].read_text().count('"kind": "epoch"') >= count:
+            return
+        time.sleep(0.02)
+    pytest.fail(f"no {count} epochs: {process.stdout.read() if process.poll() is not None else 'too slow'}")
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_a_real_process_killed_and_started_again(composed, tmp_path, untimed, how):
+    options = ["method=lilaw", "train.epochs=40", "train.log_every_steps=7"]
+    broken = tmp_path / "broken"
+    process = subprocess.Popen(command(broken, *options), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    wait_for_epochs(process, broken, 3)
+    process.send_signal(signal.SIGSTOP)  # it holds the run and cannot finish it
+    if how == signal.SIGKILL:
+        second = subprocess.run(command(broken, *options), capture_output=True, text=True)
+        assert second.returncode == 1 and "another process is doing this run now" in second.stderr
+    process.send_signal(how)
+    process.send_signal(signal.SIGCONT)
+    output, _ = process.communicate(timeout=30)
+    assert process.returncode == (-9 if how == signal.SIGKILL else 130), output
+    assert not list(broken.rglob("result.json"))
+    assert "Traceback" not in output
+    again = subprocess.run(command(broken, *options), capture_output=True, text=True)
+    assert again.returncode == 0 and "going on after epoch" in again.stdout, again.stdout + again.stderr
+    whole = run(composed(*options)).folder
+    assert record(next(broken.rglob("result.json")).parent, untimed) == record(whole, untimed)

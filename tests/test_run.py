@@ -1,0 +1,90 @@
+"""`train.run` from end to end: what a record holds, on the embedded data and on the real files at hand."""
+
+import json
+
+import numpy as np
+import pytest
+from omegaconf import OmegaConf
+
+from lilawbench.train import run
+
+
+def test_the_record_holds_what_others_rely_on(tiny):
+    cfg = tiny("method=lilaw", "loss=focal", "train.epochs=6", "seed=4")
+    record = run(cfg)
+    result = json.loads((record.folder / "result.json").read_text())
+    assert record.status == "done" and record.result == result
+    leaves = [f"config.{key}" for key in ("seed", "noise.rate", "method.alpha", "train.augment.crop_px", "loss.gamma")]
+    assert [result[key] for key in leaves] == [4, 0.4, 10.0, 0, 2.0]
+    rows = [json.loads(line) for line in (record.folder / "metrics.jsonl").read_text().splitlines()]
+    epochs = [row for row in rows if row["kind"] == "epoch"]
+    steps = [row for row in rows if row["kind"] == "step"]
+    assert [row["epoch"] for row in epochs] == [1, 2, 3, 4, 5, 6] and [row["step"] for row in steps] == list(range(1, 25))
+    assert {"alpha", "beta", "delta", "train_loss"} <= set(steps[0])
+    assert result["last.test_accuracy"] == epochs[-1]["test_accuracy"]
+    assert result["last5.test_accuracy"] == pytest.approx(np.mean([row["test_accuracy"] for row in epochs[1:]]))
+    best = max(epochs, key=lambda row: row["val_accuracy"])
+    assert (result["best_val.epoch"], result["best_val.test_accuracy"]) == (best["epoch"], best["test_accuracy"])
+    assert result["oracle_best.test_accuracy"] == max(row["test_accuracy"] for row in epochs)
+    assert {"seconds_per_step", "peak_memory_bytes", "labels.sha256", "versions.torch", "cell"} <= set(result)
+    assert OmegaConf.load(record.folder / "config.yaml") == OmegaConf.create(OmegaConf.to_container(cfg, resolve=True))
+
+
+def test_labels_are_kept_with_their_rates(composed):
+    record = run(composed("noise=symmetric_inclusive", "noise.rate=0.5", "train.epochs=1"))
+    with np.load(record.folder / "labels.npz", allow_pickle=False) as kept:
+        observed, clean, train, val = (kept[name] for name in ("observed", "clean", "train", "val"))
+    assert len(observed) == len(clean) == 1438 and len(train) == 1222 and len(val) == 216
+    assert not set(train) & set(val)
+    assert record.result["noise.requested_rate"] == 0.5
+    assert record.result["noise.realised_rate"] == (observed != clean).mean() == pytest.approx(0.45, abs=0.03)
+    assert "own class included" in record.result["config.noise.convention"]
+
+
+def test_clean_validation_labels_are_clean_and_training_ones_are_not(tiny):
+    record = run(tiny("split.val_labels=clean", "train.epochs=1"))
+    with np.load(record.folder / "labels.npz", allow_pickle=False) as kept:
+        wrong = kept["observed"] != kept["clean"]
+        assert not wrong[kept["val"]].any() and 0.3 < wrong[kept["train"]].mean() < 0.5
+
+
+def test_without_validation_rows_nothing_is_selected_on_them(tiny):
+    result = run(tiny("split.val_fraction=0", "train.epochs=1")).result
+    assert "best_val.test_accuracy" not in result and "last.test_accuracy" in result and result["num_val"] == 0
+
+
+def test_training_learns_and_memorises(composed):
+    """CE on 40 % noise first learns the digits (over 85 % on clean test labels), then repeats wrong labels."""
+    record = run(composed("train.epochs=30"))
+    rows = [json.loads(line) for line in (record.folder / "metrics.jsonl").read_text().splitlines()]
+    memorised = [row["memorised"] for row in rows if row["kind"] == "epoch"]
+    assert record.result["oracle_best.test_accuracy"] > 0.85
+    assert memorised[4] < 0.1 and memorised[-1] > 2 * memorised[4]
+
+
+slow = pytest.mark.slow
+REAL = [
+    ("dataset=fashion_mnist model=mlp", 0.55, 8000),
+    ("dataset=adult model=mlp noise=asymmetric", 0.75, 8000),
+    ("dataset=ecg5000 dataset.split=swapped model=mlp", 0.85, 2000),
+    pytest.param("dataset=mnist model=cnn", 0.80, 8000, marks=slow),
+    pytest.param("dataset=ecg5000", 0.55, 475, marks=slow),
+]
+
+
+@pytest.mark.parametrize("method", ["ce", "lilaw"])
+@pytest.mark.parametrize("options, accuracy, samples", REAL)
+def test_real_files_train(composed, data_dir, options, accuracy, samples, method):
+    """A short training on each real data set beats a floor far above chance."""
+    base = [f"paths.data_dir={data_dir}", f"split.train_samples={samples}", f"method={method}", "noise.rate=0.2"]
+    short = ["train.epochs=12", "train.batch_size=32"] if "ecg5000" in options else ["train.epochs=2"]
+    record = run(composed(*base, *short, *options.split()))
+    assert record.result["last.test_accuracy"] > accuracy
+
+
+@slow
+def test_resnet18_on_real_images(composed, data_dir):
+    record = run(composed(f"paths.data_dir={data_dir}", "dataset=fashion_mnist", "model=resnet18", "method=lilaw", "loss=focal",
+                          "seed=3", "noise.rate=0.5", "split.train_samples=256", "train.epochs=1", "train.batch_size=64"))  # fmt: skip
+    assert record.result["run"].startswith("fashion_mnist-symmetric0.5-resnet18-lilaw+focal-s3-")
+    assert record.result["num_parameters"] > 11_000_000
