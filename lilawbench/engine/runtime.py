@@ -72,7 +72,8 @@ def prepare(device: torch.device, threads: int, deterministic: bool) -> None:
     torch.set_num_threads(threads)
     if deterministic and device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(deterministic, warn_only=True)
+    # as use_deterministic_algorithms(warn_only=True), which would import torch's compiler: over a second of start-up
+    torch.set_deterministic_debug_mode("warn" if deterministic else "default")
     torch.backends.cudnn.benchmark = not deterministic
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)

@@ -1,0 +1,88 @@
+"""Learning rates at named steps, and the optimiser that the options describe."""
+
+import math
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+from torch import nn
+
+from lilawbench.config import Train
+from lilawbench.engine.optim import build_optimizer, build_schedule
+
+CPU = torch.device("cpu")
+
+
+def train(**options):
+    return OmegaConf.structured(Train(**options))
+
+
+@pytest.mark.parametrize(
+    "schedule, rates",
+    [  # 4 epochs of 5 steps: at steps 0, 5, 10, 15 and after the last
+        ("constant", [0.2, 0.2, 0.2, 0.2, 0.2]),
+        ("linear", [0.2, 0.15, 0.1, 0.05, 0.0]),
+        ("cosine", [0.2, 0.1 * (1 + math.sqrt(0.5)), 0.1, 0.1 * (1 - math.sqrt(0.5)), 0.0]),
+        ("multistep", [0.2, 0.02, 0.02, 0.002, 0.002]),
+    ],
+)
+def test_schedules(schedule, rates):
+    lr_at = build_schedule(train(epochs=4, lr=0.2, schedule=schedule, milestones_epochs=[1, 3]), steps_per_epoch=5)
+    assert [lr_at(step) for step in (0, 5, 10, 15, 20)] == pytest.approx(rates, abs=1e-15)
+
+
+def test_multistep_falls_with_the_milestone_epoch_and_not_before():
+    """LiLAW's A.9: x 0.1 at epochs 50 and 75 of 100; in any order."""
+    for milestones in ([50, 75], [75, 50]):
+        lr_at = build_schedule(train(epochs=100, lr=1e-4, schedule="multistep", milestones_epochs=milestones), 7)
+        rates = [lr_at(step) for step in (50 * 7 - 1, 50 * 7, 75 * 7 - 1, 75 * 7, 699)]
+        assert rates == pytest.approx([1e-4, 1e-5, 1e-5, 1e-6, 1e-6], rel=1e-12)
+
+
+@pytest.mark.parametrize("schedule", ["linear", "cosine"])
+def test_falling_schedules_fall_at_every_step_and_stay_positive(schedule):
+    lr_at = build_schedule(train(epochs=3, lr=0.1, schedule=schedule), steps_per_epoch=11)
+    rates = [lr_at(step) for step in range(33)]
+    assert all(a > b > 0 for a, b in zip(rates, rates[1:], strict=False))
+    assert rates[0] == 0.1
+
+
+@pytest.mark.parametrize(
+    "name, kind, options",
+    [
+        ("adam", torch.optim.Adam, {}),
+        ("adamw", torch.optim.AdamW, {}),
+        ("sgd", torch.optim.SGD, {"momentum": 0.7, "nesterov": True}),
+    ],
+)
+def test_optimizer_has_the_options(name, kind, options):
+    model = nn.Linear(3, 2)
+    optimizer = build_optimizer(model.parameters(), train(optimizer=name, lr=0.03, weight_decay=0.2, **options), CPU)
+    assert type(optimizer) is kind
+    (group,) = optimizer.param_groups
+    expected = {"lr": 0.03, "weight_decay": 0.2, "fused": True, **options}
+    assert {key: group[key] for key in expected} == expected
+    assert [id(p) for p in group["params"]] == [id(p) for p in model.parameters()]
+
+
+def test_frozen_parameters_are_left_out():
+    model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 2))
+    model[0].requires_grad_(False)
+    optimizer = build_optimizer(model.parameters(), train(), CPU)
+    assert optimizer.param_groups[0]["params"] == list(model[1].parameters())
+
+
+def test_fused_is_for_devices_that_have_it():
+    optimizer = build_optimizer(nn.Linear(3, 2).parameters(), train(), torch.device("mps"))
+    assert optimizer.param_groups[0]["fused"] is False
+
+
+def test_one_sgd_step_by_hand():
+    """Gradient 2 on p = 1, weight decay 0.5, lr 0.1: p - 0.1 (2 + 0.5), then momentum 0.9 on top of it."""
+    p = nn.Parameter(torch.tensor([1.0]))
+    optimizer = build_optimizer([p], train(optimizer="sgd", lr=0.1, weight_decay=0.5, momentum=0.9), CPU)
+    p.grad = torch.tensor([2.0])
+    optimizer.step()
+    assert p.item() == pytest.approx(0.75, abs=1e-6)
+    optimizer.step()  # velocity 0.9 * 2.5 + (2 + 0.5 * 0.75) = 4.625
+    assert p.item() == pytest.approx(0.75 - 0.4625, abs=1e-6)

@@ -1,0 +1,128 @@
+"""Shapes for every data set, sizes by hand, and what does not fit."""
+
+import pytest
+import torch
+from torch import nn
+
+from lilawbench.models.cnn import CNN
+from lilawbench.models.image import timm_model
+from lilawbench.models.lstm import LSTM
+from lilawbench.models.mlp import MLP
+
+SHAPES = {  # input shape and classes of each data set, and of colour images
+    "digits": ((1, 8, 8), 10),
+    "mnist": ((1, 28, 28), 10),
+    "adult": ((108,), 2),
+    "ecg5000": ((140, 1), 5),
+    "colour": ((3, 32, 32), 10),
+}
+FITS = {
+    MLP: SHAPES,
+    CNN: ("digits", "mnist", "colour"),
+    LSTM: ("digits", "mnist", "ecg5000", "colour"),
+    timm_model: ("digits", "mnist", "colour"),
+}
+
+
+def count(model):
+    return sum(p.numel() for p in model.parameters())
+
+
+@pytest.mark.parametrize("build, name", [(build, name) for build, names in FITS.items() for name in names])
+def test_output_is_one_logit_per_class(build, name):
+    shape, classes = SHAPES[name]
+    model = build(num_classes=classes, input_shape=shape)
+    random = torch.Generator().manual_seed(0)
+    input = torch.randn(3, *shape, generator=random)
+    logits = model.train()(input)
+    assert logits.shape == (3, classes) and torch.isfinite(logits).all()
+    logits.square().sum().backward()
+    assert all(p.grad is not None for p in model.parameters())
+    with torch.no_grad():
+        rows = model.eval()(input)
+        torch.testing.assert_close(rows[1:], model(input[1:]), rtol=1e-4, atol=1e-5)  # samples do not mix
+
+
+@pytest.mark.parametrize("build, name", [(CNN, "adult"), (CNN, "ecg5000"), (timm_model, "adult"), (timm_model, "ecg5000")])
+def test_image_networks_refuse_what_is_no_image(build, name):
+    shape, classes = SHAPES[name]
+    wanted = {CNN: r"the cnn wants images \[C, H, W\] of at least 4x4", timm_model: r"resnet18 wants images \[C, H, W\]"}
+    with pytest.raises(ValueError, match=wanted[build]):
+        build(num_classes=classes, input_shape=shape)
+
+
+@pytest.mark.parametrize(
+    "build, shape, options, message",
+    [
+        (CNN, (1, 3, 8), {}, r"at least 4x4 pixels, not \[1, 3, 8\]"),
+        (CNN, (1, 8, 8), {"channels": (8, 8)}, r"channels is \[8, 8\]; the cnn has three convolutions"),
+        (LSTM, (108,), {}, r"the lstm wants sequences \[T, C\] or images \[C, H, W\], not \[108\]"),
+        (LSTM, (1, 2, 3, 4), {}, "the lstm wants sequences"),
+        (LSTM, (140, 1), {"hidden": 0}, "hidden 0 and layers 2 must be >= 1"),
+        (LSTM, (140, 1), {"layers": 0}, "layers 0 must be >= 1"),
+        (LSTM, (140, 1), {"dropout": 1.0}, r"dropout 1\.0 in \[0, 1\)"),
+        (MLP, (4,), {"hidden": (8, 0)}, r"hidden is \[8, 0\]; every width must be >= 1"),
+        (MLP, (4,), {"dropout": 1.0}, r"dropout is 1\.0; it must lie in \[0, 1\)"),
+        (MLP, (4,), {"dropout": -0.1}, r"dropout is -0\.1"),
+        (timm_model, (1, 8, 8), {"architecture": "resnet1"}, "timm has no architecture 'resnet1'; near it: .*resnet"),
+        (timm_model, (1, 8, 8), {"architecture": "zzzzzz"}, "no architecture 'zzzzzz'; near it: see timm.list_models"),
+    ],
+)
+def test_bad_options(build, shape, options, message):
+    with pytest.raises(ValueError, match=message):
+        build(num_classes=2, input_shape=shape, **options)
+
+
+def test_mlp_by_hand():
+    """64-5-3: 64*5 + 5 + 5*3 + 3 parameters, and W2 relu(W1 x + b1) + b2."""
+    model = MLP(3, (1, 8, 8), hidden=(5,))
+    assert count(model) == 64 * 5 + 5 + 5 * 3 + 3
+    first, second = (module for module in model if isinstance(module, nn.Linear))
+    x = torch.randn(2, 1, 8, 8)
+    expected = (x.flatten(1) @ first.weight.T + first.bias).clamp(min=0) @ second.weight.T + second.bias
+    torch.testing.assert_close(model(x), expected)
+
+
+def test_mlp_options():
+    assert count(MLP(3, (4,), hidden=(5, 6), bias=False)) == 4 * 5 + 5 * 6 + 6 * 3
+    assert [m.p for m in MLP(3, (4,), hidden=(5, 6), dropout=0.2).modules() if isinstance(m, nn.Dropout)] == [0.2, 0.2]
+    assert not any(isinstance(m, nn.Dropout) for m in MLP(3, (4,)).modules())
+    assert count(MLP(3, (4,), hidden=())) == 4 * 3 + 3
+
+
+@pytest.mark.parametrize("side, cells", [(8, 4), (28, 49), (30, 49)])
+def test_cnn_by_hand(side, cells):
+    """Three 3x3 convolutions with BatchNorm, two halvings, two dense layers."""
+    model = CNN(10, (2, side, side), channels=(3, 4, 5), dense=7)
+    convolutions = 9 * (2 * 3 + 3 * 4 + 4 * 5) + 2 * (3 + 4 + 5)
+    assert count(model) == convolutions + (5 * cells * 7 + 7) + (7 * 10 + 10)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_lstm_reads_an_image_row_by_row(channels):
+    image_model, sequence_model = LSTM(4, (channels, 6, 5), hidden=7), LSTM(4, (6, channels * 5), hidden=7)
+    sequence_model.load_state_dict(image_model.state_dict())
+    images = torch.randn(3, channels, 6, 5)
+    rows = torch.stack([torch.cat([images[:, c, y] for c in range(channels)], dim=1) for y in range(6)], dim=1)
+    torch.testing.assert_close(image_model(images), sequence_model(rows))
+
+
+def test_lstm_classifies_the_last_state():
+    model = LSTM(5, (140, 1), hidden=8, layers=2).eval()
+    assert count(model) == 4 * 8 * (1 + 8 + 2) + 4 * 8 * (8 + 8 + 2) + 8 * 5 + 5
+    x = torch.randn(2, 140, 1)
+    _, (hidden, _) = model.recurrent(x)
+    torch.testing.assert_close(model(x), model.head(hidden[-1]))
+    assert not torch.allclose(model(x), model(x.flip(1)))
+
+
+def test_resnet18_on_grey_images():
+    """11,689,512 parameters of the ImageNet network, less 990 classes and two input channels; random weights."""
+    torch.manual_seed(0)
+    model = timm_model(10, (1, 28, 28))
+    assert count(model) == 11_689_512 - 990 * 513 - 2 * 64 * 49
+    assert model.conv1.in_channels == 1
+    torch.manual_seed(0)
+    again = timm_model(10, (1, 28, 28))
+    assert torch.equal(model.conv1.weight, again.conv1.weight) and torch.equal(model.fc.weight, again.fc.weight)
+    assert not torch.equal(model.conv1.weight, timm_model(10, (1, 28, 28)).conv1.weight)
