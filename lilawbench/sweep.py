@@ -1,5 +1,6 @@
 """The end of a command: what came of its runs, the comparison of those that finished, and the exit code."""
 
+from lilawbench.errors import UserError
 from lilawbench.results.record import RunRecord
 
 
@@ -24,7 +25,10 @@ def _summarise(records: list[RunRecord]) -> None:
     if finished:
         from lilawbench.results.report import report  # pandas, scipy and matplotlib are not needed to train
 
-        print("\n" + report(finished, finished[0].parent / "report"))
+        try:
+            print("\n" + report(finished, finished[0].parent / "report"))
+        except UserError as error:
+            print(f"\nno comparison: {error}")
     counts = {status: sum(record.status == status for record in records) for status in ("done", "skipped", "failed")}
     print("\n" + ", ".join(f"{count} {status}" for status, count in counts.items()))
     for record in records:

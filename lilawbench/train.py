@@ -174,6 +174,8 @@ def attempt(cfg: DictConfig, in_sweep: bool) -> RunRecord:
         return run(cfg)
     except UserError as error:
         return RunRecord(folder, "failed", error=str(error), exit_code=error.exit_code)
+    except torch.OutOfMemoryError as error:
+        return RunRecord(folder, "failed", error=f"{error}; lower train.batch_size ({folder})", exit_code=1)
     except Exception as error:
         if not in_sweep:
             raise

@@ -2,6 +2,7 @@
 
 import hashlib
 import random
+from itertools import product
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ def test_derived_seed_is_the_first_63_bits_of_the_hash():
 
 
 def test_seeds_of_different_purposes_differ():
-    purposes = [(seed, name, epoch) for seed in range(20) for name in ("order", "meta", "augment") for epoch in range(20)]
+    purposes = list(product(range(20), ("order", "meta", "augment"), range(20)))
     seeds = [derive_seed(*purpose) for purpose in purposes]
     assert len(set(seeds)) == len(seeds)
     assert all(0 <= value < 2**63 for value in seeds)
@@ -35,7 +36,8 @@ def test_a_generator_repeats_and_ignores_the_global_streams(draw):
     first = draw(1, "order", 2)
     torch.rand(3), np.random.random(3)
     assert draw(1, "order", 2) == first
-    assert len({tuple(draw(*purpose)) for purpose in [(1, "order", 2), (2, "order", 2), (1, "order", 3), (1, "meta", 2)]}) == 4
+    others = [draw(2, "order", 2), draw(1, "order", 3), draw(1, "meta", 2)]
+    assert len({tuple(values) for values in [first, *others]}) == 4
 
 
 def test_generators_leave_the_global_streams_alone():

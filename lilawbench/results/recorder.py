@@ -100,13 +100,9 @@ class Recorder:
         row |= {"epoch_seconds": epoch.seconds}
         # an overflow in evaluation alone is null: JSON has no infinity
         row = {key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in row.items()}
-        rows = [*self._step_rows(epoch), row]
-        self.metrics_bytes = self.metrics.write(rows)
+        self.metrics_bytes = self.metrics.write([*self._step_rows(epoch), row])
         self.seconds += epoch.seconds
         self.epochs.append(row)
-        if self.mirror:
-            for each in rows:
-                self.mirror.log(each)
         log.info(_line(row, self.cfg.train.epochs), extra={"per_epoch": True})
 
     def checkpoint(self, ctx: Context, method: Method) -> None:

@@ -113,9 +113,6 @@ class WandbMirror:
         self._ear = threading.Thread(target=_relay, args=(child,), daemon=True)
         self._ear.start()
 
-    def log(self, row: dict[str, Any]) -> None:
-        """Nothing to do for a row in metrics.jsonl: the child reads it there."""
-
     def finish(self, summary: dict[str, Any], failed: bool = False) -> None:
         """Tells the child that metrics.jsonl is complete and waits for it, but at most `finish_seconds`.
 
@@ -248,7 +245,7 @@ def mirror(job: dict[str, Any], ending: Ending, online: bool, note: str, say: Ca
 def main() -> None:
     """The child: online if it can be, else offline; ends soon after the run does."""
     if hasattr(os, "nice"):  # not on Windows
-        os.nice(10)  # the training goes first
+        os.nice(5)  # the training goes first
     status = os.dup(1)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # wandb and its service print elsewhere
 

@@ -8,7 +8,6 @@ from lilawbench.data import adult
 from lilawbench.data.adult import Adult
 from lilawbench.errors import DataError
 
-
 CLASS = adult.CLASS_NAMES
 
 

@@ -1,6 +1,7 @@
 """Learning rates at named steps, and the optimiser that the options describe."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -43,7 +44,7 @@ def test_multistep_falls_with_the_milestone_epoch_and_not_before():
 def test_falling_schedules_fall_at_every_step_and_stay_positive(schedule):
     lr_at = build_schedule(train(epochs=3, lr=0.1, schedule=schedule), steps_per_epoch=11)
     rates = [lr_at(step) for step in range(33)]
-    assert all(a > b > 0 for a, b in zip(rates, rates[1:], strict=False))
+    assert all(a > b > 0 for a, b in pairwise(rates))
     assert rates[0] == 0.1
 
 

@@ -2,6 +2,7 @@
 
 import copy
 import io
+from itertools import pairwise
 
 import pytest
 import torch
@@ -126,7 +127,8 @@ def test_state_dict_round_trip(scales):
     torch.save(trained.state_dict(), file)
     file.seek(0)
     fresh.load_state_dict(torch.load(file, weights_only=True))
-    assert torch.equal(fresh.trace()[1], trained.trace()[1]) and (fresh.trace()[1] != LiLAW(scales=scales).trace()[1]).all()
+    assert torch.equal(fresh.trace()[1], trained.trace()[1])
+    assert (fresh.trace()[1] != LiLAW(scales=scales).trace()[1]).all()
     for lilaw in (trained, fresh):
         lilaw.meta_update(batch(seed=9).input[:, :3], batch(seed=9).target)
     assert torch.equal(fresh.trace()[1], trained.trace()[1])
@@ -139,7 +141,7 @@ def test_traced_values_do_not_change_afterwards():
         lilaw.meta_update(data.input[:, :3], data.target)
         traced.append(lilaw.trace()[1])
     assert traced[0].tolist() == [10, 2, 6]
-    assert all((a != b).any() for a, b in zip(traced, traced[1:], strict=False))
+    assert all((a != b).any() for a, b in pairwise(traced))
 
 
 @pytest.mark.parametrize("scales", [False, True])

@@ -13,7 +13,11 @@ def build():
     """BatchNorm and dropout, nested, with one module that appears twice."""
     shared = nn.BatchNorm1d(4)
     return nn.Sequential(
-        shared, nn.Linear(4, 4), shared, nn.Sequential(nn.Dropout(0.5), nn.Linear(4, 4), nn.BatchNorm1d(4)), nn.Dropout(0.2)
+        shared,
+        nn.Linear(4, 4),
+        shared,
+        nn.Sequential(nn.Dropout(0.5), nn.Linear(4, 4), nn.BatchNorm1d(4)),
+        nn.Dropout(0.2),
     )
 
 

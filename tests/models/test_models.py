@@ -43,11 +43,11 @@ def test_output_is_one_logit_per_class(build, name):
         torch.testing.assert_close(rows[1:], model(input[1:]), rtol=1e-4, atol=1e-5)  # samples do not mix
 
 
-@pytest.mark.parametrize("build, name", [(CNN, "adult"), (CNN, "ecg5000"), (timm_model, "adult"), (timm_model, "ecg5000")])
-def test_image_networks_refuse_what_is_no_image(build, name):
-    shape, classes = SHAPES[name]
-    wanted = {CNN: r"the cnn wants images \[C, H, W\] of at least 4x4", timm_model: r"resnet18 wants images \[C, H, W\]"}
-    with pytest.raises(ValueError, match=wanted[build]):
+@pytest.mark.parametrize("build, name", [(CNN, "the cnn"), (timm_model, "resnet18")])
+@pytest.mark.parametrize("dataset", ["adult", "ecg5000"])
+def test_image_networks_refuse_what_is_no_image(build, name, dataset):
+    shape, classes = SHAPES[dataset]
+    with pytest.raises(ValueError, match=rf"{name} wants images \[C, H, W\].*, not \[{shape[0]}"):
         build(num_classes=classes, input_shape=shape)
 
 

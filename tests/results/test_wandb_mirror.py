@@ -1,6 +1,6 @@
 """The mirror on W&B, against servers on this machine: what it records, and that a run never waits for it.
 
-All mirrors but one are started together by one fixture, because each costs a second of start-up.
+Most mirrors are started together by one fixture, because each costs a second of start-up.
 """
 
 import http.server
@@ -20,7 +20,7 @@ from types import SimpleNamespace
 import pytest
 
 from lilawbench.errors import UserError
-from lilawbench.results.wandb_mirror import WandbMirror
+from lilawbench.results.wandb_mirror import WandbMirror, answers
 
 CONFIG = {"seed": 3, "method": {"name": "lilaw"}}
 SUMMARY = {"last.test_accuracy": 0.5, "config.seed": 3}
@@ -131,7 +131,7 @@ def serve() -> http.server.ThreadingHTTPServer:
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Server)
     server.upserts, server.streamed = [], []
     server.handle_error = lambda *_: None  # a client that hangs up
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     return server
 
 
@@ -178,38 +178,53 @@ def connect(patch: pytest.MonkeyPatch, port: int) -> None:
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory, said: list[str]) -> Iterator[SimpleNamespace]:
-    """Finished runs, one per circumstance, each mirrored from a metrics.jsonl that had two lines at its start."""
+    """Three runs: one without a key, killed and taken up again; one before a silent server; one online that fails."""
     root = tmp_path_factory.mktemp("outputs") / "experiment"
+    again, silent, online = root / "again", root / "silent", root / "online"
     server = serve()
     hole = socket.create_server(("127.0.0.1", 0))  # accepts and never answers
-    ports = {"no_key": None, "closed": 9, "black_hole": hole.getsockname()[1], "online": server.server_port}
-    mirrors, seconds = {}, {}
     with pytest.MonkeyPatch.context() as patch:
         clear(patch, root)
-        for name, port in ports.items():
-            if port:
-                connect(patch, port)
-            write(root / name, ROWS[:2])
-            mirrors[name] = WandbMirror(tags=["a", "b"], finish_seconds=0.1 if name == "black_hole" else 60)
-            began = time.monotonic()
-            mirrors[name].start(root / name, "the-run", "the-cell", CONFIG)
-            seconds[name] = time.monotonic() - began
-    write(root / "killed", ROWS[:3], end='{"kind": "st')
-    subprocess.run([sys.executable, "-c", KILLED, str(root / "killed")], check=False)
-    for name in ports:
-        write(root / name, ROWS[2:])
-    for name, mirror in reversed(mirrors.items()):
+        write(again, ROWS[:3], end='{"kind": "st')
+        subprocess.run([sys.executable, "-c", KILLED, str(again)], check=False)
+
+        write(silent, ROWS)
+        connect(patch, hole.getsockname()[1])
         began = time.monotonic()
+        mirror = WandbMirror(finish_seconds=0.1)
+        mirror.start(silent, "the-run", "the-cell", CONFIG)
         mirror.finish(SUMMARY)
-        seconds[name] += time.monotonic() - began
-    yield SimpleNamespace(root=root, server=server, seconds=seconds, mirrors=mirrors)
+        seconds = time.monotonic() - began
+
+        connect(patch, server.server_port)
+        failing = WandbMirror(tags=["a", "b"], finish_seconds=60)
+        failing.start(online, "the-run", "the-cell", CONFIG)
+        write(online, ROWS)
+
+        clear(patch, root)
+        wait_for(lambda: list(again.glob("wandb/offline-run-*/*.wandb")) and read(again).exit_code is not None)
+        killed = read(again)
+        (again / "metrics.jsonl").unlink()
+        write(again, ROWS[:2])  # cut back to the checkpoint
+        going_on = WandbMirror(tags=["a", "b"], finish_seconds=60)
+        going_on.start(again, "the-run", "the-cell", CONFIG)
+        write(again, ROWS[2:])
+    failing.finish({}, failed=True)
+    going_on.finish(SUMMARY)
+    wait_for(lambda: not mirror._ear.is_alive())
+    yield SimpleNamespace(again=again, silent=silent, online=online, killed=killed, server=server, seconds=seconds)
     hole.close()
     server.shutdown()
     server.server_close()
 
 
+def test_killed_run_is_recorded_as_failed(runs: SimpleNamespace) -> None:
+    assert runs.killed.history == {step: LOGGED[step] for step in (1, 2, 3)}  # without the half line
+    assert runs.killed.exit_code == 1
+
+
 def test_offline_record_is_whole(runs: SimpleNamespace, said: list[str]) -> None:
-    record = read(runs.root / "no_key")
+    record = read(runs.again)
     assert record.history == LOGGED
     assert record.config == CONFIG
     assert (record.run.project, record.run.display_name, record.run.run_group) == ("lilawbench", "the-run", "the-cell")
@@ -217,20 +232,20 @@ def test_offline_record_is_whole(runs: SimpleNamespace, said: list[str]) -> None
     assert record.summary["last.test_accuracy"] == 0.5
     assert record.summary["epoch/test_accuracy"] == 0.5 and "config.seed" not in record.summary
     assert record.exit_code == 0
-    (line,) = [line for line in said if "no_key" in line]
+    (line,) = [line for line in said if str(runs.again) in line]
     assert line.startswith("wandb: offline (no API key")
-    assert f"wandb sync --no-skip-online {runs.root}/no_key/wandb/offline-run-" in line
+    assert f"wandb sync --no-skip-online {runs.again}/wandb/offline-run-" in line
 
 
-def test_closed_port_is_offline(runs: SimpleNamespace, said: list[str]) -> None:
-    assert read(runs.root / "closed").history == LOGGED
-    assert [line for line in said if "no answer from http://127.0.0.1:9 within 2 s" in line]
+def test_run_that_goes_on_is_one_run(runs: SimpleNamespace) -> None:
+    assert read(runs.again).run.run_id == runs.killed.run.run_id != read(runs.silent).run.run_id
+    assert len(list(runs.again.glob("wandb/offline-run-*"))) == 2
 
 
-def test_silent_server_delays_nothing(runs: SimpleNamespace) -> None:
-    assert runs.seconds["black_hole"] < 1.5  # asking the server alone takes the child 2 s
-    wait_for(lambda: not runs.mirrors["black_hole"]._ear.is_alive())
-    assert read(runs.root / "black_hole").history == LOGGED
+def test_silent_server_delays_nothing(runs: SimpleNamespace, said: list[str]) -> None:
+    assert runs.seconds < 1.5  # asking the server alone takes the child 2 s
+    assert [line for line in said if "within 2 s" in line and str(runs.silent) in line]
+    assert read(runs.silent).history == LOGGED
 
 
 def test_online(runs: SimpleNamespace, said: list[str]) -> None:
@@ -240,29 +255,19 @@ def test_online(runs: SimpleNamespace, said: list[str]) -> None:
     history = [files for sent in runs.server.streamed if (files := sent.get("files", {}).get("wandb-history.jsonl"))]
     lines = [json.loads(line) for files in history for line in files["content"]]
     assert {row["_step"]: {key: row[key] for key in row if not key.startswith("_")} for row in lines} == LOGGED
-    assert runs.server.streamed[-1]["exitcode"] == 0
-    assert read(runs.root / "online", "run-*").history == LOGGED
+    assert runs.server.streamed[-1]["exitcode"] == 1
+    assert read(runs.online, "run-*").history == LOGGED
     url = f"http://127.0.0.1:{runs.server.server_port}/us/lilawbench/runs/{first['name']}"
-    assert [line for line in said if line.startswith(f"wandb: online, {url}, and in {runs.root / 'online' / 'wandb'}")]
+    assert [line for line in said if line.startswith(f"wandb: online, {url}, and in {runs.online}/wandb/run-")]
 
 
-def test_killed_run_is_recorded_as_failed(runs: SimpleNamespace) -> None:
-    wait_for(lambda: read(runs.root / "killed").exit_code is not None)
-    record = read(runs.root / "killed")
-    assert record.exit_code == 1
-    assert record.history == {step: LOGGED[step] for step in (1, 2, 3)}  # without the half line
-
-
-def test_going_on_is_the_same_run(runs: SimpleNamespace, clean_env: pytest.MonkeyPatch) -> None:
-    folder = runs.root / "no_key"
-    before = read(folder)
-    mirror = WandbMirror(mode="offline", finish_seconds=60)
-    mirror.start(folder, "the-run", "the-cell", CONFIG)
-    mirror.finish({}, failed=True)
-    after = read(folder)
-    assert after.run.run_id == before.run.run_id != read(runs.root / "closed").run.run_id
-    assert after.history == LOGGED
-    assert (before.exit_code, after.exit_code) == (0, 1)
+def test_question_to_the_server() -> None:
+    server = serve()
+    assert answers(f"http://127.0.0.1:{server.server_port}/nothing/here")
+    server.shutdown()
+    server.server_close()
+    assert not answers("http://127.0.0.1:9")
+    assert not answers("not an address")
 
 
 def test_server_that_dies_delays_nothing(tmp_path: Path, clean_env: pytest.MonkeyPatch, said: list[str]) -> None:
@@ -297,7 +302,6 @@ def test_no_child_no_harm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said:
     monkeypatch.setattr(sys, "executable", str(tmp_path / "no-python"))
     mirror = WandbMirror()
     mirror.start(tmp_path, "the-run", "the-cell", CONFIG)
-    mirror.log(ROWS[0])
     mirror.finish(SUMMARY)
     assert "not mirrored" in said[-1]
 
