@@ -1,5 +1,6 @@
 """The typed root config, and `check`: every problem of a composed config at once, before anything is built or written."""
 
+import functools
 import inspect
 import math
 from collections.abc import Callable
@@ -96,9 +97,13 @@ def build(node: DictConfig, **given: Any) -> Any:
     return instantiate(options(node), **given, _convert_="all")
 
 
-def bind(node: DictConfig, **given: Any) -> Callable[..., Any]:
-    """As `build`, but the function with its options bound, to be called later."""
-    return instantiate({**options(node), "_partial_": True}, **given, _convert_="all")
+def bind(node: DictConfig) -> Callable[..., Any]:
+    """The function a group's node describes, with its options bound.
+
+    Not hydra's `_partial_`, whose result checks its target anew at every call: 0.16 ms, several times a step.
+    """
+    kept = options(node)
+    return functools.partial(get_object(kept.pop("_target_")), **kept)
 
 
 def check(cfg: DictConfig) -> None:

@@ -114,12 +114,12 @@ def train_step(
     for group in ctx.optimizer.param_groups:
         group["lr"] = lr
     method.before_step(ctx, batch)
-    ctx.optimizer.zero_grad(set_to_none=True)
     out = method.loss(ctx.forward, batch)
     out.loss.backward()
     if clip_grad_norm is not None:
         nn.utils.clip_grad_norm_(ctx.model.parameters(), clip_grad_norm)
     ctx.optimizer.step()
+    ctx.optimizer.zero_grad(set_to_none=True)  # now: a meta step finds the gradients' memory free and warm
     ctx.step += 1
     method.after_step(ctx, batch, out)
     return out

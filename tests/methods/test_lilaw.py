@@ -1,5 +1,6 @@
 """LiLAW's equations against Table 4, a hand-worked example and autograd; and what one meta update does."""
 
+import inspect
 import math
 from itertools import combinations
 
@@ -277,6 +278,15 @@ def test_scale_of_a_term_left_out_stays_1():
 def test_options_out_of_range(options, message):
     with pytest.raises(ValueError, match=message):
         LiLAW(**options)
+
+
+def test_defaults_are_the_specifications():
+    """A.9's numbers, and the reading of SPEC section 1 that is marked as the default."""
+    taken = inspect.signature(LiLAW).parameters
+    given = {name: parameter.default for name, parameter in taken.items() if name != "loss"}
+    numbers = {"alpha": 10.0, "beta": 2.0, "delta": 6.0, "lr": 0.005, "weight_decay": 1e-4, "warmup_epochs": 1}
+    switches = {"clamp": True, "detach_weight": False, "scales": False, "meta_mode": "eval", "meta_every_steps": 1}
+    assert given == numbers | switches | {"terms": ("alpha", "beta", "delta")}
 
 
 def test_perfect_logits_leave_finite_parameters():

@@ -78,6 +78,14 @@ def test_exact_symmetric_moves_int_rate_n_labels(rate, count, moved):
     assert (noise.symmetric(clean, K, rate, generator()) != clean).sum() == moved
 
 
+@both_counts
+@pytest.mark.parametrize("function, options", EVERY.values(), ids=EVERY)
+def test_changed_labels_lie_anywhere_in_the_table(function, options, exact):
+    """Their mean row is the middle one, whatever their class: noise does not depend on the order of the rows."""
+    rows = np.flatnonzero(function(CLEAN, K, generator=generator(), exact=exact, **options) != CLEAN)
+    assert abs(rows.mean() - N / 2) <= 4 * N / np.sqrt(12 * len(rows))
+
+
 def test_bernoulli_counts_vary_with_the_seed_and_exact_ones_do_not():
     def moved(exact):
         return {int((noise.symmetric(CLEAN, K, RATE, generator(s), exact) != CLEAN).sum()) for s in range(5)}
@@ -218,9 +226,10 @@ def test_bad_concentration(concentration):
         (np.eye(5) * [1, 0.5, 1, 1, 0], r"row 1 sums to 0\.5, row 4 sums to 0$"),
         (np.eye(5) + 0.2 * np.eye(5, k=1) - 0.2 * np.eye(5), r"row 4 sums to 0\.8$"),
         ([[1.5, -0.5, 0, 0, 0], *np.eye(5)[1:]], r"entries outside \[0, 1\]"),
+        ([[-0.2, 0.6, 0.6, 0, 0], *np.eye(5)[1:]], r"entries outside \[0, 1\]"),
         (np.full((5, 5), np.nan), r"entries outside \[0, 1\]"),
     ],
-    ids=["4x4", "5x4", "flat", "ragged", "letters", "row 2", "rows 1, 4", "last row", "negative", "nan"],
+    ids=["4x4", "5x4", "flat", "ragged", "letters", "row 2", "rows 1, 4", "last row", "above 1", "negative", "nan"],
 )
 def test_bad_matrix(matrix, message):
     with pytest.raises(ValueError, match=message):
