@@ -4,7 +4,7 @@ import numpy as np
 
 
 def apportion(quotas: np.ndarray) -> np.ndarray:
-    """Rounds quotas to whole counts that add up to their rounded sum (largest remainders; ties to the first).
+    """Rounds quotas to whole counts that add up to their sum, rounded half up (largest remainders; ties to the first).
 
     Args:
         quotas: non-negative shares, [K] float.
@@ -14,7 +14,7 @@ def apportion(quotas: np.ndarray) -> np.ndarray:
     """
     quotas = np.asarray(quotas, dtype=np.float64)
     counts = np.floor(quotas + 1e-9).astype(np.int64)  # 0.29 * 100 is 28.999...
-    missing = int(round(quotas.sum())) - int(counts.sum())
+    missing = int(np.floor(quotas.sum() + 0.5 + 1e-9)) - int(counts.sum())
     order = np.argsort(-(quotas - counts), kind="stable")
     counts[order[:missing]] += 1
     return counts

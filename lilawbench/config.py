@@ -1,4 +1,4 @@
-"""The typed root config, and `check`: every problem of a composed config at once, before anything is built or written."""
+"""The typed root config, and `check`: every problem of a composed config at once, before anything is written."""
 
 import functools
 import inspect
@@ -154,7 +154,14 @@ def check(cfg: DictConfig) -> None:
 def _unknown_keys(cfg: DictConfig) -> list[str]:
     """Keys that +KEY=VALUE added beside the schema, and values that nobody gave."""
     problems = [f"{key} has no value: give it with {key}=..." for key in sorted(OmegaConf.missing_keys(cfg))]
-    for name, block in {"": Config, "train": Train, "train.augment": Augment, "split": Split, "paths": Paths, "sweep": Sweep}.items():
+    for name, block in {
+        "": Config,
+        "train": Train,
+        "train.augment": Augment,
+        "split": Split,
+        "paths": Paths,
+        "sweep": Sweep,
+    }.items():
         valid = [item.name for item in fields(block)]
         for key in OmegaConf.select(cfg, name) if name else cfg:
             if key not in valid:
@@ -176,7 +183,9 @@ def _unknown_options(group: str, node: DictConfig) -> list[str]:
     valid = [name for name in taken if name not in runtime and not (group == "noise" and name == "num_classes")]
     given = [key for key in node if key not in (*LABELS_ONLY, "_target_")]
     wrong = [key for key in given if key not in valid]
-    return [f"{group}.{key} is not an option of {node.get('name')} (valid: {', '.join(valid) or 'none'})" for key in wrong]
+    return [
+        f"{group}.{key} is not an option of {node.get('name')} (valid: {', '.join(valid) or 'none'})" for key in wrong
+    ]
 
 
 def _check_train(train: DictConfig) -> list[str]:
@@ -193,7 +202,11 @@ def _check_train(train: DictConfig) -> list[str]:
     need(0 <= train.weight_decay < math.inf, "weight_decay", ">= 0")
     need(0 <= train.momentum < 1, "momentum", "in [0, 1)")
     need(not train.nesterov or train.momentum > 0, "nesterov", "false when train.momentum is 0")
-    need(train.schedule in ("constant", "linear", "cosine", "multistep"), "schedule", "constant, linear, cosine or multistep")
+    need(
+        train.schedule in ("constant", "linear", "cosine", "multistep"),
+        "schedule",
+        "constant, linear, cosine or multistep",
+    )
     need(all(m >= 1 for m in train.milestones_epochs), "milestones_epochs", "a list of epochs >= 1")
     need(train.clip_grad_norm is None or train.clip_grad_norm > 0, "clip_grad_norm", "null or > 0")
     need(train.early_stop_epochs is None or train.early_stop_epochs >= 1, "early_stop_epochs", "null or >= 1")
@@ -217,7 +230,9 @@ def _check_device(name: str) -> list[str]:
         return [f"train.device is {name}; it must be auto, cpu, cuda or cuda:N"]
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if int(number or 0) >= count:
-        return [f"train.device={name} is not there: this machine has {count} CUDA device(s); use train.device=cpu or auto"]
+        return [
+            f"train.device={name} is not there: this machine has {count} CUDA device(s); use train.device=cpu or auto"
+        ]
     return []
 
 

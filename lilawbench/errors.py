@@ -12,7 +12,11 @@ class ConfigError(UserError):
 
     def __init__(self, problems: list[str]):
         self.problems = problems
-        head = "the configuration cannot run:" if len(problems) == 1 else f"the configuration has {len(problems)} problems:"
+        head = (
+            "the configuration cannot run:"
+            if len(problems) == 1
+            else f"the configuration has {len(problems)} problems:"
+        )
         super().__init__("\n  - ".join([head, *problems]))
 
 

@@ -30,7 +30,7 @@ def focal(logits: Tensor, target: Tensor, gamma: float = 2.0) -> Tensor:
         ValueError: gamma < 0.
     Source: Lin et al. 2017, eq. 4 (without its class weight).
     """
-    if gamma < 0:
+    if not gamma >= 0:
         raise ValueError(f"gamma is {gamma}; it must be >= 0")
     log_p = -F.cross_entropy(logits, target, reduction="none")
     # 1 - p without cancellation; the floor keeps the slope of x^gamma finite where p rounds to 1

@@ -124,10 +124,12 @@ def residents(
     def resident(input: torch.Tensor, target: np.ndarray) -> Resident:
         return Resident(input, torch.from_numpy(target), source.mean, source.std, device)
 
-    train, val = (resident(source.train_input[rows], labels["observed"][rows]) for rows in (labels["train"], labels["val"]))
+    train, val = (
+        resident(source.train_input[rows], labels["observed"][rows]) for rows in (labels["train"], labels["val"])
+    )
     if cfg.split.val_augment:
         val = val.augmented(VAL_AUGMENT, derive_torch(cfg.seed, "val_augment", device=device))
-    return train, val, resident(source.test_input, source.test_clean)
+    return train, val.normalised() if len(val) else val, resident(source.test_input, source.test_clean)
 
 
 def initialise_model(cfg: DictConfig, source: Source) -> torch.nn.Module:

@@ -52,7 +52,9 @@ def tiny(composed):
     """As `composed`, cut down to a fraction of a second: 128 digits, three epochs of four steps."""
 
     def make(*overrides: str):
-        return composed("split.train_samples=128", "train.epochs=3", "train.batch_size=32", "model.hidden=[16]", *overrides)
+        return composed(
+            "split.train_samples=128", "train.epochs=3", "train.batch_size=32", "model.hidden=[16]", *overrides
+        )
 
     return make
 

@@ -1,4 +1,4 @@
-"""The command line as a user meets it, in real processes: clear messages, exit codes, nothing written, sweeps that end."""
+"""The command line as a user meets it, in real processes: messages, exit codes, nothing written, sweeps that end."""
 
 import json
 import subprocess
@@ -14,7 +14,9 @@ FAST = ["split.train_samples=64", "train.epochs=2", "train.batch_size=32", "mode
 @pytest.fixture
 def lilawbench(tmp_path):
     def call(*overrides: str) -> subprocess.CompletedProcess:
-        return subprocess.run([sys.executable, "-m", "lilawbench.train", *overrides], cwd=tmp_path, capture_output=True, text=True)
+        return subprocess.run(
+            [sys.executable, "-m", "lilawbench.train", *overrides], cwd=tmp_path, capture_output=True, text=True
+        )
 
     return call
 

@@ -52,7 +52,9 @@ def test_every_noise_runs_on_labels(composed, noise):
     assert (observed != clean).mean() == pytest.approx(0 if noise == "none" else 0.4, abs=0.08)
 
 
-@pytest.mark.parametrize("model, shape", [("mlp", (1, 8, 8)), ("cnn", (1, 8, 8)), ("lstm", (20, 1)), ("resnet18", (1, 28, 28))])
+@pytest.mark.parametrize(
+    "model, shape", [("mlp", (1, 8, 8)), ("cnn", (1, 8, 8)), ("lstm", (20, 1)), ("resnet18", (1, 28, 28))]
+)
 def test_every_model_builds_and_runs(composed, model, shape):
     net = build(composed(f"model={model}").model, num_classes=3, input_shape=shape).eval()
     assert net(torch.zeros(2, *shape)).shape == (2, 3)

@@ -27,7 +27,16 @@ def scene(composed, method_name):
     data = Resident(torch.randn(64, 6, generator=generator), torch.randint(0, 3, (64,), generator=generator))
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.Linear(8, 3))
-    ctx = Context(model, model, torch.optim.SGD(model.parameters(), lr=0.1), data.in_order, MetaLoader(data, 0), 64, 3, torch.device("cpu"))  # fmt: skip
+    ctx = Context(
+        model,
+        model,
+        torch.optim.SGD(model.parameters(), lr=0.1),
+        data.in_order,
+        MetaLoader(data, 0),
+        64,
+        3,
+        torch.device("cpu"),
+    )
     method = build(cfg.method, loss=bind(cfg.loss))
     method.setup(ctx)
     ctx.epoch = 99  # behind any warm-up
@@ -79,7 +88,9 @@ def test_methods_hold_no_model(scene):
 
 def test_runs_of_one_seed_are_paired(tiny):
     """Labels, split, first batch and initial weights are those of ce for every method."""
-    folders = {name: run(tiny(f"method={name}", "train.epochs=1", "train.log_every_steps=1")).folder for name in METHODS}
+    folders = {
+        name: run(tiny(f"method={name}", "train.epochs=1", "train.log_every_steps=1")).folder for name in METHODS
+    }
     labels = {name: (folder / "labels.npz").read_bytes() for name, folder in folders.items()}
     assert len(set(labels.values())) == 1
     other_seed = run(tiny("method=ce", "train.epochs=1", "seed=1")).folder

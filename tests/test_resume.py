@@ -72,7 +72,13 @@ def cut_at(patch: pytest.MonkeyPatch, place: str) -> None:
 @pytest.mark.parametrize("place", ["steps", "metrics", "checkpoint"])
 @pytest.mark.parametrize("method", METHODS)
 def test_four_epochs_are_two_and_two(tiny, tmp_path, untimed, method, place):
-    options = [f"method={method}", "train.epochs=4", "model.dropout=0.3", "train.schedule=cosine", "train.log_every_steps=1"]
+    options = [
+        f"method={method}",
+        "train.epochs=4",
+        "model.dropout=0.3",
+        "train.schedule=cosine",
+        "train.log_every_steps=1",
+    ]
     whole = run(tiny(*options, f"paths.output_dir={tmp_path}/whole")).folder
     with pytest.MonkeyPatch.context() as patch, pytest.raises(PowerCut):
         cut_at(patch, place)
@@ -82,7 +88,16 @@ def test_four_epochs_are_two_and_two(tiny, tmp_path, untimed, method, place):
     assert record(again.folder, untimed) == record(whole, untimed)
 
 
-@pytest.mark.parametrize("options", ["train.precision=bf16", "train.optimizer=sgd", "dataset=digits model=cnn train.augment.crop_px=1 train.augment.rotate_degrees=10 ~model.hidden", "split.val_augment=true", "method.meta_mode=train"])  # fmt: skip
+@pytest.mark.parametrize(
+    "options",
+    [
+        "train.precision=bf16",
+        "train.optimizer=sgd",
+        "dataset=digits model=cnn train.augment.crop_px=1 train.augment.rotate_degrees=10 ~model.hidden",
+        "split.val_augment=true",
+        "method.meta_mode=train",
+    ],
+)
 def test_options_resume_too(composed, tmp_path, untimed, options):
     base = ["method=lilaw", "split.train_samples=96", "train.batch_size=32", "train.epochs=4"]
     options = [o for o in options.split() if not o.startswith("~")]
@@ -102,8 +117,11 @@ def test_negative_control_a_resume_that_forgets_differs(tiny, tmp_path, untimed,
         run(tiny(*options))
     path = next((tmp_path / "outputs").rglob("checkpoint.pt"))
     state = torch.load(path, weights_only=True)
-    fresh = {"optimizer": lambda s: {**s, "state": {}}, "step": lambda s: 0,
-             "method": lambda s: {"params": torch.tensor([10.0, 2.0, 6.0])}}  # fmt: skip
+    fresh = {
+        "optimizer": lambda s: {**s, "state": {}},
+        "step": lambda s: 0,
+        "method": lambda s: {"params": torch.tensor([10.0, 2.0, 6.0])},
+    }
     state[lost] = fresh[lost](state[lost])
     torch.save(state, path)
     assert record(run(tiny(*options)).folder, untimed)[1] != record(whole, untimed)[1]
@@ -132,7 +150,7 @@ def test_a_changed_option_is_another_folder_and_a_changed_place_is_not(tiny):
     from lilawbench.results.record import run_name
 
     base = run_name(tiny())
-    for changed in ("train.lr=0.01", "seed=1", "noise.exact=false", "+model.bias=true model.bias=false".split()[1]):
+    for changed in ("train.lr=0.01", "seed=1", "noise.exact=false", ["+model.bias=true", "model.bias=false"][1]):
         assert run_name(tiny(changed)) != base
     for same in ("logger=wandb", "experiment_name=other", "paths.output_dir=elsewhere", "sweep.retry_failed=true"):
         assert run_name(tiny(same)) == base
@@ -180,10 +198,14 @@ def test_a_loss_that_is_not_finite_marks_the_run_failed(tiny, monkeypatch):
 
     def breaks(logits, target):
         calls.append(target)
-        return real(logits, target) * (float("inf") if len(calls) == 7 else 1)  # third step of epoch 2; one call is check's
+        return real(logits, target) * (
+            float("inf") if len(calls) == 7 else 1
+        )  # third step of epoch 2; one call is check's
 
     monkeypatch.setattr(losses, "ce", breaks)
-    with pytest.raises(RunFailed, match=r"the loss is inf at epoch 2, step 6 \(batch 2 of the epoch\), training rows \[") as failed:
+    with pytest.raises(
+        RunFailed, match=r"the loss is inf at epoch 2, step 6 \(batch 2 of the epoch\), training rows \["
+    ) as failed:
         run(tiny())
     folder = next(Path(tiny().paths.output_dir).rglob("failed.json")).parent
     assert str(failed.value) == json.loads((folder / "failed.json").read_text())["error"]

@@ -19,7 +19,9 @@ def test_the_record_holds_what_others_rely_on(tiny):
     rows = [json.loads(line) for line in (record.folder / "metrics.jsonl").read_text().splitlines()]
     epochs = [row for row in rows if row["kind"] == "epoch"]
     steps = [row for row in rows if row["kind"] == "step"]
-    assert [row["epoch"] for row in epochs] == [1, 2, 3, 4, 5, 6] and [row["step"] for row in steps] == list(range(1, 25))
+    assert [row["epoch"] for row in epochs] == [1, 2, 3, 4, 5, 6] and [row["step"] for row in steps] == list(
+        range(1, 25)
+    )
     assert {"alpha", "beta", "delta", "train_loss"} <= set(steps[0])
     assert result["last.test_accuracy"] == epochs[-1]["test_accuracy"]
     assert result["last5.test_accuracy"] == pytest.approx(np.mean([row["test_accuracy"] for row in epochs[1:]]))
@@ -84,7 +86,19 @@ def test_real_files_train(composed, data_dir, options, accuracy, samples, method
 
 @slow
 def test_resnet18_on_real_images(composed, data_dir):
-    record = run(composed(f"paths.data_dir={data_dir}", "dataset=fashion_mnist", "model=resnet18", "method=lilaw", "loss=focal",
-                          "seed=3", "noise.rate=0.5", "split.train_samples=256", "train.epochs=1", "train.batch_size=64"))  # fmt: skip
+    record = run(
+        composed(
+            f"paths.data_dir={data_dir}",
+            "dataset=fashion_mnist",
+            "model=resnet18",
+            "method=lilaw",
+            "loss=focal",
+            "seed=3",
+            "noise.rate=0.5",
+            "split.train_samples=256",
+            "train.epochs=1",
+            "train.batch_size=64",
+        )
+    )
     assert record.result["run"].startswith("fashion_mnist-symmetric0.5-resnet18-lilaw+focal-s3-")
     assert record.result["num_parameters"] > 11_000_000

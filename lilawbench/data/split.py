@@ -12,7 +12,7 @@ def stratified(labels: np.ndarray, fraction: float, generator: np.random.Generat
         labels: OBSERVED labels, [N] int64: nobody who trains on noisy labels can stratify by clean ones.
         fraction: share of the second part, in [0, 1].
     Returns:
-        (first, second): sorted row numbers, int64, disjoint, together 0..N-1; len(second) = round(fraction * N).
+        (first, second): sorted rows, int64, disjoint, together 0..N-1; len(second) is fraction * N rounded half up.
     """
     classes, counts = np.unique(labels, return_counts=True)
     taken = apportion(counts * fraction)

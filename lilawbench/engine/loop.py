@@ -135,5 +135,6 @@ def _check_finite(losses: list[Tensor], last: int, ctx: Context, loader: TrainLo
     rows = loader.rows(ctx.epoch)[position].tolist()
     raise RunFailed(
         f"the loss is {values[first]} at epoch {ctx.epoch}, step {ctx.step - len(losses) + position + 1} (batch "
-        f"{position + 1} of the epoch), training rows {rows}. Lower train.lr, set train.clip_grad_norm, or look at these rows."
+        f"{position + 1} of the epoch), training rows {rows}. Lower train.lr, set train.clip_grad_norm, or look at "
+        "these rows."
     )

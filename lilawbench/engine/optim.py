@@ -8,7 +8,9 @@ from omegaconf import DictConfig
 from torch import nn
 
 
-def build_optimizer(parameters: Iterable[nn.Parameter], train: DictConfig, device: torch.device) -> torch.optim.Optimizer:
+def build_optimizer(
+    parameters: Iterable[nn.Parameter], train: DictConfig, device: torch.device
+) -> torch.optim.Optimizer:
     """Adam, AdamW or SGD with the options of `train`, in torch's fused form where the device has one."""
     parameters = [p for p in parameters if p.requires_grad]
     common = {"lr": train.lr, "weight_decay": train.weight_decay, "fused": device.type in ("cpu", "cuda")}

@@ -38,7 +38,9 @@ def choose_threads(asked: int | None) -> int:
         return int(os.environ["SLURM_CPUS_PER_TASK"])
     if int(os.environ.get("LOCAL_WORLD_SIZE", 1)) > 1 or not alone_here():
         return 1
-    return min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, MAX_AUTO_THREADS)
+    return min(
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, MAX_AUTO_THREADS
+    )
 
 
 def alone_here() -> bool:

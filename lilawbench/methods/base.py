@@ -62,8 +62,8 @@ class Context:
         """Makes a second forward safe: without graph, and without a trace in the model or the random stream.
 
         Args:
-            mode: "eval" | "train", how BatchNorm and dropout behave inside. In train mode buffers are restored
-                and the global random stream is forked, because even a no_grad forward moves both.
+            mode: how BatchNorm and dropout behave inside. "eval" switches every module; "train" leaves each as
+                it is, restores buffers and forks the global random stream: even a no_grad forward moves both.
         """
         if mode == "eval":
             modes = [module.training for module in self._modules]
@@ -81,7 +81,7 @@ class Context:
                 yield
         finally:
             for buffer, value in kept:
-                buffer.copy_(value)
+                buffer.data.copy_(value)  # past autograd's version counter: a pending backward may hold the buffer
 
 
 class Method(nn.Module, ABC):

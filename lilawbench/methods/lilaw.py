@@ -10,6 +10,7 @@ own L_W. The weights of the network are constants there, so that gradient has a 
 validation forward needs no graph.
 """
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -68,7 +69,7 @@ class LiLAW(Method):
         loss: per-sample base loss, ([B, K], [B]) -> [B].
         terms: which of the three enter the sum (Table 6); the others are left out and not updated.
         scales: True adds a learned factor, initially 1, to W_alpha and W_beta (the review's five parameters).
-        clamp: keep alpha >= 1, then delta >= beta, after each update (Section 3).
+        clamp: keep alpha >= 1, then delta >= beta, after each update (Section 3); moves included terms only.
         detach_weight: True stops the model's gradient at W; False, Algorithm 1 as printed, lets it through.
         meta_mode: "eval" | "train", BatchNorm and dropout in the validation forward.
         meta_every_steps: model steps per meta step, >= 1.
@@ -98,23 +99,23 @@ class LiLAW(Method):
     ):
         super().__init__()
         if not terms or set(terms) - set(TERMS) or len(set(terms)) < len(terms):
-            raise ValueError(f"terms is {list(terms)}; it must be a non-empty subset of {list(TERMS)}")
+            raise ValueError(f"terms is {terms}; it must be a non-empty subset of {list(TERMS)}")
         if meta_mode not in ("eval", "train"):
             raise ValueError(f"meta_mode is {meta_mode!r}; it must be eval or train")
-        if meta_every_steps < 1:
-            raise ValueError(f"meta_every_steps is {meta_every_steps}; it must be >= 1")
-        if warmup_epochs < 0:
-            raise ValueError(f"warmup_epochs is {warmup_epochs}; it must be >= 0")
+        for name, value, least in (("meta_every_steps", meta_every_steps, 1), ("warmup_epochs", warmup_epochs, 0)):
+            if not isinstance(value, int) or value < least:
+                raise ValueError(f"{name} is {value}; it must be a whole number >= {least}")
         self.per_sample = loss
         self.terms = tuple(name for name in TERMS if name in terms)
         self.clamp, self.detach_weight, self.meta_mode = clamp, detach_weight, meta_mode
         self.meta_every_steps, self.warmup_epochs = meta_every_steps, warmup_epochs
         self.warming_up = False
-        rate, decay = _per_parameter("lr", lr, above=0), _per_parameter("weight_decay", weight_decay)
-        rate *= torch.tensor([float(name in terms) for name in TERMS])
+        if not all(math.isfinite(value) for value in (alpha, beta, delta)):
+            raise ValueError(f"alpha, beta, delta are {alpha}, {beta}, {delta}; they must be finite")
+        learns = torch.tensor([float(name in terms) for name in TERMS])
         self.register_buffer("params", torch.tensor([float(alpha), float(beta), float(delta)]))
-        self.register_buffer("lr", rate, persistent=False)
-        self.register_buffer("keep", 1 - rate * decay, persistent=False)
+        self.register_buffer("lr", learns * _per_parameter("lr", lr, positive=True), persistent=False)
+        self.register_buffer("weight_decay", _per_parameter("weight_decay", weight_decay), persistent=False)
         self.register_buffer("scales", torch.ones(2) if scales else None)
 
     @property
@@ -147,6 +148,7 @@ class LiLAW(Method):
     def meta_update(self, val_logits: Tensor, val_target: Tensor) -> None:
         """One descent step on alpha, beta, delta from validation logits [B, K] and their observed labels [B]."""
         self._follow(val_logits)
+        val_logits = val_logits.to(self.params.dtype)
         loss = self.per_sample(val_logits, val_target)
         s_y, s_max = agreement(val_logits, val_target)
         gradient = meta_gradient(loss, s_y, s_max, self.params)
@@ -154,13 +156,16 @@ class LiLAW(Method):
             easy, hard, _ = weight_terms(s_y, s_max, self.params)
             gradient[:2] *= self.scales
             scales_gradient = torch.stack([easy, hard]) @ loss / len(loss)
-            self.scales = self.scales * self.keep[:2] - self.lr[:2] * scales_gradient
-        # p - lr (g + wd p); a new tensor, so that a graph which holds the old one can still be back-propagated
-        self.params = params = self.params * self.keep - self.lr * gradient
+            self.scales = self.scales - self.lr[:2] * (scales_gradient + self.weight_decay[:2] * self.scales)
+        # p - lr (g + wd p), in new tensors: a graph that holds the old ones can still be back-propagated
+        gradient = torch.addcmul(gradient, self.weight_decay, self.params)
+        self.params = params = torch.addcmul(self.params, self.lr, gradient, value=-1)
         if self.clamp:
             first, second, third = params.unbind()
-            first.clamp_(min=1)
-            torch.maximum(third, second, out=third)
+            if "alpha" in self.terms:
+                first.clamp_(min=1)
+            if "delta" in self.terms:
+                torch.maximum(third, second, out=third)
 
     def on_epoch_start(self, ctx: Context) -> None:
         self.warming_up = ctx.epoch <= self.warmup_epochs
@@ -196,10 +201,13 @@ class LiLAW(Method):
             self.to(logits.device)
 
 
-def _per_parameter(name: str, value: float | Sequence[float], above: float | None = None) -> Tensor:
+def _per_parameter(name: str, value: float | Sequence[float], positive: bool = False) -> Tensor:
     """[3] from one number for all or from one each."""
-    values = [float(value)] * 3 if isinstance(value, (int, float)) else [float(v) for v in value]
-    if len(values) != 3 or any(v < 0 or (above is not None and v <= above) for v in values):
-        bound = "> 0" if above is not None else ">= 0"
+    try:
+        values = [float(v) for v in value] if isinstance(value, Sequence) else [float(value)] * 3
+    except (TypeError, ValueError):
+        values = []
+    if len(values) != 3 or not all(0 <= v < math.inf for v in values) or (positive and 0 in values):
+        bound = "> 0" if positive else ">= 0"
         raise ValueError(f"{name} is {value}; it must be one number {bound}, or three (alpha, beta, delta)")
     return torch.tensor(values)

@@ -1,5 +1,6 @@
 """Image networks from timm."""
 
+import difflib
 from collections.abc import Sequence
 
 from torch import nn
@@ -19,6 +20,6 @@ def timm_model(num_classes: int, input_shape: Sequence[int], architecture: str =
     import timm  # half a second that other models need not wait for
 
     if not timm.is_model(architecture):
-        near = ", ".join(timm.list_models(f"*{architecture[:6]}*")[:8]) or "see timm.list_models()"
+        near = ", ".join(difflib.get_close_matches(architecture, timm.list_models(), n=6)) or "see timm.list_models()"
         raise ValueError(f"timm has no architecture {architecture!r}; near it: {near}")
     return timm.create_model(architecture, num_classes=num_classes, in_chans=input_shape[0])

@@ -1,8 +1,9 @@
 """Class-conditional noise: P(observed = j | clean = i) is the transition matrix T[i, j], whose rows sum to 1.
 
 Every function takes clean labels [N] int64 in 0..K-1 (never modified), K, its own options, a NumPy generator, and
-`exact`: True draws exact counts (the realised rate is the requested one up to one label), False flips each label by
-itself (Bernoulli), so that the realised rate varies with the seed. Each returns observed labels, [N] int64.
+`exact`: True draws exact counts (over all labels for the two symmetric kinds, per class and row of the matrix for the
+others, where a tiny class rounds), False flips each label by itself (Bernoulli), so that the realised rate varies with
+the seed. Each returns observed labels, [N] int64, and raises ValueError for a label outside 0..K-1.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,7 +33,7 @@ def symmetric(
         ValueError: rate outside [0, 1), fewer than two classes.
     Source: Patrini et al. 2017; RRM (appendix: int(C*N) labels). Deviations: none.
     """
-    rows = _pick(len(clean), rate, generator, exact)
+    rows = _pick(_checked_labels(clean, num_classes), rate, generator, exact)
     if num_classes < 2:
         raise ValueError(f"{num_classes} class leaves no other class to move a label to")
     observed = np.array(clean, dtype=np.int64)
@@ -53,7 +54,7 @@ def symmetric_inclusive(
         ValueError: rate outside [0, 1).
     Source: the "uniform" noise of LiLAW's code and the symmetric noise of Dynamic Loss.
     """
-    rows = _pick(len(clean), rate, generator, exact)
+    rows = _pick(_checked_labels(clean, num_classes), rate, generator, exact)
     observed = np.array(clean, dtype=np.int64)
     observed[rows] = generator.integers(0, num_classes, size=len(rows))
     return observed
@@ -76,6 +77,7 @@ def asymmetric(
         ValueError: rate outside [0, 1), a class outside 0..K-1, a class paired with itself.
     Source: Patrini et al. 2017 (pairs); Han et al. 2018 (pair flip).
     """
+    _checked(rate)
     if pairs is None:
         pairs = {i: (i + 1) % num_classes for i in range(num_classes)}
     pairs = {int(i): int(j) for i, j in pairs.items()}
@@ -84,7 +86,7 @@ def asymmetric(
             raise ValueError(f"pair {i}: {j} does not join two different classes of 0..{num_classes - 1}")
     matrix = np.eye(num_classes)
     for i, j in pairs.items():
-        matrix[i, i], matrix[i, j] = 1 - _checked(rate), rate
+        matrix[i, i], matrix[i, j] = 1 - rate, rate
     return transition(clean, num_classes, matrix, generator, exact)
 
 
@@ -107,6 +109,8 @@ def dirichlet(
     """
     if not concentration > 0:
         raise ValueError(f"concentration is {concentration}; it must be > 0")
+    if num_classes < 2:
+        raise ValueError(f"{num_classes} class leaves no other class to move a label to")
     matrix = np.diag(np.full(num_classes, 1 - _checked(rate)))
     for i in range(num_classes):
         others = np.arange(num_classes) != i
@@ -130,11 +134,13 @@ def transition(
     Source: Patrini et al. 2017, section 3.
     """
     matrix = _checked_matrix(matrix, num_classes)
+    _checked_labels(clean, num_classes)
     observed = np.array(clean, dtype=np.int64)
     for i in range(num_classes):
         rows = np.flatnonzero(clean == i)
         if exact:
-            observed[generator.permutation(rows)] = np.repeat(np.arange(num_classes), apportion(len(rows) * matrix[i]))
+            classes = generator.permutation(num_classes)  # ties in rounding must not favour the first classes
+            observed[generator.permutation(rows)] = np.repeat(classes, apportion(len(rows) * matrix[i, classes]))
         else:
             observed[rows] = generator.choice(num_classes, size=len(rows), p=matrix[i])
     return observed
@@ -148,6 +154,13 @@ def _pick(count: int, rate: float, generator: np.random.Generator, exact: bool) 
     return np.flatnonzero(generator.random(count) < rate)
 
 
+def _checked_labels(clean: Labels, num_classes: int) -> int:
+    """The number of labels, all of them in 0..K-1."""
+    if len(clean) and not (np.min(clean) >= 0 and np.max(clean) < num_classes):
+        raise ValueError(f"labels run from {np.min(clean)} to {np.max(clean)}; they must lie in 0..{num_classes - 1}")
+    return len(clean)
+
+
 def _checked(rate: float) -> float:
     if not 0 <= rate < 1:
         raise ValueError(f"rate is {rate}; it must lie in [0, 1)")
@@ -157,10 +170,10 @@ def _checked(rate: float) -> float:
 def _checked_matrix(matrix: Sequence[Sequence[float]] | np.ndarray, num_classes: int) -> np.ndarray:
     try:
         matrix = np.array(matrix, dtype=np.float64)
-    except ValueError:  # rows of different lengths
+    except (TypeError, ValueError):  # rows of different lengths, or no numbers
         raise ValueError(f"the matrix is not a {num_classes} x {num_classes} table of numbers") from None
     if matrix.shape != (num_classes, num_classes):
-        size = " x ".join(str(n) for n in matrix.shape)
+        size = " x ".join(str(n) for n in matrix.shape) or "one number"
         raise ValueError(f"the matrix is {size}; the data set has {num_classes} classes: {num_classes} x {num_classes}")
     if not (np.isfinite(matrix).all() and (matrix >= 0).all() and (matrix <= 1).all()):
         raise ValueError("the matrix has entries outside [0, 1]")

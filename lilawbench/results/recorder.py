@@ -76,7 +76,8 @@ class Recorder:
         """Loads the checkpoint of a broken run into freshly built parts."""
         parameters = sum(p.numel() for p in ctx.model.parameters())
         rows = f"{len(self.labels['train'])} train, {len(self.labels['val'])} validation, {self.num_test} test rows"
-        log.info("%s: %s, %s parameters, %s, %d thread(s)", self.folder, rows, f"{parameters:,}", runtime.device_name(self.device), self.threads)  # fmt: skip
+        machine = f"{runtime.device_name(self.device)}, {self.threads} thread(s)"
+        log.info("%s: %s, %s parameters, %s", self.folder, rows, f"{parameters:,}", machine)
         if self.saved is None:
             return
         ctx.model.load_state_dict(self.saved["model"])
@@ -95,11 +96,15 @@ class Recorder:
         row |= memorisation(epoch.logits, observed, self.clean, epoch.weight)
         for name, data in (("val", val), ("test", test)):
             if len(data):
-                row |= {f"{name}_{key}": value for key, value in classification(predict(ctx, data), data.target).items()}
+                row |= {
+                    f"{name}_{key}": value for key, value in classification(predict(ctx, data), data.target).items()
+                }
         row |= {name: values[-1] for name, values in epoch.trace.items()}
         row |= {"epoch_seconds": epoch.seconds}
         # an overflow in evaluation alone is null: JSON has no infinity
-        row = {key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in row.items()}
+        row = {
+            key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in row.items()
+        }
         self.metrics_bytes = self.metrics.write([*self._step_rows(epoch), row])
         self.seconds += epoch.seconds
         self.epochs.append(row)

@@ -36,7 +36,7 @@ RULES: dict[str, Callable[[Sequence[Row]], Row]] = {
 
 
 def select(epochs: Sequence[Row]) -> Row:
-    """The figures under every rule, flat: "best_val.test_accuracy" and so on. A rule without its measure is left out."""
+    """The figures under every rule, flat ("best_val.test_accuracy" ...). A rule without its measure is left out."""
     chosen = {}
     for name, rule in RULES.items():
         if name == "best_val" and "val_accuracy" not in epochs[-1]:

@@ -52,8 +52,8 @@ def write_labels(folder: Path, **arrays: np.ndarray) -> str:
             same = all(name in kept and np.array_equal(kept[name], array) for name, array in arrays.items())
         if not same:
             raise DataError(
-                f"{path} holds other labels than this program draws now (NumPy {np.__version__}): go on with the versions "
-                f"the run began with, or delete the folder {folder} to start anew"
+                f"{path} holds other labels than this program draws now (NumPy {np.__version__}): go on with the "
+                f"versions the run began with, or delete the folder {folder} to start anew"
             )
     else:
         part = folder / "labels.npz.part"
@@ -76,7 +76,9 @@ class MetricsWriter:
 
     def __init__(self, path: Path, keep_bytes: int = 0):
         if keep_bytes and (not path.exists() or path.stat().st_size < keep_bytes):
-            raise DataError(f"{path} is shorter than its checkpoint says; delete the folder {path.parent} to start anew")
+            raise DataError(
+                f"{path} is shorter than its checkpoint says; delete the folder {path.parent} to start anew"
+            )
         self.path = path
         self.file = path.open("ab")
         self.file.truncate(keep_bytes)

@@ -185,3 +185,13 @@ def test_views_kept_as_uint8_are_rounded():
     data = Resident(pixels, torch.zeros(4000, dtype=torch.int64), (0,), (1,))
     seen = data.augmented(Augment(jitter=0.02), torch.Generator().manual_seed(0)).input.double()
     assert abs(seen.mean() - 100) <= 4 * 2 / math.sqrt(3 * 4000)
+
+
+def test_normalised_once_is_normalised_per_batch():
+    images = torch.arange(3 * 16, dtype=torch.uint8).view(3, 1, 4, 4)
+    data = Resident(images, torch.arange(3), (0.3,), (0.2,))
+    rows = torch.tensor([2, 0])
+    once, each = data.normalised().batch(rows), data.batch(rows)
+    assert all(torch.equal(a, b) for a, b in zip(once, each, strict=True))
+    table = Resident(torch.randn(3, 2), torch.arange(3))
+    assert table.normalised() is table

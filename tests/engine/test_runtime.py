@@ -31,7 +31,15 @@ def test_threads_as_asked(clear):
     assert runtime.choose_threads(3) == 3
 
 
-@pytest.mark.parametrize("name, value, threads", [("OMP_NUM_THREADS", "5", 5), ("OMP_NUM_THREADS", "4,2", 4), ("SLURM_CPUS_PER_TASK", "6", 6), ("LOCAL_WORLD_SIZE", "2", 1)])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, value, threads",
+    [
+        ("OMP_NUM_THREADS", "5", 5),
+        ("OMP_NUM_THREADS", "4,2", 4),
+        ("SLURM_CPUS_PER_TASK", "6", 6),
+        ("LOCAL_WORLD_SIZE", "2", 1),
+    ],
+)
 def test_threads_as_the_launcher_says(clear, monkeypatch, name, value, threads):
     monkeypatch.setenv(name, value)
     assert runtime.choose_threads(None) == threads

@@ -266,13 +266,19 @@ def test_scale_of_a_term_left_out_stays_1():
         ({"terms": ["alpha", "gamma"]}, r"terms is \['alpha', 'gamma'\]"),
         ({"terms": ["alpha", "alpha"]}, r"terms is \['alpha', 'alpha'\]"),
         ({"meta_mode": "test"}, "meta_mode is 'test'; it must be eval or train"),
-        ({"meta_every_steps": 0}, "meta_every_steps is 0; it must be >= 1"),
-        ({"warmup_epochs": -1}, "warmup_epochs is -1; it must be >= 0"),
+        ({"meta_every_steps": 0}, "meta_every_steps is 0; it must be a whole number >= 1"),
+        ({"warmup_epochs": -1}, "warmup_epochs is -1; it must be a whole number >= 0"),
         ({"lr": 0}, "lr is 0; it must be one number > 0, or three"),
         ({"lr": [0.1, 0.1, -0.1]}, "lr is .*-0.1.*; it must be one number > 0"),
         ({"lr": [0.1, 0.1]}, r"lr is \[0\.1, 0\.1\]"),
         ({"weight_decay": -1e-4}, "weight_decay is -0.0001; it must be one number >= 0"),
         ({"weight_decay": [0.0] * 4}, "weight_decay is"),
+        ({"lr": float("nan")}, "lr is nan"),
+        ({"lr": "fast"}, "lr is fast"),
+        ({"lr": None}, "lr is None"),
+        ({"weight_decay": float("inf")}, "weight_decay is inf"),
+        ({"alpha": float("nan")}, "they must be finite"),
+        ({"meta_every_steps": 1.5}, "meta_every_steps is 1.5"),
     ],
 )
 def test_options_out_of_range(options, message):
@@ -295,3 +301,17 @@ def test_perfect_logits_leave_finite_parameters():
     lilaw.meta_update(torch.tensor([[900.0, 0.0]] * 4), torch.zeros(4, dtype=torch.int64))
     assert values(lilaw).tolist() == pytest.approx([9.95, 1.99, 5.97], abs=1e-6)
     assert not math.isnan(lilaw.weighted_loss(torch.tensor([[900.0, 0.0]]), torch.tensor([1])).item())
+
+
+def test_clamp_moves_no_parameter_whose_term_is_left_out():
+    lilaw = LiLAW(alpha=0.5, beta=6.0, delta=6.0, terms=("beta",))
+    lilaw.meta_update(torch.randn(8, 3, generator=torch.Generator().manual_seed(0)), torch.zeros(8, dtype=torch.int64))
+    assert lilaw.params[[0, 2]].tolist() == [0.5, 6.0] and lilaw.beta > 6
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_meta_update_takes_logits_of_any_precision_and_keeps_its_own(dtype):
+    lilaw = LiLAW()
+    logits = torch.randn(8, 3, generator=torch.Generator().manual_seed(0))
+    lilaw.meta_update(logits.to(dtype), torch.zeros(8, dtype=torch.int64))
+    assert lilaw.params.dtype == torch.float32 and lilaw.alpha < 10 and lilaw.beta > 2

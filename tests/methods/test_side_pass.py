@@ -119,3 +119,13 @@ def test_eval_pass_between_forward_and_backward(context):
         loss.backward()
         grads.append([p.grad for p in model.parameters()])
     assert all(torch.equal(a, b) for a, b in zip(*grads, strict=True))
+
+
+def test_train_mode_between_forward_and_backward_harms_neither(context):
+    model = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4))
+    ctx, x = context(model), torch.randn(8, 4)
+    loss = model(x).square().sum()
+    with ctx.side_pass("train"):
+        model(x)
+    loss.backward()
+    assert model[0].weight.grad.isfinite().all()

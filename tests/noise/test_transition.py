@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from lilawbench import noise
+from lilawbench.noise import asymmetric, dirichlet, symmetric, symmetric_inclusive, transition
 
 K, N, RATE = 5, 100_000, 0.4
 SHARES = [0.1, 0.15, 0.2, 0.25, 0.3]
@@ -240,3 +241,29 @@ def test_matrix_rows_may_be_off_by_rounding():
     third = [[0.333333, 0.333333, 0.333334], [0, 1, 0], [0, 0, 1]]
     observed = noise.transition(np.zeros(300, np.int64), 3, third, generator(), exact=False)
     assert len(np.unique(observed)) == 3
+
+
+@pytest.mark.parametrize("function", [symmetric, symmetric_inclusive, asymmetric, dirichlet])
+def test_labels_outside_the_classes_are_refused(function):
+    with pytest.raises(ValueError, match=r"labels run from 0 to 7; they must lie in 0\.\.2"):
+        function(np.array([0, 1, 2, 7]), 3, 0.3, np.random.default_rng(0))
+
+
+def test_ties_in_exact_counts_favour_no_class():
+    """20 rows a class, 40 % to 100 classes evenly: 8 labels a row move; without the lot all went to classes 0-8."""
+    clean = np.repeat(np.arange(100), 20)
+    matrix = np.full((100, 100), 0.4 / 99) + np.eye(100) * (0.6 - 0.4 / 99)
+    observed = transition(clean, 100, matrix, np.random.default_rng(0))
+    moved = np.bincount(observed[observed != clean], minlength=100)
+    assert moved.sum() == 800 and moved.max() < 25 and (moved > 0).sum() > 95
+
+
+def test_a_bad_rate_is_refused_even_where_no_class_has_a_pair():
+    with pytest.raises(ValueError, match="rate is 2"):
+        asymmetric(np.arange(10), 10, 2.0, np.random.default_rng(0), pairs={})
+
+
+@pytest.mark.parametrize("matrix", [0.5, None, [[{}]]])
+def test_what_is_no_matrix_is_refused(matrix):
+    with pytest.raises(ValueError, match="the matrix is"):
+        transition(np.arange(3), 3, matrix, np.random.default_rng(0))
