@@ -17,7 +17,7 @@ run: $(READY)
 	$(BIN)/python -m lilawbench.train experiment=digits
 
 test: $(READY)
-	$(BIN)/python -m pytest $(PYTEST)
+	$(BIN)/python -m pytest -n 2 $(PYTEST)
 
 bench: $(READY)
 	$(BIN)/python scripts/bench.py

@@ -5,16 +5,21 @@ import inspect
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.utils import get_object, instantiate
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from lilawbench.errors import ConfigError
 
+# in an installed package, in a checkout
+CONF = next(p for p in (Path(__file__).parent / "conf", Path(__file__).parent.parent / "conf") if p.is_dir())
 LABELS_ONLY = ("name", "convention")  # keys of a group's node that describe it and are not options of its target
 
 
@@ -85,6 +90,12 @@ class Config:
 
 
 ConfigStore.instance().store(name="schema", node=Config)
+
+
+def compose(*overrides: str) -> DictConfig:
+    """The config that the command line would compose: `run(compose("method=lilaw", "seed=3"))`."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return hydra_compose("config", list(overrides))
 
 
 def options(node: DictConfig) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from hydra.errors import InstantiationException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from lilawbench.config import bind, build, check
+from lilawbench.config import CONF, bind, build, check
 from lilawbench.data.base import Source
 from lilawbench.data.loaders import MetaLoader, Resident, TrainLoader
 from lilawbench.data.split import stratified
@@ -37,7 +37,6 @@ from lilawbench.seeding import derive, derive_torch, seed_global
 from lilawbench.sweep import conclude
 
 log = logging.getLogger("lilawbench")
-CONF = next(p for p in (Path(__file__).parent / "conf", Path(__file__).parent.parent / "conf") if p.is_dir())
 VAL_AUGMENT = Augment(flip=True, rotate_degrees=15, jitter=0.2)  # LiLAW Table 12 names the kinds, not the sizes
 
 
@@ -45,7 +44,7 @@ def run(cfg: DictConfig) -> RunRecord:
     """Does one run, or what is left of it.
 
     Args:
-        cfg: the composed root config (conf/config.yaml).
+        cfg: the composed root config; `lilawbench.config.compose("method=lilaw", ...)` makes one.
     Returns:
         The record; `status` is "done", or "skipped" if result.json was there already.
     Raises:

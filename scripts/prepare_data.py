@@ -13,14 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from lilawbench.data.adult import Adult
+from lilawbench.config import CONF, build, compose
 from lilawbench.data.base import Source
-from lilawbench.data.digits import Digits
-from lilawbench.data.ecg5000 import ECG5000
-from lilawbench.data.vision import MNIST, FashionMNIST
 from lilawbench.errors import UserError
 
-DATASETS = {"digits": Digits, "mnist": MNIST, "fashion_mnist": FashionMNIST, "adult": Adult, "ecg5000": ECG5000}
+DATASETS = sorted(path.stem for path in (CONF / "dataset").glob("*.yaml"))
 
 
 def describe(name: str, source: Source) -> str:
@@ -42,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     for name in DATASETS if "all" in chosen.datasets else chosen.datasets:
         try:
-            print(describe(name, DATASETS[name]().load(chosen.data_dir)), flush=True)
+            print(describe(name, build(compose(f"dataset={name}").dataset).load(chosen.data_dir)), flush=True)
         except UserError as error:
             print(f"{name}: {error}", file=sys.stderr)
             return error.exit_code

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 
-from lilawbench.train import CONF
+from lilawbench.config import compose
 
 TIMED = re.compile(r"seconds|memory")
 
@@ -41,8 +40,7 @@ def composed(tmp_path):
     """composed("method=lilaw", ...) -> config of a run in a temporary folder."""
 
     def make(*overrides: str):
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            return compose("config", [f"paths.output_dir={tmp_path}/outputs", "train.threads=1", *overrides])
+        return compose(f"paths.output_dir={tmp_path}/outputs", "train.threads=1", *overrides)
 
     return make
 

@@ -41,5 +41,5 @@ def test_prepare_refuses_an_unknown_name(prepare_data, capsys):
 def test_prepare_all(prepare_data, capsys, real_dir):
     assert prepare_data.main(["all", "--data-dir", str(real_dir)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split(":")[0] for line in lines] == list(prepare_data.DATASETS)
-    assert lines[3] == "adult: 22792 train + 9769 test, shape [108], classes: <=50K 24720, >50K 7841"
+    assert [line.split(":")[0] for line in lines] == prepare_data.DATASETS
+    assert lines[0] == "adult: 22792 train + 9769 test, shape [108], classes: <=50K 24720, >50K 7841"
