@@ -1,8 +1,12 @@
 """The command line as a user meets it, in real processes: messages, exit codes, nothing written, sweeps that end."""
 
 import json
+import os
+import pty
+import re
 import subprocess
 import sys
+import termios
 
 import pytest
 
@@ -43,6 +47,9 @@ def test_a_run_from_any_folder_and_then_skipped(lilawbench, tmp_path):
     assert first.returncode == second.returncode == 0, first.stderr
     lines = [line for line in first.stdout.splitlines() if line.startswith("epoch ")]
     assert len(lines) == 2 and lines[1].startswith("epoch 2/2  loss ")
+    assert re.search(
+        r"^done, test accuracy \S+% \(best_val\), \S+% \(last\): outputs/.+/result\.json$", first.stdout, re.M
+    )
     assert first.stderr == "", "no progress bar where stderr is not a terminal"
     assert second.stdout.startswith("skipped, finished before: outputs/default/digits-symmetric0.4-mlp-lilaw-s0-")
     folder = next((tmp_path / "outputs" / "default").iterdir())
@@ -83,3 +90,16 @@ def test_a_loss_that_overflows_is_one_and_says_where(lilawbench, tmp_path):
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert "lilawbench: the loss is nan at epoch 1, step 2" in done.stderr
     assert len(list(tmp_path.rglob("failed.json"))) == 1
+
+
+def test_a_terminal_gets_a_bar_instead_of_a_line_per_epoch(tmp_path):
+    screen, end = pty.openpty()
+    termios.tcsetwinsize(end, (24, 100))  # a terminal without width gets no bar
+    command = [sys.executable, "-m", "lilawbench.train", *FAST]
+    done = subprocess.run(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=end, text=True)
+    shown = os.read(screen, 1 << 16).decode()
+    os.close(end)
+    os.close(screen)
+    assert done.returncode == 0 and "%|" in shown and "| 0/4 [" in shown
+    assert "epoch 1/2" not in done.stdout and "done, test accuracy" in done.stdout
+    assert "epoch 2/2" in next(tmp_path.rglob("train.log")).read_text()

@@ -161,6 +161,12 @@ class Recorder:
             "versions.numpy": np.__version__,
         }
         write_json(self.folder / "result.json", self.result)
+        reached = [
+            f"{100 * self.result[f'{rule}.test_accuracy']:.2f}% ({rule})"
+            for rule in ("best_val", "last")
+            if f"{rule}.test_accuracy" in self.result
+        ]
+        log.info("done, test accuracy %s: %s", ", ".join(reached), self.folder / "result.json")
         return self.result
 
     def _step_rows(self, epoch: Epoch) -> list[dict[str, Any]]:
