@@ -158,6 +158,8 @@ def check(cfg: DictConfig) -> None:
             problems.append(f"model.num_classes is {asked}; dataset={cfg.dataset.name} has {len(classes)} classes")
     if method is not None and method.uses_meta and cfg.split.val_fraction == 0:
         problems.append(f"method={cfg.method.name} learns from validation batches: split.val_fraction must be > 0")
+    if cfg.train.early_stop_epochs is not None and cfg.split.val_fraction == 0:
+        problems.append("train.early_stop_epochs watches val_loss: split.val_fraction must be > 0")
     if problems:
         raise ConfigError(problems)
 

@@ -78,7 +78,7 @@ def run(cfg: DictConfig) -> RunRecord:
             sweep=train.in_order,
             meta=meta,
             num_train=len(train),
-            num_classes=source.num_classes if cfg.model.num_classes is None else cfg.model.num_classes,
+            num_classes=num_outputs(cfg, source),
             device=device,
         )
         method.setup(ctx)
@@ -133,12 +133,17 @@ def residents(
 
 def initialise_model(cfg: DictConfig, source: Source) -> torch.nn.Module:
     """The network with initial weights that depend on the seed and the model's options alone."""
-    classes = source.num_classes if cfg.model.num_classes is None else cfg.model.num_classes
     seed_global(cfg.seed, "init")
     try:
-        return build(cfg.model, num_classes=classes, input_shape=source.input_shape)
+        return build(cfg.model, num_classes=num_outputs(cfg, source), input_shape=source.input_shape)
     except InstantiationException as error:
         raise ConfigError([f"model={cfg.model.name} on dataset={cfg.dataset.name}: {error.__cause__}"]) from error
+
+
+def num_outputs(cfg: DictConfig, source: Source) -> int:
+    """model.num_classes, or as many as the data set has."""
+    asked = cfg.model.get("num_classes")
+    return source.num_classes if asked is None else asked
 
 
 def forward_in(precision: str, model: torch.nn.Module, device: torch.device) -> Forward:

@@ -2,15 +2,12 @@
 
 import logging
 import os
-import re
 from pathlib import Path
 
 import pytest
 import torch
 
 from lilawbench.config import compose
-
-TIMED = re.compile(r"seconds|memory")
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -64,8 +61,3 @@ def data_dir():
     if not folder:
         pytest.skip("LILAWBENCH_DATA is not set: no real data files")
     return Path(folder)
-
-
-def untimed(tree: dict) -> dict:
-    """A result or metrics row without the fields of time and memory, which are named so."""
-    return {key: value for key, value in tree.items() if not TIMED.search(key)}

@@ -104,6 +104,7 @@ REFUSED = [
     ("split.train_samples=1", "split.train_samples is 1"),
     ("dataset=ecg5000 dataset.split=half", "official"),
     ("logger=wandb logger.mode=sometimes", "mode is 'sometimes'"),
+    ("train.early_stop_epochs=3 split.val_fraction=0", "train.early_stop_epochs watches val_loss"),
     ("seed=-1", "seed is -1"),
 ]  # fmt: skip
 
