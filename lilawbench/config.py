@@ -16,21 +16,12 @@ from hydra.core.config_store import ConfigStore
 from hydra.utils import get_object, instantiate
 from omegaconf import MISSING, DictConfig, OmegaConf
 
+from lilawbench.data.transforms import Augment
 from lilawbench.errors import ConfigError
 
 # in an installed package, in a checkout
 CONF = next(p for p in (Path(__file__).parent / "conf", Path(__file__).parent.parent / "conf") if p.is_dir())
 LABELS_ONLY = ("name", "convention")  # keys of a group's node that describe it and are not options of its target
-
-
-@dataclass
-class Augment:
-    """Random views of training images (data/transforms.py)."""
-
-    crop_px: int = 0
-    flip: bool = False
-    rotate_degrees: float = 0.0
-    jitter: float = 0.0
 
 
 @dataclass
@@ -46,7 +37,7 @@ class Train:
     milestones_epochs: list[int] = field(default_factory=list)  # multistep: lr x 0.1 after each
     clip_grad_norm: float | None = None
     early_stop_epochs: int | None = None  # stop after so many epochs without a lower val_loss
-    augment: Augment = field(default_factory=Augment)
+    augment: Augment = field(default_factory=Augment)  # random views of training images
     precision: str = "fp32"  # fp32 | bf16
     device: str = "auto"  # auto | cpu | cuda | cuda:N
     threads: int | None = None  # None: all cores for a lone process, one each when several share the machine

@@ -43,6 +43,17 @@ def test_labels_are_kept_with_their_rates(composed):
     assert "own class included" in record.result["config.noise.convention"]
 
 
+@pytest.mark.parametrize("noise, requested", [("none", 0.0), ("transition", 0.3)])
+def test_the_requested_rate_is_what_was_asked_for_not_what_came_out(tiny, noise, requested):
+    """A matrix with .7 on its diagonal asks for 30 % of any labels; by itself each label gives another share."""
+    matrix = [[0.7 if i == j else 0.3 * (j == (i + 1) % 10) for j in range(10)] for i in range(10)]
+    options = [f"noise.matrix={matrix}", "noise.exact=false"] if noise == "transition" else []
+    result = run(tiny(f"noise={noise}", "train.epochs=1", *options)).result
+    assert result["noise.requested_rate"] == pytest.approx(requested)
+    assert result["noise.realised_rate"] == pytest.approx(requested, abs=0.04)
+    assert (result["noise.realised_rate"] == requested) == (noise == "none")
+
+
 def test_clean_validation_labels_are_clean_and_training_ones_are_not(tiny):
     record = run(tiny("split.val_labels=clean", "train.epochs=1"))
     with np.load(record.folder / "labels.npz", allow_pickle=False) as kept:

@@ -8,9 +8,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-@dataclass(frozen=True)
+@dataclass
 class Augment:
-    """Random views of images; all zeros leave them as they are.
+    """Random views of images; all zeros leave them as they are. Also the schema of `train.augment`.
 
     Args:
         crop_px: shift by up to this many pixels in each direction, black beyond the border.

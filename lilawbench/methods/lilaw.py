@@ -10,6 +10,7 @@ own L_W. The weights of the network are constants there, so that gradient has a 
 validation forward needs no graph.
 """
 
+import functools
 import math
 from collections.abc import Sequence
 
@@ -136,9 +137,8 @@ class LiLAW(Method):
         easy, hard, moderate = weight_terms(*agreement(logits, target), self.params)
         if self.scales is not None:
             easy, hard = self.scales[0] * easy, self.scales[1] * hard
-        if len(self.terms) == 3:
-            return easy + hard + moderate
-        return sum(w for name, w in zip(TERMS, (easy, hard, moderate), strict=True) if name in self.terms)
+        weights = zip(TERMS, (easy, hard, moderate), strict=True)
+        return functools.reduce(torch.add, [weight for name, weight in weights if name in self.terms])
 
     def weighted_loss(self, logits: Tensor, target: Tensor) -> Tensor:
         """L_W of Eq. 6, [], the mean over the batch."""

@@ -140,7 +140,7 @@ class Recorder:
             "cell": cell_name(self.cfg),
             **flatten(OmegaConf.to_container(self.cfg, resolve=True), "config"),
             **select(self.epochs),
-            "noise.requested_rate": float(self.cfg.noise.get("rate", corrupted.mean())),
+            "noise.requested_rate": self._requested_rate(),
             "noise.realised_rate": float(corrupted.mean()),
             "noise.realised_rate_train": float(corrupted[self.labels["train"]].mean()),
             "labels.sha256": self.labels_sha256,
@@ -168,6 +168,13 @@ class Recorder:
         ]
         log.info("done, test accuracy %s: %s", ", ".join(reached), self.folder / "result.json")
         return self.result
+
+    def _requested_rate(self) -> float:
+        """noise.rate; for a given transition matrix the rate it implies for these labels; 0 without noise."""
+        if "matrix" in self.cfg.noise:
+            kept = np.diag(np.array(self.cfg.noise.matrix, dtype=np.float64))
+            return float(1 - kept[self.labels["clean"]].mean())
+        return float(self.cfg.noise.get("rate", 0.0))
 
     def _step_rows(self, epoch: Epoch) -> list[dict[str, Any]]:
         """Every train.log_every_steps-th step of the run, counted from 1."""
