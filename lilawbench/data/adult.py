@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,12 +40,20 @@ class Adult(Dataset):
 
     Args:
         test_fraction: part of the rows to test on, in (0, 1); 0.3 gives the 9,769 rows of LiLAW's Table 19.
+        classes, imbalance, per_class: as every `Dataset`.
     Source: Becker and Kohavi 1996; LiLAW, A.24.
     """
 
     num_classes = 2
 
-    def __init__(self, test_fraction: float = 0.3):
+    def __init__(
+        self,
+        test_fraction: float = 0.3,
+        classes: Sequence[int] | None = None,
+        imbalance: float | None = None,
+        per_class: int | None = None,
+    ):
+        super().__init__(classes, imbalance, per_class)
         if not 0 < test_fraction < 1:
             raise ValueError(f"test_fraction must lie between 0 and 1, got {test_fraction}")
         self.test_fraction = test_fraction

@@ -1,11 +1,14 @@
 """The three shapes every data set, loader and method shares: Source, Dataset and Batch."""
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from torch import Tensor
+
+from lilawbench.data.subset import checked_classes, checked_imbalance, draw, keep_classes, long_tail
 
 
 class Batch(NamedTuple):
@@ -48,14 +51,53 @@ class Source:
 
 
 class Dataset:
-    """A named source of data. Building one is cheap and checks its options; `load` reads files."""
+    """A named source of data. Building one is cheap and checks its options; `source` reads files.
 
-    num_classes: ClassVar[int]
+    Args:
+        classes: keep these classes only, renumbered in this order, e.g. [0, 1, 2]; None: all.
+        imbalance: long tail over the clean classes of the training rows, first class : last class, >= 1
+            (`subset.long_tail`); None: as they are. The test rows stay as they are.
+        per_class: keep at most so many training rows of each clean class, before the long tail; None: all.
+    Raises:
+        ValueError: any of these out of range.
+    """
+
+    num_classes: int  # of the data set; on an instance, of the classes kept
+
+    def __init__(
+        self, classes: Sequence[int] | None = None, imbalance: float | None = None, per_class: int | None = None
+    ):
+        if per_class is not None and not (isinstance(per_class, int) and per_class >= 1):
+            raise ValueError(f"per_class is {per_class}; it must be a whole number >= 1")
+        self.classes = None if classes is None else checked_classes(classes, self.num_classes)
+        self.imbalance = None if imbalance is None else checked_imbalance(imbalance)
+        self.per_class = per_class
+        if self.classes:
+            self.num_classes = len(self.classes)
 
     def load(self, data_dir: Path | None) -> Source:
-        """Reads the data from `data_dir` if it is there, else from the cache, else downloads it.
+        """The whole data set, read from `data_dir` if it is there, else from the cache, else downloaded.
 
         Raises:
             DataError: a file is missing, damaged or cannot be downloaded.
         """
         raise NotImplementedError
+
+    def source(self, data_dir: Path | None, generator: np.random.Generator) -> Source:
+        """What is left of `load` by `classes`, `per_class` and `imbalance`, rows drawn by `generator`.
+
+        Raises:
+            DataError: as `load`. ValueError: a class is left without a training row.
+        """
+        source = self.load(data_dir)
+        if self.classes:
+            source = keep_classes(source, self.classes)
+        if self.imbalance is None and self.per_class is None:
+            return source
+        counts = np.bincount(source.train_clean, minlength=source.num_classes)
+        if self.per_class is not None:
+            counts = np.minimum(counts, self.per_class)
+        if self.imbalance is not None:
+            counts = long_tail(counts, self.imbalance)
+        rows = draw(source.train_clean, counts, generator)
+        return replace(source, train_input=source.train_input[rows], train_clean=source.train_clean[rows])

@@ -1,5 +1,6 @@
 """UCR ECG5000: 5,000 heartbeats of one patient, 140 values each, in five classes."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,12 +27,20 @@ class ECG5000(Dataset):
     Args:
         split: "official" trains on 500 beats and tests on 4,500; "swapped" the other way round, as LiLAW's
             Table 18 probably does (its figures are multiples of 1/500).
+        classes, imbalance, per_class: as every `Dataset`.
     Source: Chen et al. 2015, from the BIDMC Congestive Heart Failure Database (Goldberger et al. 2000).
     """
 
     num_classes = 5
 
-    def __init__(self, split: str = "official"):
+    def __init__(
+        self,
+        split: str = "official",
+        classes: Sequence[int] | None = None,
+        imbalance: float | None = None,
+        per_class: int | None = None,
+    ):
+        super().__init__(classes, imbalance, per_class)
         if split not in SPLITS:
             raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
         self.split = split

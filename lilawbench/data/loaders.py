@@ -7,6 +7,7 @@ from torch import Tensor
 
 from lilawbench.data.base import Batch
 from lilawbench.data.transforms import Augment, Windows
+from lilawbench.distributed import World
 from lilawbench.seeding import derive_torch
 
 EVAL_BATCH = 512
@@ -55,10 +56,18 @@ class Resident:
         ready = torch.cat([self.normalise(self.input[rows]) for rows in torch.arange(len(self)).split(EVAL_BATCH)])
         return Resident(ready, self.target, device=self.device)
 
-    def in_order(self, size: int = EVAL_BATCH) -> Iterator[Batch]:
-        """All rows once, in order, un-augmented: the sweep, and every evaluation."""
-        for rows in torch.arange(len(self), device=self.device).split(size):
-            yield self.batch(rows)
+    def in_order(self, size: int = EVAL_BATCH, world: World | None = None) -> Iterator[Batch]:
+        """All rows once, in order, un-augmented: the sweep, and every evaluation.
+
+        Args:
+            world: gives only this rank's share of the rows, so that each row is in exactly one rank's.
+        """
+        rows = torch.arange(len(self), device=self.device)
+        if world is not None:
+            rows = rows.tensor_split(world.size)[world.rank]
+        for part in rows.split(size):
+            if len(part):
+                yield self.batch(part)
 
     def augmented(self, augment: Augment, generator: torch.Generator) -> "Resident":
         """This split seen once through `augment`; the views are then fixed."""
@@ -78,28 +87,40 @@ class TrainLoader:
     """
 
     def __init__(self, data: Resident, batch_size: int, seed: int, augment: Augment | None = None):
-        self.data, self.seed, self.augment = data, seed, augment or Augment()
-        count = len(data)
-        self.sizes = [batch_size] * (count // batch_size)
-        rest = count - sum(self.sizes)
-        if rest == 1 and self.sizes:
-            self.sizes[-1] += 1
-        elif rest:
-            self.sizes.append(rest)
+        self.data, self.batch_size, self.seed, self.augment = data, batch_size, seed, augment or Augment()
         self.windows = Windows(data.input, augment.crop_px) if augment and augment.crop_px else None
 
     def __len__(self) -> int:
-        """Steps in an epoch."""
-        return len(self.sizes)
+        """Steps in an epoch over all rows."""
+        return len(self._sizes(len(self.data)))
 
-    def rows(self, epoch: int) -> tuple[Tensor, ...]:
-        """Row numbers of each batch of an epoch, on the device."""
-        order = torch.randperm(len(self.data), generator=derive_torch(self.seed, "order", epoch))
-        return order.to(self.data.device).split(self.sizes)
+    def rows(self, epoch: int, mask: Tensor | None = None) -> tuple[Tensor, ...]:
+        """Row numbers of each batch of an epoch, on the device.
 
-    def epoch(self, epoch: int) -> Iterator[Batch]:
+        Args:
+            mask: [N] bool, the rows that take part (None: all); they keep the order they have among all rows.
+        """
+        order = torch.randperm(len(self.data), generator=derive_torch(self.seed, "order", epoch)).to(self.data.device)
+        if mask is not None:
+            order = order[mask[order]]
+        return order.split(self._sizes(len(order)))
+
+    def steps(self, mask: Tensor | None = None) -> int:
+        """Steps in an epoch over the rows of a mask."""
+        return len(self._sizes(len(self.data) if mask is None else int(mask.sum())))
+
+    def _sizes(self, count: int) -> list[int]:
+        sizes = [self.batch_size] * (count // self.batch_size)
+        rest = count - sum(sizes)
+        if rest == 1 and sizes:
+            sizes[-1] += 1
+        elif rest:
+            sizes.append(rest)
+        return sizes
+
+    def epoch(self, epoch: int, mask: Tensor | None = None) -> Iterator[Batch]:
         views = derive_torch(self.seed, "augment", epoch, device=self.data.device)
-        for rows in self.rows(epoch):
+        for rows in self.rows(epoch, mask):
             if not self.augment:
                 yield self.data.batch(rows)
                 continue

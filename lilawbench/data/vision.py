@@ -6,6 +6,7 @@ The files are torchvision's own (names, folders, mirrors, hashes), read into mem
 import gzip
 import math
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -18,12 +19,32 @@ from lilawbench.errors import DataError
 
 
 class IdxImages(Dataset):
-    """A data set of four idx files. A subclass gives the constants; `name` is torchvision's for class and folder."""
+    """A data set of four idx files. A subclass gives the constants; `name` is torchvision's for class and folder.
+
+    Args:
+        pixels: "standard", (pixel - mean) / std; "unit", pixels in [0, 1], as RRM's code has them (FGSM's eps and clip
+            are then on that scale too).
+        The others: see `Dataset`.
+    Raises:
+        ValueError: any of these out of range.
+    """
 
     name: ClassVar[str]
     class_names: ClassVar[tuple[str, ...]]
     mean: ClassVar[tuple[float, ...]]
     std: ClassVar[tuple[float, ...]]
+
+    def __init__(
+        self,
+        classes: Sequence[int] | None = None,
+        imbalance: float | None = None,
+        per_class: int | None = None,
+        pixels: str = "standard",
+    ):
+        super().__init__(classes, imbalance, per_class)
+        if pixels not in ("standard", "unit"):
+            raise ValueError(f"pixels is {pixels!r}; it must be standard or unit")
+        self.pixels = pixels
 
     def load(self, data_dir: Path | None) -> Source:
         train_images, train_labels, test_images, test_labels = (_read_idx(path) for path in self._files(data_dir))
@@ -31,8 +52,8 @@ class IdxImages(Dataset):
             *self._checked(train_images, train_labels),
             *self._checked(test_images, test_labels),
             class_names=self.class_names,
-            mean=self.mean,
-            std=self.std,
+            mean=self.mean if self.pixels == "standard" else (0.0,),
+            std=self.std if self.pixels == "standard" else (1.0,),
         )
 
     def _files(self, data_dir: Path | None) -> list[Path]:
@@ -52,10 +73,10 @@ class IdxImages(Dataset):
 
     def _checked(self, images: np.ndarray, labels: np.ndarray) -> tuple[torch.Tensor, np.ndarray]:
         """Images [N, 1, 28, 28] uint8 and labels [N] int64."""
-        if images.shape[1:] != (28, 28) or labels.shape != images.shape[:1] or labels.max() >= self.num_classes:
+        if images.shape[1:] != (28, 28) or labels.shape != images.shape[:1] or labels.max() >= len(self.class_names):
             raise DataError(
                 f"the {self.name} files do not fit together: images {list(images.shape)}, labels {list(labels.shape)} "
-                f"up to {labels.max()}; expected [N, 28, 28] and [N] up to {self.num_classes - 1}"
+                f"up to {labels.max()}; expected [N, 28, 28] and [N] up to {len(self.class_names) - 1}"
             )
         return torch.from_numpy(images).unsqueeze(1), labels.astype(np.int64)
 

@@ -1,4 +1,4 @@
-"""A small convolutional network for grey and colour images of 8 to 64 pixels."""
+"""Small convolutional networks for grey and colour images of 8 to 64 pixels."""
 
 from collections.abc import Sequence
 
@@ -36,6 +36,47 @@ class CNN(nn.Sequential):
             *_convolution(second, third),
             nn.Flatten(),
             nn.Linear(third * (height // 4) * (width // 4), dense),
+            nn.ReLU(),
+            nn.Linear(dense, num_classes),
+        )
+
+
+class PlainCNN(nn.Sequential):
+    """3x3 convolutions without padding, each with ReLU and 2x2 max-pooling, then one dense layer; no BatchNorm.
+
+    RRM's network for MNIST: sides of 28, 13, 5 and 1 pixels.
+
+    Args:
+        num_classes: outputs K.
+        input_shape: [C, H, W]. A convolution takes a side s to (s - 2) // 2, so that three of them want H, W >= 22.
+        channels: of the convolutions, one or more. dense: width of the hidden dense layer.
+    Raises:
+        ValueError: the input is not an image, or too small.
+    Source: RRM, section 4.2.2 (padding as Keras has it by default). Deviations: torch's initial weights.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        input_shape: Sequence[int],
+        channels: Sequence[int] = (32, 64, 64),
+        dense: int = 100,
+    ):
+        least = 3 * 2 ** len(channels) - 2
+        if len(input_shape) != 3 or min(input_shape[1:]) < least:
+            raise ValueError(
+                f"the plain cnn wants images [C, H, W] of at least {least}x{least} pixels for its {len(channels)} "
+                f"convolutions, not {list(input_shape)}"
+            )
+        layers: list[nn.Module] = []
+        depth, height, width = input_shape
+        for outputs in channels:
+            layers += [nn.Conv2d(depth, outputs, 3), nn.ReLU(), nn.MaxPool2d(2)]
+            depth, height, width = outputs, (height - 2) // 2, (width - 2) // 2
+        super().__init__(
+            *layers,
+            nn.Flatten(),
+            nn.Linear(depth * height * width, dense),
             nn.ReLU(),
             nn.Linear(dense, num_classes),
         )

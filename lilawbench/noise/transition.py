@@ -1,9 +1,9 @@
 """Class-conditional noise: P(observed = j | clean = i) is the transition matrix T[i, j], whose rows sum to 1.
 
 Every function takes clean labels [N] int64 in 0..K-1 (never modified), K, its own options, a NumPy generator, and
-`exact`: True draws exact counts (over all labels for the two symmetric kinds, per class and row of the matrix for the
-others, where a tiny class rounds), False flips each label by itself (Bernoulli), so that the realised rate varies with
-the seed. Each returns observed labels, [N] int64, and raises ValueError for a label outside 0..K-1.
+`exact`: True draws exact counts (for `asymmetric`, `dirichlet` and `transition` per class and row of the matrix, where
+a tiny class rounds; for the others over all labels), False flips each label by itself (Bernoulli), so that the realised
+rate varies with the seed. Each returns observed labels, [N] int64, and raises ValueError for a label outside 0..K-1.
 """
 
 from collections.abc import Mapping, Sequence
@@ -57,6 +57,26 @@ def symmetric_inclusive(
     rows = _pick(_checked_labels(clean, num_classes), rate, generator, exact)
     observed = np.array(clean, dtype=np.int64)
     observed[rows] = generator.integers(0, num_classes, size=len(rows))
+    return observed
+
+
+def class_frequency(
+    clean: Labels, num_classes: int, rate: float, generator: np.random.Generator, exact: bool = True
+) -> Labels:
+    """Draws a share of the labels anew from the class frequencies f_j = N_j / N of `clean`: long-tailed data stay so.
+
+    The own class is included: P(observed != clean) = rate * (1 - sum_j f_j^2), which falls as the imbalance grows.
+
+    Args:
+        rate: probability that a label is drawn anew, lambda, in [0, 1).
+    Raises:
+        ValueError: rate outside [0, 1).
+    Source: Dynamic Loss, "CIFAR-N-LT" (there each label by itself: exact = False).
+    """
+    count = _checked_labels(clean, num_classes)
+    rows = _pick(count, rate, generator, exact)
+    observed = np.array(clean, dtype=np.int64)
+    observed[rows] = observed[generator.integers(0, max(count, 1), size=len(rows))]  # the label of a random row
     return observed
 
 
@@ -118,6 +138,38 @@ def dirichlet(
     return transition(clean, num_classes, matrix, generator, exact)
 
 
+def kernel(
+    clean: Labels,
+    num_classes: int,
+    rate: float,
+    generator: np.random.Generator,
+    kernel: Sequence[Sequence[float]] | np.ndarray,
+    exact: bool = True,
+) -> Labels:
+    """Moves a share of the labels to another class, drawn from the row of their own: P(observed != clean) = rate.
+
+    With `exact`, exactly int(rate * N) labels move, whatever their class.
+
+    Args:
+        rate: probability that a label moves, in [0, 1).
+        kernel: P(observed = j | clean = i, moved), [K, K] with a diagonal of 0. Rows sum to 1, to within the 1e-3 of a
+            printed table, and are normalised.
+    Raises:
+        ValueError: rate outside [0, 1), wrong size, an entry outside [0, 1], a diagonal entry, a row that does not
+            sum to 1.
+    Source: RRM, Table 9 (int(C*N) labels). Deviations: none.
+    """
+    kernel = _checked_matrix(kernel, num_classes, "kernel", tolerance=1e-3)
+    if len(stays := np.flatnonzero(np.diag(kernel))):
+        raise ValueError(f"row {stays[0]} of the kernel moves labels to their own class; its diagonal must be 0")
+    rows = _pick(_checked_labels(clean, num_classes), rate, generator, exact)
+    observed = np.array(clean, dtype=np.int64)
+    for i in range(num_classes):
+        moved = rows[clean[rows] == i]
+        observed[moved] = generator.choice(num_classes, size=len(moved), p=kernel[i])
+    return observed
+
+
 def transition(
     clean: Labels,
     num_classes: int,
@@ -167,18 +219,21 @@ def _checked(rate: float) -> float:
     return rate
 
 
-def _checked_matrix(matrix: Sequence[Sequence[float]] | np.ndarray, num_classes: int) -> np.ndarray:
+def _checked_matrix(
+    matrix: Sequence[Sequence[float]] | np.ndarray, num_classes: int, name: str = "matrix", tolerance: float = 1e-6
+) -> np.ndarray:
+    """[K, K] float64 with rows normalised, which must sum to 1 to within the tolerance already."""
     try:
         matrix = np.array(matrix, dtype=np.float64)
     except (TypeError, ValueError):  # rows of different lengths, or no numbers
-        raise ValueError(f"the matrix is not a {num_classes} x {num_classes} table of numbers") from None
+        raise ValueError(f"the {name} is not a {num_classes} x {num_classes} table of numbers") from None
     if matrix.shape != (num_classes, num_classes):
         size = " x ".join(str(n) for n in matrix.shape) or "one number"
-        raise ValueError(f"the matrix is {size}; the data set has {num_classes} classes: {num_classes} x {num_classes}")
+        raise ValueError(f"the {name} is {size}; the data set has {num_classes} classes: {num_classes} x {num_classes}")
     if not (np.isfinite(matrix).all() and (matrix >= 0).all() and (matrix <= 1).all()):
-        raise ValueError("the matrix has entries outside [0, 1]")
+        raise ValueError(f"the {name} has entries outside [0, 1]")
     sums = matrix.sum(axis=1)
-    wrong = np.flatnonzero(np.abs(sums - 1) > 1e-6)
+    wrong = np.flatnonzero(np.abs(sums - 1) > tolerance)
     if len(wrong):
         raise ValueError("rows must sum to 1: " + ", ".join(f"row {i} sums to {sums[i]:.6g}" for i in wrong))
     return matrix / sums[:, None]

@@ -4,10 +4,12 @@ import pytest
 import torch
 from torch import nn
 
-from lilawbench.models.cnn import CNN
+from lilawbench.config import build as build_node
+from lilawbench.models.cnn import CNN, PlainCNN
 from lilawbench.models.image import timm_model
 from lilawbench.models.lstm import LSTM
 from lilawbench.models.mlp import MLP
+from lilawbench.models.resnet_cifar import ResNetCIFAR
 
 SHAPES = {  # input shape and classes of each data set, and of colour images
     "digits": ((1, 8, 8), 10),
@@ -21,6 +23,8 @@ FITS = {
     CNN: ("digits", "mnist", "colour"),
     LSTM: ("digits", "mnist", "ecg5000", "colour"),
     timm_model: ("digits", "mnist", "colour"),
+    ResNetCIFAR: ("digits", "mnist", "colour"),
+    PlainCNN: ("mnist", "colour"),
 }
 
 
@@ -43,7 +47,10 @@ def test_output_is_one_logit_per_class(build, name):
         torch.testing.assert_close(rows[1:], model(input[1:]), rtol=1e-4, atol=1e-5)  # samples do not mix
 
 
-@pytest.mark.parametrize("build, name", [(CNN, "the cnn"), (timm_model, "resnet18")])
+@pytest.mark.parametrize(
+    "build, name",
+    [(CNN, "the cnn"), (PlainCNN, "the plain cnn"), (timm_model, "resnet18"), (ResNetCIFAR, "the resnet")],
+)
 @pytest.mark.parametrize("dataset", ["adult", "ecg5000"])
 def test_image_networks_refuse_what_is_no_image(build, name, dataset):
     shape, classes = SHAPES[dataset]
@@ -56,6 +63,11 @@ def test_image_networks_refuse_what_is_no_image(build, name, dataset):
     [
         (CNN, (1, 3, 8), {}, r"at least 4x4 pixels, not \[1, 3, 8\]"),
         (CNN, (1, 8, 8), {"channels": (8, 8)}, r"channels is \[8, 8\]; the cnn has three convolutions"),
+        (PlainCNN, (1, 21, 28), {}, r"at least 22x22 pixels for its 3 convolutions, not \[1, 21, 28\]"),
+        (PlainCNN, (1, 8, 8), {"channels": (4, 4)}, r"at least 10x10 pixels for its 2 convolutions, not \[1, 8, 8\]"),
+        (ResNetCIFAR, (3, 32, 32), {"depth": 33}, r"depth is 33; it must be 6n \+ 2 with n >= 1, such as 20, 32"),
+        (ResNetCIFAR, (3, 32, 32), {"depth": 2}, "depth is 2; it must be 6n"),
+        (ResNetCIFAR, (3, 32, 32), {"depth": -4}, "depth is -4; it must be 6n"),
         (LSTM, (108,), {}, r"the lstm wants sequences \[T, C\] or images \[C, H, W\], not \[108\]"),
         (LSTM, (1, 2, 3, 4), {}, "the lstm wants sequences"),
         (LSTM, (140, 1), {"hidden": 0}, "hidden 0 and layers 2 must be >= 1"),
@@ -126,3 +138,84 @@ def test_resnet18_on_grey_images():
     again = timm_model(10, (1, 28, 28))
     assert torch.equal(model.conv1.weight, again.conv1.weight) and torch.equal(model.fc.weight, again.fc.weight)
     assert not torch.equal(model.conv1.weight, timm_model(10, (1, 28, 28)).conv1.weight)
+
+
+@pytest.mark.parametrize(
+    "name, classes, shape, expected",
+    [
+        ("resnet32", 10, (3, 32, 32), 464_154),
+        ("resnet32", 10, (1, 28, 28), 464_154 - 2 * 9 * 16),
+        ("resnet32", 100, (3, 32, 32), 464_154 + 90 * 65),
+        ("rrm_mlp", 3, (1, 28, 28), 417_880),  # RRM, appendix C
+        ("rrm_cnn", 10, (1, 28, 28), 320 + 18_496 + 36_928 + 6_500 + 1_010),
+    ],
+)
+def test_sizes_of_the_papers_networks(composed, name, classes, shape, expected):
+    assert count(build_node(composed(f"model={name}").model, num_classes=classes, input_shape=shape)) == expected
+
+
+@pytest.mark.parametrize("depth, published", [(20, 0.27), (32, 0.46), (44, 0.66), (56, 0.85), (110, 1.7)])
+def test_resnet_sizes_of_he_et_al(depth, published):
+    """Millions of parameters, Table 6 there."""
+    assert count(ResNetCIFAR(10, (3, 32, 32), depth)) / 1e6 == pytest.approx(published, rel=0.02)
+
+
+def test_resnet32_halves_the_image_twice_and_rounds_up():
+    sides = []
+    model = ResNetCIFAR(10, (3, 32, 32), depth=8).eval()
+    for block in list(model)[3:6]:
+        block.register_forward_hook(lambda block, input, output: sides.append(tuple(output.shape[1:])))
+    for side in (32, 28, 15):
+        model(torch.zeros(1, 3, side, side))
+    assert sides == [
+        (16, 32, 32), (32, 16, 16), (64, 8, 8), (16, 28, 28), (32, 14, 14), (64, 7, 7), (16, 15, 15), (32, 8, 8),
+        (64, 4, 4),
+    ]  # fmt: skip
+
+
+def test_resnet_shortcut_is_the_identity_or_every_other_pixel():
+    """With the last BatchNorm's scale at 0 a block is relu(shortcut): 16 old channels thinned, 16 new ones at 0."""
+    model = ResNetCIFAR(10, (3, 32, 32), depth=8)
+    same, wider = model[3], model[4]
+    x = torch.rand(2, 16, 6, 6)
+    for block in (same, wider):
+        nn.init.zeros_(block.bn2.weight)
+    assert torch.equal(same(x), x)
+    thinned = wider(x)
+    assert thinned.shape == (2, 32, 3, 3)
+    assert torch.equal(thinned[:, :16], x[:, :, [0, 2, 4]][..., [0, 2, 4]]) and not thinned[:, 16:].any()
+
+
+def test_resnet_initial_weights():
+    """Kaiming: variance 2 / (9 inputs) in every convolution, and repeated by the seed."""
+    torch.manual_seed(0)
+    model = ResNetCIFAR(10, (3, 32, 32))
+    convolutions = [m for m in model.modules() if isinstance(m, nn.Conv2d)]
+    assert len(convolutions) == 31
+    for m in convolutions:
+        n = m.weight.numel()
+        assert m.weight.var().item() == pytest.approx(2 / (9 * m.in_channels), rel=5 * (2 / n) ** 0.5)
+        assert m.bias is None
+    torch.manual_seed(0)
+    again = ResNetCIFAR(10, (3, 32, 32))
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters()))
+
+
+@pytest.mark.parametrize("build, shape", [(PlainCNN, (2, 22, 23)), (ResNetCIFAR, (1, 28, 28))])
+def test_channels_last_gives_the_same_logits(build, shape):
+    model, x = build(num_classes=3, input_shape=shape).eval(), torch.randn(2, *shape)
+    expected = model(x)
+    there = model.to(memory_format=torch.channels_last)(x.contiguous(memory_format=torch.channels_last))
+    torch.testing.assert_close(there, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_plain_cnn_by_hand():
+    """One convolution on 4x4 pixels: the largest of the four relu(w * patch + b), then two dense layers."""
+    model = PlainCNN(2, (1, 4, 4), channels=(1,), dense=3).double()
+    convolution, first, second = model[0], model[4], model[6]
+    x = torch.randn(5, 1, 4, 4, dtype=torch.float64)
+    patches = x.unfold(2, 3, 1).unfold(3, 3, 1).reshape(5, 4, 9)
+    pooled = (patches @ convolution.weight.flatten() + convolution.bias).clamp(min=0).amax(dim=1, keepdim=True)
+    hidden = (pooled @ first.weight.T + first.bias).clamp(min=0)
+    torch.testing.assert_close(model(x), hidden @ second.weight.T + second.bias)
+    assert not any(isinstance(m, nn.BatchNorm2d) for m in PlainCNN(10, (1, 28, 28)).modules())

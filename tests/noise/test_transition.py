@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from lilawbench import noise
-from lilawbench.noise import asymmetric, dirichlet, symmetric, symmetric_inclusive, transition
+from lilawbench.config import bind
+from lilawbench.noise import asymmetric, class_frequency, dirichlet, kernel, symmetric, symmetric_inclusive, transition
 
 K, N, RATE = 5, 100_000, 0.4
 SHARES = [0.1, 0.15, 0.2, 0.25, 0.3]
@@ -16,6 +17,13 @@ MATRIX = [
     [0.3, 0.3, 0.4, 0.0, 0.0],
     [0.2, 0.2, 0.2, 0.2, 0.2],
     [0.0, 0.001, 0.0, 0.0, 0.999],
+]
+KERNEL = [
+    [0.0, 1.0, 0.0, 0.0, 0.0],
+    [0.25, 0.0, 0.25, 0.25, 0.25],
+    [0.5, 0.0, 0.0, 0.5, 0.0],
+    [0.1, 0.2, 0.3, 0.0, 0.4],
+    [0.05, 0.05, 0.0, 0.9, 0.0],
 ]
 
 
@@ -35,6 +43,12 @@ OTHERS = (1 - np.eye(K)) / (K - 1)
 KINDS = {
     "symmetric": (noise.symmetric, {"rate": RATE}, (1 - RATE) * np.eye(K) + RATE * OTHERS),
     "symmetric_inclusive": (noise.symmetric_inclusive, {"rate": RATE}, (1 - RATE) * np.eye(K) + RATE / K),
+    "class_frequency": (
+        noise.class_frequency,
+        {"rate": RATE},
+        (1 - RATE) * np.eye(K) + RATE * np.bincount(CLEAN) / N,
+    ),
+    "kernel": (noise.kernel, {"rate": RATE, "kernel": KERNEL}, (1 - RATE) * np.eye(K) + RATE * np.array(KERNEL)),
     "asymmetric": (noise.asymmetric, {"rate": RATE, "pairs": PAIRS}, pair_matrix(PAIRS)),
     "pair_flip": (noise.asymmetric, {"rate": RATE}, pair_matrix({i: (i + 1) % K for i in range(K)})),
     "transition": (noise.transition, {"matrix": MATRIX}, np.array(MATRIX)),
@@ -101,6 +115,46 @@ def test_inclusive_rate_is_rate_times_k_minus_1_over_k():
     realised = (noise.symmetric_inclusive(clean, 10, 0.5, generator()) != clean).mean()
     assert abs(realised - 0.45) <= 4 * np.sqrt(0.45 * 0.55 / N)
     assert abs((noise.symmetric(clean, 10, 0.5, generator()) != clean).mean() - 0.5) < 1e-12
+
+
+@both_counts
+@pytest.mark.parametrize("imbalance, wrong", [(1, 0.9), (10, 0.8514), (100, 0.7466)])
+def test_class_frequency_noise_falls_short_of_its_rate(imbalance, wrong, exact):
+    """wrong = 1 - sum f^2 over ten classes: half of the labels drawn anew leave .45, .43 and .37 of them wrong."""
+    sizes = imbalance ** (-np.arange(10) / 9)
+    clean = np.repeat(np.arange(10), np.round(N * sizes / sizes.sum()).astype(int))
+    observed = class_frequency(clean, 10, 0.5, generator(), exact)
+    share = 0.5 * wrong
+    assert abs((observed != clean).mean() - share) <= 4 * np.sqrt(share * (1 - share) / len(clean)) + 1e-4
+    kept = np.bincount(observed) / np.bincount(clean)
+    assert (np.abs(kept - 1) <= 5 / np.sqrt(np.bincount(clean))).all()  # the long tail stays
+
+
+def test_exact_counts_of_kernel_and_class_frequency():
+    """int(rate N) over all classes, not per class; a redraw may give the own class."""
+    clean = np.arange(1438) % K
+    moved = [np.bincount(clean[kernel(clean, K, 0.4, generator(s), KERNEL) != clean], minlength=K) for s in range(20)]
+    assert {m.sum() for m in moved} == {575}
+    assert np.std([m[0] for m in moved]) > 2
+    one_class = np.zeros(100, np.int64)
+    assert (class_frequency(one_class, K, 0.9, generator()) == 0).all()
+    assert kernel(one_class, K, 0.9, generator(), KERNEL).sum() == 90  # row 0 leads to class 1 alone
+
+
+def test_kernel_of_the_yaml_is_rrms_table_9(composed):
+    """Row 5 as the text quotes it; the table is recovered from 1e5 labels, of which exactly .2 move."""
+    node = composed("noise=kernel", "noise.rate=0.2").noise
+    table = np.array(node.kernel)
+    assert table[5].round(3).tolist() == [0.051, 0.017, 0, 0.627, 0.017, 0, 0.152, 0, 0.102, 0.034]
+    assert table.shape == (10, 10) and not np.diag(table).any()
+    np.testing.assert_allclose(table.sum(axis=1), 1, atol=4e-4)
+    assert (table[:, 9] > 0).tolist() == [True, False, False, False, True, True, False, True, True, False]
+    clean = np.arange(N) % 10
+    observed = bind(node)(clean, 10, generator=generator())
+    assert (observed != clean).sum() == 20_000
+    moved = counts(clean, observed, 10) * (1 - np.eye(10, dtype=int))
+    expected = 2000 * table / table.sum(axis=1, keepdims=True)
+    assert (np.abs(moved - expected) <= 4.5 * np.sqrt(np.maximum(expected, 0))).all()
 
 
 @both_counts
@@ -191,10 +245,17 @@ def test_none_copies():
 
 
 @pytest.mark.parametrize("rate", [-0.1, 1, 1.0, 1.5, float("nan"), float("inf")])
-@pytest.mark.parametrize("name", ["symmetric", "symmetric_inclusive", "asymmetric", "dirichlet"])
+@pytest.mark.parametrize("name", ["symmetric", "symmetric_inclusive", "class_frequency", "asymmetric", "dirichlet"])
 def test_rate_outside_0_1(name, rate):
     with pytest.raises(ValueError, match=rf"rate is {rate}; it must lie in \[0, 1\)"):
         getattr(noise, name)(CLEAN, K, rate=rate, generator=generator())
+
+
+def test_kernel_refuses_a_rate_and_labels_out_of_range():
+    with pytest.raises(ValueError, match=r"rate is 1; it must lie in \[0, 1\)"):
+        kernel(CLEAN, K, 1, generator(), KERNEL)
+    with pytest.raises(ValueError, match=r"labels run from 0 to 7; they must lie in 0\.\.4"):
+        kernel(np.array([0, 7]), K, 0.5, generator(), KERNEL)
 
 
 def test_symmetric_needs_two_classes():
@@ -237,13 +298,40 @@ def test_bad_matrix(matrix, message):
         noise.transition(CLEAN, K, matrix, generator())
 
 
+@pytest.mark.parametrize(
+    "table, message",
+    [
+        ([[0, 1], [1, 0]], r"the kernel is 2 x 2; the data set has 5 classes: 5 x 5"),
+        ([["a"] * 5] * 5, r"the kernel is not a 5 x 5 table of numbers"),
+        (MATRIX, "row 0 of the kernel moves labels to their own class; its diagonal must be 0"),
+        ([*KERNEL[:4], [0, 0, 0, 0.5, 0.5]], "row 4 of the kernel moves labels to their own class"),
+        ([*KERNEL[:4], [0.05, 0.05, 0, 0.9011, 0]], r"rows must sum to 1: row 4 sums to 1\.0011"),
+        ([*KERNEL[:4], [0.0] * 5], "row 4 sums to 0"),
+        ([*KERNEL[:4], [-0.5, 0.75, 0.75, 0, 0]], r"the kernel has entries outside \[0, 1\]"),
+    ],
+    ids=["2x2", "letters", "matrix", "diagonal", "sum", "empty", "negative"],
+)
+def test_bad_kernel(table, message):
+    with pytest.raises(ValueError, match=message):
+        kernel(CLEAN, K, RATE, generator(), table)
+
+
+def test_kernel_rows_of_a_printed_table_are_normalised():
+    """0.9991 of 1: drawn as 0.1 / 0.9991 and 0.8991 / 0.9991."""
+    printed = [*KERNEL[:4], [0.1, 0, 0, 0.8991, 0]]
+    observed = kernel(np.full(N, 4), K, 0.5, generator(), printed)
+    expected = 50_000 * 0.1 / 0.9991
+    assert np.bincount(observed, minlength=K)[[1, 2]].tolist() == [0, 0] and (observed != 4).sum() == 50_000
+    assert abs((observed == 0).sum() - expected) <= 4 * np.sqrt(expected * 0.9)
+
+
 def test_matrix_rows_may_be_off_by_rounding():
     third = [[0.333333, 0.333333, 0.333334], [0, 1, 0], [0, 0, 1]]
     observed = noise.transition(np.zeros(300, np.int64), 3, third, generator(), exact=False)
     assert len(np.unique(observed)) == 3
 
 
-@pytest.mark.parametrize("function", [symmetric, symmetric_inclusive, asymmetric, dirichlet])
+@pytest.mark.parametrize("function", [symmetric, symmetric_inclusive, class_frequency, asymmetric, dirichlet])
 def test_labels_outside_the_classes_are_refused(function):
     with pytest.raises(ValueError, match=r"labels run from 0 to 7; they must lie in 0\.\.2"):
         function(np.array([0, 1, 2, 7]), 3, 0.3, np.random.default_rng(0))
