@@ -1,11 +1,11 @@
-"""Per-sample losses against their formulas."""
+"""Cross-entropy and its variants against their formulas."""
 
 import math
 
 import pytest
 import torch
 
-from lilawbench.losses import ce, focal
+from lilawbench.losses import ce, focal, label_smoothing
 
 LOGITS = 3 * torch.randn(50, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 TARGET = torch.arange(50) % 7
@@ -71,3 +71,22 @@ def test_losses_are_per_sample_and_not_negative(loss):
 def test_focal_refuses_a_negative_gamma():
     with pytest.raises(ValueError, match=r"gamma is -0\.5; it must be >= 0"):
         focal(LOGITS, TARGET, gamma=-0.5)
+
+
+def test_label_smoothing_by_hand():
+    """softmax(0, ln 3) = (1/4, 3/4), label 0: .8 ln 4 + .2 (ln 4 + ln(4/3)) / 2 = 1.276433."""
+    loss = label_smoothing(torch.tensor([[0.0, math.log(3)]]), torch.tensor([0]), smoothing=0.2)
+    assert loss.tolist() == pytest.approx([1.276433], abs=1e-6)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.7, 1.0])
+def test_label_smoothing_is_a_mixture_of_the_label_and_the_uniform_distribution(smoothing):
+    soft = smoothing / 7 + (1 - smoothing) * torch.eye(7, dtype=torch.float64)[TARGET]
+    expected = -(soft * LOGITS.softmax(1).log()).sum(1)
+    torch.testing.assert_close(label_smoothing(LOGITS, TARGET, smoothing), expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("smoothing", [-0.1, 1.1, float("nan")])
+def test_label_smoothing_refuses_what_is_no_share(smoothing):
+    with pytest.raises(ValueError, match=rf"smoothing is {smoothing}; it must lie in \[0, 1\]"):
+        label_smoothing(LOGITS, TARGET, smoothing)

@@ -1,0 +1,46 @@
+"""What a per-sample loss with a memory is."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+Predict = Callable[[], tuple[Tensor, Tensor]]
+
+
+class StatefulLoss(nn.Module, ABC):
+    """A per-sample loss that remembers: its buffers are its whole state and go into the checkpoint.
+
+    A method drives it: `setup` once, `start_epoch` and `end_epoch` each epoch, `update` before each training batch's
+    `forward`.
+    """
+
+    def setup(self, num_train: int, num_classes: int, device: torch.device) -> None:
+        """Called once, before a checkpoint is loaded: allocate buffers of size N or K here.
+
+        Raises:
+            ValueError: the loss's options do not fit these data.
+        """
+
+    def start_epoch(self, epoch: int, predict: Predict) -> None:
+        """Called at the start of an epoch, counted from 1.
+
+        Args:
+            predict: a sweep over the training table in eval mode: its logits [N, K] and observed labels [N]. It
+                costs a forward of every sample: call it only where its result is used.
+        """
+
+    def update(self, logits: Tensor, index: Tensor) -> None:
+        """Learns from a training batch: detached logits [B, K] of the training rows index [B]."""
+
+    @abstractmethod
+    def forward(self, logits: Tensor, target: Tensor, index: Tensor | None = None) -> Tensor:
+        """Losses [B]. Without `index` the samples have no history (validation batches): its term is left out."""
+
+    def end_epoch(self, sum_: Callable[[Tensor], Tensor]) -> None:
+        """Called after an epoch that several processes shared: makes their states one.
+
+        Args:
+            sum_: replaces a tensor by its sum over the processes, in place, and returns it.
+        """
