@@ -16,6 +16,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.utils import get_object, instantiate
 from omegaconf import MISSING, DictConfig, OmegaConf
 
+from lilawbench.attack import check_attack
 from lilawbench.data.transforms import Augment
 from lilawbench.errors import ConfigError
 
@@ -54,6 +55,13 @@ class Split:
 
 
 @dataclass
+class Attack:
+    eps: list[float] = field(default_factory=list)  # test accuracy under FGSM at each, in the model's input space
+    sign: bool = True  # false: x + eps grad, as RRM prints it for the test set
+    clip: list[float] | None = None  # [lo, hi] of the perturbed input
+
+
+@dataclass
 class Paths:
     data_dir: str | None = None
     output_dir: str = "outputs"
@@ -74,6 +82,7 @@ class Config:
     logger: dict[str, Any] = MISSING
     train: Train = field(default_factory=Train)
     split: Split = field(default_factory=Split)
+    attack: Attack = field(default_factory=Attack)
     paths: Paths = field(default_factory=Paths)
     sweep: Sweep = field(default_factory=Sweep)
     seed: int = 0
@@ -100,12 +109,13 @@ def build(node: DictConfig, **given: Any) -> Any:
 
 
 def bind(node: DictConfig) -> Callable[..., Any]:
-    """The function a group's node describes, with its options bound.
+    """The function a group's node describes, with its options bound; where it names a class, one built with them.
 
     Not hydra's `_partial_`, whose result checks its target anew at every call: 0.16 ms, several times a step.
     """
     kept = options(node)
-    return functools.partial(get_object(kept.pop("_target_")), **kept)
+    target = get_object(kept.pop("_target_"))
+    return target(**kept) if inspect.isclass(target) else functools.partial(target, **kept)
 
 
 def check(cfg: DictConfig) -> None:
@@ -116,7 +126,7 @@ def check(cfg: DictConfig) -> None:
     """
     if strange := _unknown_keys(cfg):
         raise ConfigError(strange)
-    problems = _check_train(cfg.train) + _check_split(cfg.split)
+    problems = _check_train(cfg.train) + _check_split(cfg.split) + _check_attack(cfg.attack)
     if cfg.seed < 0:
         problems.append(f"seed is {cfg.seed}; it must be >= 0")
     unknown = {group: _unknown_options(group, cfg[group]) for group in ("dataset", "noise", "model", "loss", "method")}
@@ -137,7 +147,8 @@ def check(cfg: DictConfig) -> None:
     dataset = attempt("dataset", lambda: build(cfg.dataset))
     loss = attempt("loss", lambda: bind(cfg.loss))
     if loss is not None:
-        attempt("loss", lambda: loss(torch.zeros(1, 2), torch.zeros(1, dtype=torch.int64)))
+        outputs = dataset.num_classes if dataset is not None else 2
+        attempt("loss", lambda: loss(torch.zeros(1, outputs), torch.zeros(1, dtype=torch.int64)))
     method = attempt("method", lambda: build(cfg.method, loss=loss)) if loss is not None else None
     if "logger" in unknown:
         attempt("logger", lambda: build(cfg.logger))
@@ -163,6 +174,7 @@ def _unknown_keys(cfg: DictConfig) -> list[str]:
         "train": Train,
         "train.augment": Augment,
         "split": Split,
+        "attack": Attack,
         "paths": Paths,
         "sweep": Sweep,
     }.items():
@@ -183,7 +195,9 @@ def _unknown_options(group: str, node: DictConfig) -> list[str]:
     except Exception as error:
         return [f"{group}._target_: {error}"]
     taken = inspect.signature(target).parameters
-    runtime = {"clean", "generator", "logits", "target", "input_shape"} | ({"loss"} if group == "method" else set())
+    runtime = {"clean", "generator", "logits", "target", "index", "input_shape"} | (
+        {"loss"} if group == "method" else set()
+    )
     valid = [name for name in taken if name not in runtime and not (group == "noise" and name == "num_classes")]
     given = [key for key in node if key not in (*LABELS_ONLY, "_target_")]
     wrong = [key for key in given if key not in valid]
@@ -238,6 +252,16 @@ def _check_device(name: str) -> list[str]:
             f"train.device={name} is not there: this machine has {count} CUDA device(s); use train.device=cpu or auto"
         ]
     return []
+
+
+def _check_attack(attack: DictConfig) -> list[str]:
+    problems = []
+    for eps in attack.eps or [0]:
+        try:
+            check_attack(eps, attack.clip)
+        except ValueError as error:
+            problems.append(f"attack: {error}")
+    return problems
 
 
 def _check_split(split: DictConfig) -> list[str]:

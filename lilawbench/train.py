@@ -7,8 +7,9 @@ One run writes one folder; the same command goes on with a broken run and skips 
 
 import logging
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 
 import hydra
@@ -25,6 +26,7 @@ from lilawbench.data.base import Source
 from lilawbench.data.loaders import MetaLoader, Resident, TrainLoader
 from lilawbench.data.split import stratified
 from lilawbench.data.transforms import Augment
+from lilawbench.distributed import World, join, leave
 from lilawbench.engine import runtime
 from lilawbench.engine.loop import fit
 from lilawbench.engine.optim import build_optimizer, build_schedule
@@ -51,22 +53,26 @@ def run(cfg: DictConfig) -> RunRecord:
         ConfigError, DataError: nothing was written. RunBusy: another process has the run.
         RunFailed: training stopped by itself, now or in an earlier run; the folder is marked with failed.json.
     """
-    folder = run_folder(cfg)
-    if (folder / "result.json").exists():
+    world, folder = join(), run_folder(cfg)
+    if world.agree((folder / "result.json").exists()):
         log.info("skipped, finished before: %s", folder)
         return RunRecord(folder, "skipped", read_json(folder / "result.json"))
     check(cfg)
     failed = folder / "failed.json"
-    if failed.exists() and not cfg.sweep.retry_failed:
+    if world.agree(failed.exists()) and not cfg.sweep.retry_failed:
         raise RunFailed(f"failed before: {read_json(failed)['error']} (sweep.retry_failed=true tries again; {folder})")
 
     device = runtime.choose_device(cfg.train.device)
-    source = build(cfg.dataset).load(Path(cfg.paths.data_dir) if cfg.paths.data_dir else None)
+    data_dir = Path(cfg.paths.data_dir) if cfg.paths.data_dir else None
+    try:
+        source = build(cfg.dataset).source(data_dir, derive(cfg.seed, "imbalance"))
+    except ValueError as error:  # what only the data can tell
+        raise ConfigError([f"dataset={cfg.dataset.name}: {error}"]) from error
     labels = draw_labels(cfg, source)
     train, val, test = residents(cfg, source, labels, device)
     model = initialise_model(cfg, source).to(device)
 
-    with locked(folder), Recorder(folder, cfg, source, labels, device) as recorder:
+    with locked(folder, world), Recorder(folder, cfg, source, labels, device, world) as recorder:
         runtime.prepare(device, recorder.threads, cfg.train.deterministic)
         loader = TrainLoader(train, cfg.train.batch_size, cfg.seed, Augment(**cfg.train.augment))
         meta = MetaLoader(val, cfg.seed) if len(val) else None
@@ -75,19 +81,21 @@ def run(cfg: DictConfig) -> RunRecord:
             model=model,
             forward=forward_in(cfg.train.precision, model, device),
             optimizer=build_optimizer(model.parameters(), cfg.train, device),
-            sweep=train.in_order,
+            sweep=lambda: train.in_order(world=world),
             meta=meta,
             num_train=len(train),
             num_classes=num_outputs(cfg, source),
             device=device,
+            fetch=train.batch,
+            targets=train.target,
+            seed=cfg.seed,
+            clip_grad_norm=cfg.train.clip_grad_norm,
+            autocast=autocast_in(cfg.train.precision, device),
+            world=world,
         )
         method.setup(ctx)
         recorder.resume(ctx, method)
-        lr_at = build_schedule(cfg.train, len(loader))
-        epochs = fit(
-            ctx, method, loader, meta, lr_at,
-            seed=cfg.seed, epochs=cfg.train.epochs, clip_grad_norm=cfg.train.clip_grad_norm, name=folder.name,
-        )  # fmt: skip
+        epochs = fit(ctx, method, loader, meta, build_schedule(cfg.train), epochs=cfg.train.epochs, name=folder.name)
         while not recorder.stopped_early() and (epoch := next(epochs, None)) is not None:
             recorder.measure(epoch, ctx, train, val, test)
             recorder.checkpoint(ctx, method)
@@ -146,27 +154,37 @@ def num_outputs(cfg: DictConfig, source: Source) -> int:
     return source.num_classes if asked is None else asked
 
 
+def autocast_in(precision: str, device: torch.device) -> Callable[[], AbstractContextManager]:
+    """What the model's forwards run under: nothing, or bf16 autocast."""
+    return nullcontext if precision == "fp32" else partial(torch.autocast, device.type, torch.bfloat16)
+
+
 def forward_in(precision: str, model: torch.nn.Module, device: torch.device) -> Forward:
     """The model's forward in fp32, or under bf16 autocast with float32 logits."""
     if precision == "fp32":
         return model
+    autocast = autocast_in(precision, device)
 
     def forward(input: torch.Tensor) -> torch.Tensor:
-        with torch.autocast(device.type, torch.bfloat16):
+        with autocast():
             return model(input).float()
 
     return forward
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Makes the folder and holds it for this process; the lock ends with the process, however that ends."""
-    folder.mkdir(parents=True, exist_ok=True)
+def locked(folder: Path, world: World) -> Iterator[None]:
+    """Makes the folder and holds it for this process (the main one speaks for all); the lock ends with the process."""
     lock = FileLock(folder / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise RunBusy(f"another process is doing this run now: {folder}") from None
+
+    def take() -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            raise RunBusy(f"another process is doing this run now: {folder}") from error
+
+    world.main_does(take)
     try:
         yield
     finally:
@@ -176,14 +194,17 @@ def locked(folder: Path) -> Iterator[None]:
 def attempt(cfg: DictConfig, in_sweep: bool) -> RunRecord:
     """`run` with errors turned into a record; what nobody foresaw stops a single run but not a sweep."""
     folder = run_folder(cfg)
+    alone = join().size == 1  # else what befell this rank only has to end it, for torchrun to end the others
     try:
         return run(cfg)
     except UserError as error:
         return RunRecord(folder, "failed", error=str(error), exit_code=error.exit_code)
     except torch.OutOfMemoryError as error:
+        if not alone:
+            raise
         return RunRecord(folder, "failed", error=f"{error}; lower train.batch_size ({folder})", exit_code=1)
     except Exception as error:
-        if not in_sweep:
+        if not (in_sweep and alone):
             raise
         log.exception("%s failed", folder)
         return RunRecord(folder, "failed", error=f"{type(error).__name__}: {error}", exit_code=1)
@@ -198,20 +219,27 @@ def _hydra_main(cfg: DictConfig) -> None:
     if in_sweep:
         log.info("\n[%d] %s", HydraConfig.get().job.num + 1, " ".join(HydraConfig.get().overrides.task))
     record = attempt(cfg, in_sweep)
-    if record.error:
+    if record.error and join().is_main:
         print(f"lilawbench: {record.error}", file=sys.stderr, flush=True)
     _outcomes.append(record)
 
 
 def main() -> None:
     """The console script `lilawbench`. Exit code 2: the input is at fault; 1: a run failed; 130: interrupted."""
-    runtime.log_to_console()
+    world = join()
+    if world.is_main:
+        runtime.log_to_console()
     try:
         _hydra_main()
     except KeyboardInterrupt:
-        print("\nlilawbench: interrupted; the same command goes on from the last finished epoch", file=sys.stderr)
+        if world.is_main:
+            print("\nlilawbench: interrupted; the same command goes on from the last finished epoch", file=sys.stderr)
         sys.exit(130)
-    sys.exit(conclude(_outcomes))
+    code = conclude(_outcomes) if world.is_main else 0
+    sys.stdout.flush()  # before any rank ends: if that is a failure, torchrun ends the others
+    code = world.agree(code)
+    leave()
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """What the loop and every comparison may rely on, over every method of the config."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -11,7 +13,7 @@ from lilawbench.methods.base import Context
 from lilawbench.train import CONF, run
 
 METHODS = sorted(path.stem for path in (CONF / "method").glob("*.yaml"))
-STATEFUL = {"lilaw"}
+STATEFUL = {"lilaw", "rrm", "a_rrm", "dynamic_loss"}
 
 
 @pytest.fixture(params=METHODS)
@@ -36,12 +38,26 @@ def scene(composed, method_name):
         64,
         3,
         torch.device("cpu"),
+        fetch=data.batch,
+        targets=data.target,
+        batch_size=16,
     )
     method = build(cfg.method, loss=bind(cfg.loss))
     method.setup(ctx)
-    ctx.epoch = 99  # behind any warm-up
+    ctx.epoch = 100  # behind any warm-up, and when RRM re-weights
     method.on_epoch_start(ctx)
     return ctx, method, next(TrainLoader(data, 16, 0).epoch(1))
+
+
+def same(one, other) -> bool:
+    """Whether two trees of tensors and plain values are equal."""
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(value, other[key]) for key, value in one.items())
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(same, one, other))
+    return one == other
 
 
 def state(ctx):
@@ -61,29 +77,30 @@ def test_loss_is_a_scalar_with_a_graph_and_the_rest_has_none(scene):
 
 def test_hooks_leave_model_buffers_and_random_stream_alone_while_the_method_moves(scene, method_name):
     ctx, method, batch = scene
+    own = copy.deepcopy(method.state_dict())
     out = train_step(ctx, method, batch, 0.1)
-    before, own = state(ctx), {k: v.clone() for k, v in method.state_dict().items()}
+    before = state(ctx)
     modes = [module.training for module in ctx.model.modules()]
     method.before_step(ctx, batch)
     method.after_step(ctx, batch, out)
     method.on_epoch_end(ctx)
     assert all(torch.equal(before[key], value) for key, value in state(ctx).items())
     assert [module.training for module in ctx.model.modules()] == modes
-    moved = any(not torch.equal(own[key], value) for key, value in method.state_dict().items())
-    assert moved == (method_name in STATEFUL)
+    assert same(own, method.state_dict()) == (method_name not in STATEFUL)
 
 
 def test_state_goes_through_a_weights_only_file(scene, tmp_path):
     ctx, method, batch = scene
     train_step(ctx, method, batch, 0.1)
     torch.save(method.state_dict(), tmp_path / "state.pt")
-    kept = torch.load(tmp_path / "state.pt", weights_only=True)
-    assert all(torch.equal(kept[key], value) for key, value in method.state_dict().items())
+    assert same(torch.load(tmp_path / "state.pt", weights_only=True), method.state_dict())
 
 
 def test_methods_hold_no_model(scene):
-    _, method, _ = scene
-    assert not list(method.parameters())
+    ctx, method, _ = scene
+    own, models = {id(p) for p in method.parameters()}, {id(p) for p in ctx.model.parameters()}
+    assert models and not own & models
+    assert all(module is not ctx.model for module in method.modules())
 
 
 def test_runs_of_one_seed_are_paired(tiny):

@@ -1,13 +1,45 @@
-"""Predictions over a whole split."""
+"""Predictions over a whole split, on clean and on attacked inputs."""
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
+from lilawbench.attack import fgsm
+from lilawbench.data.base import Batch
 from lilawbench.data.loaders import Resident
 from lilawbench.methods.base import Context
 
 
 def predict(ctx: Context, data: Resident) -> Tensor:
     """Logits [N, K] of a split in eval mode, in order; neither the model nor the random stream moves."""
+    logits = torch.zeros(len(data), ctx.num_classes, device=ctx.device)
     with ctx.side_pass("eval"):
-        return torch.cat([ctx.forward(batch.input) for batch in data.in_order()])
+        for batch in data.in_order(world=ctx.world):
+            logits.index_copy_(0, batch.index, ctx.forward(batch.input))
+    return ctx.world.sum_(logits)
+
+
+def predict_attacked(
+    ctx: Context, data: Resident, eps: Sequence[float], sign: bool = True, clip: Sequence[float] | None = None
+) -> Tensor:
+    """Logits [E, N, K] after FGSM of each eps on the cross-entropy of the split's labels.
+
+    Args:
+        eps, sign, clip: see `attack.fgsm`.
+    Source: RRM, Section 4.2.2.
+    """
+    logits = torch.zeros(len(eps), len(data), ctx.num_classes, device=ctx.device)
+
+    def attacked(batch: Batch) -> list[Tensor]:
+        def losses(input: Tensor) -> Tensor:
+            return F.cross_entropy(ctx.forward(input), batch.target, reduction="none")
+
+        return fgsm(losses, batch.input, eps, sign, clip)
+
+    with ctx.side_pass("eval"):
+        for batch in data.in_order(world=ctx.world):
+            for number, input in enumerate(attacked(batch)):
+                logits[number].index_copy_(0, batch.index, ctx.forward(input))
+    return ctx.world.sum_(logits)

@@ -27,9 +27,12 @@ class Epoch:
     step: int  # finished steps of the whole run
     lr: float  # of the last step
     losses: Tensor  # [steps]
-    logits: Tensor  # [N, K] as each sample was seen in training, by index
+    seen: Tensor  # [N] bool, rows that trained in this epoch
+    logits: Tensor  # [N, K] as each sample was seen in training, by index; 0 where it was not
     weight: Tensor | None  # [N] likewise, where the method weights samples
     trace: dict[str, list[float]]  # the method's own values after each step
+    logs: dict[str, float | Tensor]  # and after the epoch
+    sample_values: dict[str, Tensor]  # and per sample, [N]
     seconds: float
 
 
@@ -38,11 +41,9 @@ def fit(
     method: Method,
     loader: TrainLoader,
     meta: MetaLoader | None,
-    lr_at: Callable[[int], float],
+    lr_at: Callable[[float], float],
     *,
-    seed: int,
     epochs: int,
-    clip_grad_norm: float | None = None,
     name: str = "",
 ) -> Iterator[Epoch]:
     """Trains from `ctx.epoch` (finished epochs) up to `epochs` and yields after each one.
@@ -51,45 +52,53 @@ def fit(
         RunFailed: the loss is NaN or infinite; says the epoch, the step and the rows of the batch.
     """
     total, done = epochs * len(loader), ctx.epoch * len(loader)
-    with tqdm(total=total, initial=done, desc=name, unit="step", disable=not sys.stderr.isatty(), leave=False) as bar:
+    shown = ctx.world.is_main and sys.stderr.isatty()
+    with tqdm(total=total, initial=done, desc=name, unit="step", disable=not shown, leave=False) as bar:
         while ctx.epoch < epochs:
             ctx.epoch += 1
-            seed_global(seed, "train", ctx.epoch)
+            seed_global(ctx.seed, "train", ctx.epoch, *([ctx.world.rank] if ctx.world.rank else []))
             if meta is not None:
                 meta.start(ctx.epoch)
-            yield _train_epoch(ctx, method, loader, lr_at, clip_grad_norm, bar)
+            yield _train_epoch(ctx, method, loader, lr_at, bar)
+            bar.update(ctx.epoch * len(loader) - bar.n)  # an epoch may have had fewer steps
 
 
 def _train_epoch(
     ctx: Context,
     method: Method,
     loader: TrainLoader,
-    lr_at: Callable[[int], float],
-    clip_grad_norm: float | None,
+    lr_at: Callable[[float], float],
     bar: tqdm,
 ) -> Epoch:
     start = time.perf_counter()
     check_steps = CUDA_CHECK_STEPS if ctx.device.type == "cuda" else 1
     losses, traces = [], []
-    logits = torch.full((ctx.num_train, ctx.num_classes), math.nan, device=ctx.device)
-    weight = torch.full((ctx.num_train,), math.nan, device=ctx.device)
+    logits = torch.zeros(ctx.num_train, ctx.num_classes, device=ctx.device)
+    weight = torch.zeros(ctx.num_train, device=ctx.device)
+    seen = torch.zeros(ctx.num_train, device=ctx.device)
     weighted = False
 
     method.on_epoch_start(ctx)
     ctx.model.train()
-    for batch in loader.epoch(ctx.epoch):
-        out = train_step(ctx, method, batch, lr_at(ctx.step), clip_grad_norm)
+    mask = method.training_rows()
+    steps = loader.steps(mask)
+    for batch in loader.epoch(ctx.epoch, mask):
+        ctx.batch_size, ctx.share = len(batch.index), ctx.world.fraction(len(batch.index))
+        local = Batch(*map(ctx.world.share, batch))
+        out = train_step(ctx, method, local, lr_at(ctx.epoch - 1 + len(losses) / steps))
         losses.append(out.loss.detach())
         if len(losses) % check_steps == 0:
-            _check_finite(losses, check_steps, ctx, loader)
-        logits.index_copy_(0, batch.index, out.logits)
+            _check_finite(losses, check_steps, ctx, loader, mask)
+        logits.index_copy_(0, local.index, out.logits)
+        seen.index_fill_(0, local.index, 1)
         if out.weight is not None:
-            weight.index_copy_(0, batch.index, out.weight)
+            weight.index_copy_(0, local.index, out.weight)
             weighted = True
         if (traced := method.trace()) is not None:
             traces.append(traced[1])
         bar.update()
-    _check_finite(losses, len(losses) % check_steps, ctx, loader)
+    _check_finite(losses, len(losses) % check_steps, ctx, loader, mask)
+    _gather(ctx, seen, logits, weight)
     method.on_epoch_end(ctx)
 
     names = method.trace()[0] if traces else ()
@@ -100,24 +109,33 @@ def _train_epoch(
         step=ctx.step,
         lr=ctx.optimizer.param_groups[0]["lr"],
         losses=losses,
+        seen=seen.bool(),
         logits=logits,
         weight=weight if weighted else None,
         trace=dict(zip(names, columns, strict=True)),
+        logs=method.logs(),
+        sample_values=method.sample_values(),
         seconds=time.perf_counter() - start,
     )
 
 
-def train_step(
-    ctx: Context, method: Method, batch: Batch, lr: float, clip_grad_norm: float | None = None
-) -> StepOutput:
-    """One step of the model and whatever the method does around it."""
+def train_step(ctx: Context, method: Method, batch: Batch, lr: float) -> StepOutput:
+    """One step of the model and whatever the method does around it.
+
+    `batch` is this rank's share of a batch of ctx.batch_size rows; the returned loss is the mean over all of them.
+    """
     for group in ctx.optimizer.param_groups:
         group["lr"] = lr
     method.before_step(ctx, batch)
     out = method.loss(ctx.forward, batch)
     out.loss.backward()
-    if clip_grad_norm is not None:
-        nn.utils.clip_grad_norm_(ctx.model.parameters(), clip_grad_norm)
+    if ctx.world.size > 1:
+        out = out._replace(loss=out.loss.detach())
+        gradients = [p.grad for p in ctx.model.parameters() if p.grad is not None]
+        ctx.world.mean_([*gradients, out.loss], ctx.share)
+        ctx.world.copy_from_main_([b for b in ctx.model.buffers() if b.is_floating_point()])  # of BatchNorm
+    if ctx.clip_grad_norm is not None:
+        nn.utils.clip_grad_norm_(ctx.model.parameters(), ctx.clip_grad_norm)
     ctx.optimizer.step()
     ctx.optimizer.zero_grad(set_to_none=True)  # now: a meta step finds the gradients' memory free and warm
     ctx.step += 1
@@ -125,14 +143,23 @@ def train_step(
     return out
 
 
-def _check_finite(losses: list[Tensor], last: int, ctx: Context, loader: TrainLoader) -> None:
+def _gather(ctx: Context, seen: Tensor, logits: Tensor, weight: Tensor) -> None:
+    """Each rank's rows become everyone's; a row that several ranks did counts once."""
+    if ctx.world.size == 1:
+        return
+    times = ctx.world.sum_(seen).clamp(min=1)
+    ctx.world.sum_(logits).div_(times[:, None])
+    ctx.world.sum_(weight).div_(times)
+
+
+def _check_finite(losses: list[Tensor], last: int, ctx: Context, loader: TrainLoader, mask: Tensor | None) -> None:
     """Looks at the `last` losses of the epoch so far."""
     values = [value.item() for value in losses[len(losses) - last :]]
     first = next((i for i, value in enumerate(values) if not math.isfinite(value)), None)
     if first is None:
         return
     position = len(losses) - last + first
-    rows = loader.rows(ctx.epoch)[position].tolist()
+    rows = loader.rows(ctx.epoch, mask)[position].tolist()
     raise RunFailed(
         f"the loss is {values[first]} at epoch {ctx.epoch}, step {ctx.step - len(losses) + position + 1} (batch "
         f"{position + 1} of the epoch), training rows {rows}. Lower train.lr, set train.clip_grad_norm, or look at "

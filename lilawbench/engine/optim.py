@@ -19,22 +19,21 @@ def build_optimizer(
     return {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[train.optimizer](parameters, **common)
 
 
-def build_schedule(train: DictConfig, steps_per_epoch: int) -> Callable[[int], float]:
-    """Learning rate at a step (from 0).
+def build_schedule(train: DictConfig) -> Callable[[float], float]:
+    """Learning rate at a number of finished epochs, such as 2.5; epochs need not all have the same number of steps.
 
-    constant; linear and cosine fall from lr at step 0 to 0 after the last step; multistep is lr x 0.1 from each
-    milestone epoch on.
+    constant; linear and cosine fall from lr at the start to 0 at the end; multistep is lr x 0.1 from each milestone
+    epoch on.
     """
-    total = train.epochs * steps_per_epoch
 
-    def lr_at(step: int) -> float:
-        done = step / total
+    def lr_at(epochs: float) -> float:
+        done = epochs / train.epochs
         if train.schedule == "linear":
             return train.lr * (1 - done)
         if train.schedule == "cosine":
             return train.lr * 0.5 * (1 + math.cos(math.pi * done))
         if train.schedule == "multistep":
-            return train.lr * 0.1 ** sum(step >= m * steps_per_epoch for m in train.milestones_epochs)
+            return train.lr * 0.1 ** sum(epochs >= m for m in train.milestones_epochs)
         return train.lr
 
     return lr_at

@@ -10,6 +10,8 @@ from pathlib import Path
 import torch
 from filelock import FileLock, Timeout
 
+from lilawbench.errors import ConfigError
+
 log = logging.getLogger("lilawbench")
 
 MAX_AUTO_THREADS = 8
@@ -17,10 +19,24 @@ _slot: FileLock | None = None
 
 
 def choose_device(name: str) -> torch.device:
-    """`auto` is the first CUDA device where there is one, else the CPU."""
+    """`auto` is a CUDA device where there is one, else the CPU. Each process of torchrun takes a CUDA device of its own.
+
+    Raises:
+        ConfigError: there are fewer of them than processes.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device("cuda:0" if name == "cuda" else name)
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    if name == "cpu" or processes == 1:
+        return torch.device(name)
+    count = torch.cuda.device_count()
+    if name != "cuda" or processes > count:
+        raise ConfigError(
+            [f"train.device={name}: {processes} processes want a CUDA device each, with auto or cuda out of {count} here"]
+        )
+    device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+    torch.cuda.set_device(device)
+    return device
 
 
 def choose_threads(asked: int | None) -> int:

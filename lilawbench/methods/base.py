@@ -4,7 +4,7 @@ The loop (engine/loop.py) knows nothing else about a method:
 
     for epoch:
         method.on_epoch_start(ctx)
-        for batch:
+        for batch of method.training_rows():
             method.before_step(ctx, batch)
             out = method.loss(ctx.forward, batch);  out.loss.backward();  optimizer.step()
             method.after_step(ctx, batch, out)
@@ -13,14 +13,17 @@ The loop (engine/loop.py) knows nothing else about a method:
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from lilawbench.data.base import Batch
+from lilawbench.distributed import World
+from lilawbench.errors import ConfigError, RunFailed
+from lilawbench.losses import StatefulLoss
 
 Forward = Callable[[Tensor], Tensor]
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -41,13 +44,21 @@ class Context:
     model: nn.Module
     forward: Forward  # inputs [B, ...] -> logits [B, K] float32, under the run's autocast
     optimizer: torch.optim.Optimizer
-    sweep: Callable[[], Iterator[Batch]]  # the training set in order, un-augmented
+    sweep: Callable[[], Iterator[Batch]]  # the training set in order, un-augmented; this rank's share of it
     meta: Callable[[int], Batch] | None  # a fresh random validation batch of that size
     num_train: int
     num_classes: int
     device: torch.device
+    fetch: Callable[[Tensor], Batch] | None = None  # any rows [n] of the training table, un-augmented
+    targets: Tensor | None = None  # [N] observed labels of the training table
+    seed: int = 0  # for random streams of the method's own: derive_torch(ctx.seed, purpose, ctx.epoch)
+    clip_grad_norm: float | None = None
+    autocast: Callable[[], AbstractContextManager] = nullcontext  # what `forward` runs under
+    world: World = field(default_factory=World)
     epoch: int = 0  # from 1
     step: int = 0  # finished training steps of the whole run
+    batch_size: int = 0  # rows of the current global batch
+    share: float = 1.0  # this rank's weight in a mean over it
 
     def __post_init__(self) -> None:
         self._modules = list(self.model.modules())
@@ -58,18 +69,19 @@ class Context:
             module.__dict__["training"] = mode
 
     @contextmanager
-    def side_pass(self, mode: str = "eval") -> Iterator[None]:
-        """Makes a second forward safe: without graph, and without a trace in the model or the random stream.
+    def side_pass(self, mode: str = "eval", grad: bool = False) -> Iterator[None]:
+        """Makes a second forward safe: without a trace in the model or the random stream.
 
         Args:
             mode: how BatchNorm and dropout behave inside. "eval" switches every module; "train" leaves each as
                 it is, restores buffers and forks the global random stream: even a no_grad forward moves both.
+            grad: True keeps a graph, for gradients taken inside.
         """
         if mode == "eval":
             modes = [module.training for module in self._modules]
             self._set_modes([False] * len(modes))
             try:
-                with torch.no_grad():
+                with torch.set_grad_enabled(grad):
                     yield
             finally:
                 self._set_modes(modes)
@@ -77,7 +89,7 @@ class Context:
         kept = [(buffer, buffer.clone()) for buffer in self.model.buffers()]
         devices = [self.device] if self.device.type == "cuda" else []
         try:
-            with torch.random.fork_rng(devices), torch.no_grad():
+            with torch.random.fork_rng(devices), torch.set_grad_enabled(grad):
                 yield
         finally:
             for buffer, value in kept:
@@ -85,14 +97,40 @@ class Context:
 
 
 class Method(nn.Module, ABC):
-    """A training rule. It never holds the model; its state_dict is its whole state and goes into the checkpoint."""
+    """A training rule. It never holds the model; its state_dict is its whole state and goes into the checkpoint.
+
+    Args:
+        loss: per-sample loss, ([B, K], [B]) -> [B]; a StatefulLoss is part of the method's state.
+    """
 
     uses_meta: ClassVar[bool] = False
 
-    def setup(self, ctx: Context) -> None:
-        """Called once, with the model built and before a checkpoint is loaded: allocate state of size N here."""
+    def __init__(self, loss: Loss):
+        super().__init__()
+        self.per_sample = loss
 
-    def on_epoch_start(self, ctx: Context) -> None: ...
+    def setup(self, ctx: Context) -> None:
+        """Called once, with the model built and before a checkpoint is loaded: allocate state of size N here.
+
+        Raises:
+            ConfigError: the method's options do not fit these data.
+        """
+        if isinstance(self.per_sample, StatefulLoss):
+            try:
+                self.per_sample.setup(ctx.num_train, ctx.num_classes, ctx.device)
+            except ValueError as error:
+                raise ConfigError([f"loss: {error}"]) from error
+
+    def on_epoch_start(self, ctx: Context) -> None:
+        if isinstance(self.per_sample, StatefulLoss):
+            try:
+                self.per_sample.start_epoch(ctx.epoch, lambda: (predict_train(ctx), ctx.targets))
+            except ValueError as error:
+                raise RunFailed(f"loss, at the start of epoch {ctx.epoch}: {error}") from error
+
+    def training_rows(self) -> Tensor | None:
+        """Mask [N] of the rows that train in this epoch; None: all."""
+        return None
 
     def before_step(self, ctx: Context, batch: Batch) -> None: ...
 
@@ -102,8 +140,39 @@ class Method(nn.Module, ABC):
 
     def after_step(self, ctx: Context, batch: Batch, out: StepOutput) -> None: ...
 
-    def on_epoch_end(self, ctx: Context) -> None: ...
+    def on_epoch_end(self, ctx: Context) -> None:
+        if isinstance(self.per_sample, StatefulLoss) and ctx.world.size > 1:
+            self.per_sample.end_epoch(ctx.world.sum_)
+
+    def sample_losses(self, logits: Tensor, batch: Batch, update: bool = True) -> Tensor:
+        """The loss of each sample of a training batch, [B].
+
+        Args:
+            update: whether a StatefulLoss may learn from these logits; False in sweeps and attacks.
+        """
+        if not isinstance(self.per_sample, StatefulLoss):
+            return self.per_sample(logits, batch.target)
+        if update:
+            self.per_sample.update(logits.detach(), batch.index)
+        return self.per_sample(logits, batch.target, batch.index)
 
     def trace(self) -> tuple[tuple[str, ...], Tensor] | None:
         """Names and values [n] logged after every step; the loop keeps the tensor, so never change it in place."""
         return None
+
+    def logs(self) -> dict[str, float | Tensor]:
+        """What an epoch came to: numbers go into the epoch's row, tensors (small tables) into a row of their own."""
+        return {}
+
+    def sample_values(self) -> dict[str, Tensor]:
+        """Values [N] per training sample after an epoch, which metrics/per_sample.py crosses with the clean labels."""
+        return {}
+
+
+def predict_train(ctx: Context) -> Tensor:
+    """Logits [N, K] of the training table in eval mode, un-augmented, the same on every rank."""
+    logits = torch.zeros(ctx.num_train, ctx.num_classes, device=ctx.device)
+    with ctx.side_pass("eval"):
+        for batch in ctx.sweep():
+            logits.index_copy_(0, batch.index, ctx.forward(batch.input))
+    return ctx.world.sum_(logits)

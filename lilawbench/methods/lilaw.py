@@ -98,7 +98,7 @@ class LiLAW(Method):
         meta_every_steps: int = 1,
         warmup_epochs: int = 1,
     ):
-        super().__init__()
+        super().__init__(loss)
         if not terms or set(terms) - set(TERMS) or len(set(terms)) < len(terms):
             raise ValueError(f"terms is {terms}; it must be a non-empty subset of {list(TERMS)}")
         if meta_mode not in ("eval", "train"):
@@ -106,7 +106,6 @@ class LiLAW(Method):
         for name, value, least in (("meta_every_steps", meta_every_steps, 1), ("warmup_epochs", warmup_epochs, 0)):
             if not isinstance(value, int) or value < least:
                 raise ValueError(f"{name} is {value}; it must be a whole number >= {least}")
-        self.per_sample = loss
         self.terms = tuple(name for name in TERMS if name in terms)
         self.clamp, self.detach_weight, self.meta_mode = clamp, detach_weight, meta_mode
         self.meta_every_steps, self.warmup_epochs = meta_every_steps, warmup_epochs
@@ -142,7 +141,7 @@ class LiLAW(Method):
 
     def weighted_loss(self, logits: Tensor, target: Tensor) -> Tensor:
         """L_W of Eq. 6, [], the mean over the batch."""
-        return self._weighted(logits, target)[0]
+        return self._weighted(logits, target, self.per_sample(logits, target))[0]
 
     @torch.no_grad()
     def meta_update(self, val_logits: Tensor, val_target: Tensor) -> None:
@@ -168,19 +167,21 @@ class LiLAW(Method):
                 torch.maximum(third, second, out=third)
 
     def on_epoch_start(self, ctx: Context) -> None:
+        super().on_epoch_start(ctx)
         self.warming_up = ctx.epoch <= self.warmup_epochs
 
     def loss(self, forward: Forward, batch: Batch) -> StepOutput:
         logits = forward(batch.input)
+        losses = self.sample_losses(logits, batch)
         if self.warming_up:
-            return StepOutput(self.per_sample(logits, batch.target).mean(), logits.detach())
-        loss, weight = self._weighted(logits, batch.target)
+            return StepOutput(losses.mean(), logits.detach())
+        loss, weight = self._weighted(logits, batch.target, losses)
         return StepOutput(loss, logits.detach(), weight.detach())
 
     def after_step(self, ctx: Context, batch: Batch, out: StepOutput) -> None:
         if self.warming_up or ctx.step % self.meta_every_steps:
             return
-        val = ctx.meta(len(batch.target))
+        val = ctx.meta(ctx.batch_size or len(batch.target))
         with ctx.side_pass(self.meta_mode):
             self.meta_update(ctx.forward(val.input), val.target)
 
@@ -189,11 +190,11 @@ class LiLAW(Method):
             return TERMS + SCALES, torch.cat([self.params, self.scales])
         return TERMS, self.params
 
-    def _weighted(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    def _weighted(self, logits: Tensor, target: Tensor, losses: Tensor) -> tuple[Tensor, Tensor]:
         weight = self.weights(logits, target)
         if self.detach_weight:
             weight = weight.detach()
-        return (weight * self.per_sample(logits, target)).mean(), weight
+        return (weight * losses).mean(), weight
 
     def _follow(self, logits: Tensor) -> None:
         """Moves the parameters to the logits' device, so that a stranger's loop need not."""

@@ -13,9 +13,8 @@ class Supervised(Method):
     """
 
     def __init__(self, loss: Loss = ce):
-        super().__init__()
-        self.per_sample = loss
+        super().__init__(loss)
 
     def loss(self, forward: Forward, batch: Batch) -> StepOutput:
         logits = forward(batch.input)
-        return StepOutput(self.per_sample(logits, batch.target).mean(), logits.detach())
+        return StepOutput(self.sample_losses(logits, batch).mean(), logits.detach())

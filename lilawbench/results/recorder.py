@@ -14,12 +14,14 @@ import lilawbench
 from lilawbench.config import build
 from lilawbench.data.base import Source
 from lilawbench.data.loaders import Resident
+from lilawbench.distributed import World
 from lilawbench.engine import checkpoint, runtime
-from lilawbench.engine.evaluate import predict
+from lilawbench.engine.evaluate import predict, predict_attacked
 from lilawbench.engine.loop import Epoch
 from lilawbench.errors import RunFailed
 from lilawbench.methods.base import Context, Method
 from lilawbench.metrics.classification import classification, memorisation
+from lilawbench.metrics.per_sample import per_sample
 from lilawbench.results.record import SCHEMA_VERSION, cell_name, flatten
 from lilawbench.results.selection import select
 from lilawbench.results.writer import MetricsWriter, write_config, write_json, write_labels
@@ -30,31 +32,42 @@ log = logging.getLogger("lilawbench")
 class Recorder:
     """The folder of one run: opened under its lock, measured into after each epoch, finished with result.json.
 
-    A context: however the run ends, its files are closed, and a RunFailed is marked with failed.json.
+    A context: however the run ends, its files are closed, and a RunFailed is marked with failed.json. Under torchrun
+    every rank measures, and the main one alone writes.
 
     Args:
         labels: observed, clean [N]; train, val: rows (see train.draw_labels).
     """
 
     def __init__(
-        self, folder: Path, cfg: DictConfig, source: Source, labels: dict[str, np.ndarray], device: torch.device
+        self,
+        folder: Path,
+        cfg: DictConfig,
+        source: Source,
+        labels: dict[str, np.ndarray],
+        device: torch.device,
+        world: World,
     ):
-        self.folder, self.cfg, self.labels, self.device = folder, cfg, labels, device
+        self.folder, self.cfg, self.labels, self.device, self.world = folder, cfg, labels, device, world
         self.clean = torch.from_numpy(labels["clean"][labels["train"]]).to(device)
         self.num_test = len(source.test_clean)
         self.result: dict[str, Any] = {}
-        self.labels_sha256 = write_labels(folder, **labels)
-        write_config(folder, cfg)
-        (folder / "failed.json").unlink(missing_ok=True)
         path = folder / "checkpoint.pt"
         self.saved = checkpoint.load(path, device) if path.exists() else None
         # a resumed run keeps its number of threads: sums split in another way have other last bits
         self.threads = self.saved["threads"] if self.saved else runtime.choose_threads(cfg.train.threads)
         self.seconds = self.saved["seconds"] if self.saved else 0.0
-        self.metrics = MetricsWriter(folder / "metrics.jsonl", self.saved["metrics_bytes"] if self.saved else 0)
+        self.mirror = None
+        world.main_does(self._open)
+
+    def _open(self) -> None:
+        self.labels_sha256 = write_labels(self.folder, **self.labels)
+        write_config(self.folder, self.cfg)
+        (self.folder / "failed.json").unlink(missing_ok=True)
+        self.metrics = MetricsWriter(self.folder / "metrics.jsonl", self.saved["metrics_bytes"] if self.saved else 0)
         self.epochs = self.metrics.rows("epoch")
-        self.mirror = build(cfg.logger) if "_target_" in cfg.logger else None
-        self.log_file = runtime.log_to_file(folder / "train.log")
+        self.mirror = build(self.cfg.logger) if "_target_" in self.cfg.logger else None
+        self.log_file = runtime.log_to_file(self.folder / "train.log")
 
     def __enter__(self) -> "Recorder":
         if self.mirror:
@@ -63,6 +76,8 @@ class Recorder:
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: Any) -> None:
+        if not self.world.is_main:
+            return
         self.metrics.close()
         if isinstance(error, RunFailed):
             write_json(self.folder / "failed.json", {"error": str(error)})
@@ -77,6 +92,8 @@ class Recorder:
         parameters = sum(p.numel() for p in ctx.model.parameters())
         rows = f"{len(self.labels['train'])} train, {len(self.labels['val'])} validation, {self.num_test} test rows"
         machine = f"{runtime.device_name(self.device)}, {self.threads} thread(s)"
+        if self.world.size > 1:
+            machine = f"{self.world.size} processes, each {machine}"
         log.info("%s: %s, %s parameters, %s", self.folder, rows, f"{parameters:,}", machine)
         if self.saved is None:
             return
@@ -89,28 +106,52 @@ class Recorder:
 
     def measure(self, epoch: Epoch, ctx: Context, train: Resident, val: Resident, test: Resident) -> None:
         """Evaluates the model and writes the epoch's lines."""
+        evaluated = self._evaluate(ctx, val, test)
+        if not self.world.is_main:
+            return
         row: dict[str, Any] = {"kind": "epoch", "epoch": epoch.number, "step": epoch.step, "lr": epoch.lr}
-        observed = train.target
+        seen, observed, weight = epoch.seen, train.target, epoch.weight
         row |= {"train_loss": epoch.losses.double().mean().item()}
-        row |= {"train_accuracy": classification(epoch.logits, observed)["accuracy"]}
-        row |= memorisation(epoch.logits, observed, self.clean, epoch.weight)
-        for name, data in (("val", val), ("test", test)):
-            if len(data):
-                row |= {
-                    f"{name}_{key}": value for key, value in classification(predict(ctx, data), data.target).items()
-                }
+        row |= {"train_accuracy": classification(epoch.logits[seen], observed[seen])["accuracy"]}
+        row |= memorisation(
+            epoch.logits[seen], observed[seen], self.clean[seen], None if weight is None else weight[seen]
+        )
+        row |= evaluated
+        numbers, tables = per_sample(epoch.sample_values, observed, self.clean)
+        for name, value in epoch.logs.items():
+            (tables if isinstance(value, torch.Tensor) else numbers)[name] = (
+                value.tolist() if isinstance(value, torch.Tensor) else value
+            )
+        row |= numbers
         row |= {name: values[-1] for name, values in epoch.trace.items()}
         row |= {"epoch_seconds": epoch.seconds}
         # an overflow in evaluation alone is null: JSON has no infinity
         row = {
             key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in row.items()
         }
-        self.metrics_bytes = self.metrics.write([*self._step_rows(epoch), row])
+        table_rows = [{"kind": "method", "epoch": epoch.number, **tables}] if tables else []
+        self.metrics_bytes = self.metrics.write([*self._step_rows(epoch), *table_rows, row])
         self.seconds += epoch.seconds
         self.epochs.append(row)
         log.info(_line(row, self.cfg.train.epochs), extra={"per_epoch": True})
 
+    def _evaluate(self, ctx: Context, val: Resident, test: Resident) -> dict[str, float]:
+        """Measures of the validation and test rows, and of the test rows under each attack."""
+        out = {}
+        for name, data in (("val", val), ("test", test)):
+            if len(data):
+                measures = classification(predict(ctx, data), data.target)
+                out |= {f"{name}_{key}": value for key, value in measures.items()}
+        attack = self.cfg.attack
+        if attack.eps:
+            attacked = predict_attacked(ctx, test, list(attack.eps), attack.sign, attack.clip)
+            for eps, logits in zip(attack.eps, attacked, strict=True):
+                out[f"test_attacked_{eps:g}_accuracy"] = classification(logits, test.target)["accuracy"]
+        return out
+
     def checkpoint(self, ctx: Context, method: Method) -> None:
+        if not self.world.is_main:
+            return
         state = {
             "model": ctx.model.state_dict(),
             "optimizer": ctx.optimizer.state_dict(),
@@ -126,11 +167,19 @@ class Recorder:
     def stopped_early(self) -> bool:
         """Whether val_loss has not fallen for train.early_stop_epochs epochs."""
         patience = self.cfg.train.early_stop_epochs
-        losses = [math.inf if row.get("val_loss") is None else row["val_loss"] for row in self.epochs]
-        return patience is not None and len(losses) > patience and min(losses[-patience:]) >= min(losses[:-patience])
+        if patience is None:
+            return False
+        losses = []
+        if self.world.is_main:
+            losses = [math.inf if row.get("val_loss") is None else row["val_loss"] for row in self.epochs]
+        stop = len(losses) > patience and min(losses[-patience:]) >= min(losses[:-patience])
+        return self.world.agree(stop)
 
     def finish(self, ctx: Context) -> dict[str, Any]:
         """Writes result.json and returns its content."""
+        return self.world.main_does(lambda: self._finish(ctx))
+
+    def _finish(self, ctx: Context) -> dict[str, Any]:
         observed, clean = self.labels["observed"], self.labels["clean"]
         corrupted = observed != clean
         self.result = {
@@ -155,6 +204,7 @@ class Recorder:
             "peak_memory_bytes": runtime.peak_memory_bytes(self.device),
             "device": runtime.device_name(self.device),
             "threads": self.threads,
+            "processes": self.world.size,
             "versions.lilawbench": lilawbench.__version__,
             "versions.python": platform.python_version(),
             "versions.torch": torch.__version__,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from lilawbench.errors import UserError
 from lilawbench.results.collect import Unfinished, collect, unfinished, with_names
 from lilawbench.results.plots import plot_accuracy, plot_parameters
-from lilawbench.results.tables import Table, comparison_table
+from lilawbench.results.tables import OWN_LOSS, Table, comparison_table
 from lilawbench.results.writer import write_atomic
 
 if TYPE_CHECKING:
@@ -23,15 +23,18 @@ def report(
     out_dir: str | Path,
     baseline: str | None = None,
     selections: Sequence[str] = LEADING,
+    metric: str = "test_accuracy",
 ) -> str:
     """Writes tables.md, .csv, .tex, .html, accuracy.png and parameters.png (LiLAW runs only) to out_dir.
 
     Args:
         folders: run folders, or folders above them.
         out_dir: made if it is not there.
-        baseline: the method label to compare with; None: "ce" if it is there, else the first method.
+        baseline: the method label to compare with, or "loss" (see `comparison_table`); None: "loss" where a method
+            wraps another loss than ce, else "ce" if it is there, else the first method.
         selections: the rules that pick the epoch, one table each, in this order. By default a rule that no
             run can follow (best_val without a validation set) is left out, with a note.
+        metric: what the tables show, such as test_attacked_0.1_accuracy.
     Returns:
         The tables as Markdown, what is missing, and the paths of the files.
     Raises:
@@ -46,10 +49,12 @@ def report(
     methods = sorted(with_names(runs)["method"].unique())
     if baseline is None:
         baseline = "ce" if "ce" in methods else methods[0]
-    possible = [rule for rule in selections if _has(runs, rule)]
+        if any(" + " in method for method in methods):
+            baseline = OWN_LOSS
+    possible = [rule for rule in selections if _has(runs, rule, metric)]
     if not possible:
         possible = list(selections)  # comparison_table says what is wrong
-    tables = {rule: comparison_table(runs, baseline, rule) for rule in possible}
+    tables = {rule: comparison_table(runs, baseline, rule, metric) for rule in possible}
     notes = [f"No table at {rule}: no run has it." for rule in selections if rule not in possible] + _missing(missing)
 
     out_dir = Path(out_dir)
@@ -70,8 +75,8 @@ def report(
     return "\n".join([body, "Files:", *(f"  {path}" for path in paths)])
 
 
-def _has(runs: "DataFrame", rule: str) -> bool:
-    column = f"{rule}.test_accuracy"
+def _has(runs: "DataFrame", rule: str, metric: str) -> bool:
+    column = f"{rule}.{metric}"
     return column in runs and bool(runs[column].notna().any())
 
 

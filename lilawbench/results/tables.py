@@ -21,6 +21,9 @@ SELECTIONS = {
 }
 
 
+OWN_LOSS = "loss"  # as a baseline: each method is compared with plain training on its own loss
+
+
 @dataclass(frozen=True)
 class Table:
     """One table with four spellings. `rows` is what is shown, `values` the same unrounded (std: ddof = 1)."""
@@ -79,7 +82,8 @@ def comparison_table(
 
     Args:
         runs: finished runs, from `collect`.
-        baseline: a method label of the table; None, or a table of one method: no comparison columns.
+        baseline: a method label of the table; "loss": "rrm + mse" is compared with "mse", "rrm" with "ce"; None, or a
+            table of one method: no comparison columns.
         select: a key of SELECTIONS.
         metric: a metric of result.json, without the selection's prefix. Accuracies are shown in percent.
     Raises:
@@ -97,7 +101,7 @@ def comparison_table(
     values = pd.to_numeric(named[key]) if key in named else pd.Series(float("nan"), index=named.index)
     named = named.assign(value=values, seed=named["config.seed"])
     methods = sorted(named["method"].unique(), key=lambda label: (label != baseline, label))
-    if baseline is not None and baseline not in methods:
+    if baseline not in (None, OWN_LOSS, *methods):
         raise UserError(f"no finished run of the baseline {baseline!r}; methods found: {', '.join(methods)}")
     refuse_repeated(named)
     left_out = int(named["value"].isna().sum())
@@ -108,11 +112,13 @@ def comparison_table(
     cells, comparisons = [], []
     for setting in sorted(named["setting"].unique(), key=natural):
         here = named[named["setting"] == setting]
-        base = here[here["method"] == baseline]
         for method in methods:
             cell = here[here["method"] == method].sort_values("seed")
+            name = baseline
+            if baseline == OWN_LOSS and len(cell):
+                name = cell["config.loss.name"].iloc[0]
             cells.append((setting, method, cell))
-            comparisons.append(_compare(cell, base) if method != baseline else None)
+            comparisons.append(_compare(cell, here[here["method"] == name]) if method != name else None)
 
     scale, unit = (100.0, " [%]") if metric.endswith("accuracy") else (1.0, "")
     compared = baseline is not None and len(methods) > 1
@@ -124,7 +130,8 @@ def comparison_table(
 
     header = ["setting"] * several + ["method", "seeds", metric.replace("_", " ") + unit]
     if compared:
-        header += [f"difference to {baseline}", "t-test p", "Wilcoxon p", "t-test p (Holm)", "Wilcoxon p (Holm)"]
+        to = "its loss" if baseline == OWN_LOSS else baseline
+        header += [f"difference to {to}", "t-test p", "Wilcoxon p", "t-test p (Holm)", "Wilcoxon p (Holm)"]
     rows = [_shown(row, scale, several, compared) for row in frame.to_dict("records")]
     caption = _caption(named, frame, select, metric, unit, baseline if compared else None, left_out)
     return Table(caption, header, rows, frame if compared else frame.drop(columns=_COMPARISON))
@@ -213,8 +220,9 @@ def _caption(
     if baseline is not None:
         count = int(frame["t_p"].notna().sum())
         points = ", in percentage points" if unit else ""
+        to = "plain training on the same loss" if baseline == OWN_LOSS else baseline
         caption.append(
-            f"Differences to {baseline} are means over pairs of one seed and the same observed labels{points}; "
+            f"Differences to {to} are means over pairs of one seed and the same observed labels{points}; "
             "p-values are two-sided, Holm: corrected over the "
             f"{count} comparison{'' if count == 1 else 's'} of this table, per test."
         )

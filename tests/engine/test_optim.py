@@ -20,7 +20,7 @@ def train(**options):
 
 @pytest.mark.parametrize(
     "schedule, rates",
-    [  # 4 epochs of 5 steps: at steps 0, 5, 10, 15 and after the last
+    [  # 4 epochs: at the start, after each, after the last
         ("constant", [0.2, 0.2, 0.2, 0.2, 0.2]),
         ("linear", [0.2, 0.15, 0.1, 0.05, 0.0]),
         ("cosine", [0.2, 0.1 * (1 + math.sqrt(0.5)), 0.1, 0.1 * (1 - math.sqrt(0.5)), 0.0]),
@@ -28,22 +28,22 @@ def train(**options):
     ],
 )
 def test_schedules(schedule, rates):
-    lr_at = build_schedule(train(epochs=4, lr=0.2, schedule=schedule, milestones_epochs=[1, 3]), steps_per_epoch=5)
-    assert [lr_at(step) for step in (0, 5, 10, 15, 20)] == pytest.approx(rates, abs=1e-15)
+    lr_at = build_schedule(train(epochs=4, lr=0.2, schedule=schedule, milestones_epochs=[1, 3]))
+    assert [lr_at(epochs) for epochs in (0, 1, 2, 3, 4)] == pytest.approx(rates, abs=1e-15)
 
 
 def test_multistep_falls_with_the_milestone_epoch_and_not_before():
     """LiLAW's A.9: x 0.1 at epochs 50 and 75 of 100; in any order."""
     for milestones in ([50, 75], [75, 50]):
-        lr_at = build_schedule(train(epochs=100, lr=1e-4, schedule="multistep", milestones_epochs=milestones), 7)
-        rates = [lr_at(step) for step in (50 * 7 - 1, 50 * 7, 75 * 7 - 1, 75 * 7, 699)]
+        lr_at = build_schedule(train(epochs=100, lr=1e-4, schedule="multistep", milestones_epochs=milestones))
+        rates = [lr_at(epochs) for epochs in (49 + 6 / 7, 50 + 0 / 7, 74 + 6 / 7, 75 + 0 / 7, 99 + 6 / 7)]
         assert rates == pytest.approx([1e-4, 1e-5, 1e-5, 1e-6, 1e-6], rel=1e-12)
 
 
 @pytest.mark.parametrize("schedule", ["linear", "cosine"])
 def test_falling_schedules_fall_at_every_step_and_stay_positive(schedule):
-    lr_at = build_schedule(train(epochs=3, lr=0.1, schedule=schedule), steps_per_epoch=11)
-    rates = [lr_at(step) for step in range(33)]
+    lr_at = build_schedule(train(epochs=3, lr=0.1, schedule=schedule))
+    rates = [lr_at(epoch + step / 11) for epoch in range(3) for step in range(11)]
     assert all(a > b > 0 for a, b in pairwise(rates))
     assert rates[0] == 0.1
 

@@ -1,0 +1,69 @@
+"""AT: adversarial training, plain training on inputs that FGSM has moved against the model."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from lilawbench.attack import check_attack, fgsm
+from lilawbench.data.base import Batch
+from lilawbench.losses import ce
+from lilawbench.methods.base import Context, Forward, Loss, Method, StepOutput
+
+
+class Adversary:
+    """FGSM against a method's own unweighted loss, with the model and the random stream left as they were.
+
+    Args:
+        eps: step in the model's input space, >= 0. clip: [lo, hi] of the perturbed input, or None.
+        mode: "eval" | "train", BatchNorm and dropout while the gradient is taken.
+    Raises:
+        ValueError: any of these out of range.
+    """
+
+    def __init__(self, eps: float = 1.0, clip: Sequence[float] | None = None, mode: str = "eval"):
+        check_attack(eps, clip)
+        if mode not in ("eval", "train"):
+            raise ValueError(f"fgsm.mode is {mode!r}; it must be eval or train")
+        self.eps, self.clip, self.mode = eps, clip, mode
+
+    def perturb(self, method: Method, ctx: Context, batch: Batch) -> Tensor:
+        """Perturbed inputs, [B, ...]."""
+
+        def losses(input: Tensor) -> Tensor:
+            return method.sample_losses(ctx.forward(input), batch, update=False)
+
+        with ctx.side_pass(self.mode, grad=True):
+            return fgsm(losses, batch.input, [self.eps], clip=self.clip)[0]
+
+
+def adversary(options: Mapping[str, Any] | None) -> Adversary:
+    """From the options eps, clip, mode. Raises: ValueError naming an unknown one."""
+    options = dict(options or {})
+    if unknown := set(options) - {"eps", "clip", "mode"}:
+        raise ValueError(f"fgsm.{sorted(unknown)[0]} is not an option (valid: eps, clip, mode)")
+    return Adversary(**options)
+
+
+class AT(Method):
+    """Adversarial training: mean_i l(f(x_i + eps sign(grad_x l)), y_i). The baseline of A-RRM.
+
+    Args:
+        fgsm: options of `Adversary`: eps, clip, mode.
+        loss: per-sample loss.
+    Source: Goodfellow et al. 2015; RRM, Section 4.2.2.
+    """
+
+    def __init__(self, fgsm: Mapping[str, Any] | None = None, loss: Loss = ce):
+        super().__init__(loss)
+        self.adversary = adversary(fgsm)
+        self._perturbed: Tensor | None = None
+
+    def before_step(self, ctx: Context, batch: Batch) -> None:
+        self._perturbed = self.adversary.perturb(self, ctx, batch)
+
+    def loss(self, forward: Forward, batch: Batch) -> StepOutput:
+        input = batch.input if self._perturbed is None else self._perturbed
+        self._perturbed = None
+        logits = forward(input)
+        return StepOutput(self.sample_losses(logits, batch).mean(), logits.detach())

@@ -1,0 +1,189 @@
+"""RRM: every few epochs the samples whose loss is too far above the smallest lose their weight.
+
+Sample i weighs p_i = 1/N + u_i. Training steps hold u; then u moves towards the optimum of
+
+    min_u  sum_i (1/N + u_i) c_i + s gamma ||u||_1    s.t.  sum_i u_i = 0,  u_i >= -1/N
+
+where c are the losses of the whole training set and s the penalty scale. The optimum is closed form (Corollary 3.1.1).
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from lilawbench.data.base import Batch
+from lilawbench.errors import RunFailed
+from lilawbench.losses import ce
+from lilawbench.methods.base import Context, Forward, Loss, Method, StepOutput
+
+
+def reweight(
+    losses: Tensor, gamma: float | None = None, contamination: float | None = None, penalty_scale: float = 0.5
+) -> Tensor:
+    """The re-weighting u* of Corollary 3.1.1: prune (u = -1/N) every sample whose loss exceeds the smallest by more
+    than the threshold, give the mass to the samples of the smallest loss in equal parts, leave the rest (u = 0).
+
+    It solves the linear program of the module's head. Linear in N, without sorting, on the losses' device.
+
+    Args:
+        losses: c, [N], any finite values.
+        gamma: threshold, > 0; not used if `contamination` is given.
+        contamination: C' in [0, 1): prune at least C' N samples, the largest losses, and more only where losses tie at
+            the limit; nothing if the limit is the smallest loss.
+        penalty_scale: s; the threshold is 2 s gamma: 0.5 is Eq. 2, 1.0 is Algorithm 3 as printed.
+    Returns:
+        u, [N] float64; sums to 0, u >= -1/N.
+    Raises:
+        ValueError: losses empty or not finite, gamma <= 0, contamination outside [0, 1), penalty_scale <= 0.
+    Source: RRM, Corollary 3.1.1 and Section 3.5.1. Deviations: none.
+    """
+    _check_threshold(gamma, contamination, penalty_scale)
+    smallest, largest = (value.item() for value in losses.aminmax()) if len(losses) else (math.nan, math.nan)
+    if not (math.isfinite(smallest) and math.isfinite(largest)):
+        raise ValueError(
+            f"losses are {smallest} to {largest} over {len(losses)} samples; there must be some, and all finite"
+        )
+    if contamination is None:
+        pruned = losses > smallest + 2 * penalty_scale * gamma
+    elif count := math.ceil(contamination * len(losses) - 1e-9):
+        limit = losses.kthvalue(len(losses) - count + 1).values
+        pruned = (losses >= limit) & (limit > smallest)
+    else:
+        pruned = torch.zeros_like(losses, dtype=torch.bool)
+    least = losses == smallest
+    share = pruned.sum().item() / (len(losses) * least.sum().item())
+    return least.double().mul_(share).add_(pruned, alpha=-1 / len(losses))
+
+
+class RRM(Method):
+    """Rockafellian relaxation: plain training with sample weights that a closed form renews every few epochs.
+
+    Args:
+        gamma, contamination, penalty_scale: see `reweight`. A contamination estimate sets gamma, and mu to 1.
+        mu: step of the re-weighting, u <- mu u* + (1 - mu) u, in (0, 1].
+        reweight_every_epochs: sigma, >= 1.
+        reweight_losses: "sweep", all losses from one pass in eval mode, un-augmented; "training", an approximation
+            that costs nothing: each sample's loss as it was seen in the epoch's own batches, while the model moved.
+        loss_scale: "mean", the batch loss mean_i N p_i l_i; "paper", sum_i p_i l_i, which wants a learning rate
+            N / B times larger.
+        loss: per-sample base loss.
+    Raises:
+        ValueError: any of these out of range.
+    Source: RRM, Algorithms 1-3. Deviations: none that is not an option.
+    """
+
+    def __init__(
+        self,
+        gamma: float | None = 0.4,
+        mu: float = 0.5,
+        contamination: float | None = None,
+        penalty_scale: float = 0.5,
+        reweight_every_epochs: int = 10,
+        reweight_losses: str = "sweep",
+        loss_scale: str = "mean",
+        loss: Loss = ce,
+    ):
+        super().__init__(loss)
+        _check_threshold(gamma, contamination, penalty_scale)
+        if not 0 < mu <= 1:
+            raise ValueError(f"mu is {mu}; it must lie in (0, 1]")
+        if not isinstance(reweight_every_epochs, int) or reweight_every_epochs < 1:
+            raise ValueError(f"reweight_every_epochs is {reweight_every_epochs}; it must be a whole number >= 1")
+        if reweight_losses not in ("sweep", "training"):
+            raise ValueError(f"reweight_losses is {reweight_losses!r}; it must be sweep or training")
+        if loss_scale not in ("mean", "paper"):
+            raise ValueError(f"loss_scale is {loss_scale!r}; it must be mean or paper")
+        self.gamma, self.contamination, self.penalty_scale = gamma, contamination, penalty_scale
+        self.mu = 1.0 if contamination is not None else mu
+        self.reweight_every_epochs, self.reweight_losses = reweight_every_epochs, reweight_losses
+        self.loss_scale = loss_scale
+        self.batch_size = 0
+
+    def setup(self, ctx: Context) -> None:
+        super().setup(ctx)
+        count, device = ctx.num_train, ctx.device
+        self.register_buffer("u", torch.zeros(count, dtype=torch.float64, device=device))
+        self.register_buffer("lowest_weight", torch.ones(count, device=device))  # of N p_i, ever
+        self.register_buffer("pruned", torch.zeros(count, dtype=torch.bool, device=device))  # by the last round
+        self.register_buffer("round", torch.zeros((), dtype=torch.int64, device=device))
+        self.register_buffer("weight", torch.ones(count, device=device), persistent=False)  # N p_i
+        self.register_buffer("seen_losses", torch.zeros(count, device=device), persistent=False)
+
+    def on_epoch_start(self, ctx: Context) -> None:
+        super().on_epoch_start(ctx)
+        self.weight = self._weight()  # anew after a resume
+        self.seen_losses = torch.zeros_like(self.seen_losses)
+
+    def before_step(self, ctx: Context, batch: Batch) -> None:
+        self.batch_size = ctx.batch_size
+
+    def loss(self, forward: Forward, batch: Batch) -> StepOutput:
+        logits = forward(self.training_input(batch))
+        losses = self.sample_losses(logits, batch)
+        if self.reweight_losses == "training":
+            self.seen_losses.index_copy_(0, batch.index, losses.detach().to(self.seen_losses.dtype))
+        weight = self.weight.index_select(0, batch.index)
+        loss = (weight * losses).mean()
+        if self.loss_scale == "paper":
+            loss = loss * ((self.batch_size or len(losses)) / len(self.weight))
+        return StepOutput(loss, logits.detach(), weight)
+
+    def on_epoch_end(self, ctx: Context) -> None:
+        super().on_epoch_end(ctx)
+        if ctx.epoch % self.reweight_every_epochs:
+            return
+        losses = self._swept_losses(ctx) if self.reweight_losses == "sweep" else self._seen_losses(ctx)
+        try:
+            best = reweight(losses, self.gamma, self.contamination, self.penalty_scale)
+        except ValueError as error:
+            raise RunFailed(f"re-weighting after epoch {ctx.epoch}: {error}; lower train.lr") from error
+        self.pruned = best < 0
+        self.u = (self.mu * best + (1 - self.mu) * self.u).clamp_(min=-1 / ctx.num_train)
+        self.round = self.round + 1
+        self.weight = self._weight()
+        self.lowest_weight = torch.minimum(self.lowest_weight, self.weight)
+
+    def training_input(self, batch: Batch) -> Tensor:
+        """What the step trains on; adversarial training perturbs it."""
+        return batch.input
+
+    def sweep_input(self, ctx: Context, batch: Batch) -> Tensor:
+        """What the sweep evaluates, likewise."""
+        return batch.input
+
+    def logs(self) -> dict[str, float | Tensor]:
+        return {"reweightings": self.round.item(), "pruned": self.pruned.double().mean().item()}
+
+    def sample_values(self) -> dict[str, Tensor]:
+        return {"weight": self._weight(), "pruned": self.pruned, "lowest_weight": self.lowest_weight}
+
+    def _weight(self) -> Tensor:
+        """N p_i = 1 + N u_i, [N] float32, mean 1."""
+        return (1 + len(self.u) * self.u).float()
+
+    def _swept_losses(self, ctx: Context) -> Tensor:
+        """The losses of the whole training set, the same on every rank."""
+        losses = torch.zeros_like(self.seen_losses)
+        for batch in ctx.sweep():
+            input = self.sweep_input(ctx, batch)
+            with ctx.side_pass("eval"):
+                swept = self.sample_losses(ctx.forward(input), batch, update=False)
+            losses.index_copy_(0, batch.index, swept.to(losses.dtype))
+        return ctx.world.sum_(losses)
+
+    def _seen_losses(self, ctx: Context) -> Tensor:
+        """The losses of the epoch's batches; a row that every rank did counts once."""
+        if ctx.world.size == 1:
+            return self.seen_losses
+        times = ctx.world.sum_((self.seen_losses != 0).float()).clamp_(min=1)
+        return ctx.world.sum_(self.seen_losses.clone()) / times
+
+
+def _check_threshold(gamma: float | None, contamination: float | None, penalty_scale: float) -> None:
+    if contamination is None and (gamma is None or not 0 < gamma < math.inf):
+        raise ValueError(f"gamma is {gamma}; it must be > 0 (or give contamination)")
+    if contamination is not None and not 0 <= contamination < 1:
+        raise ValueError(f"contamination is {contamination}; it must lie in [0, 1)")
+    if not 0 < penalty_scale < math.inf:
+        raise ValueError(f"penalty_scale is {penalty_scale}; it must be > 0")
