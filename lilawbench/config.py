@@ -56,7 +56,8 @@ class Split:
 
 @dataclass
 class Attack:
-    eps: list[float] = field(default_factory=list)  # test accuracy under FGSM at each, in the model's input space
+    # test accuracy under FGSM of each, in the model's input space, at the epochs that last and best_val choose from
+    eps: list[float] = field(default_factory=list)
     sign: bool = True  # false: x + eps grad, as RRM prints it for the test set
     clip: list[float] | None = None  # [lo, hi] of the perturbed input
 

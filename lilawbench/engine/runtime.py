@@ -19,10 +19,10 @@ _slot: FileLock | None = None
 
 
 def choose_device(name: str) -> torch.device:
-    """`auto` is a CUDA device where there is one, else the CPU. Each process of torchrun takes a CUDA device of its own.
+    """`auto` is a CUDA device where there is one, else the CPU. Under torchrun each process takes a CUDA device.
 
     Raises:
-        ConfigError: there are fewer of them than processes.
+        ConfigError: the processes of this machine cannot have one each.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -31,9 +31,8 @@ def choose_device(name: str) -> torch.device:
         return torch.device(name)
     count = torch.cuda.device_count()
     if name != "cuda" or processes > count:
-        raise ConfigError(
-            [f"train.device={name}: {processes} processes want a CUDA device each, with auto or cuda out of {count} here"]
-        )
+        shared = f"train.device={name}: {processes} processes on {count} CUDA device(s)"
+        raise ConfigError([f"{shared}; each wants its own: train.device=cuda and --nproc-per-node at most {count}"])
     device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
     torch.cuda.set_device(device)
     return device

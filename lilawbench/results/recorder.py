@@ -136,18 +136,24 @@ class Recorder:
         log.info(_line(row, self.cfg.train.epochs), extra={"per_epoch": True})
 
     def _evaluate(self, ctx: Context, val: Resident, test: Resident) -> dict[str, float]:
-        """Measures of the validation and test rows, and of the test rows under each attack."""
+        """Measures of the validation and test rows; under attack too if this may be the epoch a run reports."""
         out = {}
         for name, data in (("val", val), ("test", test)):
             if len(data):
                 measures = classification(predict(ctx, data), data.target)
                 out |= {f"{name}_{key}": value for key, value in measures.items()}
         attack = self.cfg.attack
-        if attack.eps:
+        if attack.eps and self.world.agree(self._selectable(out.get("val_accuracy"), ctx.epoch)):
             attacked = predict_attacked(ctx, test, list(attack.eps), attack.sign, attack.clip)
             for eps, logits in zip(attack.eps, attacked, strict=True):
                 out[f"test_attacked_{eps:g}_accuracy"] = classification(logits, test.target)["accuracy"]
         return out
+
+    def _selectable(self, val_accuracy: float | None, epoch: int) -> bool:
+        """Whether `last` or `best_val` may choose this epoch: attacks cost more than an epoch of a small net."""
+        if val_accuracy is None or epoch == self.cfg.train.epochs or self.cfg.train.early_stop_epochs is not None:
+            return True
+        return self.world.is_main and all(val_accuracy > row["val_accuracy"] for row in self.epochs)
 
     def checkpoint(self, ctx: Context, method: Method) -> None:
         if not self.world.is_main:

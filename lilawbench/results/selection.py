@@ -11,9 +11,9 @@ def last(epochs: Sequence[Row]) -> Row:
 
 
 def last5(epochs: Sequence[Row]) -> Row:
-    """The mean of the last five epochs (of all, if fewer)."""
+    """The mean of the last five epochs (of all, if fewer); None for what some of them have not measured."""
     tail = [_figures(row) for row in epochs[-5:]]
-    columns = {key: [row[key] for row in tail] for key in tail[-1] if key != "epoch"}
+    columns = {key: [row.get(key) for row in tail] for key in tail[-1] if key != "epoch"}
     return {key: None if None in values else sum(values) / len(values) for key, values in columns.items()}
 
 
