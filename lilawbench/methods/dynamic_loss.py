@@ -1,0 +1,262 @@
+"""Dynamic Loss: cross-entropy with corrected labels and learned class margins, both learned on the fly.
+
+    DL = CE(y*, z + q)  (Eq. 2),     y* = g(r | y) y + (1 - g(r | y)) y'  (Eq. 3),     q = margins  (Eq. 5)
+
+y is the observed label, y' the network's own, r the sample's loss rank within its class. Each epoch sets a small,
+balanced, mostly clean meta set aside. Each step looks one virtual step of the network ahead, moves g and q down the
+gradient of the meta set's cross-entropy there (Eq. 7-8, `lookahead`), then takes the real step with them (Eq. 9).
+"""
+
+import functools
+import logging
+from collections.abc import Sequence
+from contextlib import nullcontext
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lilawbench.data.base import Batch
+from lilawbench.errors import ConfigError
+from lilawbench.losses import ce
+from lilawbench.methods.base import Context, Forward, Loss, Method, StepOutput, predict_train
+from lilawbench.methods.lookahead import (
+    HYPERGRADIENTS,
+    ForwardNotRepeatable,
+    Network,
+    Stream,
+    hypergradient,
+    random_state,
+)
+from lilawbench.methods.meta_nets import KINDS, MetaNets
+from lilawbench.methods.meta_set import SAMPLINGS, RowDraw, loss_bins, meta_rows
+from lilawbench.seeding import derive_torch
+
+log = logging.getLogger("lilawbench")
+
+
+def corrected_label(target: Tensor, pseudo: Tensor, trust: Tensor) -> Tensor:
+    """y* of Eq. 3, [B, K]: observed labels [B] and pseudo-labels [B, K], mixed with the share g [B] of the first."""
+    g = trust[:, None]
+    return torch.scatter_add((1 - g) * pseudo, 1, target[:, None], g)
+
+
+def dynamic_loss(logits: Tensor, target: Tensor, pseudo: Tensor, trust: Tensor, margin: Tensor) -> Tensor:
+    """DL of Eq. 2 for each sample, -sum_k y*_k log softmax(z + q)_k.
+
+    Args:
+        logits: z [B, K]. target: observed labels [B]. pseudo: y' [B, K], rows sum to 1, no gradient wanted.
+        trust: g(r | y) [B], in [0, 1]. margin: q [K].
+    Returns:
+        [B].
+    """
+    return -(corrected_label(target, pseudo, trust) * (logits + margin).log_softmax(1)).sum(1)
+
+
+class DynamicLoss(Method):
+    """Dynamic Loss (Jiang et al.) for labels that are noisy, imbalanced, or both.
+
+    Args:
+        loss: per-sample loss of the warm-up and of the loss ranks; the dynamic loss itself is cross-entropy.
+        num_bins: R, loss bins a class; at most the size of the smallest class.
+        corrector: False trusts every observed label, g = 1.
+        margin: True, learned; "balanced_softmax", log of the observed class counts; False, none.
+        meta_net: "mlp" | "vector", whether small nets produce g and q or their values are learned directly.
+        class_wise: False ranks all samples together and learns one g(r).
+        pseudo_label: "gumbel_hard", a label drawn from softmax(z) for each batch | "softmax", softmax(z) itself.
+        meta_sampling: "hierarchical" | "lowest_loss" | "random", see `meta_rows`.
+        primary_fraction, meta_fraction: M0 and M1 as shares of the smallest observed class, 0 < M1 <= M0 <= 1.
+        lr: of Adam on g and q, > 0.
+        warmup_epochs: of plain loss on all samples, >= 0.
+        hypergradient: "jvp" | "double_backward" | "finite_difference", see `lookahead.hypergradient`.
+        reuse_forward: look ahead on the real step's own forward where that is exact, in more memory; False: a
+            forward more.
+        meta_mode: "train" | "eval", BatchNorm and dropout of the virtual network on the meta batch.
+        finetune_on_meta: an extra pass of cross-entropy over the meta set after each epoch.
+    Raises:
+        ValueError: any of these out of range.
+    Source: Dynamic Loss, Eq. 2-9, Table 7. Deviations: none that is not an option.
+    """
+
+    def __init__(
+        self,
+        loss: Loss = ce,
+        num_bins: int = 100,
+        corrector: bool = True,
+        margin: bool | str = True,
+        meta_net: str = "mlp",
+        class_wise: bool = True,
+        pseudo_label: str = "gumbel_hard",
+        meta_sampling: str = "hierarchical",
+        primary_fraction: float = 0.5,
+        meta_fraction: float = 0.25,
+        lr: float = 3e-3,
+        warmup_epochs: int = 5,
+        hypergradient: str = "jvp",
+        reuse_forward: bool = True,
+        meta_mode: str = "train",
+        finetune_on_meta: bool = False,
+    ):
+        super().__init__(loss)
+        for name, value, allowed in (
+            ("corrector", corrector, (True, False)),
+            ("margin", margin, (True, "balanced_softmax", False)),
+            ("meta_net", meta_net, tuple(KINDS)),
+            ("pseudo_label", pseudo_label, ("gumbel_hard", "softmax")),
+            ("meta_sampling", meta_sampling, SAMPLINGS),
+            ("hypergradient", hypergradient, HYPERGRADIENTS),
+            ("meta_mode", meta_mode, ("train", "eval")),
+        ):
+            if value not in allowed:
+                raise ValueError(f"{name} is {value!r}; it must be one of {list(allowed)}")
+        for name, value, least in (("num_bins", num_bins, 1), ("warmup_epochs", warmup_epochs, 0)):
+            if not isinstance(value, int) or value < least:
+                raise ValueError(f"{name} is {value}; it must be a whole number >= {least}")
+        if not 0 < meta_fraction <= primary_fraction <= 1:
+            raise ValueError(
+                f"primary_fraction (M0) is {primary_fraction} and meta_fraction (M1) {meta_fraction}; "
+                "they must satisfy 0 < M1 <= M0 <= 1"
+            )
+        if not lr > 0:
+            raise ValueError(f"lr is {lr}; it must be > 0")
+        self.num_bins, self.class_wise, self.warmup_epochs = num_bins, class_wise, warmup_epochs
+        self.net_options = {
+            "corrector": corrector, "margin": margin, "kind": meta_net, "class_wise": class_wise, "lr": lr
+        }  # fmt: skip
+        self.pseudo_label, self.meta_sampling = pseudo_label, meta_sampling
+        self.primary_fraction, self.meta_fraction = primary_fraction, meta_fraction
+        self.how, self.reuse_forward, self.meta_mode = hypergradient, reuse_forward, meta_mode
+        self.finetune_on_meta = finetune_on_meta
+        self.warming_up, self.pending, self.in_meta_set = False, None, None
+        self.batch_size = 1  # the largest of the epoch
+
+    def setup(self, ctx: Context) -> None:
+        super().setup(ctx)
+        counts = ctx.targets.bincount(minlength=ctx.num_classes)
+        self.nets = MetaNets(counts, self.num_bins, **self.net_options, generator=derive_torch(ctx.seed, "meta_nets"))
+        smallest, problems = counts.min().item(), []
+        self.primary, self.count = int(self.primary_fraction * smallest), int(self.meta_fraction * smallest)
+        class_ = f"the smallest class ({counts.argmin()}) has {smallest} training samples"
+        if self.nets.learned and not self.count:
+            problems.append(f"method.meta_fraction={self.meta_fraction}: {class_}, so none is left for the meta set")
+        ranked = smallest if self.class_wise else ctx.num_train
+        if self.nets.corrector is not None and self.num_bins > ranked:
+            samples = class_ if self.class_wise else f"there are {ranked} training samples"
+            problems.append(f"method.num_bins={self.num_bins}: {samples}; it must be at most {ranked}")
+        if problems:
+            raise ConfigError(problems)
+
+    def on_epoch_start(self, ctx: Context) -> None:
+        super().on_epoch_start(ctx)
+        self.warming_up = ctx.epoch <= self.warmup_epochs
+        self.noise = derive_torch(ctx.seed, "pseudo_label", ctx.epoch, device=ctx.device)
+        self.batch_size, self.in_meta_set = 1, None
+        self.targets, self.bins = ctx.targets, torch.zeros_like(ctx.targets)
+        if self.warming_up or not self.nets.learned:
+            return
+        self.swept = predict_train(ctx)
+        losses = self.per_sample(self.swept, ctx.targets)
+        self.bins = loss_bins(losses, ctx.targets if self.class_wise else self.bins, self.num_bins)
+        generator = derive_torch(ctx.seed, "primary", ctx.epoch)
+        self.in_meta_set = meta_rows(losses, ctx.targets, self.primary, self.count, generator, self.meta_sampling)
+        self.draw = RowDraw(self.in_meta_set.nonzero()[:, 0], derive_torch(ctx.seed, "meta_batches", ctx.epoch))
+        self.network = Network(ctx.model, ctx.autocast)
+        self.verify = True  # once an epoch
+
+    def training_rows(self) -> Tensor | None:
+        return None if self.in_meta_set is None else ~self.in_meta_set
+
+    def before_step(self, ctx: Context, batch: Batch) -> None:
+        self.batch_size = max(self.batch_size, ctx.batch_size)
+        if self.in_meta_set is not None:
+            self.pending = ctx
+
+    def loss(self, forward: Forward, batch: Batch) -> StepOutput:
+        ctx, self.pending = self.pending, None
+        stream = random_state(ctx.device) if ctx else None
+        logits = forward(batch.input)
+        if self.warming_up:
+            return StepOutput(self.sample_losses(logits, batch).mean(), logits.detach())
+        pseudo, bins = self._pseudo_labels(logits.detach(), ctx), self.bins[batch.index]
+        if ctx:
+            self._look_ahead(ctx, batch, logits, pseudo, bins, stream)
+        with torch.no_grad():
+            g, q = self.nets()
+        loss = dynamic_loss(logits, batch.target, pseudo, g[bins, batch.target], q).mean()
+        return StepOutput(loss, logits.detach())
+
+    def on_epoch_end(self, ctx: Context) -> None:
+        self.network = None  # a method holds no model
+        if not self.finetune_on_meta or self.in_meta_set is None:
+            return
+        rows = self.in_meta_set.nonzero()[:, 0]
+        order = rows[torch.randperm(len(rows), generator=derive_torch(ctx.seed, "finetune", ctx.epoch)).to(rows.device)]
+        for piece in order.tensor_split(max(1, len(order) // self.batch_size)):
+            batch = ctx.fetch(ctx.world.share(piece))
+            F.cross_entropy(ctx.forward(batch.input), batch.target).backward()
+            gradients = [p.grad for p in ctx.model.parameters() if p.grad is not None]
+            ctx.world.mean_(gradients, ctx.world.fraction(len(piece)))
+            if ctx.clip_grad_norm is not None:
+                nn.utils.clip_grad_norm_(ctx.model.parameters(), ctx.clip_grad_norm)
+            ctx.optimizer.step()
+            ctx.optimizer.zero_grad(set_to_none=True)
+        ctx.world.copy_from_main_([b for b in ctx.model.buffers() if b.is_floating_point()])
+
+    @torch.no_grad()
+    def logs(self) -> dict[str, float | Tensor]:
+        """g(r | y) [K, R] and its mean, margins [K]; nothing before they are learned."""
+        if self.in_meta_set is None:
+            return {}
+        g, q = self.nets()
+        return {"g": g.T, "margin": q, "g_mean": g.mean().item()}
+
+    @torch.no_grad()
+    def sample_values(self) -> dict[str, Tensor]:
+        """The class of the corrected label, with g as it is now and softmax(z) of the epoch's sweep for y'; [N]."""
+        if self.in_meta_set is None:
+            return {}
+        g, _ = self.nets()
+        label = corrected_label(self.targets, self.swept.softmax(1), g[self.bins, self.targets]).argmax(1)
+        return {"corrected_label": label, "in_meta_set": self.in_meta_set}
+
+    def _pseudo_labels(self, logits: Tensor, ctx: Context | None) -> Tensor:
+        """y' [B, K], drawn for the whole batch of all processes."""
+        if self.pseudo_label == "softmax":
+            return logits.softmax(1)
+        noise = logits.new_empty((ctx.batch_size if ctx else 0) or len(logits), logits.shape[1])
+        noise.exponential_(generator=self.noise)
+        if ctx:
+            noise = ctx.world.share(noise)
+        return F.one_hot((logits - noise.log()).argmax(1), logits.shape[1]).to(logits.dtype)  # -log of it is Gumbel
+
+    def _look_ahead(
+        self, ctx: Context, batch: Batch, logits: Tensor, pseudo: Tensor, bins: Tensor, stream: Stream
+    ) -> None:
+        """Moves the meta nets (Eq. 7-8)."""
+        rows = self.draw(ctx.batch_size or len(batch.index))
+        meta_batch = ctx.fetch(ctx.world.share(rows))
+        tables = self.nets()
+        g, q = leaves = [table.detach().requires_grad_(table.requires_grad) for table in tables]
+
+        def inner(z: Tensor) -> Tensor:
+            return dynamic_loss(z, batch.target, pseudo, g[bins, batch.target], q).mean()
+
+        def meta(weights: Sequence[Tensor]) -> Tensor:
+            with ctx.side_pass("eval", grad=True) if self.meta_mode == "eval" else nullcontext():
+                return F.cross_entropy(self.network(weights, meta_batch.input), meta_batch.target)
+
+        learned = [table for table in leaves if table.requires_grad]
+        look = functools.partial(
+            hypergradient, self.network, ctx.optimizer, batch.input, inner, meta, learned,
+            how=self.how, stream=stream, clip_grad_norm=ctx.clip_grad_norm,
+            world=ctx.world, share=ctx.share, meta_share=ctx.world.fraction(len(rows)),
+        )  # fmt: skip
+        gradients = None
+        if self.reuse_forward:
+            try:
+                gradients = look(logits=logits, verify=self.verify)
+            except ForwardNotRepeatable as reason:
+                log.info("dynamic_loss looks ahead on a forward of its own from now on: %s", reason)
+                self.reuse_forward = False
+        self.verify = False
+        self.nets.descend([t for t in tables if t.requires_grad], gradients or look())

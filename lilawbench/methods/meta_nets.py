@@ -1,0 +1,106 @@
+"""The two small nets of Dynamic Loss. Neither has an input: each produces a table of learned numbers."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+WIDTH = 64
+TRUST, MARGIN = 3.98, 1.0  # sigmoid(3.98) = .982
+
+
+class MetaMLP(nn.Module):
+    """A table [rows, columns]: an embedding of 64 a row, two hidden layers of 64, a linear layer.
+
+    Args:
+        rows, columns: its shape. bias: of the last layer, where the table starts, give or take .2.
+        generator: of the initial weights; the global random stream is left alone.
+    """
+
+    def __init__(self, rows: int, columns: int, bias: float, generator: torch.Generator):
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            layers = [nn.Linear(WIDTH, WIDTH), nn.ReLU(), nn.Linear(WIDTH, WIDTH), nn.ReLU(), nn.Linear(WIDTH, columns)]
+            self.embedding, self.layers = nn.Embedding(rows, WIDTH), nn.Sequential(*layers)
+        nn.init.normal_(self.embedding.weight, generator=generator)
+        for p in self.layers.parameters():
+            nn.init.uniform_(p, -(WIDTH**-0.5), WIDTH**-0.5, generator=generator)  # torch's own for linear layers
+        nn.init.constant_(self.layers[-1].bias, bias)
+
+    def forward(self) -> Tensor:
+        return self.layers(self.embedding.weight)
+
+
+class MetaVector(nn.Module):
+    """The ablation: the numbers of the table themselves are learned."""
+
+    def __init__(self, rows: int, columns: int, bias: float, generator: torch.Generator):
+        super().__init__()
+        self.values = nn.Parameter(torch.full((rows, columns), bias))
+
+    def forward(self) -> Tensor:
+        return self.values
+
+
+KINDS = {"mlp": MetaMLP, "vector": MetaVector}
+
+
+class MetaNets(nn.Module):
+    """g(r | y) [R, K], the trust in an observed label (Eq. 3), and q [K], the class margins (Eq. 5), with their Adam.
+
+    Trust starts near .98 and stays in (0, 1); margins start near 1.
+
+    Args:
+        counts: training samples of each observed class, [K] int64. bins: R.
+        corrector: False fixes g = 1. class_wise: False gives all classes one g(r).
+        margin: True, learned; "balanced_softmax" fixes q = log counts; False fixes q = 0.
+        kind: "mlp" | "vector". lr: of Adam. generator: of the initial weights, on the CPU.
+    """
+
+    def __init__(
+        self,
+        counts: Tensor,
+        bins: int,
+        corrector: bool = True,
+        class_wise: bool = True,
+        margin: bool | str = True,
+        kind: str = "mlp",
+        lr: float = 3e-3,
+        *,
+        generator: torch.Generator,
+    ):
+        super().__init__()
+        net, classes = KINDS[kind], len(counts)
+        self.shape = (bins, classes)
+        self.corrector = net(bins, classes if class_wise else 1, TRUST, generator) if corrector else None
+        self.margin = net(1, classes, MARGIN, generator) if margin is True else None
+        fixed = counts.clamp(min=1).log() if margin == "balanced_softmax" else torch.zeros(classes)
+        self.register_buffer("fixed_margin", fixed.to(torch.get_default_dtype()), persistent=False)
+        self.to(counts.device)
+        learned = list(self.parameters())
+        fused = counts.device.type in ("cpu", "cuda")
+        self.optimizer = torch.optim.Adam(learned, lr=lr, fused=fused) if learned else None
+
+    @property
+    def learned(self) -> bool:
+        """Whether there is anything to learn."""
+        return self.optimizer is not None
+
+    def forward(self) -> tuple[Tensor, Tensor]:
+        """g [R, K] and q [K]; what is learned has a graph."""
+        g = self.fixed_margin.new_ones(self.shape) if self.corrector is None else self.corrector().sigmoid()
+        q = self.fixed_margin if self.margin is None else self.margin()[0]
+        return g.expand(self.shape), q
+
+    def descend(self, tables: list[Tensor], gradients: list[Tensor]) -> None:
+        """One step of Adam, from gradients at learned tables that `forward` gave."""
+        self.optimizer.zero_grad()
+        torch.autograd.backward(tables, gradients)
+        self.optimizer.step()
+
+    def get_extra_state(self) -> dict[str, Any]:
+        return self.optimizer.state_dict() if self.learned else {}
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        if self.learned:
+            self.optimizer.load_state_dict(state)

@@ -1,0 +1,131 @@
+"""What is timed: random data of some shapes, and everything that a training step of any method needs around it."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from omegaconf import DictConfig
+
+from lilawbench.config import bind, build, compose
+from lilawbench.data.base import Batch
+from lilawbench.data.loaders import MetaLoader, Resident, TrainLoader
+from lilawbench.engine.loop import train_step
+from lilawbench.engine.optim import build_optimizer
+from lilawbench.methods.base import Context, Method
+from lilawbench.train import autocast_in, forward_in
+
+LR = 1e-3
+CLASSES = 10
+
+
+class Scene(NamedTuple):
+    """A model and its batches."""
+
+    model: str
+    shape: tuple[int, ...]  # of a sample
+    batch: int  # training and validation alike
+    steps: int  # per timing
+
+    def __str__(self) -> str:
+        return f"{self.model} ({self.batch})"
+
+
+SCENES = [
+    Scene("mlp", (1, 28, 28), 512, 12),
+    Scene("mlp", (1, 28, 28), 128, 40),
+    Scene("cnn", (1, 28, 28), 128, 2),
+    Scene("lstm", (140, 1), 128, 2),
+    Scene("resnet18", (1, 28, 28), 64, 1),
+    Scene("resnet32", (3, 32, 32), 128, 1),
+    Scene("rrm_cnn", (1, 28, 28), 128, 2),
+]
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What the command line asked for."""
+
+    device: torch.device
+    rounds: int
+    models: Sequence[str] | None = None  # None: all
+
+    def chosen(self, scenes: Sequence[Scene]) -> list[Scene]:
+        return [scene for scene in scenes if self.models is None or scene.model in self.models]
+
+
+class ChannelsLast(Resident):
+    """Images whose batches lie in memory with the channels last."""
+
+    def batch(self, rows: torch.Tensor) -> Batch:
+        batch = super().batch(rows)
+        return batch._replace(input=batch.input.contiguous(memory_format=torch.channels_last))
+
+
+def parts(
+    cfg: DictConfig, scene: Scene, device: torch.device, batches: int = 32, channels_last: bool = False
+) -> tuple[Context, TrainLoader]:
+    """Random data of a scene with everything a step needs around it."""
+    generator = torch.Generator().manual_seed(0)
+    count, shape = batches * scene.batch, scene.shape
+    image = len(shape) == 3
+    raw = torch.randint(0, 256, (count, *shape), generator=generator, dtype=torch.uint8)
+    scaled = ((0.5,) * shape[0], (0.25,) * shape[0]) if image else (None, None)
+    target = torch.randint(0, CLASSES, (count,), generator=generator)
+    data = (ChannelsLast if channels_last else Resident)(raw if image else raw / 128 - 1, target, *scaled, device)
+    torch.manual_seed(0)
+    net = build(cfg.model, num_classes=CLASSES, input_shape=shape).to(device)
+    if channels_last:
+        net = net.to(memory_format=torch.channels_last)
+    ctx = Context(
+        model=net,
+        forward=forward_in(cfg.train.precision, net, device),
+        optimizer=build_optimizer(net.parameters(), cfg.train, device),
+        sweep=data.in_order,
+        meta=MetaLoader(data.normalised(), 0),
+        num_train=count,
+        num_classes=CLASSES,
+        device=device,
+        fetch=data.batch,
+        targets=data.target,
+        seed=0,
+        clip_grad_norm=cfg.train.clip_grad_norm,
+        autocast=autocast_in(cfg.train.precision, device),
+        batch_size=scene.batch,
+    )
+    return ctx, TrainLoader(data, scene.batch, 0)
+
+
+def prepared(
+    scene: Scene, device: torch.device, *overrides: str, batches: int = 32, channels_last: bool = False
+) -> tuple[Context, Method, TrainLoader]:
+    """A scene and the method that the overrides name, set up for its first epoch."""
+    cfg = compose(f"model={scene.model}", *overrides)
+    ctx, loader = parts(cfg, scene, device, batches, channels_last)
+    method = build(cfg.method, loss=bind(cfg.loss)).to(device)
+    method.setup(ctx)
+    return ctx, method, loader
+
+
+def stepper(scene: Scene, device: torch.device, *overrides: str, channels_last: bool = False) -> Callable[[], None]:
+    """A function that does the next training step, input path included, in one long epoch after any warm-up."""
+    ctx, method, loader = prepared(scene, device, *overrides, channels_last=channels_last)
+    ctx.epoch = 10**6
+    method.on_epoch_start(ctx)
+    ctx.model.train()
+    stream = forever(loader, method.training_rows())
+
+    def step() -> None:
+        batch = next(stream)
+        ctx.batch_size = len(batch.index)
+        train_step(ctx, method, batch, LR)
+
+    return step
+
+
+def forever(loader: TrainLoader, mask: torch.Tensor | None = None) -> Iterator[Batch]:
+    """Whole batches of the rows of a mask (None: all) without end."""
+    epoch = 0
+    while True:
+        epoch += 1
+        yield from (batch for batch in loader.epoch(epoch, mask) if len(batch.index) == loader.batch_size)
