@@ -171,8 +171,10 @@ class Method(nn.Module, ABC):
 
 def predict_train(ctx: Context) -> Tensor:
     """Logits [N, K] of the training table in eval mode, un-augmented, the same on every rank."""
-    logits = torch.zeros(ctx.num_train, ctx.num_classes, device=ctx.device)
+    index, parts = [], []
     with ctx.side_pass("eval"):
         for batch in ctx.sweep():
-            logits.index_copy_(0, batch.index, ctx.forward(batch.input))
-    return ctx.world.sum_(logits)
+            index.append(batch.index)
+            parts.append(ctx.forward(batch.input))
+    swept = torch.cat(parts)
+    return ctx.world.sum_(swept.new_zeros(ctx.num_train, ctx.num_classes).index_copy_(0, torch.cat(index), swept))

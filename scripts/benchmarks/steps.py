@@ -1,5 +1,6 @@
 """What a training step of each method costs."""
 
+import textwrap
 from collections.abc import Callable
 
 import torch
@@ -55,8 +56,8 @@ def method_steps(scene: Scene, device: torch.device) -> tuple[dict[str, Callable
         except (UserError, ValueError, RuntimeError) as error:
             if name == "ce":
                 raise
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            refused[name] = reason.replace("|", "/")
+            reason = " ".join(str(error).replace("|", "/").split())
+            refused[name] = textwrap.shorten(reason or type(error).__name__, 200)
     return steps, refused
 
 
