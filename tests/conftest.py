@@ -55,6 +55,17 @@ def tiny(composed):
 
 
 @pytest.fixture(scope="session")
+def acting():
+    """acting("rrm") -> options with which a method does on a few rows and epochs what it does on many."""
+    options = {
+        "rrm": ["method.reweight_every_epochs=1"],
+        "a_rrm": ["method.reweight_every_epochs=1"],
+        "dynamic_loss": ["method.num_bins=4", "method.warmup_epochs=1"],
+    }
+    return lambda method: [f"method={method}", *options.get(method, [])]
+
+
+@pytest.fixture(scope="session")
 def data_dir():
     """Folder of real data sets (LILAWBENCH_DATA)."""
     folder = os.environ.get("LILAWBENCH_DATA")

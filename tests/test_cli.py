@@ -30,7 +30,7 @@ def test_bad_input_is_two_and_writes_nothing(lilawbench, tmp_path):
     assert done.returncode == 2
     assert done.stderr == (
         "lilawbench: the configuration cannot run:\n  - typo is not an option (valid: dataset, noise, model, loss, "
-        "method, logger, train, split, paths, sweep, seed, experiment_name)\n"
+        "method, logger, train, split, attack, paths, sweep, seed, experiment_name)\n"
     )
     assert done.stdout == "" and list(tmp_path.iterdir()) == []
 

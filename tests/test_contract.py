@@ -22,9 +22,9 @@ def method_name(request):
 
 
 @pytest.fixture
-def scene(composed, method_name):
+def scene(composed, acting, method_name):
     """A method in the middle of training a net with BatchNorm and dropout."""
-    cfg = composed(f"method={method_name}")
+    cfg = composed(*acting(method_name))
     generator = torch.Generator().manual_seed(0)
     data = Resident(torch.randn(64, 6, generator=generator), torch.randint(0, 3, (64,), generator=generator))
     torch.manual_seed(0)
@@ -103,10 +103,10 @@ def test_methods_hold_no_model(scene):
     assert all(module is not ctx.model for module in method.modules())
 
 
-def test_runs_of_one_seed_are_paired(tiny):
+def test_runs_of_one_seed_are_paired(tiny, acting):
     """Labels, split, first batch and initial weights are those of ce for every method."""
     folders = {
-        name: run(tiny(f"method={name}", "train.epochs=1", "train.log_every_steps=1")).folder for name in METHODS
+        name: run(tiny(*acting(name), "train.epochs=1", "train.log_every_steps=1")).folder for name in METHODS
     }
     labels = {name: (folder / "labels.npz").read_bytes() for name, folder in folders.items()}
     assert len(set(labels.values())) == 1

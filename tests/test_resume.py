@@ -71,9 +71,9 @@ def cut_at(patch: pytest.MonkeyPatch, place: str) -> None:
 
 @pytest.mark.parametrize("place", ["steps", "metrics", "checkpoint"])
 @pytest.mark.parametrize("method", METHODS)
-def test_four_epochs_are_two_and_two(tiny, tmp_path, untimed, method, place):
+def test_four_epochs_are_two_and_two(tiny, acting, tmp_path, untimed, method, place):
     options = [
-        f"method={method}",
+        *acting(method),
         "train.epochs=4",
         "model.dropout=0.3",
         "train.schedule=cosine",

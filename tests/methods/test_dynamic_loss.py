@@ -338,7 +338,7 @@ def test_finetuning_steps_on_the_meta_set_after_the_epoch():
 
 
 def test_a_forward_that_cannot_be_repeated_is_not_reused(caplog, float64):
-    """As under a compiler that draws dropout from a stream of its own: the look-ahead then is that of its own forward."""
+    """As under a compiler that draws dropout from a stream of its own: then every look-ahead has its own forward."""
     caplog.set_level(logging.INFO, "lilawbench")
     runs = [Run(small(reuse_forward=reuse)) for reuse in (True, False)]
     for run in runs:
@@ -375,37 +375,32 @@ def test_other_optimizers(name, float64):
     torch.testing.assert_close(weights(runs[0].method.nets), weights(runs[1].method.nets), rtol=0, atol=1e-8)
 
 
-def blobs(target_of, **options):
-    """Twelve epochs on three overlapping blobs of 200, whose observed labels are `target_of(clean)`."""
+def blobs(centres, model, rows, target, batch_size, model_lr, **options):
+    """Twelve epochs of `rows` of 600 points around three centres, point i around centre i mod 3."""
     random = torch.Generator().manual_seed(0)
-    clean = torch.arange(600) % 3
-    input = torch.randn(600, 2, generator=random) + 4 * torch.eye(3)[clean][:, :2]
-    rows, target = target_of(clean)
-    data, method = Resident(input[rows], target), DynamicLoss(num_bins=10, warmup_epochs=1, lr=0.01, **options)
-    torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(2, 32), nn.ReLU(), nn.Linear(32, 3))
-    optimizer, device = torch.optim.SGD(model.parameters(), 0.02, momentum=0.9), torch.device("cpu")
-    ctx = Context(
-        model, model, optimizer, data.in_order, None, len(rows), 3, device, fetch=data.batch, targets=target
-    )  # fmt: skip
+    input = torch.randn(600, centres.shape[1], generator=random) + centres[torch.arange(600) % 3]
+    data, method = Resident(input[rows], target), DynamicLoss(num_bins=10, warmup_epochs=1, **options)
+    optimizer, device = torch.optim.SGD(model.parameters(), model_lr, momentum=0.9), torch.device("cpu")
+    table = {"fetch": data.batch, "targets": target}
+    ctx = Context(model, model, optimizer, data.in_order, None, len(rows), 3, device, **table)
     method.setup(ctx)
     for ctx.epoch in range(1, 13):
         method.on_epoch_start(ctx)
-        for batch in TrainLoader(data, 64, 0).epoch(ctx.epoch, method.training_rows()):
+        for batch in TrainLoader(data, batch_size, 0).epoch(ctx.epoch, method.training_rows()):
             ctx.batch_size = len(batch.index)
-            train_step(ctx, method, batch, 0.02)
+            train_step(ctx, method, batch, model_lr)
         method.on_epoch_end(ctx)
-    return method, clean[rows]
+    return method
 
 
 def test_the_corrector_learns_which_labels_are_wrong():
     """A quarter of class 1 is labelled 0: of class 0's bins the last two hold the wrong ones."""
-
-    def noisy(clean):
-        return torch.arange(600), clean.masked_fill((clean == 1) & (torch.arange(600) % 4 == 0), 0)
-
-    method, clean = blobs(noisy, margin=False)
-    wrong = method.targets != clean
+    rows, clean = torch.arange(600), torch.arange(600) % 3
+    wrong = (clean == 1) & (rows % 4 == 0)
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(2, 32), nn.ReLU(), nn.Linear(32, 3))
+    centres = torch.tensor([[4.0, 0], [0, 4], [0, 0]])
+    method = blobs(centres, model, rows, clean.masked_fill(wrong, 0), 64, 0.02, margin=False, lr=0.01)
     assert wrong[(method.targets == 0) & (method.bins >= 8)].float().mean() > 0.9
     g = method.logs()["g"]
     assert g[0, 8:].max() < 0.1 and g[1:].min() > 0.9
@@ -415,14 +410,12 @@ def test_the_corrector_learns_which_labels_are_wrong():
 
 
 def test_margins_learn_the_class_sizes():
-    """200, 100 and 50 clean samples."""
-
-    def long_tailed(clean):
-        rows = torch.arange(600)[(torch.arange(600) // 3) % 200 < torch.tensor([200, 100, 50])[clean]]
-        return rows, clean[rows]
-
-    method, _ = blobs(long_tailed, corrector=False)
-    assert method.targets.bincount().tolist() == [200, 100, 50]
+    """200, 80 and 32 clean samples of classes that are equally hard."""
+    clean = torch.arange(600) % 3
+    rows = torch.arange(600)[torch.arange(600) // 3 < torch.tensor([200, 80, 32])[clean]]
+    torch.manual_seed(0)
+    method = blobs(2 * torch.eye(3), nn.Linear(3, 3), rows, clean[rows], 32, 0.1, corrector=False)
+    assert method.targets.bincount().tolist() == [200, 80, 32]
     margin = method.logs()["margin"]
     assert margin[0] > margin[1] > margin[2]
 

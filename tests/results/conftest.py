@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 
@@ -11,10 +12,23 @@ def write_run(tmp_path):
 
     accuracy: best_val test accuracy, a fraction; the last one is 0.1 lower. curve: test accuracies per epoch.
     parameters: (alpha, beta, delta) per step. Keys with dots go through `changes={...}`; a value of None removes one.
+    epochs: more numbers of each epoch; tables: its row of kind "method". clean: labels of the training samples.
     """
     count = iter(range(10_000))
 
-    def write(method="ce", seed=0, accuracy=0.8, loss=None, curve=(0.5, 0.7), parameters=(), changes=None, name=None):
+    def write(
+        method="ce",
+        seed=0,
+        accuracy=0.8,
+        loss=None,
+        curve=(0.5, 0.7),
+        parameters=(),
+        changes=None,
+        name=None,
+        epochs=(),
+        tables=(),
+        clean=None,
+    ):
         folder = tmp_path / "outputs" / (name or f"run{next(count):04d}-{method}-s{seed}")
         folder.mkdir(parents=True)
         record = {
@@ -45,10 +59,14 @@ def write_run(tmp_path):
             {"kind": "step", "epoch": 1, "step": step, "train_loss": 2.0, "alpha": a, "beta": b, "delta": d}
             for step, (a, b, d) in enumerate(parameters, start=1)
         ]
+        lines += [{"kind": "method", "epoch": epoch, **table} for epoch, table in enumerate(tables, start=1) if table]
         lines += [
-            {"kind": "epoch", "epoch": epoch, "step": epoch * 10, "test_accuracy": value}
-            for epoch, value in enumerate(curve, start=1)
+            {"kind": "epoch", "epoch": epoch, "step": epoch * 10, "test_accuracy": value, **more}
+            for epoch, (value, more) in enumerate(zip(curve, epochs or [{}] * len(curve), strict=True), start=1)
         ]
+        if clean is not None:
+            rows = np.arange(len(clean))
+            np.savez(folder / "labels.npz", observed=clean, clean=clean, train=rows, val=rows[:0])
         (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
         (folder / "result.json").write_text(json.dumps(record))
         return folder

@@ -29,14 +29,15 @@ ROWS = [
     {"kind": "step", "epoch": 1, "step": 2, "train_loss": 1.5, "alpha": 9.0},
     {"kind": "epoch", "epoch": 1, "step": 2, "test_accuracy": 0.25, "val_loss": None},
     {"kind": "step", "epoch": 2, "step": 3, "train_loss": 0.75, "alpha": 8.5},
+    {"kind": "method", "epoch": 2, "g": [[0.9, 0.1], [0.8, 0.2]], "margin": [1.0, 0.5]},
     {"kind": "epoch", "epoch": 2, "step": 3, "test_accuracy": 0.5, "val_loss": 0.1},
 ]
-LOGGED = {  # by W&B's step, which is the line number
+LOGGED = {  # by W&B's step, which is the line number; tables are left out
     1: {"epoch": 1, "step": 1, "step/train_loss": 2.25, "step/alpha": 9.5},
     2: {"epoch": 1, "step": 2, "step/train_loss": 1.5, "step/alpha": 9.0},
     3: {"epoch": 1, "step": 2, "epoch/test_accuracy": 0.25},
     4: {"epoch": 2, "step": 3, "step/train_loss": 0.75, "step/alpha": 8.5},
-    5: {"epoch": 2, "step": 3, "epoch/test_accuracy": 0.5, "epoch/val_loss": 0.1},
+    6: {"epoch": 2, "step": 3, "epoch/test_accuracy": 0.5, "epoch/val_loss": 0.1},
 }
 KILLED = """
 import os, sys

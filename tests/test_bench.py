@@ -1,0 +1,70 @@
+"""scripts/bench.py measures every method of the config, and goes on where one cannot run."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from lilawbench.methods.rrm import reweight
+
+
+@pytest.fixture(autouse=True)
+def as_the_script_finds_them(monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "scripts")
+
+
+def test_steps_has_every_method_and_a_scene_for_every_limit():
+    from benchmarks import steps
+    from benchmarks.scenes import SCENES
+
+    assert {"ce", "focal", "lilaw", "rrm", "a_rrm", "at", "dynamic_loss"} <= set(steps.METHODS)
+    models = {scene.model for scene in SCENES}
+    assert all(model in models and method in steps.METHODS for model, method in steps.LIMITS)
+
+
+def test_a_method_that_cannot_run_gets_a_dash_and_its_reason(monkeypatch, capsys):
+    """Batches of 4 make 128 samples: too few of a class for Dynamic Loss's 100 bins."""
+    from benchmarks import steps
+    from benchmarks.scenes import Scene, Setup
+
+    monkeypatch.setattr(steps, "SCENES", [Scene("mlp", (1, 4, 4), 4, 1), Scene("cnn", (1, 4, 4), 4, 1)])
+    steps.bench_steps(Setup(torch.device("cpu"), 1, ["mlp"]))
+    _, _, *rows = capsys.readouterr().out.splitlines()
+    cells = {row.split(" | ")[2]: row.split(" | ")[3] for row in rows}
+    assert {row.split(" | ")[0] for row in rows} == {"| mlp (4)"}
+    assert len(cells) == len(steps.METHODS) - 1 + 2
+    assert cells["dynamic_loss"].startswith("- (") and "method.num_bins=100" in cells["dynamic_loss"]
+    assert all(float(value) > 0 for name, value in cells.items() if name != "dynamic_loss")
+
+
+def test_times_are_paired_by_round_and_the_warm_up_is_left_out():
+    from benchmarks.timing import interleaved, ratio
+
+    calls = []
+    work = {name: lambda n=name: calls.append(n) for name in "ab"}
+    times = interleaved(work, rounds=2, repeats=3, device=torch.device("cpu"))
+    assert [len(seconds) for seconds in times.values()] == [2, 2]
+    assert "".join(calls) == "aaabbb" + "bbbaaa" + "aaabbb"
+    assert ratio([2.0, 9.0, 4.0], [1.0, 3.0, 4.0]) == 2.0
+
+
+def test_the_linear_program_has_the_optimum_of_the_closed_form():
+    from benchmarks.rrm import GAMMA, linear_program
+
+    losses = torch.empty(50, dtype=torch.float64).exponential_(generator=torch.Generator().manual_seed(0))
+    assert linear_program(losses.numpy()) == pytest.approx(reweight(losses, gamma=GAMMA).numpy(), abs=1e-12)
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux counts the resident size")
+def test_memory_is_that_of_the_peak():
+    """64 MB held beside 32 MB: the peak is 96 MB above the level before, whatever was in use earlier."""
+    from benchmarks.memory import growth
+
+    earlier = torch.ones(200_000_000, dtype=torch.uint8)
+    del earlier
+
+    def work():
+        held = torch.ones(64_000_000, dtype=torch.uint8)
+        return len(held) + len(torch.ones(32_000_000, dtype=torch.uint8))
+
+    assert growth(work, torch.device("cpu")) == pytest.approx(96e6, rel=0.05)
