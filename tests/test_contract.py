@@ -105,9 +105,7 @@ def test_methods_hold_no_model(scene):
 
 def test_runs_of_one_seed_are_paired(tiny, acting):
     """Labels, split, first batch and initial weights are those of ce for every method."""
-    folders = {
-        name: run(tiny(*acting(name), "train.epochs=1", "train.log_every_steps=1")).folder for name in METHODS
-    }
+    folders = {name: run(tiny(*acting(name), "train.epochs=1", "train.log_every_steps=1")).folder for name in METHODS}
     labels = {name: (folder / "labels.npz").read_bytes() for name, folder in folders.items()}
     assert len(set(labels.values())) == 1
     other_seed = run(tiny("method=ce", "train.epochs=1", "seed=1")).folder

@@ -60,7 +60,9 @@ class Network:
         """
         values = dict(zip(self.names, weights, strict=True))
         values |= {name: buffer.clone() for name, buffer in self.module.named_buffers()}
-        with torch.random.fork_rng([input.device] if input.is_cuda else []), self.autocast():
+        # cudnn's recurrent layers have no backward in eval mode
+        plain = self.plain_kernels() if self.recurrent and input.is_cuda and not self.module.training else nullcontext()
+        with torch.random.fork_rng([input.device] if input.is_cuda else []), self.autocast(), plain:
             if stream is not None:
                 torch.set_rng_state(stream[0])
                 if stream[1] is not None:

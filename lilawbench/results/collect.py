@@ -54,7 +54,8 @@ def read_metrics(folder: str | Path, kind: str) -> "DataFrame":
 
     Args:
         folder: the run's folder.
-        kind: "epoch" (one row per epoch, from 1) or "step" (one row per logged step, from 1 over the run).
+        kind: "epoch" (one row per epoch, from 1), "step" (one row per logged step, from 1 over the run) or "method"
+            (an epoch's tables, lists, where the method has some).
     Raises:
         DataError: the file is not there, or a line is damaged.
     """

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from lilawbench.errors import UserError
 from lilawbench.results.collect import Unfinished, collect, unfinished, with_names
+from lilawbench.results.method_plots import plot_corrector, plot_pruning
 from lilawbench.results.plots import plot_accuracy, plot_parameters
 from lilawbench.results.tables import OWN_LOSS, Table, comparison_table
 from lilawbench.results.writer import write_atomic
@@ -16,6 +17,12 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 LEADING = ("best_val", "last")  # LiLAW's tables lead with best_val
+PICTURES = {
+    "accuracy.png": plot_accuracy,
+    "parameters.png": plot_parameters,
+    "pruning.png": plot_pruning,
+    "corrector.png": plot_corrector,
+}
 
 
 def report(
@@ -25,7 +32,8 @@ def report(
     selections: Sequence[str] = LEADING,
     metric: str = "test_accuracy",
 ) -> str:
-    """Writes tables.md, .csv, .tex, .html, accuracy.png and parameters.png (LiLAW runs only) to out_dir.
+    """Writes tables.md, .csv, .tex, .html, and figures: accuracy.png, parameters.png (LiLAW runs), pruning.png (RRM and
+    A-RRM runs) and corrector.png (Dynamic Loss runs) to out_dir. A figure without runs is left out; an older one goes.
 
     Args:
         folders: run folders, or folders above them.
@@ -59,9 +67,7 @@ def report(
 
     out_dir = Path(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
-    files = [_picture(plot_accuracy, runs, out_dir / "accuracy.png")]
-    files.append(_picture(plot_parameters, runs, out_dir / "parameters.png"))
-    pictures = [file for file in files if file]
+    pictures = [file for name, plot in PICTURES.items() if (file := _picture(plot, runs, out_dir / name))]
     body = "\n".join([_markdown(tables), *(f"- {note}" for note in notes)] + [""] * bool(notes))
     contents = {
         "tables.md": body,

@@ -37,10 +37,11 @@ class WandbMirror:
     """Shows metrics.jsonl, config, tags and group on W&B, or records them offline for `wandb sync`.
 
     Rows become `step/<name>` and `epoch/<name>`, drawn over the axes `step` and `epoch`; W&B's own step is the line
-    number in metrics.jsonl. The W&B run id follows from the names of the experiment's and the run's folder, so a
-    broken run that goes on is one W&B run. Every start reads metrics.jsonl from line 1: W&B drops the lines that it
-    already has (a resumed run writes the same ones again), and every offline folder is whole, so the last one is
-    enough to sync. If the run is killed, the child records what is on disk and marks the W&B run as failed.
+    number in metrics.jsonl. Rows of kind "method" hold tables and stay on disk. The W&B run id follows from the names
+    of the experiment's and the run's folder, so a broken run that goes on is one W&B run. Every start reads
+    metrics.jsonl from line 1: W&B drops the lines that it already has (a resumed run writes the same ones again), and
+    every offline folder is whole, so the last one is enough to sync. If the run is killed, the child records what is
+    on disk and marks the W&B run as failed.
 
     Whatever goes wrong online is recorded offline instead and said in one log line. It is a mirror only: stopping
     the run on W&B's page does not stop the training.
@@ -231,8 +232,10 @@ def mirror(job: dict[str, Any], ending: Ending, online: bool, note: str, say: Ca
         run.define_metric(axis, hidden=True)
         run.define_metric(f"{axis}/*", step_metric=axis)
     for number, row in enumerate(follow(Path(job["folder"], "metrics.jsonl"), ending.heard), start=1):
-        axes = {axis: row.pop(axis) for axis in ("step", "epoch") if axis in row}
         kind = row.pop("kind")
+        if kind == "method":
+            continue
+        axes = {axis: row.pop(axis) for axis in ("step", "epoch") if axis in row}
         values = {f"{kind}/{key}": value for key, value in row.items() if value is not None}
         run.log(values | axes, step=number, commit=True)
     run.summary.update(ending.message["summary"])

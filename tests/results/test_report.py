@@ -55,6 +55,53 @@ def test_no_parameters_removes_an_older_picture(write_run, tmp_path):
     assert not (out / "parameters.png").exists()
 
 
+def test_what_methods_logged_is_drawn_and_goes_with_them(write_run, tmp_path):
+    """pruning.png and corrector.png are listed and shown; without their runs, older ones are removed."""
+    histogram = {"weight_histogram": [[0, 2, 0, 0, 0, 0], [0, 0, 0, 0, 0, 1]]}
+    rrm = write_run("rrm", 0, epochs=[{"reweightings": 1, "pruned": 0.3}] * 2, tables=[histogram] * 2)
+    learned = {"g": [[0.9, 0.1]] * 2, "margin": [1.0, 0.9]}
+    dynamic = write_run("dynamic_loss", 0, tables=[learned] * 2, clean=[0, 0, 1])
+    write_run("ce", 0)
+    out = tmp_path / "report"
+    said = report(tmp_path / "outputs", out)
+    for name in ("pruning.png", "corrector.png"):
+        assert f"  {out / name}" in said.splitlines() and (out / name).read_bytes()[:4] == b"\x89PNG"
+        assert f'<img src="{name}"' in (out / "tables.html").read_text(encoding="utf-8")
+    for run in (rrm, dynamic):
+        (run / "result.json").unlink()
+    said = report(tmp_path / "outputs", out)
+    assert "pruning.png" not in said and "corrector.png" not in said and "accuracy.png" in said
+    assert not (out / "pruning.png").exists() and not (out / "corrector.png").exists()
+    assert "pruning.png" not in (out / "tables.html").read_text(encoding="utf-8")
+
+
+def test_a_method_around_another_loss_is_compared_with_that_loss(write_run, tmp_path):
+    """rrm + mse against mse, +4 points, not against ce, where it would be -16; told no baseline, report finds it."""
+    for method, loss, accuracy in [("ce", None, 0.7), ("mse", "mse", 0.5), ("rrm", None, 0.72), ("rrm", "mse", 0.54)]:
+        write_run(method, 0, accuracy, loss=loss)
+    said = report(tmp_path / "outputs", tmp_path / "report", selections=("last",))
+    assert "difference to its loss" in said and "+2.00" in said and "+4.00" in said and "16.00" not in said
+    said = report(tmp_path / "outputs", tmp_path / "report", baseline="ce", selections=("last",))
+    assert "difference to ce" in said and "-16.00" in said
+
+
+def test_other_losses_without_a_method_around_them_are_compared_with_ce(write_run, tmp_path):
+    write_run("ce", 0, 0.7)
+    write_run("focal", 0, 0.72)
+    write_run("rrm", 0, 0.75)
+    said = report(tmp_path / "outputs", tmp_path / "report")
+    assert "difference to ce" in said and "difference to its loss" not in said
+
+
+def test_accuracy_under_attack(write_run, tmp_path):
+    for method, attacked in (("at", 0.4), ("a_rrm", 0.45)):
+        changes = {"best_val.test_attacked_0.1_accuracy": attacked, "last.test_attacked_0.1_accuracy": attacked - 0.1}
+        write_run(method, 0, changes=changes)
+    said = report(tmp_path / "outputs", tmp_path / "report", baseline="at", metric="test_attacked_0.1_accuracy")
+    assert "test attacked 0.1 accuracy [%]" in said
+    assert "45.00" in said and "35.00" in said and "+5.00" in said and "80.00" not in said
+
+
 def test_a_rule_nobody_can_follow_is_noted(write_run, tmp_path):
     write_run("ce", 0, changes={"best_val.test_accuracy": None})
     said = report(tmp_path, tmp_path / "report")

@@ -152,6 +152,28 @@ def test_unpaired_labels_are_refused(write_run, tmp_path, labels):
     assert str(ours) in str(error.value) and str(theirs) in str(error.value)
 
 
+def test_each_method_against_its_own_loss(write_run, tmp_path):
+    """rrm - ce: 1, 2, 3 points, t p = 1 - sqrt(12/14) = .0742; rrm + mse - mse: 2, 4, 6, the same p. Holm over these
+    two: .0742 * 2; rrm + gce has no gce to be compared with."""
+    for seed in range(3):
+        write_run("ce", seed, 0.70)
+        write_run("mse", seed, 0.50, loss="mse")
+        write_run("rrm", seed, 0.71 + 0.01 * seed)
+        write_run("rrm", seed, 0.52 + 0.02 * seed, loss="mse")
+        write_run("rrm", seed, 0.60, loss="gce")
+    table = comparison_table(collect(tmp_path), baseline="loss")
+    assert table.header[3] == "difference to its loss"
+    assert {row[0]: row[2:] for row in table.rows} == {
+        "ce": ["70.00 ± 0.00"] + ["-"] * 5,
+        "mse": ["50.00 ± 0.00"] + ["-"] * 5,
+        "rrm": ["72.00 ± 1.00", "+2.00", "0.0742", "0.2500", "0.1484", "0.5000"],
+        "rrm + mse": ["54.00 ± 2.00", "+4.00", "0.0742", "0.2500", "0.1484", "0.5000"],
+        "rrm + gce": ["60.00 ± 0.00"] + ["-"] * 5,
+    }
+    assert "Differences to plain training on the same loss are means" in table.caption
+    assert "the 2 comparisons" in table.caption
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [
