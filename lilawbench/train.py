@@ -7,6 +7,7 @@ One run writes one folder; the same command goes on with a broken run and skips 
 
 import logging
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
@@ -194,17 +195,17 @@ def locked(folder: Path, world: World) -> Iterator[None]:
 def attempt(cfg: DictConfig, in_sweep: bool) -> RunRecord:
     """`run` with errors turned into a record; what nobody foresaw stops a single run but not a sweep."""
     folder = run_folder(cfg)
-    alone = join().size == 1  # else what befell this rank only has to end it, for torchrun to end the others
     try:
         return run(cfg)
     except UserError as error:
         return RunRecord(folder, "failed", error=str(error), exit_code=error.exit_code)
-    except torch.OutOfMemoryError as error:
-        if not alone:
-            raise
-        return RunRecord(folder, "failed", error=f"{error}; lower train.batch_size ({folder})", exit_code=1)
     except Exception as error:
-        if not (in_sweep and alone):
+        if join().size > 1:  # this rank alone may be struck, and the others wait for it: torchrun ends them if it ends
+            traceback.print_exc()
+            sys.exit(1)
+        if isinstance(error, torch.OutOfMemoryError):
+            return RunRecord(folder, "failed", error=f"{error}; lower train.batch_size ({folder})", exit_code=1)
+        if not in_sweep:
             raise
         log.exception("%s failed", folder)
         return RunRecord(folder, "failed", error=f"{type(error).__name__}: {error}", exit_code=1)

@@ -1,14 +1,12 @@
 """What an iteration of Dynamic Loss costs, by the way that its meta gradient is taken."""
 
-import sys
 from collections.abc import Callable
 
 import torch
 
-from benchmarks.memory import growth, in_fresh_process
+from benchmarks.memory import growth
 from benchmarks.scenes import Scene, Setup, stepper
 from benchmarks.timing import interleaved, milliseconds, ratio
-from lilawbench.engine import runtime
 
 SCENE = Scene("resnet32", (3, 32, 32), 128, 1)
 SGD = ("train.optimizer=sgd", "train.weight_decay=5e-4")  # the paper's, momentum .9
@@ -37,21 +35,11 @@ def bench_hypergradients(setup: Setup) -> None:
         cells = [layout, name, f"{milliseconds(times[layout, name]):.0f}"]
         for base, limit in LIMITS.items():
             cells += [f"{ratio(times[layout, name], times[layout, base]):.2f}", limit if name == "jvp" else ""]
-        options = (layout, name, str(setup.device), str(torch.get_num_threads()))
-        peak = in_fresh_process("benchmarks.dynamic_loss", *options)
-        cells.append("-" if peak is None else f"{peak / 2**20:.0f}")
+        peak = growth(iteration(layout, name, setup.device), setup.device)
+        cells.append(f"{peak / 2**20:.0f}")
         print("|", " | ".join(map(str, cells)), "|", flush=True)
 
 
 def iteration(layout: str, name: str, device: torch.device) -> Callable[[], None]:
     return stepper(SCENE, device, *SGD, *ITERATIONS[name], channels_last=FORMATS[layout])
 
-
-def peak_memory(layout: str, name: str, device: str, threads: str) -> int:
-    """Bytes, for a process that has done nothing else."""
-    runtime.prepare(torch.device(device), int(threads), deterministic=False)
-    return growth(iteration(layout, name, torch.device(device)), torch.device(device))
-
-
-if __name__ == "__main__":
-    print(peak_memory(*sys.argv[1:]))
