@@ -32,7 +32,7 @@ from lilawbench.engine import runtime
 from lilawbench.engine.loop import fit
 from lilawbench.engine.optim import build_optimizer, build_schedule
 from lilawbench.errors import ConfigError, RunBusy, RunFailed, UserError
-from lilawbench.methods.base import Context, Forward
+from lilawbench.methods.base import Context, Forward, Method
 from lilawbench.results.record import RunRecord, run_folder
 from lilawbench.results.recorder import Recorder
 from lilawbench.results.writer import read_json
@@ -95,6 +95,7 @@ def run(cfg: DictConfig) -> RunRecord:
             world=world,
         )
         method.setup(ctx)
+        warn_of_endless_warmup(method, cfg.train.epochs)
         recorder.resume(ctx, method)
         epochs = fit(ctx, method, loader, meta, build_schedule(cfg.train), epochs=cfg.train.epochs, name=folder.name)
         while not recorder.stopped_early() and (epoch := next(epochs, None)) is not None:
@@ -171,6 +172,14 @@ def forward_in(precision: str, model: torch.nn.Module, device: torch.device) -> 
             return model(input).float()
 
     return forward
+
+
+def warn_of_endless_warmup(method: Method, epochs: int) -> None:
+    """Says when a method or its loss would only begin its own work after the last epoch."""
+    for group, part in (("method", method), ("loss", method.per_sample)):
+        warmup = getattr(part, "warmup_epochs", 0)
+        if warmup >= epochs:
+            log.warning("%s.warmup_epochs is %d and train.epochs %d: all of this run is warm-up", group, warmup, epochs)
 
 
 @contextmanager

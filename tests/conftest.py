@@ -61,6 +61,7 @@ def acting():
         "rrm": ["method.reweight_every_epochs=1"],
         "a_rrm": ["method.reweight_every_epochs=1"],
         "dynamic_loss": ["method.num_bins=4", "method.warmup_epochs=1"],
+        "dynamic_loss_lt": ["method.num_bins=4", "method.warmup_epochs=1"],
     }
     return lambda method: [f"method={method}", *options.get(method, [])]
 

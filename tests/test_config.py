@@ -133,6 +133,7 @@ REFUSED = [
     ("dataset=mnist dataset.pixels=raw", "it must be standard or unit"),
     ("noise=kernel dataset=mnist dataset.classes=[0,1,2]", "the kernel is 10 x 10; the data set has 3 classes"),
     ("method=rrm method.gamma=0", "gamma is 0; it must be > 0"),
+    ("method=rrm method.gamma=abc", "a value is of the wrong type, among method.gamma=abc, method.mu=0.5"),
     ("method=rrm method.mu=0", "mu is 0; it must lie in (0, 1]"),
     ("method=rrm method.mu=1.5", "mu is 1.5; it must lie in (0, 1]"),
     ("method=rrm method.contamination=1", "contamination is 1; it must lie in [0, 1)"),

@@ -13,7 +13,7 @@ from lilawbench.methods.base import Context
 from lilawbench.train import CONF, run
 
 METHODS = sorted(path.stem for path in (CONF / "method").glob("*.yaml"))
-STATEFUL = {"lilaw", "rrm", "a_rrm", "dynamic_loss"}
+STATEFUL = {"lilaw", "rrm", "a_rrm", "dynamic_loss", "dynamic_loss_lt"}
 
 
 @pytest.fixture(params=METHODS)

@@ -113,3 +113,15 @@ def test_resnet18_on_real_images(composed, data_dir):
     )
     assert record.result["run"].startswith("fashion_mnist-symmetric0.5-resnet18-lilaw+focal-s3-")
     assert record.result["num_parameters"] > 11_000_000
+
+
+def test_a_run_that_is_all_warm_up_says_so(tiny, caplog):
+    run(tiny("method=lilaw", "method.warmup_epochs=3", "loss=forward_correction"))
+    said = [record.message for record in caplog.records if "warm-up" in record.message]
+    assert said == [f"{group}.warmup_epochs is {n} and train.epochs 3: all of this run is warm-up" for group, n in
+                    (("method", 3), ("loss", 5))]  # fmt: skip
+
+
+def test_a_run_that_ends_its_warm_up_does_not(tiny, caplog):
+    run(tiny("method=lilaw", "loss=forward_correction", "loss.warmup_epochs=2"))
+    assert "warm-up" not in caplog.text

@@ -51,8 +51,8 @@ class Correction(StatefulLoss):
             raise ValueError(f"warmup_epochs is {warmup_epochs}; it must be a whole number >= 1")
         if not 0 < quantile <= 1:
             raise ValueError(f"quantile is {quantile}; it must lie in (0, 1]")
-        self.warmup_epochs, self.quantile = warmup_epochs, quantile
-        self.estimates = isinstance(matrix, str)
+        self.estimates, self.quantile = isinstance(matrix, str), quantile
+        self.warmup_epochs = warmup_epochs if self.estimates else 0
         if self.estimates and matrix != "estimated":
             raise ValueError(f"matrix is {matrix!r}; it must be estimated or a K x K table of numbers")
         self.register_buffer("matrix", None)
