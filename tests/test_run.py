@@ -125,3 +125,17 @@ def test_a_run_that_is_all_warm_up_says_so(tiny, caplog):
 def test_a_run_that_ends_its_warm_up_does_not(tiny, caplog):
     run(tiny("method=lilaw", "loss=forward_correction", "loss.warmup_epochs=2"))
     assert "warm-up" not in caplog.text
+
+
+@pytest.mark.parametrize("val_fraction", [0, 0.15])
+def test_attacks_are_measured_where_last_and_best_val_look(tiny, val_fraction):
+    record = run(tiny("attack.eps=[0,0.1]", f"split.val_fraction={val_fraction}", "train.epochs=6", "train.lr=0.1"))
+    lines = [json.loads(line) for line in (record.folder / "metrics.jsonl").read_text().splitlines()]
+    rows = [row for row in lines if row["kind"] == "epoch"]
+    best = [row["val_accuracy"] for row in rows] if val_fraction else [0] * 6
+    wanted = [n == 5 or (val_fraction > 0 and value > max(best[:n], default=-1)) for n, value in enumerate(best)]
+    assert ["test_attacked_0.1_accuracy" in row for row in rows] == wanted and not all(wanted)
+    for row, attacked in zip(rows, wanted, strict=True):
+        assert not attacked or row["test_attacked_0_accuracy"] == row["test_accuracy"]
+    assert record.result["last.test_attacked_0.1_accuracy"] == rows[-1]["test_attacked_0.1_accuracy"]
+    assert ("best_val.test_attacked_0.1_accuracy" in record.result) == (val_fraction > 0)

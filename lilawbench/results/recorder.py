@@ -151,8 +151,10 @@ class Recorder:
 
     def _selectable(self, val_accuracy: float | None, epoch: int) -> bool:
         """Whether `last` or `best_val` may choose this epoch: attacks cost more than an epoch of a small net."""
-        if val_accuracy is None or epoch == self.cfg.train.epochs or self.cfg.train.early_stop_epochs is not None:
+        if epoch == self.cfg.train.epochs or self.cfg.train.early_stop_epochs is not None:
             return True
+        if val_accuracy is None:
+            return False
         return self.world.is_main and all(val_accuracy > row["val_accuracy"] for row in self.epochs)
 
     def checkpoint(self, ctx: Context, method: Method) -> None:
