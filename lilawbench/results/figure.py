@@ -27,9 +27,10 @@ def with_unique_names(runs: "DataFrame") -> "DataFrame":
 
 
 def cells(runs: "DataFrame", methods: tuple[str, ...]) -> "list[tuple[str, DataFrame]]":
-    """ "method: setting" and the runs, by ascending seed, of every cell whose config.method.name is among `methods`."""
+    """ "method: setting" and the runs, by ascending seed, of every cell whose method's file is among `methods`."""
     named = with_unique_names(runs)
-    groups = named[named["config.method.name"].isin(methods)].sort_values("config.seed").groupby(["scene", "method"])
+    file = named["config.method._target_"].str.split(".").str[-2]  # presets of a method have other names
+    groups = named[file.isin(methods)].sort_values("config.seed").groupby(["scene", "method"])
     found = sorted(groups, key=lambda group: [natural(name) for name in group[0]])
     return [(f"{method}: {scene}", cell) for (scene, method), cell in found]
 

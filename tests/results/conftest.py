@@ -42,6 +42,7 @@ def write_run(tmp_path):
             "config.model.name": "mlp",
             "config.model.hidden": [128, 128],
             "config.method.name": method,
+            "config.method._target_": f"lilawbench.methods.{'supervised' if method in ('ce', 'focal') else method}.Name",
             "config.loss.name": loss or ("focal" if method == "focal" else "ce"),
             "config.train.epochs": 30,
             "config.experiment_name": "digits",

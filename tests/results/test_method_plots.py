@@ -183,3 +183,9 @@ def test_missing_labels_are_named(write_dynamic, tmp_path):
     (write_dynamic(0, name="run") / "labels.npz").unlink()
     with pytest.raises(DataError, match=r"cannot read .*run/labels\.npz"):
         plot_corrector(collect(tmp_path), tmp_path / "corrector.png")
+
+
+def test_a_preset_is_drawn_as_its_method(write_dynamic, tmp_path):
+    write_dynamic(0, changes={"config.method.name": "dynamic_loss_lt"})
+    left, *_ = plot_corrector(collect(tmp_path), tmp_path / "corrector.png").axes
+    assert left.get_title(loc="left").startswith("dynamic_loss_lt: digits")
