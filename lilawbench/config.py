@@ -143,7 +143,8 @@ def check(cfg: DictConfig) -> None:
         except Exception as error:  # a constructor's or hydra's complaint about the user's values
             cause = error.__cause__ or error
             if isinstance(cause, TypeError):  # its own words name no option
-                given = ", ".join(f"{group}.{key}={value}" for key, value in options(cfg[group]).items() if key != "_target_")
+                given = options(cfg[group]).items()
+                given = ", ".join(f"{group}.{key}={value}" for key, value in given if key != "_target_")
                 cause = f"a value is of the wrong type, among {given} ({cause})"
             problems.append(f"{group}={cfg[group].get('name')}: {cause}")
             return None

@@ -42,4 +42,3 @@ def bench_hypergradients(setup: Setup) -> None:
 
 def iteration(layout: str, name: str, device: torch.device) -> Callable[[], None]:
     return stepper(SCENE, device, *SGD, *ITERATIONS[name], channels_last=FORMATS[layout])
-

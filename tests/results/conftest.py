@@ -31,6 +31,7 @@ def write_run(tmp_path):
     ):
         folder = tmp_path / "outputs" / (name or f"run{next(count):04d}-{method}-s{seed}")
         folder.mkdir(parents=True)
+        file = "supervised" if method in ("ce", "focal") else method
         record = {
             "schema_version": 1,
             "status": "done",
@@ -42,7 +43,7 @@ def write_run(tmp_path):
             "config.model.name": "mlp",
             "config.model.hidden": [128, 128],
             "config.method.name": method,
-            "config.method._target_": f"lilawbench.methods.{'supervised' if method in ('ce', 'focal') else method}.Name",
+            "config.method._target_": f"lilawbench.methods.{file}.Name",
             "config.loss.name": loss or ("focal" if method == "focal" else "ce"),
             "config.train.epochs": 30,
             "config.experiment_name": "digits",
