@@ -236,7 +236,9 @@ def wait_for_epochs(process: subprocess.Popen, folder: Path, count: int) -> None
 def test_a_real_process_killed_and_started_again(composed, tmp_path, untimed, how):
     options = ["method=lilaw", "train.epochs=40", "train.log_every_steps=7"]
     broken = tmp_path / "broken"
+    listening = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job is deaf to it
     process = subprocess.Popen(command(broken, *options), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    signal.signal(signal.SIGINT, listening)
     wait_for_epochs(process, broken, 3)
     process.send_signal(signal.SIGSTOP)  # it holds the run and cannot finish it
     if how == signal.SIGKILL:

@@ -11,6 +11,7 @@ from lilawbench.distributed import World
 from lilawbench.seeding import derive_torch
 
 EVAL_BATCH = 512
+CPU_EVAL_BATCH = 128  # whose activations stay in a core's cache: half the time of 512 in a small CNN
 
 
 class Resident:
@@ -56,12 +57,14 @@ class Resident:
         ready = torch.cat([self.normalise(self.input[rows]) for rows in torch.arange(len(self)).split(EVAL_BATCH)])
         return Resident(ready, self.target, device=self.device)
 
-    def in_order(self, size: int = EVAL_BATCH, world: World | None = None) -> Iterator[Batch]:
+    def in_order(self, size: int | None = None, world: World | None = None) -> Iterator[Batch]:
         """All rows once, in order, un-augmented: the sweep, and every evaluation.
 
         Args:
+            size: of a batch; None: what suits the device.
             world: gives only this rank's share of the rows, so that each row is in exactly one rank's.
         """
+        size = size or (CPU_EVAL_BATCH if self.device.type == "cpu" else EVAL_BATCH)
         rows = torch.arange(len(self), device=self.device)
         if world is not None:
             rows = rows.tensor_split(world.size)[world.rank]
