@@ -58,6 +58,7 @@ def test_a_run_from_any_folder_and_then_skipped(lilawbench, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["outputs"]
 
 
+@pytest.mark.slow
 def test_a_sweep_compares_and_one_bad_run_does_not_stop_it(lilawbench, tmp_path):
     done = lilawbench("-m", "method=ce,lilaw", "seed=0,1", "split.val_fraction=0.15,0", *FAST)
     assert done.returncode == 1  # LiLAW without validation data cannot run; the other six can
@@ -70,6 +71,7 @@ def test_a_sweep_compares_and_one_bad_run_does_not_stop_it(lilawbench, tmp_path)
     assert again.returncode == 0 and "0 done, 4 skipped, 0 failed" in again.stdout
 
 
+@pytest.mark.slow
 def test_the_main_job_is_fifteen_paired_runs(lilawbench, tmp_path):
     done = lilawbench("experiment=digits", *FAST)
     assert done.returncode == 0 and "15 done, 0 skipped, 0 failed" in done.stdout, done.stderr

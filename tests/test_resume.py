@@ -232,6 +232,7 @@ def wait_for_epochs(process: subprocess.Popen, folder: Path, count: int) -> None
     pytest.fail(f"no {count} epochs: {process.stdout.read() if process.poll() is not None else 'too slow'}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_a_real_process_killed_and_started_again(composed, tmp_path, untimed, how):
     options = ["method=lilaw", "train.epochs=40", "train.log_every_steps=7"]

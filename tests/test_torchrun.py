@@ -20,7 +20,7 @@ from lilawbench.results.record import run_folder
 from lilawbench.results.recorder import Recorder
 from lilawbench.train import run
 
-slow = pytest.mark.slow
+pytestmark = pytest.mark.slow  # every worker of pytest-xdist starts the processes anew
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
 # three batches of 32 rows and one of 25, which is 13 + 12
 TINY = ["split.train_samples=121", "train.batch_size=32", "model.hidden=[16]", "train.threads=1"]
@@ -207,7 +207,6 @@ def test_a_sweep_stays_in_step_whatever_becomes_of_its_runs(tmp_path, monkeypatc
     assert [path.name for path in busy.iterdir()] in ([".lock"], [])
 
 
-@slow
 @pytest.mark.parametrize(
     "option, code, message",
     [
@@ -246,7 +245,6 @@ def broken(folder: Path, how: str, *options: str) -> tuple[int, str]:
     return process.returncode, out + err
 
 
-@slow
 def test_a_broken_run_goes_on_to_the_bit(tmp_path):
     options = [*TINY, "method=lilaw", "model.dropout=0.3", "train.epochs=40", "paths.output_dir=."]
     for how in ("killed", "interrupted"):
