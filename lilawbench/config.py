@@ -119,9 +119,11 @@ def bind(node: DictConfig) -> Callable[..., Any]:
     return target(**kept) if inspect.isclass(target) else functools.partial(target, **kept)
 
 
-def check(cfg: DictConfig) -> None:
+def check(cfg: DictConfig, num_classes: int | None = None) -> None:
     """Refuses a config that cannot run.
 
+    Args:
+        num_classes: of data whose files alone can tell, once they are read; until then what depends on it is let pass.
     Raises:
         ConfigError: with every problem found: unknown options, values out of range, parts that do not fit together.
     """
@@ -149,15 +151,16 @@ def check(cfg: DictConfig) -> None:
             return None
 
     dataset = attempt("dataset", lambda: build(cfg.dataset))
+    if dataset is not None:
+        num_classes = dataset.num_classes or num_classes
     loss = attempt("loss", lambda: bind(cfg.loss))
-    if loss is not None:
-        outputs = dataset.num_classes if dataset is not None else 2
-        attempt("loss", lambda: loss(torch.zeros(1, outputs), torch.zeros(1, dtype=torch.int64)))
+    if loss is not None and (dataset is None or num_classes is not None):
+        attempt("loss", lambda: loss(torch.zeros(1, num_classes or 2), torch.zeros(1, dtype=torch.int64)))
     method = attempt("method", lambda: build(cfg.method, loss=loss)) if loss is not None else None
     if "logger" in unknown:
         attempt("logger", lambda: build(cfg.logger))
-    if dataset is not None:
-        classes = np.arange(dataset.num_classes)  # one label per class shows whether rate, matrix and pairs fit
+    if dataset is not None and num_classes is not None:
+        classes = np.arange(num_classes)  # one label per class shows whether rate, matrix and pairs fit
         attempt("noise", lambda: bind(cfg.noise)(classes, len(classes), generator=np.random.default_rng(0)))
         asked = cfg.model.get("num_classes")
         if asked is not None and asked < len(classes):

@@ -65,10 +65,13 @@ def run(cfg: DictConfig) -> RunRecord:
 
     device = runtime.choose_device(cfg.train.device)
     data_dir = Path(cfg.paths.data_dir) if cfg.paths.data_dir else None
+    dataset = build(cfg.dataset)
     try:
-        source = build(cfg.dataset).source(data_dir, derive(cfg.seed, "imbalance"))
+        source = dataset.source(data_dir, derive(cfg.seed, "imbalance"))
     except ValueError as error:  # what only the data can tell
         raise ConfigError([f"dataset={cfg.dataset.name}: {error}"]) from error
+    if dataset.num_classes is None:
+        check(cfg, source.num_classes)
     labels = draw_labels(cfg, source)
     train, val, test = residents(cfg, source, labels, device)
     model = initialise_model(cfg, source).to(device)
@@ -107,10 +110,13 @@ def run(cfg: DictConfig) -> RunRecord:
 def draw_labels(cfg: DictConfig, source: Source) -> dict[str, np.ndarray]:
     """Observed and clean labels of the whole training table, and the rows that train and that validate.
 
-    Depends on the seed, the noise and the split, never on the method.
+    Depends on the seed, the noise and the split, never on the method. Where nobody knows the clean labels there are
+    none, unless noise is added: then the labels as given count as clean.
     """
     clean = source.train_clean
-    observed = bind(cfg.noise)(clean, source.num_classes, generator=derive(cfg.seed, "noise"))
+    given = clean if source.train_observed is None else source.train_observed
+    observed = bind(cfg.noise)(given, source.num_classes, generator=derive(cfg.seed, "noise"))
+    clean_known = source.clean_known or cfg.noise.name != "none"
     train, val = stratified(observed, cfg.split.val_fraction, derive(cfg.seed, "split"))
     if cfg.split.train_samples is not None and cfg.split.train_samples < len(train):
         share = cfg.split.train_samples / len(train)
@@ -118,8 +124,10 @@ def draw_labels(cfg: DictConfig, source: Source) -> dict[str, np.ndarray]:
     if cfg.split.val_fraction and not len(val):
         raise ConfigError([f"split.val_fraction={cfg.split.val_fraction} of {len(clean)} rows leaves none to validate"])
     if cfg.split.val_labels == "clean":
+        if not clean_known:
+            raise ConfigError([f"split.val_labels=clean: the clean labels of dataset={cfg.dataset.name} are not known"])
         observed[val] = clean[val]
-    return {"observed": observed, "clean": clean, "train": train, "val": val}
+    return {"observed": observed, **({"clean": clean} if clean_known else {}), "train": train, "val": val}
 
 
 def residents(

@@ -35,6 +35,8 @@ class Source:
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     test_groups: dict[str, np.ndarray] = field(default_factory=dict)  # e.g. {"sex": [M] str}
+    train_observed: np.ndarray | None = None  # [N] int64, given labels that noise acts on; None: train_clean
+    clean_known: bool = True  # False: train_clean holds the labels as given, and nobody knows which are right
 
     @property
     def num_classes(self) -> int:
@@ -62,7 +64,8 @@ class Dataset:
         ValueError: any of these out of range.
     """
 
-    num_classes: int  # of the data set; on an instance, of the classes kept
+    num_classes: int | None  # of the data set; on an instance, of the classes kept; None: only its files can tell
+    by_hand = False  # whether its files have to be put in place by the user
 
     def __init__(
         self, classes: Sequence[int] | None = None, imbalance: float | None = None, per_class: int | None = None
@@ -100,4 +103,10 @@ class Dataset:
         if self.imbalance is not None:
             counts = long_tail(counts, self.imbalance)
         rows = draw(source.train_clean, counts, generator)
-        return replace(source, train_input=source.train_input[rows], train_clean=source.train_clean[rows])
+        given = None if source.train_observed is None else source.train_observed[rows]
+        return replace(
+            source,
+            train_input=source.train_input[rows],
+            train_clean=source.train_clean[rows],
+            train_observed=given,
+        )
