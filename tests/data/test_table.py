@@ -108,7 +108,7 @@ def test_groups_are_of_the_test_rows_and_features_unless_ignored(write):
 def test_types_can_be_forced(write):
     assert table(write(people()), categorical=["pets"]).load(None).input_shape == (1 + 1 + 3 + 3 + 2,)
     with pytest.raises(
-        DataError, match=r"my\.csv, line 2: 'm' in the numeric column 'sex' is no finite number \(20 such"
+        DataError, match=r"my\.csv, line 2: 'm' in the numeric column 'sex' is no finite number \(40 such"
     ):
         table(write(people()), numeric=["sex"]).load(None)
 
