@@ -37,6 +37,7 @@ class Train:
     schedule: str = "constant"  # constant | linear | cosine | multistep
     milestones_epochs: list[int] = field(default_factory=list)  # multistep: lr x 0.1 after each
     clip_grad_norm: float | None = None
+    balanced_samples: int | None = None  # rows of an epoch, evenly of each observed class, drawn anew; null: all rows
     early_stop_epochs: int | None = None  # stop after so many epochs without a lower val_loss
     augment: Augment = field(default_factory=Augment)  # random views of training images
     precision: str = "fp32"  # fp32 | bf16
@@ -48,7 +49,7 @@ class Train:
 
 @dataclass
 class Split:
-    val_fraction: float = 0.15
+    val_fraction: float | None = 0.15  # null where the data set has validation rows of its own
     val_labels: str = "observed"  # observed | clean
     val_augment: bool = False  # validation images seen through flips, rotation and jitter
     train_samples: int | None = None  # a stratified subset of the training rows
@@ -119,9 +120,11 @@ def bind(node: DictConfig) -> Callable[..., Any]:
     return target(**kept) if inspect.isclass(target) else functools.partial(target, **kept)
 
 
-def check(cfg: DictConfig) -> None:
+def check(cfg: DictConfig, num_classes: int | None = None) -> None:
     """Refuses a config that cannot run.
 
+    Args:
+        num_classes: of data whose files alone can tell, once they are read; until then what depends on it is let pass.
     Raises:
         ConfigError: with every problem found: unknown options, values out of range, parts that do not fit together.
     """
@@ -150,22 +153,27 @@ def check(cfg: DictConfig) -> None:
             return None
 
     dataset = attempt("dataset", lambda: build(cfg.dataset))
+    if dataset is not None:
+        num_classes = dataset.num_classes or num_classes
     loss = attempt("loss", lambda: bind(cfg.loss))
-    if loss is not None:
-        outputs = dataset.num_classes if dataset is not None else 2
-        attempt("loss", lambda: loss(torch.zeros(1, outputs), torch.zeros(1, dtype=torch.int64)))
+    if loss is not None and (dataset is None or num_classes is not None):
+        attempt("loss", lambda: loss(torch.zeros(1, num_classes or 2), torch.zeros(1, dtype=torch.int64)))
     method = attempt("method", lambda: build(cfg.method, loss=loss)) if loss is not None else None
     if "logger" in unknown:
         attempt("logger", lambda: build(cfg.logger))
-    if dataset is not None:
-        classes = np.arange(dataset.num_classes)  # one label per class shows whether rate, matrix and pairs fit
+    if dataset is not None and num_classes is not None:
+        classes = np.arange(num_classes)  # one label per class shows whether rate, matrix and pairs fit
         attempt("noise", lambda: bind(cfg.noise)(classes, len(classes), generator=np.random.default_rng(0)))
         asked = cfg.model.get("num_classes")
         if asked is not None and asked < len(classes):
             problems.append(f"model.num_classes is {asked}; dataset={cfg.dataset.name} has {len(classes)} classes")
-    if method is not None and method.uses_meta and cfg.split.val_fraction == 0:
+    official_val = dataset is not None and dataset.official_val
+    if cfg.split.val_fraction is None and dataset is not None and not official_val:
+        problems.append(f"split.val_fraction is null; dataset={cfg.dataset.name} has no validation rows of its own")
+    no_val = cfg.split.val_fraction == 0 and not official_val
+    if method is not None and method.uses_meta and no_val:
         problems.append(f"method={cfg.method.name} learns from validation batches: split.val_fraction must be > 0")
-    if cfg.train.early_stop_epochs is not None and cfg.split.val_fraction == 0:
+    if cfg.train.early_stop_epochs is not None and no_val:
         problems.append("train.early_stop_epochs watches val_loss: split.val_fraction must be > 0")
     if problems:
         raise ConfigError(problems)
@@ -232,6 +240,7 @@ def _check_train(train: DictConfig) -> list[str]:
     )
     need(all(m >= 1 for m in train.milestones_epochs), "milestones_epochs", "a list of epochs >= 1")
     need(train.clip_grad_norm is None or train.clip_grad_norm > 0, "clip_grad_norm", "null or > 0")
+    need(train.balanced_samples is None or train.balanced_samples >= 2, "balanced_samples", "null or >= 2")
     need(train.early_stop_epochs is None or train.early_stop_epochs >= 1, "early_stop_epochs", "null or >= 1")
     need(train.threads is None or train.threads >= 1, "threads", "null or >= 1")
     need(train.log_every_steps >= 1, "log_every_steps", ">= 1")
@@ -271,7 +280,7 @@ def _check_attack(attack: DictConfig) -> list[str]:
 
 def _check_split(split: DictConfig) -> list[str]:
     problems = []
-    if not 0 <= split.val_fraction < 1:
+    if split.val_fraction is not None and not 0 <= split.val_fraction < 1:
         problems.append(f"split.val_fraction is {split.val_fraction}; it must lie in [0, 1)")
     if split.val_labels not in ("observed", "clean"):
         problems.append(f"split.val_labels is {split.val_labels}; it must be observed or clean")

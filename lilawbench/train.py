@@ -24,8 +24,10 @@ from omegaconf import DictConfig
 
 from lilawbench.config import CONF, bind, build, check
 from lilawbench.data.base import Source
+from lilawbench.data.image_files import ImageFiles
 from lilawbench.data.loaders import MetaLoader, Resident, TrainLoader
 from lilawbench.data.split import stratified
+from lilawbench.data.stream import Streamed
 from lilawbench.data.transforms import Augment
 from lilawbench.distributed import World, join, leave
 from lilawbench.engine import runtime
@@ -65,17 +67,21 @@ def run(cfg: DictConfig) -> RunRecord:
 
     device = runtime.choose_device(cfg.train.device)
     data_dir = Path(cfg.paths.data_dir) if cfg.paths.data_dir else None
+    dataset = build(cfg.dataset)
     try:
-        source = build(cfg.dataset).source(data_dir, derive(cfg.seed, "imbalance"))
+        source = dataset.source(data_dir, derive(cfg.seed, "imbalance"))
     except ValueError as error:  # what only the data can tell
         raise ConfigError([f"dataset={cfg.dataset.name}: {error}"]) from error
+    if dataset.num_classes is None:
+        check(cfg, source.num_classes)
     labels = draw_labels(cfg, source)
     train, val, test = residents(cfg, source, labels, device)
     model = initialise_model(cfg, source).to(device)
 
     with locked(folder, world), Recorder(folder, cfg, source, labels, device, world) as recorder:
         runtime.prepare(device, recorder.threads, cfg.train.deterministic)
-        loader = TrainLoader(train, cfg.train.batch_size, cfg.seed, Augment(**cfg.train.augment))
+        augment = Augment(**cfg.train.augment)
+        loader = TrainLoader(train, cfg.train.batch_size, cfg.seed, augment, cfg.train.balanced_samples, world)
         meta = MetaLoader(val, cfg.seed) if len(val) else None
         method = build(cfg.method, loss=bind(cfg.loss)).to(device)
         ctx = Context(
@@ -107,19 +113,30 @@ def run(cfg: DictConfig) -> RunRecord:
 def draw_labels(cfg: DictConfig, source: Source) -> dict[str, np.ndarray]:
     """Observed and clean labels of the whole training table, and the rows that train and that validate.
 
-    Depends on the seed, the noise and the split, never on the method.
+    Depends on the seed, the noise and the split, never on the method. Where nobody knows the clean labels there are
+    none, unless noise is added: then the labels as given count as clean.
     """
-    clean = source.train_clean
-    observed = bind(cfg.noise)(clean, source.num_classes, generator=derive(cfg.seed, "noise"))
-    train, val = stratified(observed, cfg.split.val_fraction, derive(cfg.seed, "split"))
+    clean = source.labelled_clean
+    given = clean if source.train_observed is None else source.train_observed
+    observed = bind(cfg.noise)(given, source.num_classes, generator=derive(cfg.seed, "noise"))
+    clean_known = source.clean_known or cfg.noise.name != "none"
+    if source.val_clean is None:
+        train, val = stratified(observed, cfg.split.val_fraction, derive(cfg.seed, "split"))
+    else:
+        train, val = np.split(np.arange(len(clean)), [len(source.train_clean)])
+        if cfg.split.val_fraction is not None:
+            log.warning("split.val_fraction=%s is not used: dataset=%s has its own %d validation rows",
+                        cfg.split.val_fraction, cfg.dataset.name, len(val))  # fmt: skip
     if cfg.split.train_samples is not None and cfg.split.train_samples < len(train):
         share = cfg.split.train_samples / len(train)
         train = train[stratified(observed[train], share, derive(cfg.seed, "subset"))[1]]
     if cfg.split.val_fraction and not len(val):
         raise ConfigError([f"split.val_fraction={cfg.split.val_fraction} of {len(clean)} rows leaves none to validate"])
     if cfg.split.val_labels == "clean":
+        if not clean_known:
+            raise ConfigError([f"split.val_labels=clean: the clean labels of dataset={cfg.dataset.name} are not known"])
         observed[val] = clean[val]
-    return {"observed": observed, "clean": clean, "train": train, "val": val}
+    return {"observed": observed, **({"clean": clean} if clean_known else {}), "train": train, "val": val}
 
 
 def residents(
@@ -130,11 +147,12 @@ def residents(
     if (augment or cfg.split.val_augment) and not source.is_image:
         raise ConfigError([f"train.augment and split.val_augment want images; dataset={cfg.dataset.name} has none"])
 
-    def resident(input: torch.Tensor, target: np.ndarray) -> Resident:
-        return Resident(input, torch.from_numpy(target), source.mean, source.std, device)
+    def resident(input: torch.Tensor | ImageFiles, target: np.ndarray) -> Resident:
+        table = Streamed if isinstance(input, ImageFiles) else Resident
+        return table(input, torch.from_numpy(target), source.mean, source.std, device)
 
     train, val = (
-        resident(source.train_input[rows], labels["observed"][rows]) for rows in (labels["train"], labels["val"])
+        resident(source.labelled_input(rows), labels["observed"][rows]) for rows in (labels["train"], labels["val"])
     )
     if cfg.split.val_augment:
         val = val.augmented(VAL_AUGMENT, derive_torch(cfg.seed, "val_augment", device=device))

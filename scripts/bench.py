@@ -12,6 +12,7 @@ Rows:
     hypergradients  an iteration of Dynamic Loss by each hypergradient: time and peak memory
     input           resident batches against a DataLoader
     threads         one thread against all
+    files           a list of a million images read and checked, and images decoded by threads against a plain loop
     startup         the start of a process to its first epoch, and a finished run skipped
 
 Every figure is the median over rounds; in a round all candidates run in turn, so a machine that slows down slows all.
@@ -22,6 +23,7 @@ import platform
 
 import torch
 from benchmarks.dynamic_loss import bench_hypergradients
+from benchmarks.files import bench_files
 from benchmarks.input import bench_input
 from benchmarks.rrm import bench_epochs, bench_reweight
 from benchmarks.scenes import SCENES, Setup
@@ -38,6 +40,7 @@ ROWS = {
     "hypergradients": bench_hypergradients,
     "input": bench_input,
     "threads": bench_threads,
+    "files": bench_files,
     "startup": bench_startup,
 }
 

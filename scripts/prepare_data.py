@@ -12,12 +12,14 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from hydra.utils import get_class
 
 from lilawbench.config import CONF, build, compose
 from lilawbench.data.base import Source
 from lilawbench.errors import UserError
 
-DATASETS = sorted(path.stem for path in (CONF / "dataset").glob("*.yaml"))
+CHOICES = sorted(path.stem for path in (CONF / "dataset").glob("*.yaml"))
+DATASETS = [name for name in CHOICES if not get_class(compose(f"dataset={name}").dataset._target_).by_hand]
 
 
 def describe(name: str, source: Source) -> str:

@@ -17,12 +17,16 @@ CHOICES = {
     group: sorted(path.stem for path in (CONF / group).glob("*.yaml"))
     for group in ("dataset", "noise", "model", "loss", "method", "logger", "experiment", "debug")
 }
-NEEDED = {"noise=transition": ["noise.matrix=[[.9,.1],[.2,.8]]", "dataset=adult"]}
+NEEDED = {
+    "noise=transition": ["noise.matrix=[[.9,.1],[.2,.8]]", "dataset=adult"],
+    "dataset=folder": ["dataset.path=my_images"],
+    "dataset=table": ["dataset.path=my.csv", "dataset.label=y"],
+}
 
 
 def test_the_groups_hold_what_the_readme_says():
     assert {group: len(names) for group, names in CHOICES.items()} == {
-        "dataset": 5, "noise": 8, "model": 7, "loss": 11, "method": 8, "logger": 2, "experiment": 4, "debug": 1,
+        "dataset": 12, "noise": 8, "model": 7, "loss": 11, "method": 8, "logger": 2, "experiment": 4, "debug": 1,
     }  # fmt: skip
 
 
@@ -84,7 +88,11 @@ def test_every_model_builds_and_runs(composed, model, shape):
 
 def test_validation_fractions_of_the_papers(composed):
     fractions = {name: composed(f"dataset={name}").split.val_fraction for name in CHOICES["dataset"]}
-    assert fractions == {"digits": 0.15, "mnist": 0.15, "fashion_mnist": 0.15, "adult": 0.10, "ecg5000": 0.05}
+    assert fractions == {
+        "digits": 0.15, "mnist": 0.15, "fashion_mnist": 0.15, "adult": 0.10, "ecg5000": 0.05, "table": 0.15,
+        "folder": 0.15, "food101n": 0.05, "animal10n": 0.05, "webvision_mini": 0.05, "clothing1m": None,
+        "imagenet_lt": None,
+    }  # fmt: skip
 
 
 def test_ecg5000_brings_its_model_unless_another_is_chosen(composed):
@@ -130,6 +138,14 @@ REFUSED = [
     ("dataset.classes=[3]", "at least two different classes"),
     ("dataset.imbalance=0.5", "imbalance is 0.5; it must be >= 1"),
     ("dataset.per_class=0", "per_class is 0"),
+    ("dataset=table dataset.label=y", "dataset.path has no value"),
+    ("dataset=table dataset.path=a.csv dataset.label=y dataset.test_fraction=1", "test_fraction is 1"),
+    ("dataset=table dataset.path=a.csv dataset.label=y dataset.delimiter=ab", "delimiter is 'ab'"),
+    ("dataset=table dataset.path=a.csv dataset.label=y dataset.max_categories=x", "a whole number >= 0"),
+    ("dataset=folder dataset.path=a dataset.resize=32", "resize is 32; it must be null or a whole number"),
+    ("dataset=clothing1m dataset.train=all", "it must be noisy_train or clean_train"),
+    ("dataset=clothing1m train.balanced_samples=1", "train.balanced_samples is 1; it must be null or >= 2"),
+    ("split.val_fraction=null", "dataset=digits has no validation rows of its own"),
     ("dataset=mnist dataset.pixels=raw", "it must be standard or unit"),
     ("noise=kernel dataset=mnist dataset.classes=[0,1,2]", "the kernel is 10 x 10; the data set has 3 classes"),
     ("method=rrm method.gamma=0", "gamma is 0; it must be > 0"),

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor
 
+from lilawbench.data.image_files import ImageFiles
 from lilawbench.data.subset import checked_classes, checked_imbalance, draw, keep_classes, long_tail
 
 
@@ -24,17 +26,22 @@ class Source:
     """A data set as read from disk: inputs and clean labels of the official splits.
 
     Images are uint8 [N, C, H, W] and are normalised per batch with `mean` and `std` (per channel, on
-    the 0..1 scale); sequences [N, T, C] and table rows [N, D] are float32 and already standardised.
+    the 0..1 scale), or stay in their files where they are too many for the memory; sequences [N, T, C] and table rows
+    [N, D] are float32 and already standardised.
     """
 
-    train_input: Tensor
+    train_input: Tensor | ImageFiles
     train_clean: np.ndarray  # [N] int64 in 0..K-1
-    test_input: Tensor
+    test_input: Tensor | ImageFiles
     test_clean: np.ndarray  # [M] int64
     class_names: tuple[str, ...]
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     test_groups: dict[str, np.ndarray] = field(default_factory=dict)  # e.g. {"sex": [M] str}
+    val_input: Tensor | ImageFiles | None = None  # the official validation rows; None: a split takes some that train
+    val_clean: np.ndarray | None = None  # [V] int64
+    train_observed: np.ndarray | None = None  # [N] int64, given labels that noise acts on; None: train_clean
+    clean_known: bool = True  # False: train_clean holds the labels as given, and nobody knows which are right
 
     @property
     def num_classes(self) -> int:
@@ -46,8 +53,27 @@ class Source:
         return tuple(self.train_input.shape[1:])
 
     @property
+    def labelled_clean(self) -> np.ndarray:
+        """Clean labels of the rows that noise is drawn for: the training rows, then the official validation rows."""
+        return self.train_clean if self.val_clean is None else np.concatenate([self.train_clean, self.val_clean])
+
+    def labelled_input(self, rows: np.ndarray) -> Tensor | ImageFiles:
+        """Inputs of some rows, sorted, of those that `labelled_clean` counts; a whole split is not copied."""
+        if self.val_input is None:
+            return _take(self.train_input, rows)
+        first = len(self.train_input)
+        train, val = rows[rows < first], rows[rows >= first] - first
+        parts = [_take(*part) for part in ((self.train_input, train), (self.val_input, val)) if len(part[1])]
+        return parts[0] if len(parts) == 1 else torch.cat([self.train_input[:0], *parts])
+
+    @property
     def is_image(self) -> bool:
         return self.train_input.ndim == 4
+
+
+def _take(inputs: Tensor | ImageFiles, rows: np.ndarray) -> Tensor | ImageFiles:
+    """Sorted, different rows."""
+    return inputs if len(rows) == len(inputs) else inputs[rows]
 
 
 class Dataset:
@@ -62,7 +88,9 @@ class Dataset:
         ValueError: any of these out of range.
     """
 
-    num_classes: int  # of the data set; on an instance, of the classes kept
+    num_classes: int | None  # of the data set; on an instance, of the classes kept; None: only its files can tell
+    official_val = False  # whether `source` has validation rows of its own
+    by_hand = False  # whether its files have to be put in place by the user
 
     def __init__(
         self, classes: Sequence[int] | None = None, imbalance: float | None = None, per_class: int | None = None
@@ -100,4 +128,10 @@ class Dataset:
         if self.imbalance is not None:
             counts = long_tail(counts, self.imbalance)
         rows = draw(source.train_clean, counts, generator)
-        return replace(source, train_input=source.train_input[rows], train_clean=source.train_clean[rows])
+        given = None if source.train_observed is None else source.train_observed[rows]
+        return replace(
+            source,
+            train_input=source.train_input[rows],
+            train_clean=source.train_clean[rows],
+            train_observed=given,
+        )

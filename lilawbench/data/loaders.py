@@ -1,6 +1,6 @@
 """Data that live on the device: a batch is one index_select, normalised and augmented there."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor
@@ -31,16 +31,38 @@ class Resident:
         std: tuple[float, ...] | None = None,
         device: torch.device | str = "cpu",
     ):
-        self.input = input.to(device)
         self.target = target.to(device)
-        self.device = self.input.device
+        self.device = self.target.device
+        self.input = self._held(input)
+        self.windows: Windows | None = None  # of `pixels`
         self.scaled = mean is not None and std is not None
         if self.scaled:  # (x / 255 - mean) / std as a multiplication and an addition
             mean_, std_ = (torch.tensor(v, device=device).view(-1, 1, 1) for v in (mean, std))
             self.scale, self.shift = 1 / (255 * std_), -mean_ / std_
 
+    def _held(self, input: Tensor) -> Tensor:
+        return input.to(self.device)
+
     def __len__(self) -> int:
         return len(self.target)
+
+    def pixels(
+        self,
+        parts: Iterable[Tensor],
+        crop_px: int = 0,
+        generator: torch.Generator | None = None,
+        world: World | None = None,
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Rows [B] int64 on the device -> those rows and their inputs as they are stored, one part after another.
+
+        Args:
+            crop_px: shift of each image by up to so many pixels, drawn by `generator`; black beyond the border.
+            world: of the rank that asks and that needs its share of each part alone; here it has all of them at hand.
+        """
+        if crop_px and (self.windows is None or self.windows.crop_px != crop_px):
+            self.windows = Windows(self.input, crop_px)
+        for rows in parts:
+            yield rows, self.windows(rows, generator) if crop_px else self.input.index_select(0, rows)
 
     def normalise(self, raw: Tensor) -> Tensor:
         """Of a fresh batch, which may be overwritten."""
@@ -48,7 +70,15 @@ class Resident:
 
     def batch(self, rows: Tensor) -> Batch:
         """Rows [B] int64 on the device -> Batch, un-augmented."""
-        return Batch(rows, self.normalise(self.input.index_select(0, rows)), self.target.index_select(0, rows))
+        return next(self.batches([rows]))
+
+    def batches(self, parts: Iterable[Tensor]) -> Iterator[Batch]:
+        """As `batch`, one part after another."""
+        for rows, raw in self.pixels(parts):
+            yield Batch(rows, self.normalise(raw), self.target.index_select(0, rows))
+
+    def expect(self, rows: Tensor) -> None:
+        """Says which rows `batch` is asked for next; here they are at hand anyway."""
 
     def normalised(self) -> "Resident":
         """This split normalised once, in four times the memory: what a meta step draws from at every step."""
@@ -68,9 +98,7 @@ class Resident:
         rows = torch.arange(len(self), device=self.device)
         if world is not None:
             rows = rows.tensor_split(world.size)[world.rank]
-        for part in rows.split(size):
-            if len(part):
-                yield self.batch(part)
+        yield from self.batches(part for part in rows.split(size) if len(part))
 
     def augmented(self, augment: Augment, generator: torch.Generator) -> "Resident":
         """This split seen once through `augment`; the views are then fixed."""
@@ -87,15 +115,30 @@ class TrainLoader:
     """Shuffled, augmented batches; order and views depend on (seed, epoch) alone.
 
     A last batch of one sample joins the one before it: BatchNorm cannot train on a single row.
+
+    Args:
+        balanced_samples: rows of an epoch, drawn anew for each: of every observed class the same number, or all that it
+            has. None: all rows.
+        world: of the rank that uses its share of each batch alone; None: all of it.
     """
 
-    def __init__(self, data: Resident, batch_size: int, seed: int, augment: Augment | None = None):
+    def __init__(
+        self,
+        data: Resident,
+        batch_size: int,
+        seed: int,
+        augment: Augment | None = None,
+        balanced_samples: int | None = None,
+        world: World | None = None,
+    ):
         self.data, self.batch_size, self.seed, self.augment = data, batch_size, seed, augment or Augment()
-        self.windows = Windows(data.input, augment.crop_px) if augment and augment.crop_px else None
+        self.world = world
+        classes = len(data.target.unique()) if balanced_samples else 1
+        self.per_class = None if balanced_samples is None else max(1, balanced_samples // classes)
 
     def __len__(self) -> int:
         """Steps in an epoch over all rows."""
-        return len(self._sizes(len(self.data)))
+        return self.steps()
 
     def rows(self, epoch: int, mask: Tensor | None = None) -> tuple[Tensor, ...]:
         """Row numbers of each batch of an epoch, on the device.
@@ -106,11 +149,16 @@ class TrainLoader:
         order = torch.randperm(len(self.data), generator=derive_torch(self.seed, "order", epoch)).to(self.data.device)
         if mask is not None:
             order = order[mask[order]]
+        if self.per_class is not None:
+            order = order[first_of_each(self.data.target[order], self.per_class)]
         return order.split(self._sizes(len(order)))
 
     def steps(self, mask: Tensor | None = None) -> int:
         """Steps in an epoch over the rows of a mask."""
-        return len(self._sizes(len(self.data) if mask is None else int(mask.sum())))
+        if self.per_class is None:
+            return len(self._sizes(len(self.data) if mask is None else int(mask.sum())))
+        target = self.data.target if mask is None else self.data.target[mask]
+        return len(self._sizes(int(target.bincount().clamp(max=self.per_class).sum())))
 
     def _sizes(self, count: int) -> list[int]:
         sizes = [self.batch_size] * (count // self.batch_size)
@@ -123,13 +171,17 @@ class TrainLoader:
 
     def epoch(self, epoch: int, mask: Tensor | None = None) -> Iterator[Batch]:
         views = derive_torch(self.seed, "augment", epoch, device=self.data.device)
-        for rows in self.rows(epoch, mask):
-            if not self.augment:
-                yield self.data.batch(rows)
-                continue
-            raw = self.windows(rows, views) if self.windows else self.data.input.index_select(0, rows)
-            seen = self.augment(raw.to(torch.float32), views)
+        for rows, raw in self.data.pixels(self.rows(epoch, mask), self.augment.crop_px, views, self.world):
+            seen = self.augment(raw.to(torch.float32), views) if self.augment else raw
             yield Batch(rows, self.data.normalise(seen), self.data.target.index_select(0, rows))
+
+
+def first_of_each(target: Tensor, count: int) -> Tensor:
+    """Mask [N] of the first `count` rows of each class in target [N] int64, or all that it has."""
+    order = target.argsort(stable=True)
+    counts = target.bincount()
+    within = torch.arange(len(target), device=target.device) - (counts.cumsum(0) - counts)[target[order]]
+    return torch.zeros_like(target, dtype=torch.bool).index_copy_(0, order, within < count)
 
 
 class MetaLoader:
@@ -154,4 +206,7 @@ class MetaLoader:
             self.position = 0
         rows = self.order[self.position : self.position + size]
         self.position += size
-        return self.data.batch(rows)
+        batch, following = self.data.batch(rows), self.order[self.position : self.position + size]
+        if len(following) == size:
+            self.data.expect(following)
+        return batch

@@ -1,8 +1,12 @@
 """Stratified rows for the validation set and for smaller training sets."""
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 
 from lilawbench.apportion import apportion
+from lilawbench.errors import DataError
 
 
 def stratified(labels: np.ndarray, fraction: float, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -22,3 +26,27 @@ def stratified(labels: np.ndarray, fraction: float, generator: np.random.Generat
     mask = np.zeros(len(labels), dtype=bool)
     mask[second] = True
     return np.flatnonzero(~mask), np.flatnonzero(mask)
+
+
+def stratified_test(
+    labels: np.ndarray, names: Sequence[str], fraction: float, seed: int, where: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows to train and rows to test of data without an official split: `stratified`, with each class in both parts.
+
+    Args:
+        labels: [N] int64 in 0..K-1. names: of the classes, for messages. fraction: of test rows, in (0, 1).
+    Raises:
+        DataError: a class has too few rows for that, with its name and `where`.
+    """
+    class_rows(labels, names, math.ceil(1 / min(fraction, 1 - fraction) - 1e-9), where, f"test_fraction={fraction}")
+    return stratified(labels, fraction, np.random.default_rng(seed))
+
+
+def class_rows(labels: np.ndarray, names: Sequence[str], least: int, where: str, split: str = "") -> None:
+    """Raises: DataError naming the classes with fewer than `least` rows, which `split` needs."""
+    counts = np.bincount(labels, minlength=len(names))
+    few = [f"{names[i]!r} ({counts[i]})" for i in np.flatnonzero(counts < least)]
+    if few:
+        need = f"the split dataset.{split} needs {least} samples of a class" if split else "a class needs a sample"
+        shown = ", ".join(few[:10]) + (f" and {len(few) - 10} more" if len(few) > 10 else "")
+        raise DataError(f"{where}: too few samples of {shown}; {need}. Drop or join such classes, or name test data")

@@ -52,7 +52,7 @@ class Windows:
 
     def __init__(self, images: Tensor, crop_px: int):
         height, width = images.shape[-2:]
-        self.shifts = 2 * crop_px + 1
+        self.crop_px, self.shifts = crop_px, 2 * crop_px + 1
         self.view = F.pad(images, (crop_px,) * 4).unfold(2, height, 1).unfold(3, width, 1)
 
     def __call__(self, rows: Tensor, generator: torch.Generator) -> Tensor:

@@ -202,7 +202,8 @@ def _class_sizes(path: Path, num_classes: int) -> "np.ndarray":
 
     try:
         with np.load(path, allow_pickle=False) as labels:
-            return np.bincount(labels["clean"][labels["train"]], minlength=num_classes)
+            known = labels["clean" if "clean" in labels else "observed"]  # as given, where nobody knows the clean ones
+            return np.bincount(known[labels["train"]], minlength=num_classes)
     except (OSError, ValueError, KeyError) as error:
         raise DataError(f"cannot read {path}: {error}. Delete the folder and start the run again.") from None
 

@@ -9,6 +9,10 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 SCHEMA_VERSION = 1
+UNKNOWN_CLEAN = (
+    "what needs clean labels is left out (noise rates, memorised, recovered, weights and pruning of wrong labels), "
+    "and test labels count as they are given"
+)
 NOT_IDENTITY = ("paths", "logger", "sweep", "experiment_name")  # where and how a run is kept, not what it computes
 
 

@@ -22,7 +22,7 @@ from lilawbench.errors import RunFailed
 from lilawbench.methods.base import Context, Method
 from lilawbench.metrics.classification import classification, memorisation
 from lilawbench.metrics.per_sample import per_sample
-from lilawbench.results.record import SCHEMA_VERSION, cell_name, flatten
+from lilawbench.results.record import SCHEMA_VERSION, UNKNOWN_CLEAN, cell_name, flatten
 from lilawbench.results.selection import select
 from lilawbench.results.writer import MetricsWriter, write_config, write_json, write_labels
 
@@ -36,7 +36,8 @@ class Recorder:
     every rank measures, and the main one alone writes.
 
     Args:
-        labels: observed, clean [N]; train, val: rows (see train.draw_labels).
+        labels: observed, clean [N]; train, val: rows (see train.draw_labels). Without clean labels all measures that
+            need them are left out.
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class Recorder:
         world: World,
     ):
         self.folder, self.cfg, self.labels, self.device, self.world = folder, cfg, labels, device, world
-        self.clean = torch.from_numpy(labels["clean"][labels["train"]]).to(device)
+        self.clean = torch.from_numpy(labels["clean"][labels["train"]]).to(device) if "clean" in labels else None
         self.num_test = len(source.test_clean)
         self.result: dict[str, Any] = {}
         path = folder / "checkpoint.pt"
@@ -95,6 +96,8 @@ class Recorder:
         if self.world.size > 1:
             machine = f"{self.world.size} processes, each {machine}"
         log.info("%s: %s, %s parameters, %s", self.folder, rows, f"{parameters:,}", machine)
+        if self.clean is None:
+            log.info("the clean labels are unknown: %s", UNKNOWN_CLEAN)
         if self.saved is None:
             return
         ctx.model.load_state_dict(self.saved["model"])
@@ -113,11 +116,13 @@ class Recorder:
         seen, observed, weight = epoch.seen, train.target, epoch.weight
         row |= {"train_loss": epoch.losses.double().mean().item()}
         row |= {"train_accuracy": classification(epoch.logits[seen], observed[seen])["accuracy"]}
-        row |= memorisation(
-            epoch.logits[seen], observed[seen], self.clean[seen], None if weight is None else weight[seen]
-        )
+        numbers, tables = {}, {}
+        if self.clean is not None:
+            row |= memorisation(
+                epoch.logits[seen], observed[seen], self.clean[seen], None if weight is None else weight[seen]
+            )
+            numbers, tables = per_sample(epoch.sample_values, observed, self.clean)
         row |= evaluated
-        numbers, tables = per_sample(epoch.sample_values, observed, self.clean)
         for name, value in epoch.logs.items():
             (tables if isinstance(value, torch.Tensor) else numbers)[name] = (
                 value.tolist() if isinstance(value, torch.Tensor) else value
@@ -188,8 +193,6 @@ class Recorder:
         return self.world.main_does(lambda: self._finish(ctx))
 
     def _finish(self, ctx: Context) -> dict[str, Any]:
-        observed, clean = self.labels["observed"], self.labels["clean"]
-        corrupted = observed != clean
         self.result = {
             "schema_version": SCHEMA_VERSION,
             "status": "done",
@@ -197,9 +200,7 @@ class Recorder:
             "cell": cell_name(self.cfg),
             **flatten(OmegaConf.to_container(self.cfg, resolve=True), "config"),
             **select(self.epochs),
-            "noise.requested_rate": self._requested_rate(),
-            "noise.realised_rate": float(corrupted.mean()),
-            "noise.realised_rate_train": float(corrupted[self.labels["train"]].mean()),
+            **self._noise_rates(),
             "labels.sha256": self.labels_sha256,
             "num_train": len(self.labels["train"]),
             "num_val": len(self.labels["val"]),
@@ -226,6 +227,18 @@ class Recorder:
         ]
         log.info("done, test accuracy %s: %s", ", ".join(reached), self.folder / "result.json")
         return self.result
+
+    def _noise_rates(self) -> dict[str, float | bool]:
+        """What was asked for, and P(observed != clean) where the clean labels are known."""
+        if self.clean is None:
+            return {"labels.clean_known": False}
+        corrupted = self.labels["observed"] != self.labels["clean"]
+        return {
+            "labels.clean_known": True,
+            "noise.requested_rate": self._requested_rate(),
+            "noise.realised_rate": float(corrupted.mean()),
+            "noise.realised_rate_train": float(corrupted[self.labels["train"]].mean()),
+        }
 
     def _requested_rate(self) -> float:
         """noise.rate; for a given transition matrix the rate it implies for these labels; 0 without noise."""

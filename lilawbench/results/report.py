@@ -10,6 +10,7 @@ from lilawbench.errors import UserError
 from lilawbench.results.collect import Unfinished, collect, unfinished, with_names
 from lilawbench.results.method_plots import plot_corrector, plot_pruning
 from lilawbench.results.plots import plot_accuracy, plot_parameters
+from lilawbench.results.record import UNKNOWN_CLEAN
 from lilawbench.results.tables import OWN_LOSS, Table, comparison_table
 from lilawbench.results.writer import write_atomic
 
@@ -64,6 +65,8 @@ def report(
         possible = list(selections)  # comparison_table says what is wrong
     tables = {rule: comparison_table(runs, baseline, rule, metric) for rule in possible}
     notes = [f"No table at {rule}: no run has it." for rule in selections if rule not in possible] + _missing(missing)
+    if unknown := _without_clean(runs):
+        notes.append(f"{unknown} run(s) whose clean labels are unknown: {UNKNOWN_CLEAN}.")
 
     out_dir = Path(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
@@ -84,6 +87,11 @@ def report(
 def _has(runs: "DataFrame", rule: str, metric: str) -> bool:
     column = f"{rule}.{metric}"
     return column in runs and bool(runs[column].notna().any())
+
+
+def _without_clean(runs: "DataFrame") -> int:
+    """How many runs had no clean labels to be measured by."""
+    return int(runs["labels.clean_known"].eq(False).sum()) if "labels.clean_known" in runs else 0
 
 
 def _missing(runs: list[Unfinished]) -> list[str]:

@@ -146,6 +146,35 @@ def test_meta_batches_hold_no_row_twice_and_use_every_row():
         assert len(rows) == len(set(rows)) == size
 
 
+def uneven(sizes: list[int]) -> Resident:
+    """Row i holds i; classes of these sizes, mixed."""
+    target = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes))
+    target = target[torch.randperm(len(target), generator=torch.Generator().manual_seed(0))]
+    return Resident(torch.arange(len(target)).float()[:, None], target)
+
+
+def test_balanced_epochs_have_as_many_of_each_class_as_there_are():
+    data = uneven([50, 8, 30])
+    loader = TrainLoader(data, 16, seed=0, balanced_samples=45)
+    epochs = [torch.tensor(all_rows(loader.epoch(number))) for number in (1, 2)]
+    for rows in epochs:
+        assert data.target[rows].bincount().tolist() == [15, 8, 15] and len(rows.unique()) == 38
+    assert len(loader) == loader.steps() == 3 == len(loader.rows(1))
+    assert set(epochs[0].tolist()) != set(epochs[1].tolist())
+    again = TrainLoader(data, 16, seed=0, balanced_samples=45)
+    assert all_rows(again.epoch(2)) == epochs[1].tolist()
+
+
+def test_balanced_epochs_of_some_rows():
+    data = uneven([50, 8, 30])
+    mask = torch.arange(88) < 44
+    loader = TrainLoader(data, 5, seed=0, balanced_samples=12)
+    rows = torch.tensor(all_rows(loader.epoch(1, mask)))
+    held = data.target[:44].bincount(minlength=3)
+    assert (rows < 44).all() and data.target[rows].bincount().tolist() == held.clamp(max=4).tolist()
+    assert loader.steps(mask) == len(loader.rows(1, mask))
+
+
 def test_meta_batch_is_no_larger_than_the_validation_set():
     meta = MetaLoader(table(10), seed=0)
     assert sorted(meta(64).index.tolist()) == list(range(10))
