@@ -48,7 +48,7 @@ class Train:
 
 @dataclass
 class Split:
-    val_fraction: float = 0.15
+    val_fraction: float | None = 0.15  # null where the data set has validation rows of its own
     val_labels: str = "observed"  # observed | clean
     val_augment: bool = False  # validation images seen through flips, rotation and jitter
     train_samples: int | None = None  # a stratified subset of the training rows
@@ -162,9 +162,13 @@ def check(cfg: DictConfig) -> None:
         asked = cfg.model.get("num_classes")
         if asked is not None and asked < len(classes):
             problems.append(f"model.num_classes is {asked}; dataset={cfg.dataset.name} has {len(classes)} classes")
-    if method is not None and method.uses_meta and cfg.split.val_fraction == 0:
+    official_val = dataset is not None and dataset.official_val
+    if cfg.split.val_fraction is None and dataset is not None and not official_val:
+        problems.append(f"split.val_fraction is null; dataset={cfg.dataset.name} has no validation rows of its own")
+    no_val = cfg.split.val_fraction == 0 and not official_val
+    if method is not None and method.uses_meta and no_val:
         problems.append(f"method={cfg.method.name} learns from validation batches: split.val_fraction must be > 0")
-    if cfg.train.early_stop_epochs is not None and cfg.split.val_fraction == 0:
+    if cfg.train.early_stop_epochs is not None and no_val:
         problems.append("train.early_stop_epochs watches val_loss: split.val_fraction must be > 0")
     if problems:
         raise ConfigError(problems)
@@ -270,7 +274,7 @@ def _check_attack(attack: DictConfig) -> list[str]:
 
 def _check_split(split: DictConfig) -> list[str]:
     problems = []
-    if not 0 <= split.val_fraction < 1:
+    if split.val_fraction is not None and not 0 <= split.val_fraction < 1:
         problems.append(f"split.val_fraction is {split.val_fraction}; it must lie in [0, 1)")
     if split.val_labels not in ("observed", "clean"):
         problems.append(f"split.val_labels is {split.val_labels}; it must be observed or clean")

@@ -105,13 +105,19 @@ def run(cfg: DictConfig) -> RunRecord:
 
 
 def draw_labels(cfg: DictConfig, source: Source) -> dict[str, np.ndarray]:
-    """Observed and clean labels of the whole training table, and the rows that train and that validate.
+    """Observed and clean labels of all labelled rows (training, then official validation), and the rows of either part.
 
     Depends on the seed, the noise and the split, never on the method.
     """
-    clean = source.train_clean
+    clean = source.labelled_clean
     observed = bind(cfg.noise)(clean, source.num_classes, generator=derive(cfg.seed, "noise"))
-    train, val = stratified(observed, cfg.split.val_fraction, derive(cfg.seed, "split"))
+    if source.val_clean is None:
+        train, val = stratified(observed, cfg.split.val_fraction, derive(cfg.seed, "split"))
+    else:
+        train, val = np.split(np.arange(len(clean)), [len(source.train_clean)])
+        if cfg.split.val_fraction is not None:
+            log.warning("split.val_fraction=%s is not used: dataset=%s has its own %d validation rows",
+                        cfg.split.val_fraction, cfg.dataset.name, len(val))  # fmt: skip
     if cfg.split.train_samples is not None and cfg.split.train_samples < len(train):
         share = cfg.split.train_samples / len(train)
         train = train[stratified(observed[train], share, derive(cfg.seed, "subset"))[1]]
@@ -134,7 +140,7 @@ def residents(
         return Resident(input, torch.from_numpy(target), source.mean, source.std, device)
 
     train, val = (
-        resident(source.train_input[rows], labels["observed"][rows]) for rows in (labels["train"], labels["val"])
+        resident(source.labelled_input(rows), labels["observed"][rows]) for rows in (labels["train"], labels["val"])
     )
     if cfg.split.val_augment:
         val = val.augmented(VAL_AUGMENT, derive_torch(cfg.seed, "val_augment", device=device))

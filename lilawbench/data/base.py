@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from lilawbench.data.subset import checked_classes, checked_imbalance, draw, keep_classes, long_tail
@@ -35,6 +36,8 @@ class Source:
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     test_groups: dict[str, np.ndarray] = field(default_factory=dict)  # e.g. {"sex": [M] str}
+    val_input: Tensor | None = None  # the official validation rows; None: a split takes some of the training rows
+    val_clean: np.ndarray | None = None  # [V] int64
 
     @property
     def num_classes(self) -> int:
@@ -46,8 +49,27 @@ class Source:
         return tuple(self.train_input.shape[1:])
 
     @property
+    def labelled_clean(self) -> np.ndarray:
+        """Clean labels of the rows that noise is drawn for: the training rows, then the official validation rows."""
+        return self.train_clean if self.val_clean is None else np.concatenate([self.train_clean, self.val_clean])
+
+    def labelled_input(self, rows: np.ndarray) -> Tensor:
+        """Inputs of some rows, sorted, of those that `labelled_clean` counts; a whole split is not copied."""
+        if self.val_input is None:
+            return _take(self.train_input, rows)
+        first = len(self.train_input)
+        train, val = rows[rows < first], rows[rows >= first] - first
+        parts = [_take(*part) for part in ((self.train_input, train), (self.val_input, val)) if len(part[1])]
+        return parts[0] if len(parts) == 1 else torch.cat([self.train_input[:0], *parts])
+
+    @property
     def is_image(self) -> bool:
         return self.train_input.ndim == 4
+
+
+def _take(inputs: Tensor, rows: np.ndarray) -> Tensor:
+    """Sorted, different rows."""
+    return inputs if len(rows) == len(inputs) else inputs[rows]
 
 
 class Dataset:
@@ -56,13 +78,14 @@ class Dataset:
     Args:
         classes: keep these classes only, renumbered in this order, e.g. [0, 1, 2]; None: all.
         imbalance: long tail over the clean classes of the training rows, first class : last class, >= 1
-            (`subset.long_tail`); None: as they are. The test rows stay as they are.
+            (`subset.long_tail`); None: as they are. Test and official validation rows stay as they are.
         per_class: keep at most so many training rows of each clean class, before the long tail; None: all.
     Raises:
         ValueError: any of these out of range.
     """
 
     num_classes: int  # of the data set; on an instance, of the classes kept
+    official_val = False  # whether `source` has validation rows of its own
 
     def __init__(
         self, classes: Sequence[int] | None = None, imbalance: float | None = None, per_class: int | None = None

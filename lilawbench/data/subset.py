@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def keep_classes(source: Source, classes: Sequence[int]) -> Source:
-    """The training and test rows of some classes, in file order: MNIST with [0, 1, 2] is the papers' MNIST-3.
+    """The rows of some classes, in file order: MNIST with [0, 1, 2] is the papers' MNIST-3.
 
     Classes are renumbered 0..len-1 in the given order, with their names: of [7, 2], 7 becomes 0 and 2 becomes 1.
     Mean and std, or whatever the inputs are standardised by, stay those of the whole data set.
@@ -27,10 +27,18 @@ def keep_classes(source: Source, classes: Sequence[int]) -> Source:
     classes = checked_classes(classes, source.num_classes)
     new_number = np.full(source.num_classes, -1)
     new_number[list(classes)] = np.arange(len(classes))
-    train, test = (np.flatnonzero(new_number[clean] >= 0) for clean in (source.train_clean, source.test_clean))
+
+    def kept(clean: np.ndarray) -> np.ndarray:
+        return np.flatnonzero(new_number[clean] >= 0)
+
+    train, test = kept(source.train_clean), kept(source.test_clean)
     train_clean = new_number[source.train_clean[train]]
     if (counts := np.bincount(train_clean, minlength=len(classes))).min() == 0:
         raise ValueError(f"class {classes[counts.argmin()]} has no training row")
+    official = {}
+    if source.val_clean is not None:
+        val = kept(source.val_clean)
+        official = {"val_input": source.val_input[val], "val_clean": new_number[source.val_clean[val]]}
     return dataclasses.replace(
         source,
         train_input=source.train_input[train],
@@ -39,6 +47,7 @@ def keep_classes(source: Source, classes: Sequence[int]) -> Source:
         test_clean=new_number[source.test_clean[test]],
         class_names=tuple(source.class_names[i] for i in classes),
         test_groups={name: group[test] for name, group in source.test_groups.items()},
+        **official,
     )
 
 
