@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
+from torchvision import datasets
 
 from lilawbench.config import bind, build
 from lilawbench.data.cifar import CIFAR10, CIFAR100
@@ -33,7 +34,7 @@ class Python2Pickler(pickle._Pickler):
             return np.dtype, (value.str[1:], 0, 1), (3, value.str[0], None, None, None, -1, -1, 0)
         if isinstance(value, np.ndarray):
             state = (1, value.shape, value.dtype, False, value.tobytes())
-            return np._core.multiarray._reconstruct, (np.ndarray, (0,), b"b"), state
+            return np.array(0).__reduce__()[0], (np.ndarray, (0,), b"b"), state
         return NotImplemented
 
 
@@ -48,27 +49,14 @@ def official(monkeypatch, md5):
     """official("CIFAR10", folder): torchvision's hashes become those of the files there."""
 
     def make(name, folder):
-        cls = f"torchvision.datasets.{name}"
+        theirs = getattr(datasets, name)
         for files in ("train_list", "test_list"):
-            names = [file for file, _ in getattr(CLASSES[name](), files)]
-            monkeypatch.setattr(f"{cls}.{files}", [[file, md5(folder / file)] for file in names])
-        meta = CLASSES[name]().meta
-        monkeypatch.setattr(f"{cls}.meta", meta | {"md5": md5(folder / meta["filename"])})
-        monkeypatch.setattr(f"{cls}.url", f"http://127.0.0.1:1/{CLASSES[name]().filename}")
+            hashes = [[file, md5(folder / file)] for file, _ in getattr(theirs, files)]
+            monkeypatch.setattr(theirs, files, hashes)
+        monkeypatch.setattr(theirs, "meta", theirs.meta | {"md5": md5(folder / theirs.meta["filename"])})
+        monkeypatch.setattr(theirs, "url", f"http://127.0.0.1:1/{theirs.filename}")
 
     return make
-
-
-def _official(name):
-    def get():
-        import torchvision
-
-        return getattr(torchvision.datasets, name)
-
-    return get
-
-
-CLASSES = {name: _official(name) for name in ("CIFAR10", "CIFAR100")}
 
 
 @pytest.fixture
@@ -106,7 +94,7 @@ def test_cifar_is_what_torchvision_reads(name, dataset, train, tiny_cifar, tmp_p
     assert source.train_input.shape == (train, 3, 32, 32) and source.test_input.shape[0] == num_classes
     assert source.class_names[3] == "class 3"
     with warnings.catch_warnings(action="ignore", category=np.exceptions.VisibleDeprecationWarning):  # as in cifar.py
-        theirs = [CLASSES[name]()(tmp_path, train=train) for train in (True, False)]
+        theirs = [getattr(datasets, name)(tmp_path, train=train) for train in (True, False)]
     for (inputs, clean), them in zip(
         [(source.train_input, source.train_clean), (source.test_input, source.test_clean)], theirs, strict=True
     ):
