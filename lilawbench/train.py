@@ -111,7 +111,7 @@ def run(cfg: DictConfig) -> RunRecord:
 
 
 def draw_labels(cfg: DictConfig, source: Source) -> dict[str, np.ndarray]:
-    """Observed and clean labels of the whole training table, and the rows that train and that validate.
+    """Observed and clean labels of all labelled rows (training, then official validation), and the rows of either part.
 
     Depends on the seed, the noise and the split, never on the method. Where nobody knows the clean labels there are
     none, unless noise is added: then the labels as given count as clean.

@@ -1,6 +1,7 @@
 """Downloads and verifies data sets ahead of time, e.g. for cluster nodes without a network.
 
     python scripts/prepare_data.py fashion_mnist adult --data-dir DIR
+    python scripts/prepare_data.py medmnist --set dataset.flag=pathmnist --set dataset.size=64
     python scripts/prepare_data.py all
 
 Without --data-dir: the folder in LILAWBENCH_DATA, else the cache. Runs find the files in either place.
@@ -14,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from hydra.utils import get_class
 
-from lilawbench.config import CONF, build, compose
+from lilawbench.config import CONF, build, check, compose
 from lilawbench.data.base import Source
 from lilawbench.errors import UserError
 
@@ -23,11 +24,12 @@ DATASETS = [name for name in CHOICES if not get_class(compose(f"dataset={name}")
 
 
 def describe(name: str, source: Source) -> str:
-    """One line: rows, shape of a sample, and rows per class of train and test together."""
-    counts = np.bincount(np.concatenate([source.train_clean, source.test_clean]), minlength=source.num_classes)
+    """One line: rows, shape of a sample, and rows per class of all parts together."""
+    counts = np.bincount(np.concatenate([source.labelled_clean, source.test_clean]), minlength=source.num_classes)
+    val = "" if source.val_clean is None else f"{len(source.val_clean)} validation + "
     per_class = ", ".join(f"{label} {count}" for label, count in zip(source.class_names, counts, strict=True))
     return (
-        f"{name}: {len(source.train_clean)} train + {len(source.test_clean)} test, "
+        f"{name}: {len(source.train_clean)} train + {val}{len(source.test_clean)} test, "
         f"shape {list(source.input_shape)}, classes: {per_class}"
     )
 
@@ -38,14 +40,18 @@ def main(arguments: list[str] | None = None) -> int:
                         help=f"one or more of {', '.join(DATASETS)}, or all")  # fmt: skip
     parser.add_argument("--data-dir", type=Path, default=os.environ.get("LILAWBENCH_DATA") or None, metavar="DIR",
                         help="an existing folder to look in and download to")  # fmt: skip
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE",
+                        help="an option of the data set, as a run takes it; may be repeated")  # fmt: skip
     chosen = parser.parse_args(arguments)
+    code = 0
     for name in DATASETS if "all" in chosen.datasets else chosen.datasets:
         try:
-            print(describe(name, build(compose(f"dataset={name}").dataset).load(chosen.data_dir)), flush=True)
+            check(cfg := compose(f"dataset={name}", *chosen.set))
+            print(describe(name, build(cfg.dataset).load(chosen.data_dir)), flush=True)
         except UserError as error:
             print(f"{name}: {error}", file=sys.stderr)
-            return error.exit_code
-    return 0
+            code = error.exit_code
+    return code
 
 
 if __name__ == "__main__":

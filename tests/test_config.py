@@ -26,7 +26,7 @@ NEEDED = {
 
 def test_the_groups_hold_what_the_readme_says():
     assert {group: len(names) for group, names in CHOICES.items()} == {
-        "dataset": 12, "noise": 8, "model": 7, "loss": 11, "method": 8, "logger": 2, "experiment": 4, "debug": 1,
+        "dataset": 20, "noise": 8, "model": 7, "loss": 11, "method": 8, "logger": 2, "experiment": 4, "debug": 1,
     }  # fmt: skip
 
 
@@ -89,10 +89,28 @@ def test_every_model_builds_and_runs(composed, model, shape):
 def test_validation_fractions_of_the_papers(composed):
     fractions = {name: composed(f"dataset={name}").split.val_fraction for name in CHOICES["dataset"]}
     assert fractions == {
-        "digits": 0.15, "mnist": 0.15, "fashion_mnist": 0.15, "adult": 0.10, "ecg5000": 0.05, "table": 0.15,
-        "folder": 0.15, "food101n": 0.05, "animal10n": 0.05, "webvision_mini": 0.05, "clothing1m": None,
-        "imagenet_lt": None,
+        "digits": 0.15, "mnist": 0.15, "fashion_mnist": 0.15, "adult": 0.10, "ecg5000": 0.05, "ecg5000_a": 0.05,
+        "cifar10": 0.15, "cifar10_m": 0.15, "cifar10_lt": 0, "cifar100": 0.15, "cifar100_m": 0.15, "cifar100_lt": 0,
+        "medmnist": None, "table": 0.15, "folder": 0.15, "food101n": 0.05, "animal10n": 0.05, "webvision_mini": 0.05,
+        "clothing1m": None, "imagenet_lt": None,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "dataset, target, model",
+    [
+        ("cifar10_m", "CIFAR10", "resnet32"),
+        ("cifar100_lt", "CIFAR100", "resnet32"),
+        ("ecg5000_a", "ECG5000A", "lstm"),
+    ],
+)
+def test_a_preset_is_its_data_set_by_another_name(composed, dataset, target, model):
+    cfg = composed(f"dataset={dataset}")
+    assert (cfg.dataset.name, cfg.model.name) == (dataset, model)
+    assert cfg.dataset["_target_"].endswith(f".{target}")
+    base = composed(f"dataset={dataset.rsplit('_', 1)[0]}")
+    assert cfg.train == base.train
+    assert cfg.dataset.imbalance == (100 if dataset.endswith("_lt") else None) and base.dataset.imbalance is None
 
 
 def test_ecg5000_brings_its_model_unless_another_is_chosen(composed):
@@ -161,6 +179,11 @@ REFUSED = [
     ("split.val_labels=true", "observed or clean"),
     ("split.train_samples=1", "split.train_samples is 1"),
     ("dataset=ecg5000 dataset.split=half", "official"),
+    ("dataset=cifar10_lt method=lilaw", "split.val_fraction must be > 0"),
+    ("dataset=medmnist dataset.flag=chestmnist", "flag is chestmnist, a multi-label set"),
+    ("dataset=medmnist dataset.flag=nodulemnist3d", "flag is 'nodulemnist3d'; it must be one of pathmnist"),
+    ("dataset=medmnist dataset.size=32", "size is 32; it must be one of 28, 64, 128, 224"),
+    ("dataset=digits split.val_fraction=null", "dataset=digits has no validation rows of its own"),
     ("logger=wandb logger.mode=sometimes", "mode is 'sometimes'"),
     ("train.early_stop_epochs=3 split.val_fraction=0", "train.early_stop_epochs watches val_loss"),
     ("seed=-1", "seed is -1"),

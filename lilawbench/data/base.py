@@ -82,7 +82,7 @@ class Dataset:
     Args:
         classes: keep these classes only, renumbered in this order, e.g. [0, 1, 2]; None: all.
         imbalance: long tail over the clean classes of the training rows, first class : last class, >= 1
-            (`subset.long_tail`); None: as they are. The test rows stay as they are.
+            (`subset.long_tail`); None: as they are. Test and official validation rows stay as they are.
         per_class: keep at most so many training rows of each clean class, before the long tail; None: all.
     Raises:
         ValueError: any of these out of range.

@@ -6,20 +6,24 @@ pooch supplies the cache folder and the hash; its own downloads cannot resume, s
 """
 
 import contextlib
+import gzip
 import logging
 import os
 import shutil
+import tarfile
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 from lilawbench.errors import DataError
 
 CONNECT_SECONDS, READ_SECONDS = 10, 30
 CHUNK_BYTES = 1 << 15
 MAX_TRIES = 20  # requests to one mirror, each of which has to bring new bytes
-UNUSABLE = (ValueError, EOFError, zipfile.BadZipFile, zlib.error)  # the download came, but is not the file
+# the download came, but is not the file
+UNUSABLE = (ValueError, EOFError, zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error)
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +38,7 @@ def fetch(name: str, urls: Sequence[str], md5: str, data_dir: Path | None, membe
         urls: mirrors, tried in order.
         md5: expected hash of the file, in hex.
         data_dir: folder tried first, and written to if it can be; None = the cache only.
-        member: `urls` point to a zip, and the file is its member of this name (in whatever folder).
+        member: `urls` point to a zip or tar, and the file is its member of this name (in whatever folder).
     Raises:
         DataError: the file is damaged, or missing and not to be had, or `data_dir` does not exist.
     """
@@ -96,7 +100,7 @@ def _download(name: str, target: Path, urls: Sequence[str], md5: str, member: st
     from urllib3.exceptions import HTTPError
 
     reasons = []
-    # one lock per folder, because the members of one zip share its download; mode: other users may wait for it too
+    # one lock per folder, because the members of one archive share its download; mode: other users may wait for it too
     with FileLock(target.parent / ".download.lock", mode=0o666):
         if target.exists():  # another process was faster
             return _verified(target, md5)
@@ -122,10 +126,10 @@ def _reason(error: BaseException) -> str:
 
 
 def _get(url: str, target: Path, md5: str, member: str | None) -> None:
-    """Downloads `target`, or the zip that holds it, which then stays beside `target` for its other members."""
+    """Downloads `target`, or the archive that holds it, which then stays beside `target` for its other members."""
     whole = target if member is None else target.with_name(PurePosixPath(url).name)
     if member is not None and whole.exists():
-        with contextlib.suppress(*UNUSABLE):  # a zip that does not help is downloaded again
+        with contextlib.suppress(*UNUSABLE):  # an archive that does not help is downloaded again
             return _unpack(whole, target, md5, member)
     part = _part(whole)
     left_over = part.exists()
@@ -153,16 +157,30 @@ def _check(path: Path, md5: str) -> None:
 def _unpack(archive: Path, target: Path, md5: str, member: str) -> None:
     unpacked = target.with_name(f"{target.name}.{os.getpid()}.tmp")
     try:
-        with zipfile.ZipFile(archive) as content:
-            inside = [path for path in content.namelist() if PurePosixPath(path).name == member]
-            if not inside:
-                raise ValueError(f"there is no {member} in the zip")
-            with content.open(inside[0]) as source, open(unpacked, "wb") as copy:
-                shutil.copyfileobj(source, copy)
+        with _opened(archive, member) as source, open(unpacked, "wb") as copy:
+            shutil.copyfileobj(source, copy)
         _check(unpacked, md5)
         os.replace(unpacked, target)
     finally:
         unpacked.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _opened(archive: Path, member: str) -> Iterator[IO[bytes]]:
+    """A member of a tar (packed in whatever way) or zip."""
+    if tarfile.is_tarfile(archive):
+        with tarfile.open(archive) as tar:
+            for entry in tar:  # one pass: a packed tar cannot go back
+                if entry.isfile() and PurePosixPath(entry.name).name == member:
+                    yield tar.extractfile(entry)
+                    return
+        raise ValueError(f"there is no {member} in the tar")
+    with zipfile.ZipFile(archive) as content:
+        inside = [path for path in content.namelist() if PurePosixPath(path).name == member]
+        if not inside:
+            raise ValueError(f"there is no {member} in the zip")
+        with content.open(inside[0]) as source:
+            yield source
 
 
 def _part(path: Path) -> Path:

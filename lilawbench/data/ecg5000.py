@@ -1,6 +1,7 @@
 """UCR ECG5000: 5,000 heartbeats of one patient, 140 values each, in five classes."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,40 @@ class ECG5000(Dataset):
             parts.reverse()
         (train_input, train_clean), (test_input, test_clean) = parts
         return Source(train_input, train_clean, test_input, test_clean, class_names=CLASS_NAMES)
+
+
+class ECG5000A(ECG5000):
+    """ECG5000 with noisy copies: half of the training beats, drawn at random, are there twice.
+
+    The copies, x + b + sqrt(u) * eps, follow the other rows in their order and keep their labels; label noise and the
+    validation split treat them as rows of their own. Test beats stay as they are.
+
+    Args: see `ECG5000`. `classes`, `imbalance` and `per_class` choose the beats that are copied from.
+    Source: LiLAW, A.23. Deviations: none; the paper does not say how a copy is split or made noisy.
+    """
+
+    def source(self, data_dir: Path | None, generator: np.random.Generator) -> Source:
+        source = super().source(data_dir, generator)
+        rows = np.sort(generator.permutation(len(source.train_clean))[: len(source.train_clean) // 2])
+        copies = perturbed(source.train_input[rows], generator)
+        return replace(
+            source,
+            train_input=torch.cat([source.train_input, copies]),
+            train_clean=np.concatenate([source.train_clean, source.train_clean[rows]]),
+        )
+
+
+def perturbed(beats: torch.Tensor, generator: np.random.Generator) -> torch.Tensor:
+    """x + b + sqrt(u) * eps: b ~ U[-.2, .2] and u ~ U[.05, .1] of each beat, eps ~ N(0, 1) of each value.
+
+    Args:
+        beats: [N, T, 1] float32. Not modified.
+    Source: LiLAW, A.23.
+    """
+    each = (len(beats), 1, 1)
+    offset, variance = generator.uniform(-0.2, 0.2, each), generator.uniform(0.05, 0.1, each)
+    noise = offset + np.sqrt(variance) * generator.standard_normal(tuple(beats.shape))
+    return beats + torch.from_numpy(noise.astype(np.float32))
 
 
 def _read(path: Path) -> tuple[torch.Tensor, np.ndarray]:

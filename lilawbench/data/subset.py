@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def keep_classes(source: Source, classes: Sequence[int]) -> Source:
-    """The training and test rows of some classes, in file order: MNIST with [0, 1, 2] is the papers' MNIST-3.
+    """The rows of some classes, in file order: MNIST with [0, 1, 2] is the papers' MNIST-3.
 
     Classes are renumbered 0..len-1 in the given order, with their names: of [7, 2], 7 becomes 0 and 2 becomes 1.
     Mean and std, or whatever the inputs are standardised by, stay those of the whole data set.

@@ -18,8 +18,8 @@ from lilawbench.data.download import fetch
 from lilawbench.errors import DataError
 
 
-class IdxImages(Dataset):
-    """A data set of four idx files. A subclass gives the constants; `name` is torchvision's for class and folder.
+class Images(Dataset):
+    """A data set of images whose pixels can be scaled in two ways.
 
     Args:
         pixels: "standard", (pixel - mean) / std; "unit", pixels in [0, 1], as RRM's code has them (FGSM's eps and clip
@@ -29,10 +29,8 @@ class IdxImages(Dataset):
         ValueError: any of these out of range.
     """
 
-    name: ClassVar[str]
-    class_names: ClassVar[tuple[str, ...]]
-    mean: ClassVar[tuple[float, ...]]
-    std: ClassVar[tuple[float, ...]]
+    mean: tuple[float, ...]  # per channel, on the 0..1 scale
+    std: tuple[float, ...]
 
     def __init__(
         self,
@@ -46,14 +44,30 @@ class IdxImages(Dataset):
             raise ValueError(f"pixels is {pixels!r}; it must be standard or unit")
         self.pixels = pixels
 
+    @property
+    def scale(self) -> dict[str, tuple[float, ...]]:
+        """`mean` and `std` of the Source."""
+        if self.pixels == "unit":
+            return {"mean": (0.0,) * len(self.mean), "std": (1.0,) * len(self.std)}
+        return {"mean": self.mean, "std": self.std}
+
+
+class IdxImages(Images):
+    """A data set of four idx files. A subclass gives the constants; `name` is torchvision's for class and folder.
+
+    Args: see `Images`.
+    """
+
+    name: ClassVar[str]
+    class_names: ClassVar[tuple[str, ...]]
+
     def load(self, data_dir: Path | None) -> Source:
         train_images, train_labels, test_images, test_labels = (_read_idx(path) for path in self._files(data_dir))
         return Source(
             *self._checked(train_images, train_labels),
             *self._checked(test_images, test_labels),
             class_names=self.class_names,
-            mean=self.mean if self.pixels == "standard" else (0.0,),
-            std=self.std if self.pixels == "standard" else (1.0,),
+            **self.scale,
         )
 
     def _files(self, data_dir: Path | None) -> list[Path]:

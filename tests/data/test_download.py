@@ -6,6 +6,7 @@ import logging
 import socket
 import subprocess
 import sys
+import tarfile
 import threading
 import time
 import zipfile
@@ -319,3 +320,44 @@ def test_zip_on_disk_is_used_and_a_bad_one_replaced(data_dir, server, zip_url):
     put(data_dir, b"<html>", "set/all.zip")
     assert fetch("set/a.txt", [zip_url], md5(CONTENT), data_dir, member="a.txt").read_bytes() == CONTENT
     assert (data_dir / "set/all.zip").read_bytes() == server.files["/all.zip"]
+
+
+# members of a tar
+
+
+def tarred(**members: bytes) -> bytes:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w:gz") as content:
+        folder = tarfile.TarInfo("a")  # not the file of that name
+        folder.type = tarfile.DIRTYPE
+        content.addfile(folder)
+        for name, member in members.items():
+            entry = tarfile.TarInfo(f"folder/{name}")
+            entry.size = len(member)
+            content.addfile(entry, io.BytesIO(member))
+    return file.getvalue()
+
+
+def test_members_of_a_packed_tar_share_its_download(data_dir, server):
+    server.files["/all.tar.gz"] = tarred(b=b"second", a=CONTENT)
+    url = server.url.replace("file.bin", "all.tar.gz")
+    assert fetch("set/a", [url], md5(CONTENT), data_dir, member="a").read_bytes() == CONTENT
+    assert fetch("set/b", [url], md5(b"second"), data_dir, member="b").read_bytes() == b"second"
+    assert server.asked == [("/all.tar.gz", None)]
+    assert left_in(data_dir) == ["a", "all.tar.gz", "b"]
+
+
+@pytest.mark.parametrize(
+    "content, reason",
+    [
+        (tarred(b=CONTENT), "there is no a in the tar"),
+        (tarred(a=b"other"), f"the md5 {md5(b'other')}, expected {md5(CONTENT)}"),
+        (tarred(a=CONTENT)[: len(tarred(a=CONTENT)) // 2], "EOFError|unexpected end of data"),
+    ],
+    ids=["no member", "other member", "cut short"],
+)
+def test_tar_that_does_not_hold_the_member(content, reason, data_dir, server):
+    server.files["/all.tar.gz"] = content
+    with pytest.raises(DataError, match=reason):
+        fetch("set/a", [server.url.replace("file.bin", "all.tar.gz")], md5(CONTENT), data_dir, member="a")
+    assert left_in(data_dir) == []

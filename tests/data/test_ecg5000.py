@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from lilawbench.data import ecg5000
-from lilawbench.data.ecg5000 import ECG5000
+from lilawbench.data.ecg5000 import ECG5000, ECG5000A, perturbed
 from lilawbench.errors import DataError
+from lilawbench.train import run
 
 
 @pytest.fixture
@@ -77,3 +78,63 @@ def test_real_ecg(real, check_types):
     # the file's first value is -0.11252183, its beats have std 1 over N - 1 = 139
     assert source.train_input[0, 0, 0].item() == pytest.approx(-0.11252183 * (140 / 139) ** 0.5, abs=1e-6)
     assert torch.equal(real(ECG5000(split="swapped")).train_input, source.test_input)
+
+
+def test_half_of_the_training_beats_get_a_copy(tmp_path, write_ecg):
+    """21 random beats, so far apart that a copy's nearest beat is its original: 10 copies, with their labels."""
+    random = np.random.default_rng(0)
+    labels = np.arange(21) % 5 + 1
+    lines = [f"{k} " + " ".join(f"{x:.6f}" for x in random.standard_normal(140)) + "\n" for k in labels]
+    write_ecg(TRAIN="".join(lines), TEST=beats([1, 2]))
+    plain = ECG5000().load(tmp_path)
+    source = ECG5000A().source(tmp_path, np.random.default_rng(3))
+    assert torch.equal(source.train_input[:21], plain.train_input)
+    assert torch.equal(source.test_input, plain.test_input)
+    copies = source.train_input[21:, :, 0]
+    assert copies.shape == (10, 140) and copies.dtype == torch.float32
+    originals = torch.cdist(copies, plain.train_input[:, :, 0]).argmin(dim=1)
+    assert (originals.diff() > 0).all()  # different ones, in their order
+    assert source.train_clean.tolist() == [*plain.train_clean, *plain.train_clean[originals.numpy()]]
+
+    again, other = (ECG5000A().source(tmp_path, np.random.default_rng(seed)) for seed in (3, 4))
+    assert torch.equal(again.train_input, source.train_input)
+    assert not torch.equal(other.train_input, source.train_input)
+    few = ECG5000A(per_class=1).source(tmp_path, np.random.default_rng(3))
+    assert len(few.train_clean) == 5 + 2
+
+
+def test_a_copy_is_shifted_once_and_noisy_everywhere():
+    """b ~ U[-.2, .2] has variance .4^2 / 12; u ~ U[.05, .1] has mean .075 and variance .05^2 / 12."""
+    beats = torch.linspace(-1, 1, 200).repeat(4_000, 1).unsqueeze(-1)
+    added = (perturbed(beats, np.random.default_rng(0)) - beats)[..., 0].double()
+    offset, variance = added.mean(dim=1), added.var(dim=1)
+    assert offset.mean().item() == pytest.approx(0, abs=4 * (0.4**2 / 12 / 4_000) ** 0.5)
+    assert offset.var().item() == pytest.approx(0.4**2 / 12 + 0.075 / 200, rel=0.06)
+    assert variance.mean().item() == pytest.approx(0.075, abs=4 * 0.0163 / 4_000**0.5)
+    # the estimate of u from 200 values has a variance of 2 u^2 / 199 of its own
+    assert variance.var().item() == pytest.approx(0.05**2 / 12 + 2 * (0.075**2 + 0.05**2 / 12) / 199, rel=0.1)
+    assert torch.equal(beats[0, :, 0], torch.linspace(-1, 1, 200))  # not modified
+
+
+@pytest.mark.parametrize("split, count", [("official", 750), ("swapped", 6_750)])
+def test_real_ecg_with_copies(split, count, real_dir, check_types):
+    source = ECG5000A(split=split).source(real_dir, np.random.default_rng(0))
+    check_types(source, 5)
+    assert len(source.train_clean) == count and len(source.test_clean) == 5_000 - count * 2 // 3
+
+
+def test_real_ecg_with_copies_end_to_end(real_dir, composed):
+    """Of 750 rows 38 validate; the copies differ with the seed and are the same for every method."""
+    options = [
+        f"paths.data_dir={real_dir}",
+        "split.train_samples=64",
+        "model=mlp",
+        "model.hidden=[4]",
+        "train.epochs=1",
+    ]
+    one, lilaw, other = (
+        run(composed("dataset=ecg5000_a", *options, *more)).result
+        for more in ([], ["method=lilaw", "method.warmup_epochs=0"], ["seed=1"])
+    )
+    assert (one["num_train"], one["num_val"], one["num_test"]) == (64, 38, 4_500)
+    assert one["labels.sha256"] == lilaw["labels.sha256"] != other["labels.sha256"]

@@ -27,8 +27,19 @@ def test_prepare_digits(prepare_data, capsys, monkeypatch):
 def test_prepare_reports_damaged_data_and_exits_2(prepare_data, tmp_path, capsys):
     (tmp_path / "adult").mkdir()
     (tmp_path / "adult" / "adult.data").write_text("39, State-gov\n")
-    assert prepare_data.main(["adult", "--data-dir", str(tmp_path)]) == 2
-    assert "adult.data is damaged" in capsys.readouterr().err
+    assert prepare_data.main(["adult", "digits", "--data-dir", str(tmp_path)]) == 2
+    said = capsys.readouterr()
+    assert "adult.data is damaged" in said.err and said.out.startswith("digits: 1438 train")
+
+
+def test_prepare_takes_the_options_of_a_data_set(prepare_data, tmp_path, capsys):
+    arguments = ["--set", "dataset.flag=breastmnist", "--set", "dataset.size=224", "--data-dir", str(tmp_path)]
+    (tmp_path / "medmnist").mkdir()
+    (tmp_path / "medmnist" / "breastmnist_224.npz").write_text("<html>")
+    assert prepare_data.main(["medmnist", *arguments]) == 2
+    assert "breastmnist_224.npz is damaged" in capsys.readouterr().err
+    assert prepare_data.main(["medmnist", "--set", "dataset.flag=chestmnist"]) == 2
+    assert "chestmnist, a multi-label set" in capsys.readouterr().err
 
 
 def test_prepare_refuses_an_unknown_name(prepare_data, capsys):
@@ -38,8 +49,14 @@ def test_prepare_refuses_an_unknown_name(prepare_data, capsys):
     assert "fashion_mnist" in capsys.readouterr().err
 
 
-def test_prepare_all(prepare_data, capsys, real_dir):
+def test_prepare_all(prepare_data, capsys, real_dir, monkeypatch):
+    at_hand = ["adult", "digits", "ecg5000", "ecg5000_a", "fashion_mnist", "medmnist", "mnist"]
+    assert set(at_hand) <= set(prepare_data.DATASETS)
+    monkeypatch.setattr(prepare_data, "DATASETS", at_hand)  # the others would be downloaded
     assert prepare_data.main(["all", "--data-dir", str(real_dir)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split(":")[0] for line in lines] == prepare_data.DATASETS
+    assert [line.split(":")[0] for line in lines] == at_hand
+    assert lines[5] == (
+        "medmnist: 546 train + 78 validation + 156 test, shape [1, 28, 28], classes: malignant 210, normal, benign 570"
+    )
     assert lines[0] == "adult: 22792 train + 9769 test, shape [108], classes: <=50K 24720, >50K 7841"

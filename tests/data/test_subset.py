@@ -1,5 +1,7 @@
 """Kept classes, long tails and shortened classes: counts by hand, what is drawn, what is refused."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -57,6 +59,20 @@ def test_keep_classes_by_hand():
     assert (kept.mean, kept.std) == ((0.5,), (0.25,))
     assert kept.train_clean.dtype == kept.test_clean.dtype == np.int64
     assert source.train_clean.tolist() == [0, 1, 2, 3, 3, 1]  # not modified
+
+
+def test_official_validation_rows_keep_the_classes_and_are_never_thinned():
+    """Of validation rows b d d a, keep d and b: 1, 0 and 0. A long tail is drawn from the training rows alone."""
+
+    class WithVal(Tiny):
+        def load(self, data_dir):
+            val = {"val_input": torch.arange(200.0, 204)[:, None], "val_clean": np.array([1, 3, 3, 0])}
+            return dataclasses.replace(super().load(data_dir), **val)
+
+    kept = WithVal(classes=[3, 1], imbalance=2, per_class=30).source(None, generator())
+    assert kept.val_input.flatten().tolist() == [200, 201, 202]
+    assert kept.val_clean.tolist() == [1, 0, 0] and kept.val_clean.dtype == np.int64
+    assert np.bincount(kept.train_clean).tolist() == [30, 15]
 
 
 def test_keeping_all_classes_changes_nothing():
@@ -188,7 +204,9 @@ def test_bad_options(options, message):
         Tiny(**options)
 
 
-@pytest.mark.parametrize("name", ["digits", "mnist", "fashion_mnist", "adult", "ecg5000"])
+@pytest.mark.parametrize(
+    "name", ["digits", "mnist", "fashion_mnist", "adult", "ecg5000", "ecg5000_a", "cifar10", "cifar100_lt", "medmnist"]
+)
 def test_yaml_has_the_options_and_the_check_sees_the_classes_kept(composed, name):
     cfg = composed(f"dataset={name}", "dataset.classes=[1,0]", "dataset.imbalance=2", "dataset.per_class=5")
     check(cfg)

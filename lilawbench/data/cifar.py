@@ -1,0 +1,106 @@
+"""CIFAR-10 and CIFAR-100: 50,000 + 10,000 colour images of 32x32 pixels in 10 or 100 classes.
+
+The files are torchvision's own (names, folders, mirror, hashes). They are pickles, which can run code when they are
+read: each is read only after its md5 has been found right.
+"""
+
+import pickle
+import warnings
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+
+from lilawbench.data.base import Source
+from lilawbench.data.download import fetch
+from lilawbench.data.vision import Images
+from lilawbench.errors import DataError
+
+
+class Cifar(Images):
+    """A data set of CIFAR's python version. A subclass gives the constants; `name` is torchvision's for the class.
+
+    Args: see `Images`. `imbalance` makes the long-tailed CIFAR-10-LT and CIFAR-100-LT.
+    """
+
+    name: ClassVar[str]
+
+    def load(self, data_dir: Path | None) -> Source:
+        import torchvision
+
+        official = getattr(torchvision.datasets, self.name)
+
+        def find(file: str, md5: str) -> Path:
+            return fetch(f"{official.base_folder}/{file}", [official.url], md5, data_dir, member=file)
+
+        train = [self._read(find(*file)) for file in official.train_list]
+        test = [self._read(find(*file)) for file in official.test_list]
+        train_input, train_clean, test_input, test_clean = (
+            np.concatenate([batch[i] for batch in batches]) for batches in (train, test) for i in (0, 1)
+        )
+        meta = find(official.meta["filename"], official.meta["md5"])
+        class_names = _unpickled(meta).get(official.meta["key"], [])
+        if len(class_names) != type(self).num_classes:
+            raise DataError(f"{meta}: {len(class_names)} class names, expected {type(self).num_classes}")
+        return Source(
+            torch.from_numpy(train_input),
+            train_clean,
+            torch.from_numpy(test_input),
+            test_clean,
+            class_names=tuple(class_names),
+            **self.scale,
+        )
+
+    def _read(self, path: Path) -> tuple[np.ndarray, np.ndarray]:
+        """Images [N, 3, 32, 32] uint8 and labels [N] int64."""
+        content = _unpickled(path)
+        pixels = np.asarray(content.get("data"))
+        labels = np.asarray(content.get("labels", content.get("fine_labels")))
+        fits = pixels.dtype == np.uint8 and labels.ndim == 1 and pixels.shape == (len(labels), 3072)
+        if not fits or not np.isin(labels, np.arange(type(self).num_classes)).all():
+            raise DataError(
+                f"{path}: expected uint8 pixels [N, 3072] and N labels from 0 to {type(self).num_classes - 1}, found "
+                f"{pixels.dtype} {list(pixels.shape)} and {_span(labels)}"
+            )
+        return pixels.reshape(-1, 3, 32, 32), labels.astype(np.int64)
+
+
+class CIFAR10(Cifar):
+    """Ten kinds of animals and vehicles, 5,000 + 1,000 images each. Mean and std are those of the training pixels.
+
+    Source: Krizhevsky 2009.
+    """
+
+    num_classes = 10
+    name = "CIFAR10"
+    mean, std = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
+
+
+class CIFAR100(Cifar):
+    """A hundred fine classes, 500 + 100 images each. Mean and std are those of the training pixels.
+
+    Source: Krizhevsky 2009.
+    """
+
+    num_classes = 100
+    name = "CIFAR100"
+    mean, std = (0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)
+
+
+def _unpickled(verified: Path) -> dict[str, Any]:
+    """What Python 2 pickled into a file whose hash is right."""
+    with verified.open("rb") as file, warnings.catch_warnings():
+        # NumPy of 2009 wrote `align` of its dtype as 0, which NumPy 2.4 on would have as False
+        warnings.filterwarnings(
+            "ignore", "dtype\\(\\): align should be passed", np.exceptions.VisibleDeprecationWarning
+        )
+        return pickle.load(file, encoding="latin1")
+
+
+def _span(labels: np.ndarray) -> str:
+    return (
+        f"{labels.size} labels from {labels.min()} to {labels.max()}"
+        if labels.ndim == 1 and labels.size
+        else "no labels"
+    )

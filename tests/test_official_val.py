@@ -1,0 +1,81 @@
+"""Official validation rows: they validate, bear the noise that training rows bear, and no split is drawn."""
+
+import numpy as np
+import pytest
+import torch
+
+from lilawbench.data.base import Source
+from lilawbench.train import draw_labels, residents, run
+
+
+def source(val=20):
+    """100 training rows 0..99 and validation rows from 1000 on, ten classes in turn."""
+    return Source(
+        train_input=torch.arange(100.0)[:, None],
+        train_clean=np.arange(100) % 10,
+        test_input=torch.zeros(10, 1),
+        test_clean=np.arange(10),
+        class_names=tuple("0123456789"),
+        val_input=1000 + torch.arange(float(val))[:, None],
+        val_clean=np.arange(val) % 10,
+    )
+
+
+@pytest.fixture
+def official(composed):
+    return lambda *overrides: composed("dataset=medmnist", "noise.rate=0.5", *overrides)
+
+
+def test_noise_is_drawn_for_both_parts_alike(official):
+    labels = draw_labels(official(), source())
+    assert labels["train"].tolist() == list(range(100)) and labels["val"].tolist() == list(range(100, 120))
+    wrong = labels["observed"] != labels["clean"]
+    assert wrong.sum() == 60 and 3 <= wrong[labels["val"]].sum() <= 17
+    assert labels["clean"].tolist() == [*range(10)] * 12
+
+
+def test_clean_validation_labels(official):
+    labels = draw_labels(official("split.val_labels=clean"), source())
+    wrong = labels["observed"] != labels["clean"]
+    assert not wrong[labels["val"]].any() and wrong[labels["train"]].sum() > 40
+
+
+def test_each_part_has_its_inputs_and_observed_labels(official):
+    cfg, data = official("split.train_samples=30"), source()
+    labels = draw_labels(cfg, data)
+    train, val, test = residents(cfg, data, labels, torch.device("cpu"))
+    assert len(train) == 30 and np.bincount(labels["observed"][labels["train"]], minlength=10).max() <= 6
+    assert train.input.flatten().tolist() == labels["train"].tolist()
+    assert val.input.flatten().tolist() == list(range(1000, 1020))
+    assert val.target.tolist() == labels["observed"][100:].tolist()
+    assert test.target.tolist() == list(range(10))
+
+
+def test_a_whole_split_is_not_copied_and_any_rows_can_be_had():
+    data = source()
+    assert data.labelled_input(np.arange(100)).data_ptr() == data.train_input.data_ptr()
+    assert data.labelled_input(np.arange(100, 120)).data_ptr() == data.val_input.data_ptr()
+    assert data.labelled_input(np.array([3, 99, 100, 119])).flatten().tolist() == [3, 99, 1000, 1019]
+    assert data.labelled_input(np.array([], dtype=np.int64)).shape == (0, 1)
+
+
+@pytest.mark.parametrize("given", ["0.3", "0", None])
+def test_a_validation_fraction_that_is_given_is_not_used_and_a_line_says_so(given, official, caplog):
+    labels = draw_labels(official(*([f"split.val_fraction={given}"] if given else [])), source())
+    assert len(labels["val"]) == 20
+    said = [record.message for record in caplog.records]
+    assert said == ([f"split.val_fraction={float(given)} is not used: dataset=medmnist has its own 20 validation rows"]
+                    if given else [])  # fmt: skip
+
+
+@pytest.mark.parametrize("options", [["method=lilaw"], ["split.val_labels=clean", "split.val_fraction=0"]])
+def test_breastmnist_end_to_end(composed, data_dir, options):
+    """Two steps of 64; the official 78 rows validate, even for a method that learns from them."""
+    cfg = composed(
+        "dataset=medmnist", f"paths.data_dir={data_dir}", "model=cnn", "model.channels=[4,4,4]", "train.epochs=2",
+        "split.train_samples=128", "train.batch_size=64", "train.early_stop_epochs=2", *options,
+    )  # fmt: skip
+    result = run(cfg).result
+    assert (result["num_train"], result["num_val"], result["num_test"]) == (128, 78, 156)
+    assert result["noise.realised_rate"] == pytest.approx(0.4 if "method=lilaw" in options else 0.35, abs=0.02)
+    assert 0 <= result["best_val.val_accuracy"] <= 1
