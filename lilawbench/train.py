@@ -33,6 +33,7 @@ from lilawbench.engine.loop import fit
 from lilawbench.engine.optim import build_optimizer, build_schedule
 from lilawbench.errors import ConfigError, RunBusy, RunFailed, UserError
 from lilawbench.methods.base import Context, Forward, Method
+from lilawbench.models.finetune import finetune
 from lilawbench.results.record import RunRecord, run_folder
 from lilawbench.results.recorder import Recorder
 from lilawbench.results.writer import read_json
@@ -71,7 +72,7 @@ def run(cfg: DictConfig) -> RunRecord:
         raise ConfigError([f"dataset={cfg.dataset.name}: {error}"]) from error
     labels = draw_labels(cfg, source)
     train, val, test = residents(cfg, source, labels, device)
-    model = initialise_model(cfg, source).to(device)
+    model = finetune(initialise_model(cfg, source), cfg.train.finetune).to(device)
 
     with locked(folder, world), Recorder(folder, cfg, source, labels, device, world) as recorder:
         runtime.prepare(device, recorder.threads, cfg.train.deterministic)
