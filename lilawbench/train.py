@@ -29,6 +29,7 @@ from lilawbench.data.split import stratified
 from lilawbench.data.transforms import Augment
 from lilawbench.distributed import World, join, leave
 from lilawbench.engine import runtime
+from lilawbench.engine.features import use_features
 from lilawbench.engine.loop import fit
 from lilawbench.engine.optim import build_optimizer, build_schedule
 from lilawbench.errors import ConfigError, RunBusy, RunFailed, UserError
@@ -76,9 +77,12 @@ def run(cfg: DictConfig) -> RunRecord:
 
     with locked(folder, world), Recorder(folder, cfg, source, labels, device, world) as recorder:
         runtime.prepare(device, recorder.threads, cfg.train.deterministic)
+        method = build(cfg.method, loss=bind(cfg.loss)).to(device)
+        if cfg.train.finetune == "linear_probe" and cfg.train.cache_features:
+            autocast = autocast_in(cfg.train.precision, device)
+            train, val, test = use_features(cfg, source, labels, (train, val, test), model, method, autocast)
         loader = TrainLoader(train, cfg.train.batch_size, cfg.seed, Augment(**cfg.train.augment))
         meta = MetaLoader(val, cfg.seed) if len(val) else None
-        method = build(cfg.method, loss=bind(cfg.loss)).to(device)
         ctx = Context(
             model=model,
             forward=forward_in(cfg.train.precision, model, device),
