@@ -19,6 +19,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from lilawbench.attack import check_attack
 from lilawbench.data.transforms import Augment
 from lilawbench.errors import ConfigError
+from lilawbench.models.finetune import FINETUNE
 
 # in an installed package, in a checkout
 CONF = next(p for p in (Path(__file__).parent / "conf", Path(__file__).parent.parent / "conf") if p.is_dir())
@@ -29,6 +30,8 @@ LABELS_ONLY = ("name", "convention")  # keys of a group's node that describe it 
 class Train:
     epochs: int = 30
     batch_size: int = 128
+    finetune: str = "full"  # full | linear_probe: only the last two layers train
+    cache_features: bool = True  # linear_probe: the frozen part runs once for a whole sweep, into a file of output_dir
     optimizer: str = "adam"  # adam | adamw | sgd
     lr: float = 1e-3
     weight_decay: float = 0.0
@@ -228,6 +231,7 @@ def _check_train(train: DictConfig) -> list[str]:
 
     need(train.epochs >= 1, "epochs", ">= 1")
     need(train.batch_size >= 2, "batch_size", ">= 2")
+    need(train.finetune in FINETUNE, "finetune", " or ".join(FINETUNE))
     need(train.optimizer in ("adam", "adamw", "sgd"), "optimizer", "adam, adamw or sgd")
     need(0 < train.lr < math.inf, "lr", "> 0")
     need(0 <= train.weight_decay < math.inf, "weight_decay", ">= 0")

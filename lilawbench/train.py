@@ -31,10 +31,12 @@ from lilawbench.data.stream import Streamed
 from lilawbench.data.transforms import Augment
 from lilawbench.distributed import World, join, leave
 from lilawbench.engine import runtime
+from lilawbench.engine.features import use_features
 from lilawbench.engine.loop import fit
 from lilawbench.engine.optim import build_optimizer, build_schedule
 from lilawbench.errors import ConfigError, RunBusy, RunFailed, UserError
 from lilawbench.methods.base import Context, Forward, Method
+from lilawbench.models.finetune import finetune
 from lilawbench.results.record import RunRecord, run_folder
 from lilawbench.results.recorder import Recorder
 from lilawbench.results.writer import read_json
@@ -76,14 +78,17 @@ def run(cfg: DictConfig) -> RunRecord:
         check(cfg, source.num_classes)
     labels = draw_labels(cfg, source)
     train, val, test = residents(cfg, source, labels, device)
-    model = initialise_model(cfg, source).to(device)
+    model = finetune(initialise_model(cfg, source), cfg.train.finetune).to(device)
 
     with locked(folder, world), Recorder(folder, cfg, source, labels, device, world) as recorder:
         runtime.prepare(device, recorder.threads, cfg.train.deterministic)
+        method = build(cfg.method, loss=bind(cfg.loss)).to(device)
+        if cfg.train.finetune == "linear_probe" and cfg.train.cache_features:
+            autocast = autocast_in(cfg.train.precision, device)
+            train, val, test = use_features(cfg, source, labels, (train, val, test), model, method, autocast)
         augment = Augment(**cfg.train.augment)
         loader = TrainLoader(train, cfg.train.batch_size, cfg.seed, augment, cfg.train.balanced_samples, world)
         meta = MetaLoader(val, cfg.seed) if len(val) else None
-        method = build(cfg.method, loss=bind(cfg.loss)).to(device)
         ctx = Context(
             model=model,
             forward=forward_in(cfg.train.precision, model, device),

@@ -22,6 +22,8 @@ class ARRM(RRM):
     Source: RRM, Algorithms 1-3 with eps > 0. Deviations: none that is not an option.
     """
 
+    perturbs_inputs = True
+
     def __init__(
         self,
         fgsm: Mapping[str, Any] | None = None,

@@ -54,6 +54,8 @@ class AT(Method):
     Source: Goodfellow et al. 2015; RRM, Section 4.2.2.
     """
 
+    perturbs_inputs = True
+
     def __init__(self, fgsm: Mapping[str, Any] | None = None, loss: Loss = ce):
         super().__init__(loss)
         self.adversary = adversary(fgsm)

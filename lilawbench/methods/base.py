@@ -104,6 +104,7 @@ class Method(nn.Module, ABC):
     """
 
     uses_meta: ClassVar[bool] = False
+    perturbs_inputs: ClassVar[bool] = False  # trains or sweeps on other inputs than the data's
 
     def __init__(self, loss: Loss):
         super().__init__()

@@ -1,25 +1,89 @@
 """Image networks from timm."""
 
 import difflib
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+import torch
 from torch import nn
 
+from lilawbench.models.weights import load_weights, published_weights
 
-def timm_model(num_classes: int, input_shape: Sequence[int], architecture: str = "resnet18") -> nn.Module:
-    """Any timm architecture, from random weights, with its stem fitted to the number of channels.
+
+def timm_model(
+    num_classes: int,
+    input_shape: Sequence[int],
+    architecture: str = "resnet18",
+    pretrained: bool = False,
+    checkpoint: str | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> nn.Module:
+    """Any timm architecture, fitted to the images as timm does: in_chans, and img_size where a network has a fixed one.
+
+    A ViT pads images to whole patches: 28 px are four patches of 16.
 
     Args:
         num_classes: outputs K. input_shape: [C, H, W].
-        architecture: timm's name.
+        architecture: timm's name, with or without the tag of its published weights.
+        pretrained: start from timm's published weights (`published_weights`), adapted as `load_weights` says.
+        checkpoint: start from a local file instead.
+        options: further arguments of timm's constructor, such as {"drop_rate": 0.1}.
     Raises:
-        ValueError: the input is not an image, or timm knows no such architecture.
+        ValueError: the input is not an image or too small for the network; timm knows no such architecture or option;
+            the weights cannot be had or do not fit.
     """
     if len(input_shape) != 3:
         raise ValueError(f"{architecture} wants images [C, H, W], not {list(input_shape)}")
+    if pretrained and checkpoint is not None:
+        raise ValueError(f"pretrained is true and checkpoint {checkpoint}; give one of them")
     import timm  # half a second that other models need not wait for
 
     if not timm.is_model(architecture):
         near = ", ".join(difflib.get_close_matches(architecture, timm.list_models(), n=6)) or "see timm.list_models()"
         raise ValueError(f"timm has no architecture {architecture!r}; near it: {near}")
-    return timm.create_model(architecture, num_classes=num_classes, in_chans=input_shape[0])
+    try:
+        known = timm.get_pretrained_cfg(architecture, allow_unregistered=False)
+    except RuntimeError as error:
+        family = architecture.split(".")[0]
+        tags = ", ".join(timm.list_pretrained(f"{family}.*")) or "none"
+        raise ValueError(f"{error} The published weights of {family}: {tags}") from error
+    arguments = {"num_classes": num_classes, "in_chans": input_shape[0], **(options or {})}
+    if known.fixed_input_size:
+        image, whole = tuple(input_shape[1:]), _whole_patches(architecture, input_shape[1:])
+        padded = {"dynamic_img_size": True, "dynamic_img_pad": True} if whole != image else {}
+        arguments = {"img_size": whole, **padded, **arguments}
+    if pretrained:
+        checkpoint = published_weights(known)
+    try:
+        model = timm.create_model(architecture, **arguments)
+    except TypeError as error:
+        given = dict(options or {})
+        raise ValueError(f"options is {given}, which timm's {architecture} does not take: {error}") from error
+    if checkpoint is not None:
+        load_weights(model, checkpoint)
+    _check_size(model, architecture, input_shape, known.input_size)
+    return model
+
+
+def _whole_patches(architecture: str, image: Sequence[int]) -> tuple[int, ...]:
+    """The image's sides rounded up to whole patches, whose size is part of timm's names: no pixel is cut off."""
+    found = re.search(r"patch(\d+)", architecture)
+    patch = int(found[1]) if found else 1
+    return tuple(-(-side // patch) * patch for side in image)
+
+
+def _check_size(model: nn.Module, architecture: str, shape: Sequence[int], usual: Sequence[int]) -> None:
+    """One image goes through where it is smaller than usual: a pooling may have nothing left to pool."""
+    if min(shape[1:]) >= min(usual[1:]):
+        return
+    try:
+        with torch.no_grad():
+            model.eval()(torch.zeros(1, *shape))
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(
+            f"images of {shape[1]}x{shape[2]} pixels are too small for {architecture}, which was made for "
+            f"{usual[1]}x{usual[2]} ({error})"
+        ) from error
+    finally:
+        model.train()

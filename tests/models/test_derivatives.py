@@ -9,6 +9,7 @@ from lilawbench.models.cnn import CNN, PlainCNN
 from lilawbench.models.image import timm_model
 from lilawbench.models.lstm import LSTM
 from lilawbench.models.mlp import MLP
+from lilawbench.models.preact_resnet import PreActResNet
 from lilawbench.models.resnet_cifar import ResNetCIFAR
 
 NETS = {
@@ -17,6 +18,7 @@ NETS = {
     "plain_cnn": (PlainCNN, (1, 22, 22), {"channels": (3, 4, 4), "dense": 6}),
     "lstm": (LSTM, (7, 2), {"hidden": 4}),  # in float32 on a CPU only with torch.backends.mkldnn off
     "resnet": (ResNetCIFAR, (2, 10, 10), {"depth": 8}),
+    "preact": (PreActResNet, (2, 8, 8), {"blocks": (1, 1, 1, 1)}),
     "timm": (timm_model, (1, 16, 16), {}),
 }
 

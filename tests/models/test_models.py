@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from hydra.errors import InstantiationException
 from torch import nn
 
 from lilawbench.config import build as build_node
@@ -9,6 +10,7 @@ from lilawbench.models.cnn import CNN, PlainCNN
 from lilawbench.models.image import timm_model
 from lilawbench.models.lstm import LSTM
 from lilawbench.models.mlp import MLP
+from lilawbench.models.preact_resnet import PreActBlock, PreActResNet
 from lilawbench.models.resnet_cifar import ResNetCIFAR
 
 SHAPES = {  # input shape and classes of each data set, and of colour images
@@ -24,6 +26,7 @@ FITS = {
     LSTM: ("digits", "mnist", "ecg5000", "colour"),
     timm_model: ("digits", "mnist", "colour"),
     ResNetCIFAR: ("digits", "mnist", "colour"),
+    PreActResNet: ("digits", "mnist", "colour"),
     PlainCNN: ("mnist", "colour"),
 }
 
@@ -49,7 +52,13 @@ def test_output_is_one_logit_per_class(build, name):
 
 @pytest.mark.parametrize(
     "build, name",
-    [(CNN, "the cnn"), (PlainCNN, "the plain cnn"), (timm_model, "resnet18"), (ResNetCIFAR, "the resnet")],
+    [
+        (CNN, "the cnn"),
+        (PlainCNN, "the plain cnn"),
+        (timm_model, "resnet18"),
+        (ResNetCIFAR, "the resnet"),
+        (PreActResNet, "the preact resnet"),
+    ],
 )
 @pytest.mark.parametrize("dataset", ["adult", "ecg5000"])
 def test_image_networks_refuse_what_is_no_image(build, name, dataset):
@@ -68,6 +77,8 @@ def test_image_networks_refuse_what_is_no_image(build, name, dataset):
         (ResNetCIFAR, (3, 32, 32), {"depth": 33}, r"depth is 33; it must be 6n \+ 2 with n >= 1, such as 20, 32"),
         (ResNetCIFAR, (3, 32, 32), {"depth": 2}, "depth is 2; it must be 6n"),
         (ResNetCIFAR, (3, 32, 32), {"depth": -4}, "depth is -4; it must be 6n"),
+        (PreActResNet, (3, 32, 32), {"blocks": (2, 2, 2)}, r"blocks is \[2, 2, 2\]; it must be four numbers >= 1"),
+        (PreActResNet, (3, 32, 32), {"blocks": (2, 0, 2, 2)}, r"blocks is \[2, 0, 2, 2\]"),
         (LSTM, (108,), {}, r"the lstm wants sequences \[T, C\] or images \[C, H, W\], not \[108\]"),
         (LSTM, (1, 2, 3, 4), {}, "the lstm wants sequences"),
         (LSTM, (140, 1), {"hidden": 0}, "hidden 0 and layers 2 must be >= 1"),
@@ -78,6 +89,13 @@ def test_image_networks_refuse_what_is_no_image(build, name, dataset):
         (MLP, (4,), {"dropout": -0.1}, r"dropout is -0\.1"),
         (timm_model, (1, 8, 8), {"architecture": "resnet1"}, "timm has no architecture 'resnet1'; near it: .*resnet"),
         (timm_model, (1, 8, 8), {"architecture": "zzzzzz"}, "no architecture 'zzzzzz'; near it: see timm.list_models"),
+        (timm_model, (3, 32, 32), {"architecture": "resnet18.mine"}, r"tag \(mine\) .* weights of resnet18: .*a1_in1k"),
+        (
+            timm_model,
+            (3, 32, 32),
+            {"options": {"depth": 3}},
+            r"options is \{'depth': 3\}, which timm's resnet18 does not",
+        ),
     ],
 )
 def test_bad_options(build, shape, options, message):
@@ -146,6 +164,7 @@ def test_resnet18_on_grey_images():
         ("resnet32", 10, (3, 32, 32), 464_154),
         ("resnet32", 10, (1, 28, 28), 464_154 - 2 * 9 * 16),
         ("resnet32", 100, (3, 32, 32), 464_154 + 90 * 65),
+        ("preact_resnet18", 10, (3, 32, 32), 11_171_146),
         ("rrm_mlp", 3, (1, 28, 28), 417_880),  # RRM, appendix C
         ("rrm_cnn", 10, (1, 28, 28), 320 + 18_496 + 36_928 + 6_500 + 1_010),
     ],
@@ -219,3 +238,56 @@ def test_plain_cnn_by_hand():
     hidden = (pooled @ first.weight.T + first.bias).clamp(min=0)
     torch.testing.assert_close(model(x), hidden @ second.weight.T + second.bias)
     assert not any(isinstance(m, nn.BatchNorm2d) for m in PlainCNN(10, (1, 28, 28)).modules())
+
+
+@pytest.mark.parametrize(
+    "name, imagenet, width",
+    [
+        ("resnet10", 5_418_792, 512),
+        ("resnet18", 11_689_512, 512),
+        ("resnet34", 21_797_672, 512),
+        ("resnet50", 25_557_032, 2048),
+        ("vgg19_bn", 143_678_248, 4096),
+        ("inception_resnet_v2", 55_843_464, 1536),
+        ("vit_b16", 86_567_656, 768),
+        ("vit_s16", 22_050_664, 384),
+    ],
+)
+def test_sizes_of_timm_networks(composed, name, imagenet, width):
+    """The published number of parameters with 1,000 classes, less 990 of them."""
+    with torch.device("meta"):
+        model = build_node(composed(f"model={name}").model, num_classes=10, input_shape=(3, 224, 224))
+    assert count(model) == imagenet - 990 * (width + 1)
+
+
+@pytest.mark.parametrize("name, side", [("vgg19_bn", 32), ("inception_resnet_v2", 75)])
+def test_the_smallest_images_of_networks_that_pool(composed, name, side):
+    node = composed(f"model={name}").model
+    with torch.device("meta"):
+        assert build_node(node, num_classes=3, input_shape=(1, side, side)).training
+        with pytest.raises(InstantiationException, match=f"{side - 1}x{side - 1} pixels are too small for {name}"):
+            build_node(node, num_classes=3, input_shape=(1, side - 1, side - 1))
+
+
+def test_vit_pads_small_images_to_whole_patches(composed):
+    """28 px are four patches of 16, so that the last pixel counts; 224 px are 196."""
+    node = composed("model=vit_s16", "+model.options.depth=1").model
+    model = build_node(node, num_classes=2, input_shape=(1, 28, 28)).eval()
+    assert model.pos_embed.shape == (1, 1 + 4, 384)
+    black = torch.zeros(1, 1, 28, 28)
+    corner = black.clone()
+    corner[..., 27, 27] = 9.0
+    assert not torch.equal(model(black), model(corner))
+    with torch.device("meta"):
+        assert build_node(node, num_classes=2, input_shape=(3, 224, 224)).pos_embed.shape == (1, 1 + 196, 384)
+
+
+def test_preact_block_by_hand():
+    """With both convolutions at 0 only the shortcut is left: x itself, or a 1x1 convolution of relu(BN(x))."""
+    same, wider = PreActBlock(4, 4, 1).eval(), PreActBlock(4, 6, 2).eval()
+    x = torch.randn(2, 4, 6, 6)
+    for block in (same, wider):
+        nn.init.zeros_(block.conv2.weight)
+    assert torch.equal(same(x), x)
+    active = (x / (1 + 1e-5) ** 0.5).clamp(min=0)[:, :, ::2, ::2]
+    torch.testing.assert_close(wider(x), torch.einsum("oi,nihw->nohw", wider.shortcut.weight[..., 0, 0], active))

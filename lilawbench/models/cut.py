@@ -1,0 +1,84 @@
+"""A linear probe cut in two: frozen features of an input, and logits of such features."""
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from lilawbench.models.finetune import PROBED_LAYERS, layers
+
+
+class Cut(NamedTuple):
+    """model(x) == logits(features(x)) as long as the frozen part is in eval mode."""
+
+    features: Callable[[Tensor], Tensor]  # inputs [B, ...] -> what the first trained layer is given
+    logits: Callable[[Tensor], Tensor]  # features -> [B, K], through the last two layers alone
+
+
+def cut(model: nn.Module) -> Cut | None:
+    """Cuts a network before the first of its last two parameterised layers.
+
+    Of a ViT that classifies the class token the features are that token alone: 768 numbers in the place of 151,296.
+
+    Returns:
+        None where the code does not know how: a recurrent stack, or a timm network that is not forward_features, whose
+        last step is the first trained layer, and forward_head.
+    """
+    first = list(layers(model))[-PROBED_LAYERS:][0].module
+    if isinstance(first, nn.RNNBase):
+        return None
+    rest = _rest(model, first)
+    tokens = model.num_prefix_tokens if getattr(model, "global_pool", None) == "token" else None
+
+    def features(input: Tensor) -> Tensor:
+        reached = _input_of(first, model, input)
+        return reached if tokens is None else reached[:, :tokens]
+
+    return None if rest is None else Cut(features, rest)
+
+
+def fits(model: nn.Module, parts: Cut, input: Tensor) -> bool:
+    """Whether the two parts give the logits of the whole on these inputs, in eval mode."""
+    mode = model.training
+    with torch.no_grad():
+        try:
+            model.eval()
+            return torch.allclose(parts.logits(parts.features(input)), model(input), rtol=1e-5, atol=1e-5)
+        except (RuntimeError, AttributeError, TypeError):
+            return False
+        finally:
+            model.train(mode)
+
+
+def _rest(model: nn.Module, first: nn.Module) -> Callable[[Tensor], Tensor] | None:
+    if isinstance(model, nn.Sequential):
+        children = list(model)
+        if first not in children:
+            return None
+        behind = children[children.index(first) :]
+        return lambda features: functools.reduce(lambda value, module: module(value), behind, features)
+    if not hasattr(model, "forward_head"):
+        return None
+    if hasattr(model, "pre_logits") and first is getattr(model.pre_logits, "fc2", None):  # VGG's are in its head
+        return lambda features: model.head(model.pre_logits.act2(first(features)))
+    return lambda features: model.forward_head(first(features))
+
+
+class _Reached(Exception):
+    """Carries a layer's input out of a forward pass that need not go on."""
+
+
+def _input_of(layer: nn.Module, model: nn.Module, input: Tensor) -> Tensor:
+    def stop(module: nn.Module, inputs: tuple[Tensor]) -> None:
+        raise _Reached(inputs[0])
+
+    handle = layer.register_forward_pre_hook(stop)
+    try:
+        type(model).forward(model, input)  # not the instance's, which may have been replaced by `logits`
+    except _Reached as reached:
+        return reached.args[0]
+    finally:
+        handle.remove()
+    raise RuntimeError(f"the forward pass does not come by {type(layer).__name__}")

@@ -1,0 +1,113 @@
+"""Which weights train: all of them, or those of the last two layers with the rest frozen (a linear probe)."""
+
+import logging
+import re
+from collections.abc import Iterator
+from types import MethodType
+from typing import NamedTuple
+
+from torch import nn
+
+FINETUNE = ("full", "linear_probe")
+PROBED_LAYERS = 2
+BLOCK = re.compile("Block|Bottleneck|Residual")  # in the class name of a residual or transformer block
+WEIGHTED = (nn.Linear, nn.modules.conv._ConvNd)
+
+log = logging.getLogger("lilawbench")
+
+
+class Layer(NamedTuple):
+    """A parameterised layer: its module and parameters, and the BatchNorm that goes with it."""
+
+    module: nn.Module
+    parameters: list[nn.Parameter]
+
+
+def finetune(model: nn.Module, mode: str) -> nn.Module:
+    """Freezes what `mode` does not train, in place.
+
+    "linear_probe" trains the last two parameterised layers (`layers`). Everything before them is frozen: no gradient,
+    and eval mode whatever model.train() says, so that neither BatchNorm statistics nor dropout move. What has no
+    parameters and comes behind, such as dropout before the head, follows model.train() as ever.
+
+    Args:
+        mode: full | linear_probe.
+    Returns:
+        The model.
+    Raises:
+        ValueError: another mode.
+    Source: LiLAW, appendix A.9 ("linear probing on the last two layers").
+    """
+    if mode not in FINETUNE:
+        raise ValueError(f"finetune is {mode!r}; it must be one of {list(FINETUNE)}")
+    if mode == "full":
+        return model
+    trained = list(layers(model))[-PROBED_LAYERS:]
+    model.requires_grad_(False)
+    for layer in trained:
+        for parameter in layer.parameters:
+            parameter.requires_grad_()
+    first = trained[0].module
+    for module in frozen_modules(model, first):
+        module.eval()
+        module.train = MethodType(_stay, module)
+    if isinstance(first, nn.RNNBase):
+        first.dropout = 0.0  # between its levels, all but the last of which are frozen; cudnn wants it in train mode
+    names = [name for name, module in model.named_modules() if any(module is layer.module for layer in trained)]
+    count, total = (sum(p.numel() for p in model.parameters() if p.requires_grad or every) for every in (False, True))
+    log.info("linear probe: %s train, %s of %s parameters", " and ".join(names), f"{count:,}", f"{total:,}")
+    return model
+
+
+def layers(model: nn.Module) -> Iterator[Layer]:
+    """The parameterised layers in their order in the network, which is that of registration.
+
+    A residual or transformer block is one layer; a BatchNorm belongs to the convolution or dense layer before it; each
+    level of a stacked recurrent module is a layer. So the last two are the final norm and the head of a ViT, the last
+    block and the head of a ResNet, the last two dense layers of an MLP.
+    """
+    last: Layer | None = None
+    for module in _units(model):
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and last and isinstance(last.module, WEIGHTED):
+            last.parameters.extend(module.parameters())
+            continue
+        if last:
+            yield last
+        if isinstance(module, nn.RNNBase):
+            levels = [_level(module, level) for level in range(module.num_layers)]
+            yield from levels[:-1]
+            last = levels[-1]
+        else:
+            last = Layer(module, list(module.parameters()))
+    if last:
+        yield last
+
+
+def frozen_modules(model: nn.Module, first: nn.Module) -> list[nn.Module]:
+    """The modules before `first` in the network; a module that holds it is none of them."""
+    before = []
+    for module in model.modules():
+        if module is first:
+            break
+        if all(inner is not first for inner in module.modules()):
+            before.append(module)
+    return before
+
+
+def _units(module: nn.Module) -> Iterator[nn.Module]:
+    for child in module.children():
+        whole = BLOCK.search(type(child).__name__) or any(True for _ in child.parameters(recurse=False))
+        if whole and any(True for _ in child.parameters()):
+            yield child
+        else:
+            yield from _units(child)
+
+
+def _level(module: nn.RNNBase, level: int) -> Layer:
+    names = re.compile(rf"_l{level}(_reverse)?$")
+    return Layer(module, [parameter for name, parameter in module.named_parameters() if names.search(name)])
+
+
+def _stay(module: nn.Module, mode: bool = True) -> nn.Module:
+    """In the place of Module.train for a frozen module."""
+    return module

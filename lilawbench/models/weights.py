@@ -1,0 +1,162 @@
+"""Where a network's first weights come from: timm's published ones, or a local file."""
+
+import logging
+import pickle
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+CONNECT_SECONDS = 10
+HUB_FILE = "model.safetensors"
+SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
+WRAPPERS = ("state_dict", "model")  # keys under which training scripts, this one's too, keep the weights
+
+log = logging.getLogger("lilawbench")
+
+
+def published_weights(config: Any) -> Path:
+    """File of timm's published weights, from the Hugging Face cache or downloaded into it.
+
+    Args:
+        config: timm's PretrainedCfg of an architecture with its tag.
+    Raises:
+        ValueError: there are none, or they are not in the cache and the network does not answer in ten seconds; the
+            message says which file is wanted and where to put it.
+    """
+    name, repository = config.architecture, config.hf_hub_id
+    if not repository:
+        raise ValueError(f"timm publishes no weights of {name}; pretrained must be false, or checkpoint a file")
+    import huggingface_hub
+    from huggingface_hub import constants
+
+    file = config.hf_hub_filename or HUB_FILE
+    cached = huggingface_hub.try_to_load_from_cache(repository, file)
+    if isinstance(cached, str):
+        return Path(cached)
+    url = huggingface_hub.hf_hub_url(repository, file)
+    try:
+        _knock(url)  # the hub's own client would try again for minutes
+        log.info("downloading %s", url)
+        return Path(huggingface_hub.hf_hub_download(repository, file))
+    except Exception as error:  # whatever stops the download, the way out is the same
+        raise ValueError(
+            f"the weights of {name} are not on disk and could not be downloaded ({_innermost(error)}). Either download "
+            f"{url} elsewhere and give the file as model.checkpoint=PATH/{file} with model.pretrained=false, or run "
+            f"`hf download {repository} {file}` where there is a network and copy the folder "
+            f"models--{repository.replace('/', '--')} into {constants.HF_HUB_CACHE}"
+        ) from error
+
+
+def _knock(url: str) -> None:
+    """Raises unless the server answers in time; a name server that keeps silent counts as well."""
+    import requests
+
+    outcome: list[BaseException | None] = []
+
+    def ask() -> None:
+        try:
+            requests.head(url, timeout=CONNECT_SECONDS).raise_for_status()
+            outcome.append(None)
+        except Exception as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(CONNECT_SECONDS)
+    if not outcome:
+        raise TimeoutError(f"no answer in {CONNECT_SECONDS} s")
+    if outcome[0] is not None:
+        raise outcome[0]
+
+
+def _innermost(error: BaseException) -> str:
+    while error.__context__ is not None:
+        error = error.__context__
+    return f"{type(error).__name__}: {error}"
+
+
+def read_weights(path: str | Path) -> dict[str, Tensor]:
+    """The weights in a local file, by name: safetensors, or a .pth, .pt or .bin of tensors only.
+
+    Raises:
+        ValueError: no such file, another format, damaged, or with pickled code in it, which is never run.
+    """
+    path = Path(path).expanduser()
+    if path.suffix not in SUFFIXES:
+        raise ValueError(f"checkpoint is {path}; it must be a file ending in {', '.join(SUFFIXES)}")
+    if not path.is_file():
+        raise ValueError(f"checkpoint {path.absolute()} does not exist")
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            state = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ValueError(
+            f"checkpoint {path} holds more than tensors and plain values, and nothing else is loaded: save the "
+            f"network's state_dict() alone ({str(error).splitlines()[0]})"
+        ) from error
+    except Exception as error:
+        raise ValueError(f"checkpoint {path} cannot be read ({type(error).__name__}: {error})") from error
+    for key in WRAPPERS:
+        if isinstance(state, dict) and isinstance(state.get(key), dict):
+            state = state[key]
+    if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
+        raise ValueError(f"checkpoint {path} holds no state_dict: names with a tensor each, bare or under {WRAPPERS}")
+    return {name.removeprefix("module."): value for name, value in state.items()}
+
+
+def load_weights(model: nn.Module, path: str | Path) -> None:
+    """Loads a file into a timm network, adapted as timm does.
+
+    Older names are translated, a stem for other channels sums or repeats the three of the file, position embeddings are
+    interpolated. Where the file's head has another size, or none, the network's stays at its initialisation, with a
+    line in the log.
+
+    Raises:
+        ValueError: as `read_weights`; names or shapes are not the network's, all of them counted.
+    """
+    state, own = _adapted(read_weights(path), model), model.state_dict()
+    heads = model.pretrained_cfg["classifier"]
+    for head in (heads,) if isinstance(heads, str) else heads:
+        names = [name for name in own if name.startswith(f"{head}.")]
+        if any(name not in state or len(state[name]) != len(own[name]) for name in names):
+            found = len(state[f"{head}.weight"]) if f"{head}.weight" in state else "no"
+            log.info("%s has %s outputs and the model %d: its head starts anew", path, found, model.num_classes)
+            state |= {name: own[name] for name in names}
+    wrong = {
+        "are missing": [name for name in own if name not in state],
+        "are unknown": [name for name in state if name not in own],
+        "have another shape": [name for name in own if name in state and state[name].shape != own[name].shape],
+    }
+    if any(wrong.values()):
+        counts = "; ".join(
+            f"{len(names)} {what} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
+            for what, names in wrong.items()
+            if names
+        )
+        raise ValueError(f"the weights in {path} do not fit the network's {len(own)} tensors: {counts}")
+    model.load_state_dict(state)
+
+
+def _adapted(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+    """Through the architecture's own filter, and with the stem's weights for as many channels as the model has."""
+    from timm.models import adapt_input_conv
+
+    module = sys.modules[type(model).__module__]
+    if hasattr(module, "checkpoint_filter_fn"):
+        state = module.checkpoint_filter_fn(state, model)
+    elif hasattr(module, "_filter_fn"):
+        state = module._filter_fn(state)
+    first = model.pretrained_cfg["first_conv"]
+    for name in (first,) if isinstance(first, str) else first or ():
+        weight, wanted = state.get(f"{name}.weight"), model.get_submodule(name).weight
+        if weight is not None and weight.shape[1] == 3 != wanted.shape[1]:
+            state[f"{name}.weight"] = adapt_input_conv(wanted.shape[1], weight)
+    return state
