@@ -143,7 +143,9 @@ def check(cfg: DictConfig) -> None:
         except Exception as error:  # a constructor's or hydra's complaint about the user's values
             cause = error.__cause__ or error
             if isinstance(cause, TypeError):  # its own words name no option
-                given = ", ".join(f"{group}.{key}={value}" for key, value in options(cfg[group]).items() if key != "_target_")
+                given = ", ".join(
+                    f"{group}.{key}={value}" for key, value in options(cfg[group]).items() if key != "_target_"
+                )
                 cause = f"a value is of the wrong type, among {given} ({cause})"
             problems.append(f"{group}={cfg[group].get('name')}: {cause}")
             return None
@@ -157,8 +159,10 @@ def check(cfg: DictConfig) -> None:
     if "logger" in unknown:
         attempt("logger", lambda: build(cfg.logger))
     if dataset is not None:
-        classes = np.arange(dataset.num_classes)  # one label per class shows whether rate, matrix and pairs fit
-        attempt("noise", lambda: bind(cfg.noise)(classes, len(classes), generator=np.random.default_rng(0)))
+        classes = np.arange(dataset.num_classes)
+        noise = attempt("noise", lambda: bind(cfg.noise))
+        if isinstance(noise, functools.partial):  # one label per class shows whether rate, matrix and pairs fit
+            attempt("noise", lambda: noise(classes, len(classes), generator=np.random.default_rng(0)))
         asked = cfg.model.get("num_classes")
         if asked is not None and asked < len(classes):
             problems.append(f"model.num_classes is {asked}; dataset={cfg.dataset.name} has {len(classes)} classes")

@@ -5,6 +5,7 @@
 One run writes one folder; the same command goes on with a broken run and skips a finished one.
 """
 
+import inspect
 import logging
 import sys
 import traceback
@@ -24,6 +25,7 @@ from omegaconf import DictConfig
 
 from lilawbench.config import CONF, bind, build, check
 from lilawbench.data.base import Source
+from lilawbench.data.download import fetch
 from lilawbench.data.loaders import MetaLoader, Resident, TrainLoader
 from lilawbench.data.split import stratified
 from lilawbench.data.transforms import Augment
@@ -110,7 +112,13 @@ def draw_labels(cfg: DictConfig, source: Source) -> dict[str, np.ndarray]:
     Depends on the seed, the noise and the split, never on the method.
     """
     clean = source.train_clean
-    observed = bind(cfg.noise)(clean, source.num_classes, generator=derive(cfg.seed, "noise"))
+    noise = bind(cfg.noise)
+    offered = {"inputs": source.train_input.__getitem__, "fetch": partial(fetch, data_dir=cfg.paths.data_dir or None)}
+    wanted = {name: value for name, value in offered.items() if name in inspect.signature(noise).parameters}
+    try:
+        observed = noise(clean, source.num_classes, generator=derive(cfg.seed, "noise"), **wanted)
+    except ValueError as error:  # what only the data can tell
+        raise ConfigError([f"noise={cfg.noise.name}: {error}"]) from error
     train, val = stratified(observed, cfg.split.val_fraction, derive(cfg.seed, "split"))
     if cfg.split.train_samples is not None and cfg.split.train_samples < len(train):
         share = cfg.split.train_samples / len(train)
