@@ -13,6 +13,7 @@ import torch
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.config_store import ConfigStore
+from hydra.errors import InstantiationException
 from hydra.utils import get_object, instantiate
 from omegaconf import MISSING, DictConfig, OmegaConf
 
@@ -147,7 +148,7 @@ def check(cfg: DictConfig, num_classes: int | None = None) -> None:
         try:
             return make()
         except Exception as error:  # a constructor's or hydra's complaint about the user's values
-            cause = error.__cause__ or error
+            cause = (isinstance(error, InstantiationException) and error.__cause__) or error
             if isinstance(cause, TypeError):  # its own words name no option
                 given = options(cfg[group]).items()
                 given = ", ".join(f"{group}.{key}={value}" for key, value in given if key != "_target_")
@@ -165,8 +166,10 @@ def check(cfg: DictConfig, num_classes: int | None = None) -> None:
     if "logger" in unknown:
         attempt("logger", lambda: build(cfg.logger))
     if dataset is not None and num_classes is not None:
-        classes = np.arange(num_classes)  # one label per class shows whether rate, matrix and pairs fit
-        attempt("noise", lambda: bind(cfg.noise)(classes, len(classes), generator=np.random.default_rng(0)))
+        classes = np.arange(num_classes)
+        noise = attempt("noise", lambda: bind(cfg.noise))
+        if isinstance(noise, functools.partial):  # one label per class shows whether rate, matrix and pairs fit
+            attempt("noise", lambda: noise(classes, len(classes), generator=np.random.default_rng(0)))
         asked = cfg.model.get("num_classes")
         if asked is not None and asked < len(classes):
             problems.append(f"model.num_classes is {asked}; dataset={cfg.dataset.name} has {len(classes)} classes")

@@ -5,6 +5,7 @@
 One run writes one folder; the same command goes on with a broken run and skips a finished one.
 """
 
+import inspect
 import logging
 import sys
 import traceback
@@ -24,6 +25,7 @@ from omegaconf import DictConfig
 
 from lilawbench.config import CONF, bind, build, check
 from lilawbench.data.base import Source
+from lilawbench.data.download import fetch
 from lilawbench.data.image_files import ImageFiles
 from lilawbench.data.loaders import MetaLoader, Resident, TrainLoader
 from lilawbench.data.split import stratified
@@ -123,7 +125,13 @@ def draw_labels(cfg: DictConfig, source: Source) -> dict[str, np.ndarray]:
     """
     clean = source.labelled_clean
     given = clean if source.train_observed is None else source.train_observed
-    observed = bind(cfg.noise)(given, source.num_classes, generator=derive(cfg.seed, "noise"))
+    noise = bind(cfg.noise)
+    offered = {"inputs": partial(stored_inputs, source), "fetch": partial(fetch, data_dir=cfg.paths.data_dir or None)}
+    wanted = {name: value for name, value in offered.items() if name in inspect.signature(noise).parameters}
+    try:
+        observed = noise(given, source.num_classes, generator=derive(cfg.seed, "noise"), **wanted)
+    except ValueError as error:  # what only the data can tell
+        raise ConfigError([f"noise={cfg.noise.name}: {error}"]) from error
     clean_known = source.clean_known or cfg.noise.name != "none"
     if source.val_clean is None:
         train, val = stratified(observed, cfg.split.val_fraction, derive(cfg.seed, "split"))
@@ -142,6 +150,12 @@ def draw_labels(cfg: DictConfig, source: Source) -> dict[str, np.ndarray]:
             raise ConfigError([f"split.val_labels=clean: the clean labels of dataset={cfg.dataset.name} are not known"])
         observed[val] = clean[val]
     return {"observed": observed, **({"clean": clean} if clean_known else {}), "train": train, "val": val}
+
+
+def stored_inputs(source: Source, rows: np.ndarray) -> torch.Tensor:
+    """Of some labelled rows, sorted; images are read from their files."""
+    inputs = source.labelled_input(rows)
+    return inputs.load() if isinstance(inputs, ImageFiles) else inputs
 
 
 def residents(

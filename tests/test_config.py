@@ -21,17 +21,20 @@ NEEDED = {
     "noise=transition": ["noise.matrix=[[.9,.1],[.2,.8]]", "dataset=adult"],
     "dataset=folder": ["dataset.path=my_images"],
     "dataset=table": ["dataset.path=my.csv", "dataset.label=y"],
+    "noise=file": ["noise.path=labels.txt"],
 }
 
 
 def test_the_groups_hold_what_the_readme_says():
     assert {group: len(names) for group, names in CHOICES.items()} == {
-        "dataset": 20, "noise": 8, "model": 15, "loss": 11, "method": 8, "logger": 2, "experiment": 4, "debug": 1,
+        "dataset": 20, "noise": 12, "model": 15, "loss": 11, "method": 8, "logger": 2, "experiment": 4, "debug": 1,
     }  # fmt: skip
 
 
 @pytest.mark.parametrize("choice", [f"{group}={name}" for group, names in CHOICES.items() for name in names])
-def test_every_yaml_composes_and_passes_the_check(composed, choice):
+def test_every_yaml_composes_and_passes_the_check(composed, choice, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "labels.txt").touch()
     check(composed(choice, *NEEDED.get(choice, [])))
 
 
@@ -61,10 +64,11 @@ def test_method_focal_brings_its_loss_and_ce_with_it_is_the_same_run(composed):
     assert OmegaConf.to_container(one, resolve=True) == OmegaConf.to_container(other, resolve=True)
 
 
-@pytest.mark.parametrize("noise", sorted(set(CHOICES["noise"]) - {"transition"}))
+@pytest.mark.parametrize("noise", sorted(set(CHOICES["noise"]) - {"transition", "file", "human", "one_sided"}))
 def test_every_noise_runs_on_labels(composed, noise):
     clean = np.repeat(np.arange(10), 20)
-    observed = bind(composed(f"noise={noise}").noise)(clean, 10, generator=np.random.default_rng(0))
+    inputs = {"inputs": torch.zeros(200, 1).__getitem__} if noise == "instance" else {}
+    observed = bind(composed(f"noise={noise}").noise)(clean, 10, generator=np.random.default_rng(0), **inputs)
     assert observed.shape == clean.shape and observed.dtype == np.int64
     assert (observed != clean).mean() == pytest.approx(0 if noise == "none" else 0.4, abs=0.08)
 
@@ -140,6 +144,13 @@ REFUSED = [
     ("noise=transition noise.matrix=[[.9,.1],[.3,.7]]", "the matrix is 2 x 2; the data set has 10 classes"),
     ("noise=transition dataset=adult noise.matrix=[[.9,.2],[.3,.7]]", "row 0 sums to 1.1"),
     ("noise=asymmetric noise.pairs={1:12}", "pair 1: 12"),
+    ("noise=instance noise.std=0", "noise=instance: std is 0; it must be > 0"),
+    ("noise=instance +noise.inputs=x", "noise.inputs is not an option of instance (valid: rate, std)"),
+    ("noise=one_sided noise.rate_of=all", "rate_of is 'all'; it must be positives or negatives"),
+    ("noise=human noise.labels=worse", "labels is 'worse'; it must be one of aggre, random1"),
+    ("noise=file", "noise.path has no value"),
+    ("noise=file noise.path=nowhere.npz", "noise=file: path nowhere.npz does not exist"),
+    ("noise=kernel noise.kernel=nowhere.csv", "noise=kernel: cannot read nowhere.csv"),
     ("model.num_classes=5", "model.num_classes is 5; dataset=digits has 10 classes"),
     ("method=lilaw split.val_fraction=0", "split.val_fraction must be > 0"),
     ("method=lilaw method.terms=[]", "terms is []"),

@@ -1,5 +1,14 @@
-"""Label noise: clean labels in, observed labels out, once per run. Each name is a YAML of the `noise` group."""
+"""Label noise: clean labels in, observed labels out, once per run. Each name is a YAML of the `noise` group.
 
+A noise is a function of (clean, num_classes, generator), its options bound, or a class that checks its options when it
+is built and is called with the same. By naming them as arguments it may ask for `inputs`, which gives the inputs of
+rows by their numbers, and for `fetch`, which finds official files (data.download).
+"""
+
+from lilawbench.noise.file import File
+from lilawbench.noise.human import Human
+from lilawbench.noise.instance import Instance
+from lilawbench.noise.one_sided import OneSided
 from lilawbench.noise.transition import (
     asymmetric,
     class_frequency,
@@ -12,6 +21,10 @@ from lilawbench.noise.transition import (
 )
 
 __all__ = [
+    "File",
+    "Human",
+    "Instance",
+    "OneSided",
     "asymmetric",
     "class_frequency",
     "dirichlet",

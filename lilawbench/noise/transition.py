@@ -6,11 +6,12 @@ a tiny class rounds; for the others over all labels), False flips each label by 
 rate varies with the seed. Each returns observed labels, [N] int64, and raises ValueError for a label outside 0..K-1.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
 from lilawbench.apportion import apportion
+from lilawbench.noise.checks import Table, checked_labels, checked_matrix, checked_rate
 
 Labels = np.ndarray
 
@@ -33,7 +34,7 @@ def symmetric(
         ValueError: rate outside [0, 1), fewer than two classes.
     Source: Patrini et al. 2017; RRM (appendix: int(C*N) labels). Deviations: none.
     """
-    rows = _pick(_checked_labels(clean, num_classes), rate, generator, exact)
+    rows = _pick(checked_labels(clean, num_classes), rate, generator, exact)
     if num_classes < 2:
         raise ValueError(f"{num_classes} class leaves no other class to move a label to")
     observed = np.array(clean, dtype=np.int64)
@@ -54,7 +55,7 @@ def symmetric_inclusive(
         ValueError: rate outside [0, 1).
     Source: the "uniform" noise of LiLAW's code and the symmetric noise of Dynamic Loss.
     """
-    rows = _pick(_checked_labels(clean, num_classes), rate, generator, exact)
+    rows = _pick(checked_labels(clean, num_classes), rate, generator, exact)
     observed = np.array(clean, dtype=np.int64)
     observed[rows] = generator.integers(0, num_classes, size=len(rows))
     return observed
@@ -73,7 +74,7 @@ def class_frequency(
         ValueError: rate outside [0, 1).
     Source: Dynamic Loss, "CIFAR-N-LT" (there each label by itself: exact = False).
     """
-    count = _checked_labels(clean, num_classes)
+    count = checked_labels(clean, num_classes)
     rows = _pick(count, rate, generator, exact)
     observed = np.array(clean, dtype=np.int64)
     observed[rows] = observed[generator.integers(0, max(count, 1), size=len(rows))]  # the label of a random row
@@ -97,7 +98,7 @@ def asymmetric(
         ValueError: rate outside [0, 1), a class outside 0..K-1, a class paired with itself.
     Source: Patrini et al. 2017 (pairs); Han et al. 2018 (pair flip).
     """
-    _checked(rate)
+    checked_rate(rate)
     if pairs is None:
         pairs = {i: (i + 1) % num_classes for i in range(num_classes)}
     pairs = {int(i): int(j) for i, j in pairs.items()}
@@ -131,7 +132,7 @@ def dirichlet(
         raise ValueError(f"concentration is {concentration}; it must be > 0")
     if num_classes < 2:
         raise ValueError(f"{num_classes} class leaves no other class to move a label to")
-    matrix = np.diag(np.full(num_classes, 1 - _checked(rate)))
+    matrix = np.diag(np.full(num_classes, 1 - checked_rate(rate)))
     for i in range(num_classes):
         others = np.arange(num_classes) != i
         matrix[i, others] = rate * generator.dirichlet(np.full(num_classes - 1, concentration))
@@ -143,7 +144,7 @@ def kernel(
     num_classes: int,
     rate: float,
     generator: np.random.Generator,
-    kernel: Sequence[Sequence[float]] | np.ndarray,
+    kernel: Table,
     exact: bool = True,
 ) -> Labels:
     """Moves a share of the labels to another class, drawn from the row of their own: P(observed != clean) = rate.
@@ -152,17 +153,18 @@ def kernel(
 
     Args:
         rate: probability that a label moves, in [0, 1).
-        kernel: P(observed = j | clean = i, moved), [K, K] with a diagonal of 0. Rows sum to 1, to within the 1e-3 of a
-            printed table, and are normalised.
+        kernel: P(observed = j | clean = i, moved), [K, K] with a diagonal of 0, or the path of a CSV with it, as
+            scripts/make_kernel.py writes one. Rows sum to 1 to within the 1e-3 of a printed table and are normalised.
     Raises:
+        DataError: the CSV cannot be read.
         ValueError: rate outside [0, 1), wrong size, an entry outside [0, 1], a diagonal entry, a row that does not
             sum to 1.
     Source: RRM, Table 9 (int(C*N) labels). Deviations: none.
     """
-    kernel = _checked_matrix(kernel, num_classes, "kernel", tolerance=1e-3)
+    kernel = checked_matrix(kernel, num_classes, "kernel", tolerance=1e-3)
     if len(stays := np.flatnonzero(np.diag(kernel))):
         raise ValueError(f"row {stays[0]} of the kernel moves labels to their own class; its diagonal must be 0")
-    rows = _pick(_checked_labels(clean, num_classes), rate, generator, exact)
+    rows = _pick(checked_labels(clean, num_classes), rate, generator, exact)
     observed = np.array(clean, dtype=np.int64)
     for i in range(num_classes):
         moved = rows[clean[rows] == i]
@@ -173,20 +175,21 @@ def kernel(
 def transition(
     clean: Labels,
     num_classes: int,
-    matrix: Sequence[Sequence[float]] | np.ndarray,
+    matrix: Table,
     generator: np.random.Generator,
     exact: bool = True,
 ) -> Labels:
     """Noise by any transition matrix. With `exact`, each class is split in the row's proportions to within one label.
 
     Args:
-        matrix: T[i, j] = P(observed = j | clean = i), [K, K], rows sum to 1.
+        matrix: T[i, j] = P(observed = j | clean = i), [K, K], rows sum to 1; or the path of a CSV with it.
     Raises:
+        DataError: the CSV cannot be read.
         ValueError: wrong size, an entry outside [0, 1], a row that does not sum to 1 (named with its sum).
     Source: Patrini et al. 2017, section 3.
     """
-    matrix = _checked_matrix(matrix, num_classes)
-    _checked_labels(clean, num_classes)
+    matrix = checked_matrix(matrix, num_classes)
+    checked_labels(clean, num_classes)
     observed = np.array(clean, dtype=np.int64)
     for i in range(num_classes):
         rows = np.flatnonzero(clean == i)
@@ -200,40 +203,7 @@ def transition(
 
 def _pick(count: int, rate: float, generator: np.random.Generator, exact: bool) -> np.ndarray:
     """Rows to change: exactly int(rate * count) of them, or each with probability rate."""
-    _checked(rate)
+    checked_rate(rate)
     if exact:
         return generator.permutation(count)[: int(rate * count + 1e-9)]
     return np.flatnonzero(generator.random(count) < rate)
-
-
-def _checked_labels(clean: Labels, num_classes: int) -> int:
-    """The number of labels, all of them in 0..K-1."""
-    if len(clean) and not (np.min(clean) >= 0 and np.max(clean) < num_classes):
-        raise ValueError(f"labels run from {np.min(clean)} to {np.max(clean)}; they must lie in 0..{num_classes - 1}")
-    return len(clean)
-
-
-def _checked(rate: float) -> float:
-    if not 0 <= rate < 1:
-        raise ValueError(f"rate is {rate}; it must lie in [0, 1)")
-    return rate
-
-
-def _checked_matrix(
-    matrix: Sequence[Sequence[float]] | np.ndarray, num_classes: int, name: str = "matrix", tolerance: float = 1e-6
-) -> np.ndarray:
-    """[K, K] float64 with rows normalised, which must sum to 1 to within the tolerance already."""
-    try:
-        matrix = np.array(matrix, dtype=np.float64)
-    except (TypeError, ValueError):  # rows of different lengths, or no numbers
-        raise ValueError(f"the {name} is not a {num_classes} x {num_classes} table of numbers") from None
-    if matrix.shape != (num_classes, num_classes):
-        size = " x ".join(str(n) for n in matrix.shape) or "one number"
-        raise ValueError(f"the {name} is {size}; the data set has {num_classes} classes: {num_classes} x {num_classes}")
-    if not (np.isfinite(matrix).all() and (matrix >= 0).all() and (matrix <= 1).all()):
-        raise ValueError(f"the {name} has entries outside [0, 1]")
-    sums = matrix.sum(axis=1)
-    wrong = np.flatnonzero(np.abs(sums - 1) > tolerance)
-    if len(wrong):
-        raise ValueError("rows must sum to 1: " + ", ".join(f"row {i} sums to {sums[i]:.6g}" for i in wrong))
-    return matrix / sums[:, None]

@@ -22,6 +22,7 @@ from lilawbench.errors import RunFailed
 from lilawbench.methods.base import Context, Method
 from lilawbench.metrics.classification import classification, memorisation
 from lilawbench.metrics.per_sample import per_sample
+from lilawbench.noise.checks import read_matrix
 from lilawbench.results.record import SCHEMA_VERSION, UNKNOWN_CLEAN, cell_name, flatten
 from lilawbench.results.selection import select
 from lilawbench.results.writer import MetricsWriter, write_config, write_json, write_labels
@@ -228,7 +229,7 @@ class Recorder:
         log.info("done, test accuracy %s: %s", ", ".join(reached), self.folder / "result.json")
         return self.result
 
-    def _noise_rates(self) -> dict[str, float | bool]:
+    def _noise_rates(self) -> dict[str, float | bool | None]:
         """What was asked for, and P(observed != clean) where the clean labels are known."""
         if self.clean is None:
             return {"labels.clean_known": False}
@@ -240,12 +241,18 @@ class Recorder:
             "noise.realised_rate_train": float(corrupted[self.labels["train"]].mean()),
         }
 
-    def _requested_rate(self) -> float:
-        """noise.rate; for a given transition matrix the rate it implies for these labels; 0 without noise."""
-        if "matrix" in self.cfg.noise:
-            kept = np.diag(np.array(self.cfg.noise.matrix, dtype=np.float64))
+    def _requested_rate(self) -> float | None:
+        """noise.rate; for a given transition matrix the rate it implies for these labels; 0 without noise.
+
+        None where the labels are given and nobody asked for a rate.
+        """
+        noise = self.cfg.noise
+        if "matrix" in noise:
+            matrix = read_matrix(noise.matrix) if isinstance(noise.matrix, str) else noise.matrix
+            kept = np.diag(np.array(matrix, dtype=np.float64))
             return float(1 - kept[self.labels["clean"]].mean())
-        return float(self.cfg.noise.get("rate", 0.0))
+        rate = noise.get("rate", 0.0 if noise.name == "none" else None)
+        return None if rate is None else float(rate)
 
     def _step_rows(self, epoch: Epoch) -> list[dict[str, Any]]:
         """Every train.log_every_steps-th step of the run, counted from 1."""
