@@ -19,6 +19,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from lilawbench.attack import check_attack
 from lilawbench.data.transforms import Augment
 from lilawbench.errors import ConfigError
+from lilawbench.tasks import CLASSES, example, tasks_of
 
 # in an installed package, in a checkout
 CONF = next(p for p in (Path(__file__).parent / "conf", Path(__file__).parent.parent / "conf") if p.is_dir())
@@ -149,19 +150,25 @@ def check(cfg: DictConfig) -> None:
             return None
 
     dataset = attempt("dataset", lambda: build(cfg.dataset))
+    if dataset is not None and (misfits := _misfits(cfg, dataset.task, unknown)):
+        problems += misfits.values()
+        unknown |= {group: [line] for group, line in misfits.items()}
     loss = attempt("loss", lambda: bind(cfg.loss))
-    if loss is not None:
-        outputs = dataset.num_classes if dataset is not None else 2
-        attempt("loss", lambda: loss(torch.zeros(1, outputs), torch.zeros(1, dtype=torch.int64)))
     method = attempt("method", lambda: build(cfg.method, loss=loss)) if loss is not None else None
     if "logger" in unknown:
         attempt("logger", lambda: build(cfg.logger))
     if dataset is not None:
-        classes = np.arange(dataset.num_classes)  # one label per class shows whether rate, matrix and pairs fit
-        attempt("noise", lambda: bind(cfg.noise)(classes, len(classes), generator=np.random.default_rng(0)))
+        task, outputs = dataset.task, dataset.num_classes
+        labels = example(task, outputs)
+        if loss is not None:
+            attempt("loss", lambda: loss(torch.zeros(1, outputs), torch.from_numpy(labels[:1])))
+        # one label per class shows whether rate, matrix and pairs fit
+        attempt("noise", lambda: bind(cfg.noise)(labels, outputs, generator=np.random.default_rng(0)))
         asked = cfg.model.get("num_classes")
-        if asked is not None and asked < len(classes):
-            problems.append(f"model.num_classes is {asked}; dataset={cfg.dataset.name} has {len(classes)} classes")
+        if asked is not None and asked < outputs:
+            problems.append(f"model.num_classes is {asked}; dataset={cfg.dataset.name} has {outputs} classes")
+        elif asked is not None and asked > outputs and task not in CLASSES:
+            problems.append(f"model.num_classes is {asked}; {task} data like dataset={cfg.dataset.name} want {outputs}")
     if method is not None and method.uses_meta and cfg.split.val_fraction == 0:
         problems.append(f"method={cfg.method.name} learns from validation batches: split.val_fraction must be > 0")
     if cfg.train.early_stop_epochs is not None and cfg.split.val_fraction == 0:
@@ -188,6 +195,28 @@ def _unknown_keys(cfg: DictConfig) -> list[str]:
                 dotted = f"{name}.{key}" if name else key
                 problems.append(f"{dotted} is not an option (valid: {', '.join(valid)})")
     return problems
+
+
+def _misfits(cfg: DictConfig, task: str, unknown: dict[str, list[str]]) -> dict[str, str]:
+    """The loss, noise and method that are not for this task, a line each."""
+    lines = {}
+    for group in ("loss", "noise", "method"):
+        node = cfg[group]
+        if unknown.get(group) or task in (allowed := tasks_of(get_object(node["_target_"]))):
+            continue
+        fitting = ", ".join(name for name, other in _choices(group) if task in tasks_of(get_object(other)))
+        lines[group] = (
+            f"{group}={node.get('name')} is for {' and '.join(allowed)} data; dataset={cfg.dataset.name} is {task} "
+            f"(fitting: {fitting})"
+        )
+    return lines
+
+
+def _choices(group: str) -> list[tuple[str, str]]:
+    """Name and target of each YAML of a group."""
+    nodes = [(path.stem, OmegaConf.load(path)) for path in sorted((CONF / group).glob("*.yaml"))]
+    targets = [(name, node.get(group, node).get("_target_")) for name, node in nodes]
+    return [(name, target) for name, target in targets if target]
 
 
 def _unknown_options(group: str, node: DictConfig) -> list[str]:

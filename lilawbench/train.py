@@ -89,6 +89,7 @@ def run(cfg: DictConfig) -> RunRecord:
             device=device,
             fetch=train.batch,
             targets=train.target,
+            target_range=source.target_range,
             seed=cfg.seed,
             clip_grad_norm=cfg.train.clip_grad_norm,
             autocast=autocast_in(cfg.train.precision, device),

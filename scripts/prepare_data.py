@@ -17,17 +17,21 @@ from lilawbench.config import CONF, build, compose
 from lilawbench.data.base import Source
 from lilawbench.errors import UserError
 
-DATASETS = sorted(path.stem for path in (CONF / "dataset").glob("*.yaml"))
+BY_HAND = ("embeddings", "gait", "pain")  # nobody can download these
+DATASETS = sorted(path.stem for path in (CONF / "dataset").glob("*.yaml") if path.stem not in BY_HAND)
 
 
 def describe(name: str, source: Source) -> str:
-    """One line: rows, shape of a sample, and rows per class of train and test together."""
-    counts = np.bincount(np.concatenate([source.train_clean, source.test_clean]), minlength=source.num_classes)
-    per_class = ", ".join(f"{label} {count}" for label, count in zip(source.class_names, counts, strict=True))
-    return (
-        f"{name}: {len(source.train_clean)} train + {len(source.test_clean)} test, "
-        f"shape {list(source.input_shape)}, classes: {per_class}"
-    )
+    """One line: rows, shape of a sample, and rows per class or label (or values) of train and test together."""
+    both = np.concatenate([source.train_clean, source.test_clean])
+    if source.task == "regression":
+        targets = f"{source.class_names[0]}: {both.min():g} to {both.max():g}"
+    else:
+        counts = both.sum(axis=0) if both.ndim == 2 else np.bincount(both, minlength=source.num_classes)
+        targets = "labels: " if both.ndim == 2 else "classes: "
+        targets += ", ".join(f"{label} {count}" for label, count in zip(source.class_names, counts, strict=True))
+    rows = f"{len(source.train_clean)} train + {len(source.test_clean)} test"
+    return f"{name}: {rows}, shape {list(source.input_shape)}, {targets}"
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -9,6 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from lilawbench.data.subset import checked_classes, checked_imbalance, draw, keep_classes, long_tail
+from lilawbench.tasks import task_of
 
 
 class Batch(NamedTuple):
@@ -16,7 +17,7 @@ class Batch(NamedTuple):
 
     index: Tensor  # [B] int64, row in the training table; stable across epochs
     input: Tensor  # [B, ...] float32: image [C, H, W], sequence [T, C] or table row [D]
-    target: Tensor  # [B] int64, the OBSERVED label
+    target: Tensor  # the OBSERVED label: [B] int64; [B, K] int64 of 0 and 1; [B] float32 (see tasks.py)
 
 
 @dataclass(frozen=True)
@@ -28,16 +29,25 @@ class Source:
     """
 
     train_input: Tensor
-    train_clean: np.ndarray  # [N] int64 in 0..K-1
+    train_clean: np.ndarray  # [N] int64 in 0..K-1; several labels: [N, K] int64 of 0 and 1; values: [N] float32
     test_input: Tensor
-    test_clean: np.ndarray  # [M] int64
-    class_names: tuple[str, ...]
+    test_clean: np.ndarray  # [M], likewise
+    class_names: tuple[str, ...]  # of classes, of labels, or of the one value
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     test_groups: dict[str, np.ndarray] = field(default_factory=dict)  # e.g. {"sex": [M] str}
+    val_input: Tensor | None = None  # the official validation rows; None: a split takes some of the training rows
+    val_clean: np.ndarray | None = None  # [V], likewise
+    reference_groups: dict[str, str] = field(default_factory=dict)  # e.g. {"sex": "Male"}: others are compared with it
+    target_range: float | None = None  # of values: the R of LiLAW, A.7
+
+    @property
+    def task(self) -> str:
+        return task_of(self.train_clean, self.num_classes)
 
     @property
     def num_classes(self) -> int:
+        """Outputs of a network: classes, labels, or 1 for a value."""
         return len(self.class_names)
 
     @property
@@ -62,7 +72,8 @@ class Dataset:
         ValueError: any of these out of range.
     """
 
-    num_classes: int  # of the data set; on an instance, of the classes kept
+    num_classes: int  # outputs: classes (on an instance, of those kept), labels, or 1 for a value
+    task: str = "multiclass"  # see tasks.py; two classes make it binary
 
     def __init__(
         self, classes: Sequence[int] | None = None, imbalance: float | None = None, per_class: int | None = None
@@ -74,6 +85,8 @@ class Dataset:
         self.per_class = per_class
         if self.classes:
             self.num_classes = len(self.classes)
+        if self.task == "multiclass" and self.num_classes == 2:
+            self.task = "binary"
 
     def load(self, data_dir: Path | None) -> Source:
         """The whole data set, read from `data_dir` if it is there, else from the cache, else downloaded.

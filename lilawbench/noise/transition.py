@@ -11,13 +11,15 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from lilawbench.apportion import apportion
+from lilawbench.tasks import ALL, fits
 
 Labels = np.ndarray
 
 
+@fits(*ALL)
 def none(clean: Labels, num_classes: int, generator: np.random.Generator) -> Labels:
-    """Labels as they are."""
-    return np.array(clean, dtype=np.int64)
+    """Labels as they are, of any task."""
+    return np.array(clean)
 
 
 def symmetric(
