@@ -23,7 +23,8 @@ from hydra.errors import InstantiationException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from lilawbench.config import CONF, bind, build, check
+from lilawbench.check import check
+from lilawbench.config import CONF, bind, build
 from lilawbench.data.base import Source
 from lilawbench.data.download import fetch
 from lilawbench.data.image_files import ImageFiles
@@ -102,6 +103,7 @@ def run(cfg: DictConfig) -> RunRecord:
             device=device,
             fetch=train.batch,
             targets=train.target,
+            target_range=source.target_range,
             seed=cfg.seed,
             clip_grad_norm=cfg.train.clip_grad_norm,
             autocast=autocast_in(cfg.train.precision, device),

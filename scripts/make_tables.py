@@ -21,7 +21,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("folders", nargs="*", metavar="FOLDER", type=Path, help="of runs, or above them (outputs/)")
     parser.add_argument("--select", choices=SELECTIONS, help="the epoch a run reports (default: best_val, then last)")
     parser.add_argument("--baseline", metavar="METHOD", help="to compare with; loss: plain training on the same loss")
-    parser.add_argument("--metric", default="test_accuracy", help="such as test_attacked_0.1_accuracy")
+    parser.add_argument("--metric", help="such as test_attacked_0.1_accuracy (default: accuracy, mAP or RMSE)")
     parser.add_argument("--out", metavar="DIR", type=Path, help="for the files (default: report/ in the common folder)")
     options = parser.parse_args(arguments)
     folders = options.folders or [Path("outputs")]

@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 from hydra.utils import get_class
 
-from lilawbench.config import CONF, build, check, compose
+from lilawbench.check import check
+from lilawbench.config import CONF, build, compose
 from lilawbench.data.base import Source
 from lilawbench.errors import UserError
 
@@ -24,14 +25,17 @@ DATASETS = [name for name in CHOICES if not get_class(compose(f"dataset={name}")
 
 
 def describe(name: str, source: Source) -> str:
-    """One line: rows, shape of a sample, and rows per class of all parts together."""
-    counts = np.bincount(np.concatenate([source.labelled_clean, source.test_clean]), minlength=source.num_classes)
+    """One line: rows, shape of a sample, and rows per class or label (or values) of all parts together."""
+    every = np.concatenate([source.labelled_clean, source.test_clean])
+    if source.task == "regression":
+        targets = f"{source.class_names[0]}: {every.min():g} to {every.max():g}"
+    else:
+        counts = every.sum(axis=0) if every.ndim == 2 else np.bincount(every, minlength=source.num_classes)
+        targets = "labels: " if every.ndim == 2 else "classes: "
+        targets += ", ".join(f"{label} {count}" for label, count in zip(source.class_names, counts, strict=True))
     val = "" if source.val_clean is None else f"{len(source.val_clean)} validation + "
-    per_class = ", ".join(f"{label} {count}" for label, count in zip(source.class_names, counts, strict=True))
-    return (
-        f"{name}: {len(source.train_clean)} train + {val}{len(source.test_clean)} test, "
-        f"shape {list(source.input_shape)}, classes: {per_class}"
-    )
+    rows = f"{len(source.train_clean)} train + {val}{len(source.test_clean)} test"
+    return f"{name}: {rows}, shape {list(source.input_shape)}, {targets}"
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -9,7 +9,8 @@ from hydra.errors import HydraException
 from hydra.utils import get_object
 from omegaconf import OmegaConf
 
-from lilawbench.config import bind, build, check, compose
+from lilawbench.check import check
+from lilawbench.config import bind, build, compose
 from lilawbench.errors import ConfigError
 from lilawbench.train import CONF
 
@@ -22,12 +23,24 @@ NEEDED = {
     "dataset=folder": ["dataset.path=my_images"],
     "dataset=table": ["dataset.path=my.csv", "dataset.label=y"],
     "noise=file": ["noise.path=labels.txt"],
+    "dataset=embeddings": [
+        "dataset.sources={a:a.npz,t:t.npz}",
+        "dataset.train=[a]",
+        "dataset.test=[t]",
+        "dataset.num_classes=3",
+    ],
+    "noise=label_flip": ["dataset=emotions"],
+    "noise=target_gaussian": ["dataset=energy"],
+    "noise=target_uniform": ["dataset=energy"],
+    "loss=bce": ["dataset=emotions"],
+    "loss=squared": ["dataset=energy"],
 }
+OF_CLASSES = set(CHOICES["noise"]) - {"label_flip", "target_gaussian", "target_uniform"}
 
 
 def test_the_groups_hold_what_the_readme_says():
     assert {group: len(names) for group, names in CHOICES.items()} == {
-        "dataset": 20, "noise": 12, "model": 15, "loss": 11, "method": 8, "logger": 2, "experiment": 4, "debug": 1,
+        "dataset": 29, "noise": 15, "model": 15, "loss": 13, "method": 8, "logger": 2, "experiment": 4, "debug": 1,
     }  # fmt: skip
 
 
@@ -64,7 +77,7 @@ def test_method_focal_brings_its_loss_and_ce_with_it_is_the_same_run(composed):
     assert OmegaConf.to_container(one, resolve=True) == OmegaConf.to_container(other, resolve=True)
 
 
-@pytest.mark.parametrize("noise", sorted(set(CHOICES["noise"]) - {"transition", "file", "human", "one_sided"}))
+@pytest.mark.parametrize("noise", sorted(OF_CLASSES - {"transition", "file", "human", "one_sided"}))
 def test_every_noise_runs_on_labels(composed, noise):
     clean = np.repeat(np.arange(10), 20)
     inputs = {"inputs": torch.zeros(200, 1).__getitem__} if noise == "instance" else {}
@@ -105,7 +118,8 @@ def test_validation_fractions_of_the_papers(composed):
         "digits": 0.15, "mnist": 0.15, "fashion_mnist": 0.15, "adult": 0.10, "ecg5000": 0.05, "ecg5000_a": 0.05,
         "cifar10": 0.15, "cifar10_m": 0.15, "cifar10_lt": 0, "cifar100": 0.15, "cifar100_m": 0.15, "cifar100_lt": 0,
         "medmnist": None, "table": 0.15, "folder": 0.15, "food101n": 0.05, "animal10n": 0.05, "webvision_mini": 0.05,
-        "clothing1m": None, "imagenet_lt": None,
+        "clothing1m": None, "imagenet_lt": None, "concrete": 0.15, "embeddings": 0.15, "emotions": 0.15, "energy": 0.15,
+        "gait": None, "pain": None, "chestmnist": None, "yacht": 0.15, "yeast": 0.15,
     }  # fmt: skip
 
 
@@ -131,7 +145,57 @@ def test_ecg5000_brings_its_model_unless_another_is_chosen(composed):
     assert composed("dataset=ecg5000", "model=mlp").model.name == "mlp"
 
 
+@pytest.mark.parametrize(
+    "overrides, loss, noise, method",
+    [
+        ("", "ce", "symmetric", "ce"),
+        ("dataset=adult", "ce", "symmetric", "ce"),
+        ("dataset=emotions", "bce", "label_flip", "bce"),
+        ("dataset=energy", "squared", "target_gaussian", "squared"),
+        ("dataset=energy method=lilaw noise=target_uniform", "squared", "target_uniform", "lilaw"),
+        ("dataset=emotions method=rrm loss=focal noise=none", "focal", "none", "rrm"),
+        ("dataset=emotions method=focal", "focal", "label_flip", "focal"),
+    ],
+)
+def test_the_data_set_brings_loss_and_noise_unless_others_are_chosen(composed, overrides, loss, noise, method):
+    cfg = composed(*overrides.split())
+    assert (cfg.loss.name, cfg.noise.name, cfg.method.name) == (loss, noise, method)
+    check(cfg)
+
+
+@pytest.mark.parametrize(
+    "options, task",
+    [
+        ("dataset=digits", "multiclass"),
+        ("dataset=adult", "binary"),
+        ("dataset=mnist dataset.classes=[4,9]", "binary"),
+        ("dataset=yeast", "multilabel"),
+        ("dataset=yacht", "regression"),
+    ],
+)
+def test_the_task_follows_from_the_data_set(composed, options, task):
+    assert build(composed(*options.split()).dataset).task == task
+
+
 REFUSED = [
+    ("dataset=emotions loss=ce", "loss=ce is for multiclass and binary data; dataset=emotions is multilabel"),
+    ("dataset=energy loss=focal", "dataset=energy is regression (fitting: squared)"),
+    ("loss=bce", "loss=bce is for multilabel data; dataset=digits is multiclass (fitting: backward_correction"),
+    ("dataset=adult loss=squared", "dataset=adult is binary"),
+    ("dataset=emotions noise=symmetric", "dataset=emotions is multilabel (fitting: label_flip, none)"),
+    ("noise=target_gaussian", "noise=target_gaussian is for regression data; dataset=digits is multiclass"),
+    ("dataset=energy method=dynamic_loss", "method=dynamic_loss is for multiclass and binary data; dataset=energy is"),
+    ("dataset=emotions model.num_classes=8", "multilabel data like dataset=emotions want 6"),
+    ("dataset=emotions model.num_classes=2", "model.num_classes is 2; dataset=emotions has 6"),
+    ("dataset=embeddings dataset.train=[a] dataset.sources={a:a.npz}", "dataset.test has no value"),
+    ("dataset=gait dataset.train=[real,test]", "test is in test and in train or meta"),
+    ("dataset=gait dataset.meta=[other]", "meta is ['other']; it must list sources"),
+    ("dataset=gait dataset.num_classes=null", "num_classes is None; multiclass data need"),
+    ("dataset=pain dataset.target_range=0", "target_range is 0"),
+    ("dataset=pain dataset.task=ranking", "task is 'ranking'"),
+    ("dataset=emotions noise.rate=1", "rate is 1; it must lie in [0, 1)"),
+    ("dataset=energy noise.scale=0", "scale is 0"),
+    ("dataset=energy method=lilaw method.regression_delta=box", "it must be gaussian or sigmoid"),
     ("+typo=1", "typo is not an option"),
     ("+train.typo=1", "train.typo is not an option (valid: epochs, batch_size"),
     ("+method.typo=1", "method.typo is not an option of ce"),
@@ -201,7 +265,8 @@ REFUSED = [
     ("split.train_samples=1", "split.train_samples is 1"),
     ("dataset=ecg5000 dataset.split=half", "official"),
     ("dataset=cifar10_lt method=lilaw", "split.val_fraction must be > 0"),
-    ("dataset=medmnist dataset.flag=chestmnist", "flag is chestmnist, a multi-label set"),
+    ("dataset=medmnist dataset.flag=chestmnist noise=label_flip", "loss=ce is for multiclass and binary data"),
+    ("dataset=chestmnist dataset.classes=[0,1]", "classes, imbalance and per_class are for one class a sample"),
     ("dataset=medmnist dataset.flag=nodulemnist3d", "flag is 'nodulemnist3d'; it must be one of pathmnist"),
     ("dataset=medmnist dataset.size=32", "size is 32; it must be one of 28, 64, 128, 224"),
     ("dataset=digits split.val_fraction=null", "dataset=digits has no validation rows of its own"),

@@ -28,6 +28,7 @@ COLUMNS = [
 CATEGORICAL = [column for column in COLUMNS if column not in NUMERIC and column != "income"]
 CLASS_NAMES = ("<=50K", ">50K")
 AGE_BANDS = ("<=24", "25-34", "35-44", "45-54", "55-64", "65+")  # LiLAW, Table 22
+REFERENCES = {"sex": "Male", "race": "White", "age": "45-54"}  # of the highest income (LiLAW, A.24)
 AGE_BAND_STARTS = (25, 35, 45, 55, 65)
 
 
@@ -81,6 +82,7 @@ class Adult(Dataset):
                 "race": tested["race"].to_numpy(str),
                 "age": np.array(AGE_BANDS)[np.digitize(tested["age"], AGE_BAND_STARTS)],
             },
+            reference_groups=REFERENCES,
         )
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lilawbench.data.image_files import ImageFiles
 from lilawbench.data.subset import checked_classes, checked_imbalance, draw, keep_classes, long_tail
+from lilawbench.tasks import CLASSES, task_of
 
 
 class Batch(NamedTuple):
@@ -18,7 +19,7 @@ class Batch(NamedTuple):
 
     index: Tensor  # [B] int64, row in the training table; stable across epochs
     input: Tensor  # [B, ...] float32: image [C, H, W], sequence [T, C] or table row [D]
-    target: Tensor  # [B] int64, the OBSERVED label
+    target: Tensor  # the OBSERVED label: [B] int64; [B, K] int64 of 0 and 1; [B] float32 (see tasks.py)
 
 
 @dataclass(frozen=True)
@@ -31,20 +32,27 @@ class Source:
     """
 
     train_input: Tensor | ImageFiles
-    train_clean: np.ndarray  # [N] int64 in 0..K-1
+    train_clean: np.ndarray  # [N] int64 in 0..K-1; several labels: [N, K] int64 of 0 and 1; values: [N] float32
     test_input: Tensor | ImageFiles
-    test_clean: np.ndarray  # [M] int64
-    class_names: tuple[str, ...]
+    test_clean: np.ndarray  # [M], likewise
+    class_names: tuple[str, ...]  # of classes, of labels, or of the one value
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     test_groups: dict[str, np.ndarray] = field(default_factory=dict)  # e.g. {"sex": [M] str}
     val_input: Tensor | ImageFiles | None = None  # the official validation rows; None: a split takes some that train
-    val_clean: np.ndarray | None = None  # [V] int64
-    train_observed: np.ndarray | None = None  # [N] int64, given labels that noise acts on; None: train_clean
+    val_clean: np.ndarray | None = None  # [V], likewise
+    train_observed: np.ndarray | None = None  # [N], given labels that noise acts on; None: train_clean
     clean_known: bool = True  # False: train_clean holds the labels as given, and nobody knows which are right
+    reference_groups: dict[str, str] = field(default_factory=dict)  # e.g. {"sex": "Male"}: others are compared with it
+    target_range: float | None = None  # of values: the R of LiLAW, A.7
+
+    @property
+    def task(self) -> str:
+        return task_of(self.train_clean, self.num_classes)
 
     @property
     def num_classes(self) -> int:
+        """Outputs of a network: classes, labels, or 1 for a value."""
         return len(self.class_names)
 
     @property
@@ -88,13 +96,17 @@ class Dataset:
         ValueError: any of these out of range.
     """
 
-    num_classes: int | None  # of the data set; on an instance, of the classes kept; None: only its files can tell
+    num_classes: int | None  # outputs: classes (on an instance, of those kept), labels, or 1 for a value; None: only
+    # the data set's files can tell
+    task: str = "multiclass"  # see tasks.py; two classes make it binary
     official_val = False  # whether `source` has validation rows of its own
     by_hand = False  # whether its files have to be put in place by the user
 
     def __init__(
         self, classes: Sequence[int] | None = None, imbalance: float | None = None, per_class: int | None = None
     ):
+        if self.task not in CLASSES and (classes, imbalance, per_class) != (None, None, None):
+            raise ValueError(f"classes, imbalance and per_class are for one class a sample; these data are {self.task}")
         if per_class is not None and not (isinstance(per_class, int) and per_class >= 1):
             raise ValueError(f"per_class is {per_class}; it must be a whole number >= 1")
         self.classes = None if classes is None else checked_classes(classes, self.num_classes)
@@ -102,6 +114,8 @@ class Dataset:
         self.per_class = per_class
         if self.classes:
             self.num_classes = len(self.classes)
+        if self.task == "multiclass" and self.num_classes == 2:
+            self.task = "binary"
 
     def load(self, data_dir: Path | None) -> Source:
         """The whole data set, read from `data_dir` if it is there, else from the cache, else downloaded.

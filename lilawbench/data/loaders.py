@@ -19,7 +19,7 @@ class Resident:
 
     Args:
         input: [N, ...]; uint8 images are kept as they are and normalised per batch.
-        target: observed labels (clean for the test set), [N] int64.
+        target: observed labels (clean for the test set), as `Batch.target`.
         mean, std: per channel on the 0..1 scale, for uint8 images.
     """
 

@@ -24,12 +24,13 @@ SIZES = (28, 64, 128, 224)
 
 
 class MedMNIST(Images):
-    """One of the 2-D sets, grey or colour. Multi-class, binary and ordinal labels (RetinaMNIST) are classes alike.
+    """One of the 2-D sets, grey or colour. Multi-class, binary and ordinal labels (RetinaMNIST) are classes alike;
+    ChestMNIST has several labels a sample.
 
     The official validation rows are the validation (meta) set. Mean and std are .5, as in MedMNIST's own code.
 
     Args:
-        flag: medmnist's name of the set, e.g. "pathmnist". ChestMNIST is multi-label and refused for now.
+        flag: medmnist's name of the set, e.g. "pathmnist".
         size: of the images in pixels, 28, 64, 128 or 224; each is a file of its own.
         classes, imbalance, per_class, pixels: see `Images`.
     Raises:
@@ -55,7 +56,7 @@ class MedMNIST(Images):
             raise ValueError(f"size is {size}; it must be one of {', '.join(map(str, SIZES))}")
         self.flag, self.size, self.info = flag, size, known[flag]
         if "multi-label" in self.info["task"]:
-            raise ValueError(f"flag is {flag}, a multi-label set, which cannot be trained on yet; choose another one")
+            self.task = "multilabel"
         self.num_classes = len(self.info["label"])
         self.mean = self.std = (0.5,) * self.info["n_channels"]
         super().__init__(classes, imbalance, per_class, pixels)
@@ -79,20 +80,22 @@ class MedMNIST(Images):
         )
 
     def _checked(self, path: Path, part: str, content: Any) -> tuple[torch.Tensor, np.ndarray]:
-        """Images [N, C, H, W] uint8 and labels [N] int64, from [N, H, W] or [N, H, W, 3] and [N, 1]."""
+        """Images [N, C, H, W] uint8 and labels as `Source` has them, from [N, H, W] or [N, H, W, 3] and [N, 1 or K]."""
         images, labels = content[f"{part}_images"], content[f"{part}_labels"]
         num_classes, side, colour = len(self.info["label"]), self.size, self.info["n_channels"] == 3
         shape = (len(labels), side, side, 3) if colour else (len(labels), side, side)
-        if images.dtype != np.uint8 or images.shape != shape or labels.shape != (len(labels), 1):
+        several = self.task == "multilabel"
+        width, top = (num_classes, 1) if several else (1, num_classes - 1)
+        if images.dtype != np.uint8 or images.shape != shape or labels.shape != (len(labels), width):
             raise DataError(
                 f"{path}: {part} has {images.dtype} images {list(images.shape)} and labels {list(labels.shape)}, "
-                f"expected uint8 images [N, {', '.join(map(str, shape[1:]))}] and labels [N, 1]"
+                f"expected uint8 images [N, {', '.join(map(str, shape[1:]))}] and labels [N, {width}]"
             )
-        if not np.isin(labels, np.arange(num_classes)).all():
-            raise DataError(f"{path}: {part} has a label {labels.max()}; the classes are 0 to {num_classes - 1}")
+        if not np.isin(labels, np.arange(top + 1)).all():
+            raise DataError(f"{path}: {part} has a label {labels.max()}; they must be 0 to {top}")
         pixels = torch.from_numpy(images)
         pixels = pixels.permute(0, 3, 1, 2).contiguous() if colour else pixels.unsqueeze(1)
-        return pixels, labels[:, 0].astype(np.int64)
+        return pixels, (labels if several else labels[:, 0]).astype(np.int64)
 
 
 @functools.cache

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from lilawbench.attack import fgsm
 from lilawbench.data.base import Batch
 from lilawbench.data.loaders import Resident
+from lilawbench.losses import bce, ce, squared
 from lilawbench.methods.base import Context
 
 
@@ -24,7 +24,7 @@ def predict(ctx: Context, data: Resident) -> Tensor:
 def predict_attacked(
     ctx: Context, data: Resident, eps: Sequence[float], sign: bool = True, clip: Sequence[float] | None = None
 ) -> Tensor:
-    """Logits [E, N, K] after FGSM of each eps on the cross-entropy of the split's labels.
+    """Logits [E, N, K] after FGSM of each eps on the plain loss of the split's labels: cross-entropy, bce, squared.
 
     Args:
         eps, sign, clip: see `attack.fgsm`.
@@ -32,9 +32,11 @@ def predict_attacked(
     """
     logits = torch.zeros(len(eps), len(data), ctx.num_classes, device=ctx.device)
 
+    plain = bce if data.target.ndim == 2 else squared if data.target.is_floating_point() else ce
+
     def attacked(batch: Batch) -> list[Tensor]:
         def losses(input: Tensor) -> Tensor:
-            return F.cross_entropy(ctx.forward(input), batch.target, reduction="none")
+            return plain(ctx.forward(input), batch.target)
 
         return fgsm(losses, batch.input, eps, sign, clip)
 

@@ -85,9 +85,7 @@ def use_features(
     )
 
 
-def features_key(
-    cfg: DictConfig, source: Source, inputs: list[Tensor], model: nn.Module, device: torch.device
-) -> str:
+def features_key(cfg: DictConfig, source: Source, inputs: list[Tensor], model: nn.Module, device: torch.device) -> str:
     """32 hex digits of the data, the frozen weights and buffers, and how the network is run."""
     digest = hashlib.sha256()
     options = OmegaConf.to_container(cfg.model, resolve=True)

@@ -1,4 +1,4 @@
-"""The `loss` group: per-sample losses, logits [B, K] and observed labels [B] in, losses [B] out.
+"""The `loss` group: per-sample losses, logits [B, K] and observed labels in, losses [B] out. tasks.py says which fit.
 
 Methods average, weight or prune them; a loss never reduces by itself. Most are plain functions; one with a memory is a
 StatefulLoss.
@@ -8,12 +8,13 @@ from lilawbench.losses.base import StatefulLoss as StatefulLoss
 from lilawbench.losses.correction import BackwardCorrection, ForwardCorrection
 from lilawbench.losses.elr import ELR
 from lilawbench.losses.robust import bootstrapping, gce, mae, mse, sce
-from lilawbench.losses.standard import ce, focal, label_smoothing
+from lilawbench.losses.standard import bce, ce, focal, label_smoothing, squared
 
 __all__ = [
     "ELR",
     "BackwardCorrection",
     "ForwardCorrection",
+    "bce",
     "bootstrapping",
     "ce",
     "focal",
@@ -22,4 +23,5 @@ __all__ = [
     "mae",
     "mse",
     "sce",
+    "squared",
 ]

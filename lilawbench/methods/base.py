@@ -24,6 +24,7 @@ from lilawbench.data.base import Batch
 from lilawbench.distributed import World
 from lilawbench.errors import ConfigError, RunFailed
 from lilawbench.losses import StatefulLoss
+from lilawbench.tasks import ALL
 
 Forward = Callable[[Tensor], Tensor]
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -50,8 +51,9 @@ class Context:
     num_classes: int
     device: torch.device
     fetch: Callable[[Tensor], Batch] | None = None  # any rows [n] of the training table, un-augmented
-    targets: Tensor | None = None  # [N] observed labels of the training table
+    targets: Tensor | None = None  # [N] (or [N, K]) observed labels of the training table
     seed: int = 0  # for random streams of the method's own: derive_torch(ctx.seed, purpose, ctx.epoch)
+    target_range: float | None = None  # of regression: the range of the true targets, as the field knows it
     clip_grad_norm: float | None = None
     autocast: Callable[[], AbstractContextManager] = nullcontext  # what `forward` runs under
     world: World = field(default_factory=World)
@@ -105,6 +107,7 @@ class Method(nn.Module, ABC):
 
     uses_meta: ClassVar[bool] = False
     perturbs_inputs: ClassVar[bool] = False  # trains or sweeps on other inputs than the data's
+    tasks: ClassVar[tuple[str, ...]] = ALL  # that it is for, see tasks.py; the loss says the same of itself
 
     def __init__(self, loss: Loss):
         super().__init__()

@@ -31,6 +31,7 @@ from lilawbench.methods.lookahead import (
 from lilawbench.methods.meta_nets import KINDS, MetaNets
 from lilawbench.methods.meta_set import SAMPLINGS, RowDraw, loss_bins, meta_rows
 from lilawbench.seeding import derive_torch
+from lilawbench.tasks import CLASSES
 
 log = logging.getLogger("lilawbench")
 
@@ -77,6 +78,8 @@ class DynamicLoss(Method):
         ValueError: any of these out of range.
     Source: Dynamic Loss, Eq. 2-9, Table 7. Deviations: none that is not an option.
     """
+
+    tasks = CLASSES
 
     def __init__(
         self,

@@ -8,6 +8,10 @@
 with s = softmax(logits). After each model step one validation batch moves alpha, beta, delta down the gradient of its
 own L_W. The weights of the network are constants there, so that gradient has a closed form in the logits and the
 validation forward needs no graph.
+
+With several labels a sample (A.6), p = sigmoid(logits) and k observed labels, s_y is the mean of p over these and s_max
+the mean of the k largest p. In regression (A.7) of y by f, s_y = f / R and s_max = y / R, with R the targets' range.
+The formulas stay as they are.
 """
 
 import functools
@@ -25,25 +29,47 @@ TERMS = ("alpha", "beta", "delta")
 SCALES = ("alpha_scale", "beta_scale")
 
 
-def agreement(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Probability of the observed label and the largest one: (s_y, s_max), each [B, 1], from logits [B, K]."""
-    probs = logits.softmax(dim=1)
-    return probs.gather(1, target[:, None]), probs.amax(dim=1, keepdim=True)
+def agreement(logits: Tensor, target: Tensor, target_range: float | None = None) -> tuple[Tensor, Tensor]:
+    """What the model says for the observed label, and what for the likeliest one: (s_y, s_max), each [B, 1].
+
+    Args:
+        logits: [B, K]; regression: f, [B, 1].
+        target: classes, [B] int64; labels, [B, K] int64 of 0 and 1 (without one, both means are 0); values, [B] float.
+        target_range: R > 0, for values.
+    Raises:
+        ValueError: values without a range.
+    Source: LiLAW, Eq. 2-4; A.6, Eq. 32-34; A.7, Eq. 35-37.
+    """
+    if target.is_floating_point():
+        if target_range is None:
+            raise ValueError("regression weights need the range of the targets: give target_range")
+        return logits / target_range, target.to(logits.dtype)[:, None] / target_range
+    if target.ndim == 1:
+        probs = logits.softmax(dim=1)
+        return probs.gather(1, target[:, None]), probs.amax(dim=1, keepdim=True)
+    probs, count = logits.sigmoid(), target.sum(dim=1, keepdim=True)
+    top = probs.sort(dim=1, descending=True).values * (torch.arange(probs.shape[1], device=probs.device) < count)
+    return tuple(kept.sum(dim=1, keepdim=True) / count.clamp(min=1) for kept in (probs * target, top))
 
 
-def weight_terms(s_y: Tensor, s_max: Tensor, params: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """W_alpha, W_beta, W_delta of Eq. 2-4, each [B], for s_y, s_max [B, 1] and params (alpha, beta, delta), [3]."""
+def weight_terms(s_y: Tensor, s_max: Tensor, params: Tensor, gaussian: bool = True) -> tuple[Tensor, Tensor, Tensor]:
+    """W_alpha, W_beta, W_delta of Eq. 2-4, each [B], for s_y, s_max [B, 1] and params (alpha, beta, delta), [3].
+
+    With `gaussian` False, W_delta = sigmoid(-(delta s_y - s_max)), Eq. 37.
+    """
     easy, hard, moderate = (params * s_y - s_max).unbind(1)
-    return torch.sigmoid(easy), torch.sigmoid(-hard), torch.exp(moderate.square() * -0.5)
+    middle = torch.exp(moderate.square() * -0.5) if gaussian else torch.sigmoid(-moderate)
+    return torch.sigmoid(easy), torch.sigmoid(-hard), middle
 
 
-def meta_gradient(loss: Tensor, s_y: Tensor, s_max: Tensor, params: Tensor) -> Tensor:
+def meta_gradient(loss: Tensor, s_y: Tensor, s_max: Tensor, params: Tensor, gaussian: bool = True) -> Tensor:
     """Gradient of mean(W l) with respect to (alpha, beta, delta), in closed form.
 
-    dL/dalpha >= 0 and dL/dbeta <= 0 always: but for weight decay, alpha only falls and beta only rises.
+    Where s_y >= 0, dL/dalpha >= 0 and dL/dbeta <= 0: but for weight decay, alpha only falls and beta only rises.
 
     Args:
         loss: per-sample losses, [B]. s_y, s_max: from `agreement`, [B, 1]. params: (alpha, beta, delta), [3].
+        gaussian: W_delta, see `weight_terms`.
     Returns:
         [3].
     Source: derivative of Eq. 2-6 with the network frozen (Algorithm 1, lines 12-15).
@@ -51,23 +77,24 @@ def meta_gradient(loss: Tensor, s_y: Tensor, s_max: Tensor, params: Tensor) -> T
     t = params * s_y - s_max
     gate, moderate = torch.sigmoid(t), t[:, 2]
     slopes = torch.addcmul(gate, gate, gate, value=-1)  # of the sigmoid, for t and for -t alike
-    torch.mul(torch.exp(moderate.square() * -0.5), moderate, out=slopes[:, 2])
+    if gaussian:
+        torch.mul(torch.exp(moderate.square() * -0.5), moderate, out=slopes[:, 2])
     gradient = torch.mv(slopes.T, loss * s_y.squeeze(1)) / len(loss)
     gradient[1:].neg_()
     return gradient
 
 
 class LiLAW(Method):
-    """Lightweight learnable adaptive weighting (Moturu et al.), for multi-class labels.
+    """Lightweight learnable adaptive weighting (Moturu et al.), for classes, several labels a sample and values.
 
     A pure rule in a thin shell that works in any training loop: `weighted_loss` for the training batch, then
-    `meta_update` with the logits of one validation batch. alpha only falls and beta only rises (up to weight decay).
+    `meta_update` with the logits of one validation batch; the target's shape and type say which kind it is.
 
     Args:
         alpha, beta, delta: initial values (A.9: 10, 2, 6).
         lr: step size of the three, one number or one per parameter (alpha, beta, delta), > 0.
         weight_decay: likewise, >= 0; added to the gradient (Algorithm 1, lines 16-18).
-        loss: per-sample base loss, ([B, K], [B]) -> [B].
+        loss: per-sample base loss, (logits, target) -> [B].
         terms: which of the three enter the sum (Table 6); the others are left out and not updated.
         scales: True adds a learned factor, initially 1, to W_alpha and W_beta (the review's five parameters).
         clamp: keep alpha >= 1, then delta >= beta, after each update (Section 3); moves included terms only.
@@ -75,9 +102,11 @@ class LiLAW(Method):
         meta_mode: "eval" | "train", BatchNorm and dropout in the validation forward.
         meta_every_steps: model steps per meta step, >= 1.
         warmup_epochs: epochs of plain loss without meta steps, >= 0.
+        target_range: R of regression (A.7), > 0; None: the data set's.
+        regression_delta: W_delta of regression: "gaussian", as A.7's text keeps it | "sigmoid", Eq. 37 as printed.
     Raises:
         ValueError: any of these out of range.
-    Source: LiLAW, Eq. 2-6, Algorithm 1, A.9. Deviations: none that is not an option.
+    Source: LiLAW, Eq. 2-6, Algorithm 1, A.6, A.7, A.9. Deviations: none that is not an option.
     """
 
     uses_meta = True
@@ -97,6 +126,8 @@ class LiLAW(Method):
         meta_mode: str = "eval",
         meta_every_steps: int = 1,
         warmup_epochs: int = 1,
+        target_range: float | None = None,
+        regression_delta: str = "gaussian",
     ):
         super().__init__(loss)
         if not terms or set(terms) - set(TERMS) or len(set(terms)) < len(terms):
@@ -106,6 +137,11 @@ class LiLAW(Method):
         for name, value, least in (("meta_every_steps", meta_every_steps, 1), ("warmup_epochs", warmup_epochs, 0)):
             if not isinstance(value, int) or value < least:
                 raise ValueError(f"{name} is {value}; it must be a whole number >= {least}")
+        if target_range is not None and not 0 < target_range < math.inf:
+            raise ValueError(f"target_range is {target_range}; it must be null or > 0 and finite")
+        if regression_delta not in ("gaussian", "sigmoid"):
+            raise ValueError(f"regression_delta is {regression_delta!r}; it must be gaussian or sigmoid")
+        self.target_range, self.regression_delta = target_range, regression_delta
         self.terms = tuple(name for name in TERMS if name in terms)
         self.clamp, self.detach_weight, self.meta_mode = clamp, detach_weight, meta_mode
         self.meta_every_steps, self.warmup_epochs = meta_every_steps, warmup_epochs
@@ -130,10 +166,16 @@ class LiLAW(Method):
     def delta(self) -> Tensor:
         return self.params[2]
 
+    def setup(self, ctx: Context) -> None:
+        super().setup(ctx)
+        if self.target_range is None:
+            self.target_range = ctx.target_range
+
     def weights(self, logits: Tensor, target: Tensor) -> Tensor:
-        """W of Eq. 5 for each sample, [B], from logits [B, K] and observed labels [B]; differentiable in the logits."""
+        """W of Eq. 5 for each sample, [B], from logits and observed targets; differentiable in the logits."""
         self._follow(logits)
-        easy, hard, moderate = weight_terms(*agreement(logits, target), self.params)
+        agreed = agreement(logits, target, self.target_range)
+        easy, hard, moderate = weight_terms(*agreed, self.params, self._gaussian(target))
         if self.scales is not None:
             easy, hard = self.scales[0] * easy, self.scales[1] * hard
         weights = zip(TERMS, (easy, hard, moderate), strict=True)
@@ -145,14 +187,15 @@ class LiLAW(Method):
 
     @torch.no_grad()
     def meta_update(self, val_logits: Tensor, val_target: Tensor) -> None:
-        """One descent step on alpha, beta, delta from validation logits [B, K] and their observed labels [B]."""
+        """One descent step on alpha, beta, delta from validation logits [B, K] and their observed targets."""
         self._follow(val_logits)
         val_logits = val_logits.to(self.params.dtype)
         loss = self.per_sample(val_logits, val_target)
-        s_y, s_max = agreement(val_logits, val_target)
-        gradient = meta_gradient(loss, s_y, s_max, self.params)
+        s_y, s_max = agreement(val_logits, val_target, self.target_range)
+        gaussian = self._gaussian(val_target)
+        gradient = meta_gradient(loss, s_y, s_max, self.params, gaussian)
         if self.scales is not None:
-            easy, hard, _ = weight_terms(s_y, s_max, self.params)
+            easy, hard, _ = weight_terms(s_y, s_max, self.params, gaussian)
             gradient[:2] *= self.scales
             scales_gradient = torch.stack([easy, hard]) @ loss / len(loss)
             self.scales = self.scales - self.lr[:2] * (scales_gradient + self.weight_decay[:2] * self.scales)
@@ -195,6 +238,9 @@ class LiLAW(Method):
         if self.detach_weight:
             weight = weight.detach()
         return (weight * losses).mean(), weight
+
+    def _gaussian(self, target: Tensor) -> bool:
+        return self.regression_delta == "gaussian" or not target.is_floating_point()
 
     def _follow(self, logits: Tensor) -> None:
         """Moves the parameters to the logits' device, so that a stranger's loop need not."""

@@ -5,6 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from lilawbench.metrics.measure import corrupted as corrupted_rows
+
 Values = dict[str, Tensor]
 Measures = tuple[dict[str, float], dict[str, list]]  # numbers, tables
 
@@ -17,7 +19,7 @@ def per_sample(values: Values, observed: Tensor, clean: Tensor) -> Measures:
     """All measures that the values a method gave allow.
 
     Args:
-        values: Method.sample_values(), each [N]. observed, clean: [N] int64.
+        values: Method.sample_values(), each [N]. observed, clean: labels as `Source` has them.
     Returns:
         Numbers for the epoch's row, and tables for a row of their own.
     """
@@ -41,7 +43,7 @@ def pruning(values: Values, observed: Tensor, clean: Tensor) -> Measures:
         without weight that have at least 1/2 of 1/N again (RRM, F.1); pruned_for_good: clean ones that have none.
         Table weight_histogram: [2][6] counts of clean and of corrupted samples in WEIGHT_BINS (Table 6).
     """
-    pruned, weight, corrupted = values["pruned"], values["weight"], observed != clean
+    pruned, weight, corrupted = values["pruned"], values["weight"], corrupted_rows(observed, clean)
     numbers = {}
     if pruned.any():
         numbers["prune_precision"] = _share(corrupted[pruned])

@@ -9,6 +9,7 @@ from lilawbench.noise.file import File
 from lilawbench.noise.human import Human
 from lilawbench.noise.instance import Instance
 from lilawbench.noise.one_sided import OneSided
+from lilawbench.noise.targets import label_flip, target_gaussian, target_uniform
 from lilawbench.noise.transition import (
     asymmetric,
     class_frequency,
@@ -29,8 +30,11 @@ __all__ = [
     "class_frequency",
     "dirichlet",
     "kernel",
+    "label_flip",
     "none",
     "symmetric",
     "symmetric_inclusive",
+    "target_gaussian",
+    "target_uniform",
     "transition",
 ]

@@ -12,13 +12,15 @@ import numpy as np
 
 from lilawbench.apportion import apportion
 from lilawbench.noise.checks import Table, checked_labels, checked_matrix, checked_rate
+from lilawbench.tasks import ALL, fits
 
 Labels = np.ndarray
 
 
+@fits(*ALL)
 def none(clean: Labels, num_classes: int, generator: np.random.Generator) -> Labels:
-    """Labels as they are."""
-    return np.array(clean, dtype=np.int64)
+    """Labels as they are, of any task."""
+    return np.array(clean)
 
 
 def symmetric(

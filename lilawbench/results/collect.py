@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lilawbench.errors import DataError
 from lilawbench.results.record import NOT_IDENTITY, SCHEMA_VERSION
+from lilawbench.tasks import PLAIN_LOSSES, TASKS
 
 if TYPE_CHECKING:
-    from pandas import DataFrame
+    from pandas import DataFrame, Series
 
 # Leaves of the config that define the method; all others but the book-keeping define the setting.
 METHOD = ("config.method", "config.loss")
+IN_LABEL = ("config.loss.name", "config.loss._target_")  # a plain loss follows from the task
 BOOKKEEPING = ("config.seed", *(f"config.{group}" for group in NOT_IDENTITY))
 RUN_FILES = {"config.yaml", "labels.npz", "metrics.jsonl", "checkpoint.pt", "result.json", "failed.json"}
 REQUIRED = ("config.seed", "config.method.name", "config.dataset.name")
@@ -41,7 +43,8 @@ def collect(folders_or_root: str | Path | Iterable[str | Path]) -> "DataFrame":
     records = [_read_result(folder) for folder in _run_folders(folders_or_root) if (folder / "result.json").exists()]
     table = pd.DataFrame(records, dtype=object)
     measured = [column for column in table if not column.startswith("config.")]
-    return table.assign(**{column: table[column].infer_objects() for column in measured})
+    table = table.assign(**{column: table[column].infer_objects() for column in measured})
+    return table.copy()  # in one piece again: pandas warns of many columns that lie apart
 
 
 def unfinished(folders_or_root: str | Path | Iterable[str | Path]) -> list[Unfinished]:
@@ -76,7 +79,7 @@ def read_metrics(folder: str | Path, kind: str) -> "DataFrame":
 def with_names(runs: "DataFrame") -> "DataFrame":
     """Adds three text columns, which are the vocabulary of all tables and plots.
 
-    method: "ce", "lilaw", "lilaw + focal" (a loss that is not the method's default), and, where several
+    method: "ce", "lilaw", "lilaw + focal" (a loss that is not the task's plain one), and, where several
         configs would share that label, the leaves in which they differ: "lilaw (warmup_epochs=2)".
     scene: the setting in full: "digits, symmetric 0.4, mlp".
     setting: the same with only what differs between the settings of `runs`: "symmetric 0.4"; equal to
@@ -85,7 +88,7 @@ def with_names(runs: "DataFrame") -> "DataFrame":
     if runs.empty:
         return runs.assign(method="", scene="", setting="")
     leaves = [column for column in runs if column.startswith("config.") and not _below(column, BOOKKEEPING)]
-    method_leaves = [leaf for leaf in leaves if _below(leaf, METHOD)]
+    method_leaves = [leaf for leaf in leaves if _below(leaf, METHOD) and leaf not in IN_LABEL]
     setting_leaves = [leaf for leaf in leaves if not _below(leaf, METHOD)]
     rows = runs.to_dict("records")
 
@@ -102,6 +105,19 @@ def with_names(runs: "DataFrame") -> "DataFrame":
     return runs.assign(method=methods, scene=scenes, setting=settings)
 
 
+def tasks(runs: "DataFrame") -> "Series":
+    """The task of each run; records from before there were several are of one class a sample."""
+    import pandas as pd
+
+    return runs["task"].fillna("multiclass") if "task" in runs else pd.Series("multiclass", index=runs.index)
+
+
+def measures(runs: "DataFrame") -> list[str]:
+    """What the runs are judged by: "accuracy", "mAP", "rmse", those that occur."""
+    present = set(tasks(runs))
+    return list(dict.fromkeys(task.measure for task in TASKS.values() if task.name in present))
+
+
 def text(value: Any) -> str | None:
     """One spelling per value: 1 and 1.0 are "1", True is "true", a list is compact JSON; missing or null is None."""
     value = value.item() if hasattr(value, "item") else value
@@ -114,7 +130,7 @@ def text(value: Any) -> str | None:
 
 def _method_label(row: dict) -> str:
     method, loss = text(row["config.method.name"]), text(row.get("config.loss.name"))
-    return method if loss in (None, "ce", method) else f"{method} + {loss}"
+    return method if loss in (None, *PLAIN_LOSSES, method) else f"{method} + {loss}"
 
 
 def _scene_parts(row: dict) -> tuple[str, str, str]:

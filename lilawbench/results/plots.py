@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lilawbench.errors import DataError
+from lilawbench.results.collect import measures
 from lilawbench.results.figure import NOTE, cells, curves, draw, dress, panels, save, title, with_unique_names
 from lilawbench.results.tables import natural
 
@@ -18,7 +19,7 @@ SMALL_INCHES = (3.6, 3.0)  # parameters: likewise
 
 
 def plot_accuracy(runs: "DataFrame", path: str | Path) -> "Figure":
-    """Test accuracy [%] per epoch: per method the mean over seeds and a band of +- 1 sample std; one panel per setting.
+    """Test accuracy [%] (mAP, RMSE) per epoch: mean and band of +- 1 sample std over seeds; one panel per setting.
 
     A curve ends where the first of its seeds ends (early stopping), so that every point is a mean over all.
 
@@ -35,14 +36,16 @@ def plot_accuracy(runs: "DataFrame", path: str | Path) -> "Figure":
     figure, axes = panels(-(-len(settings) // columns), columns, len(settings), PANEL_INCHES)
     for panel, setting in zip(axes, settings):
         here = named[named["scene"] == setting]
+        name = f"test_{measures(here)[0]}"
+        scale, unit = (100, " [%]") if name.endswith("accuracy") else (1, "")
         for number, method in enumerate(methods):
             cell = here[here["method"] == method]
             if len(cell):
-                found = curves(cell, "epoch", ["test_accuracy"])
+                found = curves(cell, "epoch", [name])
                 if not found:
-                    raise DataError(f"no test_accuracy per epoch in metrics.jsonl of {', '.join(cell['folder'])}")
-                draw(panel, 100 * found["test_accuracy"], method, number)
-        dress(panel, title(setting, here, 70), "epoch", "test accuracy [%]")
+                    raise DataError(f"no {name} per epoch in metrics.jsonl of {', '.join(cell['folder'])}")
+                draw(panel, scale * found[name], method, number)
+        dress(panel, title(setting, here, 70), "epoch", name.replace("_", " ") + unit)
     _legend(figure, axes, columns)
     save(figure, path)
     return figure

@@ -8,6 +8,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from lilawbench.tasks import PLAIN_LOSSES
+
 SCHEMA_VERSION = 1
 UNKNOWN_CLEAN = (
     "what needs clean labels is left out (noise rates, memorised, recovered, weights and pruning of wrong labels), "
@@ -63,7 +65,9 @@ def flatten(tree: dict[str, Any], prefix: str) -> dict[str, Any]:
 
 def _label(cfg: DictConfig) -> str:
     noise = f"{cfg.noise.name}{cfg.noise.get('rate', '')}"
-    method = cfg.method.name if cfg.loss.name in ("ce", cfg.method.name) else f"{cfg.method.name}+{cfg.loss.name}"
+    method = cfg.method.name
+    if cfg.loss.name not in (*PLAIN_LOSSES, method):
+        method += f"+{cfg.loss.name}"
     return f"{cfg.dataset.name}-{noise}-{cfg.model.name}-{method}"
 
 

@@ -20,12 +20,14 @@ from lilawbench.engine.evaluate import predict, predict_attacked
 from lilawbench.engine.loop import Epoch
 from lilawbench.errors import RunFailed
 from lilawbench.methods.base import Context, Method
-from lilawbench.metrics.classification import classification, memorisation
+from lilawbench.metrics.measure import headline, measure, memorisation
 from lilawbench.metrics.per_sample import per_sample
 from lilawbench.noise.checks import read_matrix
+from lilawbench.results.groups import GroupRecord
 from lilawbench.results.record import SCHEMA_VERSION, UNKNOWN_CLEAN, cell_name, flatten
-from lilawbench.results.selection import select
+from lilawbench.results.selection import best, select
 from lilawbench.results.writer import MetricsWriter, write_config, write_json, write_labels
+from lilawbench.tasks import TASKS
 
 log = logging.getLogger("lilawbench")
 
@@ -52,13 +54,16 @@ class Recorder:
     ):
         self.folder, self.cfg, self.labels, self.device, self.world = folder, cfg, labels, device, world
         self.clean = torch.from_numpy(labels["clean"][labels["train"]]).to(device) if "clean" in labels else None
-        self.num_test = len(source.test_clean)
+        self.task, self.num_test = TASKS[source.task], len(source.test_clean)
+        self.groups = GroupRecord(source) if source.task == "binary" and source.test_groups else None
         self.result: dict[str, Any] = {}
         path = folder / "checkpoint.pt"
         self.saved = checkpoint.load(path, device) if path.exists() else None
         # a resumed run keeps its number of threads: sums split in another way have other last bits
         self.threads = self.saved["threads"] if self.saved else runtime.choose_threads(cfg.train.threads)
         self.seconds = self.saved["seconds"] if self.saved else 0.0
+        if self.groups and self.saved:
+            self.groups.predicted = self.saved["predicted"]
         self.mirror = None
         world.main_does(self._open)
 
@@ -116,7 +121,7 @@ class Recorder:
         row: dict[str, Any] = {"kind": "epoch", "epoch": epoch.number, "step": epoch.step, "lr": epoch.lr}
         seen, observed, weight = epoch.seen, train.target, epoch.weight
         row |= {"train_loss": epoch.losses.double().mean().item()}
-        row |= {"train_accuracy": classification(epoch.logits[seen], observed[seen])["accuracy"]}
+        row |= {f"train_{self.task.measure}": headline(epoch.logits[seen], observed[seen])}
         numbers, tables = {}, {}
         if self.clean is not None:
             row |= memorisation(
@@ -146,22 +151,30 @@ class Recorder:
         out = {}
         for name, data in (("val", val), ("test", test)):
             if len(data):
-                measures = classification(predict(ctx, data), data.target)
-                out |= {f"{name}_{key}": value for key, value in measures.items()}
+                logits = predict(ctx, data)
+                out |= {f"{name}_{key}": value for key, value in measure(logits, data.target).items()}
+        if self.groups and self.world.is_main:
+            key = f"val_{self.task.measure}"
+            self.groups.see(logits, best_val=key in out and self._is_best({key: out[key]}, key))
         attack = self.cfg.attack
-        if attack.eps and self.world.agree(self._selectable(out.get("val_accuracy"), ctx.epoch)):
+        if attack.eps and self.world.agree(self._selectable(out.get(f"val_{self.task.measure}"), ctx.epoch)):
             attacked = predict_attacked(ctx, test, list(attack.eps), attack.sign, attack.clip)
             for eps, logits in zip(attack.eps, attacked, strict=True):
-                out[f"test_attacked_{eps:g}_accuracy"] = classification(logits, test.target)["accuracy"]
+                out[f"test_attacked_{eps:g}_{self.task.measure}"] = headline(logits, test.target)
         return out
 
-    def _selectable(self, val_accuracy: float | None, epoch: int) -> bool:
+    def _selectable(self, value: float | None, epoch: int) -> bool:
         """Whether `last` or `best_val` may choose this epoch: attacks cost more than an epoch of a small net."""
         if epoch == self.cfg.train.epochs or self.cfg.train.early_stop_epochs is not None:
             return True
-        if val_accuracy is None:
+        if value is None:
             return False
-        return self.world.is_main and all(val_accuracy > row["val_accuracy"] for row in self.epochs)
+        key = f"val_{self.task.measure}"
+        return self.world.is_main and self._is_best({key: value}, key)
+
+    def _is_best(self, row: dict[str, float], key: str) -> bool:
+        """Whether a new epoch is the best so far; the first of equal ones stays."""
+        return best([*self.epochs, row], key, self.task.maximise) is row
 
     def checkpoint(self, ctx: Context, method: Method) -> None:
         if not self.world.is_main:
@@ -176,6 +189,8 @@ class Recorder:
             "seconds": self.seconds,
             "threads": self.threads,
         }
+        if self.groups:
+            state["predicted"] = self.groups.predicted
         checkpoint.save(self.folder / "checkpoint.pt", state)
 
     def stopped_early(self) -> bool:
@@ -200,7 +215,9 @@ class Recorder:
             "run": self.folder.name,
             "cell": cell_name(self.cfg),
             **flatten(OmegaConf.to_container(self.cfg, resolve=True), "config"),
-            **select(self.epochs),
+            "task": self.task.name,
+            **select(self.epochs, self.task),
+            **(self.groups.result(self.cfg.seed) if self.groups else {}),
             **self._noise_rates(),
             "labels.sha256": self.labels_sha256,
             "num_train": len(self.labels["train"]),
@@ -221,12 +238,13 @@ class Recorder:
             "versions.numpy": np.__version__,
         }
         write_json(self.folder / "result.json", self.result)
+        key = f"test_{self.task.measure}"
         reached = [
-            f"{100 * self.result[f'{rule}.test_accuracy']:.2f}% ({rule})"
+            f"{_shown(key, self.result[f'{rule}.{key}'])} ({rule})"
             for rule in ("best_val", "last")
-            if f"{rule}.test_accuracy" in self.result
+            if self.result.get(f"{rule}.{key}") is not None
         ]
-        log.info("done, test accuracy %s: %s", ", ".join(reached), self.folder / "result.json")
+        log.info("done, test %s %s: %s", self.task.measure, ", ".join(reached), self.folder / "result.json")
         return self.result
 
     def _noise_rates(self) -> dict[str, float | bool | None]:
@@ -242,7 +260,7 @@ class Recorder:
         }
 
     def _requested_rate(self) -> float | None:
-        """noise.rate; for a given transition matrix the rate it implies for these labels; 0 without noise.
+        """noise.rate; of a transition matrix, or of two rates, what they imply for these labels; 0 without noise.
 
         None where the labels are given and nobody asked for a rate.
         """
@@ -252,6 +270,9 @@ class Recorder:
             kept = np.diag(np.array(matrix, dtype=np.float64))
             return float(1 - kept[self.labels["clean"]].mean())
         rate = noise.get("rate", 0.0 if noise.name == "none" else None)
+        if (absent := noise.get("absent_rate")) is not None:  # of the labels that are not there
+            present = float(self.labels["clean"].mean())
+            return present * rate + (1 - present) * absent
         return None if rate is None else float(rate)
 
     def _step_rows(self, epoch: Epoch) -> list[dict[str, Any]]:
@@ -269,7 +290,13 @@ class Recorder:
 def _line(row: dict[str, Any], epochs: int) -> str:
     """An epoch in one line for people."""
     text = f"epoch {row['epoch']}/{epochs}  loss {row['train_loss']:.4f}"
-    for key in ("train_accuracy", "val_accuracy", "test_accuracy", "memorised"):
-        if key in row:
-            text += f"  {key} {100 * row[key]:.2f}%"
+    measures = [f"{split}_{task.measure}" for task in TASKS.values() for split in ("train", "val", "test")]
+    for key in dict.fromkeys([*measures, "memorised"]):
+        if row.get(key) is not None:
+            text += f"  {key} {_shown(key, row[key])}"
     return f"{text}  {row['epoch_seconds']:.1f} s"
+
+
+def _shown(name: str, value: float) -> str:
+    """Shares in percent, other measures as they are."""
+    return f"{100 * value:.2f}%" if name.endswith(("accuracy", "memorised")) else f"{value:.4f}"

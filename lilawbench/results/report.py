@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lilawbench.errors import UserError
-from lilawbench.results.collect import Unfinished, collect, unfinished, with_names
+from lilawbench.results.collect import Unfinished, collect, measures, tasks, unfinished, with_names
+from lilawbench.results.groups import fairness_table
 from lilawbench.results.method_plots import plot_corrector, plot_pruning
 from lilawbench.results.plots import plot_accuracy, plot_parameters
 from lilawbench.results.record import UNKNOWN_CLEAN
 from lilawbench.results.tables import OWN_LOSS, Table, comparison_table
 from lilawbench.results.writer import write_atomic
+from lilawbench.tasks import PLAIN_LOSSES, TASKS
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -31,19 +33,21 @@ def report(
     out_dir: str | Path,
     baseline: str | None = None,
     selections: Sequence[str] = LEADING,
-    metric: str = "test_accuracy",
+    metric: str | None = None,
 ) -> str:
-    """Writes tables.md, .csv, .tex, .html, and figures: accuracy.png, parameters.png (LiLAW runs), pruning.png (RRM and
-    A-RRM runs) and corrector.png (Dynamic Loss runs) to out_dir. A figure without runs is left out; an older one goes.
+    """Writes tables.md, .csv, .tex, .html, fairness.csv (runs with groups of people), and figures: accuracy.png,
+    parameters.png (LiLAW runs), pruning.png (RRM and A-RRM runs) and corrector.png (Dynamic Loss runs) to out_dir. A
+    file without runs is left out; an older one goes.
 
     Args:
         folders: run folders, or folders above them.
         out_dir: made if it is not there.
         baseline: the method label to compare with, or "loss" (see `comparison_table`); None: "loss" where a method
-            wraps another loss than ce, else "ce" if it is there, else the first method.
+            wraps a loss that is not plain, else the plain loss ("ce", "bce", "squared"), else the first method.
         selections: the rules that pick the epoch, one table each, in this order. By default a rule that no
             run can follow (best_val without a validation set) is left out, with a note.
-        metric: what the tables show, such as test_attacked_0.1_accuracy.
+        metric: what the tables show, such as test_attacked_0.1_accuracy; None: of each task its own, test_accuracy,
+            test_mAP or test_rmse.
     Returns:
         The tables as Markdown, what is missing, and the paths of the files.
     Raises:
@@ -55,33 +59,48 @@ def report(
     if runs.empty:
         where = ", ".join(map(str, folders)) or "no folder"
         raise UserError("\n".join([f"no finished run (result.json) in or below {where}", *_missing(missing)]))
-    methods = sorted(with_names(runs)["method"].unique())
-    if baseline is None:
-        baseline = "ce" if "ce" in methods else methods[0]
-        if any(" + " in method for method in methods):
-            baseline = OWN_LOSS
-    possible = [rule for rule in selections if _has(runs, rule, metric)]
-    if not possible:
-        possible = list(selections)  # comparison_table says what is wrong
-    tables = {rule: comparison_table(runs, baseline, rule, metric) for rule in possible}
-    notes = [f"No table at {rule}: no run has it." for rule in selections if rule not in possible] + _missing(missing)
+    tables, notes = {}, []
+    for name in [metric] if metric else [f"test_{measure}" for measure in measures(runs)]:
+        of = runs if metric else runs[[f"test_{TASKS[task].measure}" == name for task in tasks(runs)]]
+        possible = [rule for rule in selections if _has(of, rule, name)]
+        if not possible:
+            possible = list(selections)  # comparison_table says what is wrong
+        several = len(of) < len(runs)
+        tables |= {
+            f"{rule}, {name}" if several else rule: comparison_table(of, baseline or _baseline(of), rule, name)
+            for rule in possible
+        }
+        notes += [f"No table at {rule}: no run has it." for rule in selections if rule not in possible]
+    notes += _missing(missing)
     if unknown := _without_clean(runs):
         notes.append(f"{unknown} run(s) whose clean labels are unknown: {UNKNOWN_CLEAN}.")
+    gaps = {f"{rule}, groups": table for rule in selections if (table := fairness_table(runs, rule)) is not None}
 
     out_dir = Path(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
     pictures = [file for name, plot in PICTURES.items() if (file := _picture(plot, runs, out_dir / name))]
-    body = "\n".join([_markdown(tables), *(f"- {note}" for note in notes)] + [""] * bool(notes))
+    body = "\n".join([_markdown(tables | gaps), *(f"- {note}" for note in notes)] + [""] * bool(notes))
     contents = {
         "tables.md": body,
         "tables.csv": _csv(tables),
-        "tables.tex": "\n".join(table.tex() for table in tables.values()),
-        "tables.html": _html(tables, notes, pictures),
+        "tables.tex": "\n".join(table.tex() for table in (tables | gaps).values()),
+        "tables.html": _html(tables | gaps, notes, pictures),
     }
+    if gaps:
+        contents["fairness.csv"] = _csv(gaps)
+    else:
+        (out_dir / "fairness.csv").unlink(missing_ok=True)
     for name, content in contents.items():
         write_atomic(out_dir / name, content)
     paths = [*(out_dir / name for name in contents), *pictures]
     return "\n".join([body, "Files:", *(f"  {path}" for path in paths)])
+
+
+def _baseline(runs: "DataFrame") -> str:
+    methods = sorted(with_names(runs)["method"].unique())
+    if any(" + " in method for method in methods):
+        return OWN_LOSS
+    return next((loss for loss in PLAIN_LOSSES if loss in methods), methods[0])
 
 
 def _has(runs: "DataFrame", rule: str, metric: str) -> bool:

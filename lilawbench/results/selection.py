@@ -1,33 +1,36 @@
 """Which epoch's figures a run reports. Every rule has a name, and the one that looks at the test set says oracle."""
 
+import math
 from collections.abc import Callable, Sequence
+
+from lilawbench.tasks import TASKS, Task
 
 Row = dict[str, float | None]  # None: not finite
 
 
-def last(epochs: Sequence[Row]) -> Row:
+def last(epochs: Sequence[Row], task: Task = TASKS["multiclass"]) -> Row:
     """The last epoch."""
     return _figures(epochs[-1])
 
 
-def last5(epochs: Sequence[Row]) -> Row:
+def last5(epochs: Sequence[Row], task: Task = TASKS["multiclass"]) -> Row:
     """The mean of the last five epochs (of all, if fewer); None for what some of them have not measured."""
     tail = [_figures(row) for row in epochs[-5:]]
     columns = {key: [row.get(key) for row in tail] for key in tail[-1] if key != "epoch"}
     return {key: None if None in values else sum(values) / len(values) for key, values in columns.items()}
 
 
-def best_val(epochs: Sequence[Row]) -> Row:
-    """The first epoch of the highest validation accuracy, on validation labels as the method sees them."""
-    return _best(epochs, "val_accuracy")
+def best_val(epochs: Sequence[Row], task: Task = TASKS["multiclass"]) -> Row:
+    """The first epoch of the best validation accuracy (mAP, RMSE), on validation labels as the method sees them."""
+    return _figures(best(epochs, f"val_{task.measure}", task.maximise))
 
 
-def oracle_best(epochs: Sequence[Row]) -> Row:
-    """The first epoch of the highest test accuracy: an upper bound that nobody can select in earnest."""
-    return _best(epochs, "test_accuracy")
+def oracle_best(epochs: Sequence[Row], task: Task = TASKS["multiclass"]) -> Row:
+    """The first epoch of the best test accuracy (mAP, RMSE): a bound that nobody can select in earnest."""
+    return _figures(best(epochs, f"test_{task.measure}", task.maximise))
 
 
-RULES: dict[str, Callable[[Sequence[Row]], Row]] = {
+RULES: dict[str, Callable[[Sequence[Row], Task], Row]] = {
     "last": last,
     "last5": last5,
     "best_val": best_val,
@@ -35,18 +38,24 @@ RULES: dict[str, Callable[[Sequence[Row]], Row]] = {
 }
 
 
-def select(epochs: Sequence[Row]) -> Row:
+def select(epochs: Sequence[Row], task: Task = TASKS["multiclass"]) -> Row:
     """The figures under every rule, flat ("best_val.test_accuracy" ...). A rule without its measure is left out."""
     chosen = {}
     for name, rule in RULES.items():
-        if name == "best_val" and "val_accuracy" not in epochs[-1]:
+        if name == "best_val" and f"val_{task.measure}" not in epochs[-1]:
             continue
-        chosen.update({f"{name}.{key}": value for key, value in rule(epochs).items()})
+        chosen.update({f"{name}.{key}": value for key, value in rule(epochs, task).items()})
     return chosen
 
 
-def _best(epochs: Sequence[Row], key: str) -> Row:
-    return _figures(max(epochs, key=lambda row: row[key]))
+def best(epochs: Sequence[Row], key: str, maximise: bool = True) -> Row:
+    """The first row whose value is the highest (or the lowest); one that is not finite is the worst."""
+
+    def rank(row: Row) -> float:
+        value = row[key]
+        return -math.inf if value is None else value if maximise else -value
+
+    return max(epochs, key=rank)
 
 
 def _figures(row: Row) -> Row:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lilawbench.errors import UserError
-from lilawbench.results.collect import text, with_names
+from lilawbench.results.collect import measures, text, with_names
 from lilawbench.results.stats import Comparison, compare_paired, holm, sample_std, smallest_wilcoxon_p
 
 if TYPE_CHECKING:
@@ -210,8 +210,9 @@ def _caption(
     scenes = sorted(named["scene"].unique(), key=natural)
     shared = [part for part in scenes[0].split(", ") if all(part in scene.split(", ") for scene in scenes)]
     where = scenes[0] if len(scenes) == 1 else ", ".join([*shared, f"{len(scenes)} settings"])
+    chosen = SELECTIONS[select].replace("accuracy", " or ".join(measures(named)))
     caption = [
-        f"{where}: {metric.replace('_', ' ')}{unit} at {select} ({SELECTIONS[select]}), mean ± sample std over seeds, "
+        f"{where}: {metric.replace('_', ' ')}{unit} at {select} ({chosen}), mean ± sample std over seeds, "
         f"n = {_range(frame.loc[frame['seeds'] > 0, 'seeds'], 'd')} seeds.",
         _rates(named),
     ]

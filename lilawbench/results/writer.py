@@ -62,7 +62,9 @@ def write_labels(folder: Path, **arrays: np.ndarray) -> str:
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
-    return hashlib.sha256(np.ascontiguousarray(arrays["observed"], dtype=np.int64).tobytes()).hexdigest()
+    observed = arrays["observed"]
+    kept = np.float64 if np.issubdtype(observed.dtype, np.floating) else np.int64
+    return hashlib.sha256(np.ascontiguousarray(observed, dtype=kept).tobytes()).hexdigest()
 
 
 class MetricsWriter:

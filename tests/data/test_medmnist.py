@@ -12,6 +12,7 @@ CLASSES_AND_CHANNELS = {
     "breastmnist": (2, 1), "bloodmnist": (8, 3), "tissuemnist": (8, 1), "organamnist": (11, 1), "organcmnist": (11, 1),
     "organsmnist": (11, 1),
 }  # fmt: skip
+PARTS = (("train", 30), ("val", 12), ("test", 20))  # rows of the small files
 
 
 @pytest.fixture
@@ -19,10 +20,10 @@ def write_set(tmp_path, monkeypatch, md5):
     """write_set("pathmnist", 64, val_labels=...): an official file below tmp_path, some of its arrays replaced."""
 
     def write(flag, size=28, **replaced):
-        num_classes, channels = CLASSES_AND_CHANNELS[flag]
+        num_classes, channels = CLASSES_AND_CHANNELS.get(flag, (14, 1))
         random = np.random.default_rng(0)
         arrays = {}
-        for part, count in [("train", 30), ("val", 12), ("test", 20)]:
+        for part, count in PARTS:
             shape = (count, size, size, 3) if channels == 3 else (count, size, size)
             arrays[f"{part}_images"] = random.integers(0, 256, shape).astype(np.uint8)
             arrays[f"{part}_labels"] = (np.arange(count) % num_classes).astype(np.uint8)[:, None]
@@ -53,6 +54,18 @@ def test_every_set_of_single_labels(flag, write_set, tmp_path, check_types):
     assert source.mean == source.std == (0.5,) * channels
 
 
+def test_chestmnist_has_several_labels_a_sample(write_set, tmp_path):
+    labels = {part: np.random.default_rng(1).integers(0, 2, (n, 14)) for part, n in PARTS}
+    write_set("chestmnist", **{f"{part}_labels": array.astype(np.uint8) for part, array in labels.items()})
+    source = MedMNIST("chestmnist").source(tmp_path, np.random.default_rng(0))
+    assert (source.task, source.num_classes, source.class_names[0]) == ("multilabel", 14, "atelectasis")
+    for found, part in [(source.train_clean, "train"), (source.val_clean, "val"), (source.test_clean, "test")]:
+        assert found.dtype == np.int64 and np.array_equal(found, labels[part])
+    write_set("chestmnist")
+    with pytest.raises(DataError, match=r"labels \[30, 1\], expected .* labels \[N, 14\]"):
+        MedMNIST("chestmnist").load(tmp_path)
+
+
 @pytest.mark.parametrize("size", [64, 128, 224])
 def test_the_larger_sizes_are_files_of_their_own(size, write_set, tmp_path):
     write_set("retinamnist", size)
@@ -76,7 +89,7 @@ def test_classes_are_kept_in_all_three_parts(write_set, tmp_path):
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"flag": "chestmnist"}, "flag is chestmnist, a multi-label set, which cannot be trained on yet"),
+        ({"flag": "chestmnist", "per_class": 3}, "for one class a sample; these data are multilabel"),
         ({"flag": "vesselmnist3d"}, "flag is 'vesselmnist3d'; it must be one of pathmnist, .*organsmnist$"),
         ({"flag": "BreastMNIST"}, "flag is 'BreastMNIST'"),
         ({"size": 32}, "size is 32; it must be one of 28, 64, 128, 224"),
@@ -102,7 +115,7 @@ def test_bad_options(options, message):
         ),
         ({"train_images": np.zeros((30, 28, 28), np.float32)}, "train has float32 images"),
         ({"test_labels": np.zeros(20, np.uint8)}, r"labels \[20\], expected"),
-        ({"test_labels": np.full((20, 1), 2, np.uint8)}, "test has a label 2; the classes are 0 to 1"),
+        ({"test_labels": np.full((20, 1), 2, np.uint8)}, "test has a label 2; they must be 0 to 1"),
         ({"val_labels": None}, "cannot be read: 'val_labels is not a file in the archive'"),
         ({"val_labels": np.array([["a"]], object)}, "cannot be read: Object arrays cannot be loaded"),
     ],

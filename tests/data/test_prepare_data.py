@@ -39,7 +39,7 @@ def test_prepare_takes_the_options_of_a_data_set(prepare_data, tmp_path, capsys)
     assert prepare_data.main(["medmnist", *arguments]) == 2
     assert "breastmnist_224.npz is damaged" in capsys.readouterr().err
     assert prepare_data.main(["medmnist", "--set", "dataset.flag=chestmnist"]) == 2
-    assert "chestmnist, a multi-label set" in capsys.readouterr().err
+    assert "dataset=medmnist is multilabel (fitting: bce, focal)" in capsys.readouterr().err
 
 
 def test_prepare_refuses_an_unknown_name(prepare_data, capsys):

@@ -57,3 +57,18 @@ def test_tiny_classes(sizes, fraction, taken):
     labels = np.repeat(np.arange(3), sizes)
     _, second = stratified(labels, fraction, generator())
     assert np.bincount(labels[second], minlength=3).tolist() == taken
+
+
+def test_several_labels_are_stratified_by_their_number_and_values_by_tenths():
+    labels = (np.random.default_rng(0).random((1000, 6)) < 0.3).astype(np.int64)
+    _, second = stratified(labels, 0.2, generator())
+    counts = np.bincount(labels.sum(axis=1), minlength=7)
+    assert np.abs(np.bincount(labels[second].sum(axis=1), minlength=7) - 0.2 * counts).max() < 1
+    values = np.random.default_rng(0).exponential(size=1000)
+    _, second = stratified(values, 0.2, generator())
+    assert np.bincount(np.searchsorted(np.sort(values), values[second]) // 100).tolist() == [20] * 10
+
+
+def test_equal_values_still_split_exactly():
+    first, second = stratified(np.zeros(37), 0.3, generator())
+    assert (len(first), len(second)) == (26, 11) and len(set(first) | set(second)) == 37

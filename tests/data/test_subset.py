@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from lilawbench.config import build, check
+from lilawbench.check import check
+from lilawbench.config import build
 from lilawbench.data.adult import Adult
 from lilawbench.data.base import Dataset, Source
 from lilawbench.data.digits import Digits

@@ -29,7 +29,8 @@ def built(name):
     return loss
 
 
-LOSSES = {name: built(name) for name in NODES} | {
+# those of one class a sample; test_tasks.py has the others
+LOSSES = {name: built(name) for name in NODES if name not in ("bce", "squared")} | {
     "mae, sum": functools.partial(losses.mae, scale="sum"),
     "mse, sum": functools.partial(losses.mse, scale="sum"),
     "focal, .5": functools.partial(losses.focal, gamma=0.5),
@@ -46,7 +47,7 @@ def loss(request):
 
 
 def test_all_are_here():
-    assert len(NODES) == len(losses.__all__) == 11
+    assert len(NODES) == len(losses.__all__) == 13
 
 
 @pytest.mark.parametrize("name", list(NODES))

@@ -292,7 +292,8 @@ def test_defaults_are_the_specifications():
     given = {name: parameter.default for name, parameter in taken.items() if name != "loss"}
     numbers = {"alpha": 10.0, "beta": 2.0, "delta": 6.0, "lr": 0.005, "weight_decay": 1e-4, "warmup_epochs": 1}
     switches = {"clamp": True, "detach_weight": False, "scales": False, "meta_mode": "eval", "meta_every_steps": 1}
-    assert given == numbers | switches | {"terms": ("alpha", "beta", "delta")}
+    regression = {"target_range": None, "regression_delta": "gaussian"}
+    assert given == numbers | switches | regression | {"terms": ("alpha", "beta", "delta")}
 
 
 def test_perfect_logits_leave_finite_parameters():

@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from lilawbench.metrics.classification import classification, memorisation
+from lilawbench.metrics.classification import classification
+from lilawbench.metrics.measure import memorisation
 
 
 def predicting(classes, num_classes):
@@ -16,7 +17,8 @@ def test_classification_by_hand():
     """Probabilities (1/4, 3/4), (1/2, 1/2), (9/10, 1/10) and labels 1, 0, 1: losses ln 4/3, ln 2, ln 10."""
     logits = torch.tensor([[0.25, 0.75], [0.5001, 0.4999], [0.9, 0.1]]).log()
     out = classification(logits, torch.tensor([1, 0, 1]))
-    assert set(out) == {"loss", "accuracy"} and all(type(value) is float for value in out.values())
+    means = {"auroc", "balanced_accuracy", "precision", "recall", "f1"}
+    assert set(out) == {"loss", "accuracy"} | means and all(type(value) is float for value in out.values())
     assert out["loss"] == pytest.approx((math.log(4 / 3) + math.log(2) + math.log(10)) / 3, abs=1e-4)
     assert out["accuracy"] == pytest.approx(2 / 3, abs=1e-12)
 

@@ -3,6 +3,7 @@
 import pytest
 
 from lilawbench.results.selection import RULES, best_val, last, last5, oracle_best, select
+from lilawbench.tasks import TASKS
 
 VAL = [0.50, 0.75, 0.625, 0.75, 0.5, 0.25, 0.625]  # the highest twice: epochs 2 and 4
 TEST = [0.25, 0.50, 0.875, 0.375, 0.875, 0.125, 0.5]  # the highest twice: epochs 3 and 5
@@ -38,6 +39,20 @@ def test_oracle_best_takes_the_first_of_a_tie():
 def test_best_val_does_not_look_at_the_test_set():
     assert best_val(epochs(test_accuracy=TEST[::-1]))["epoch"] == 2
     assert oracle_best(epochs(val_accuracy=VAL[::-1]))["epoch"] == 3
+
+
+def test_values_take_the_lowest_error_and_labels_the_highest_precision():
+    errors = [{key.replace("accuracy", "rmse"): value for key, value in row.items()} for row in epochs()]
+    assert [rule(errors, TASKS["regression"])["epoch"] for rule in (best_val, oracle_best)] == [6, 6]
+    precision = [{key.replace("accuracy", "mAP"): value for key, value in row.items()} for row in epochs()]
+    figures = select(precision, TASKS["multilabel"])
+    assert figures["best_val.epoch"] == 2 and figures["oracle_best.test_mAP"] == 0.875
+
+
+@pytest.mark.parametrize("task", ["multiclass", "regression"])
+def test_an_epoch_that_is_not_finite_is_never_the_best(task):
+    rows = [{"epoch": n, "val_accuracy": v, "val_rmse": v} for n, v in enumerate([None, 2.0, None], start=1)]
+    assert best_val(rows, TASKS[task])["epoch"] == 2
 
 
 def test_select_names_every_rule():

@@ -1,0 +1,235 @@
+"""`check`: every problem of a composed config at once, before anything is written."""
+
+import functools
+import inspect
+import math
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+import torch
+from hydra.errors import InstantiationException
+from hydra.utils import get_object
+from omegaconf import DictConfig, OmegaConf
+
+from lilawbench.attack import check_attack
+from lilawbench.config import (
+    CONF,
+    LABELS_ONLY,
+    Attack,
+    Augment,
+    Config,
+    Paths,
+    Split,
+    Sweep,
+    Train,
+    bind,
+    build,
+    options,
+)
+from lilawbench.errors import ConfigError
+from lilawbench.models.finetune import FINETUNE
+from lilawbench.tasks import CLASSES, example, tasks_of
+
+
+def check(cfg: DictConfig, num_classes: int | None = None) -> None:
+    """Refuses a config that cannot run.
+
+    Args:
+        num_classes: of data whose files alone can tell, once they are read; until then what depends on it is let pass.
+    Raises:
+        ConfigError: with every problem found: unknown options, values out of range, parts that do not fit together.
+    """
+    if strange := _unknown_keys(cfg):
+        raise ConfigError(strange)
+    problems = _check_train(cfg.train) + _check_split(cfg.split) + _check_attack(cfg.attack)
+    if cfg.seed < 0:
+        problems.append(f"seed is {cfg.seed}; it must be >= 0")
+    unknown = {group: _unknown_options(group, cfg[group]) for group in ("dataset", "noise", "model", "loss", "method")}
+    if "_target_" in cfg.logger:
+        unknown["logger"] = _unknown_options("logger", cfg.logger)
+    problems += [line for lines in unknown.values() for line in lines]
+
+    def attempt(group: str, make: Callable[[], Any]) -> Any:
+        if unknown.get(group):
+            return None
+        try:
+            return make()
+        except Exception as error:  # a constructor's or hydra's complaint about the user's values
+            cause = (isinstance(error, InstantiationException) and error.__cause__) or error
+            if isinstance(cause, TypeError):  # its own words name no option
+                given = options(cfg[group]).items()
+                given = ", ".join(f"{group}.{key}={value}" for key, value in given if key != "_target_")
+                cause = f"a value is of the wrong type, among {given} ({cause})"
+            problems.append(f"{group}={cfg[group].get('name')}: {cause}")
+            return None
+
+    dataset = attempt("dataset", lambda: build(cfg.dataset))
+    if dataset is not None:
+        num_classes = dataset.num_classes or num_classes
+        task = "binary" if (dataset.task, num_classes) == ("multiclass", 2) else dataset.task
+        if misfits := _misfits(cfg, task, unknown):
+            problems += misfits.values()
+            unknown |= {group: [line] for group, line in misfits.items()}
+    loss = attempt("loss", lambda: bind(cfg.loss))
+    method = attempt("method", lambda: build(cfg.method, loss=loss)) if loss is not None else None
+    if "logger" in unknown:
+        attempt("logger", lambda: build(cfg.logger))
+    noise = attempt("noise", lambda: bind(cfg.noise))
+    if dataset is not None and num_classes is not None:
+        labels = example(task, num_classes)
+        if loss is not None:
+            attempt("loss", lambda: loss(torch.zeros(1, num_classes), torch.from_numpy(labels[:1])))
+        if isinstance(noise, functools.partial):  # one label per class shows whether rate, matrix and pairs fit
+            attempt("noise", lambda: noise(labels, num_classes, generator=np.random.default_rng(0)))
+        asked = cfg.model.get("num_classes")
+        if asked is not None and asked < num_classes:
+            problems.append(f"model.num_classes is {asked}; dataset={cfg.dataset.name} has {num_classes} classes")
+        elif asked is not None and asked > num_classes and task not in CLASSES:
+            problems.append(
+                f"model.num_classes is {asked}; {task} data like dataset={cfg.dataset.name} want {num_classes}"
+            )
+    official_val = dataset is not None and dataset.official_val
+    if cfg.split.val_fraction is None and dataset is not None and not official_val:
+        problems.append(f"split.val_fraction is null; dataset={cfg.dataset.name} has no validation rows of its own")
+    no_val = cfg.split.val_fraction == 0 and not official_val
+    if method is not None and method.uses_meta and no_val:
+        problems.append(f"method={cfg.method.name} learns from validation batches: split.val_fraction must be > 0")
+    if cfg.train.early_stop_epochs is not None and no_val:
+        problems.append("train.early_stop_epochs watches val_loss: split.val_fraction must be > 0")
+    if problems:
+        raise ConfigError(problems)
+
+
+def _unknown_keys(cfg: DictConfig) -> list[str]:
+    """Keys that +KEY=VALUE added beside the schema, and values that nobody gave."""
+    problems = [f"{key} has no value: give it with {key}=..." for key in sorted(OmegaConf.missing_keys(cfg))]
+    for name, block in {
+        "": Config,
+        "train": Train,
+        "train.augment": Augment,
+        "split": Split,
+        "attack": Attack,
+        "paths": Paths,
+        "sweep": Sweep,
+    }.items():
+        valid = [item.name for item in fields(block)]
+        for key in OmegaConf.select(cfg, name) if name else cfg:
+            if key not in valid:
+                dotted = f"{name}.{key}" if name else key
+                problems.append(f"{dotted} is not an option (valid: {', '.join(valid)})")
+    return problems
+
+
+def _misfits(cfg: DictConfig, task: str, unknown: dict[str, list[str]]) -> dict[str, str]:
+    """The loss, noise and method that are not for this task, a line each."""
+    lines = {}
+    for group in ("loss", "noise", "method"):
+        node = cfg[group]
+        if unknown.get(group) or task in (allowed := tasks_of(get_object(node["_target_"]))):
+            continue
+        fitting = ", ".join(name for name, other in _choices(group) if task in tasks_of(get_object(other)))
+        lines[group] = (
+            f"{group}={node.get('name')} is for {' and '.join(allowed)} data; dataset={cfg.dataset.name} is {task} "
+            f"(fitting: {fitting})"
+        )
+    return lines
+
+
+def _choices(group: str) -> list[tuple[str, str]]:
+    """Name and target of each YAML of a group."""
+    nodes = [(path.stem, OmegaConf.load(path)) for path in sorted((CONF / group).glob("*.yaml"))]
+    targets = [(name, node.get(group, node).get("_target_")) for name, node in nodes]
+    return [(name, target) for name, target in targets if target]
+
+
+def _unknown_options(group: str, node: DictConfig) -> list[str]:
+    """Keys of the node that its target does not take, and a target that does not exist."""
+    if "_target_" not in node:
+        return [f"{group} has no _target_ (choose one with {group}=NAME)"]
+    try:
+        target = get_object(node["_target_"])
+    except Exception as error:
+        return [f"{group}._target_: {error}"]
+    taken = inspect.signature(target).parameters
+    runtime = {"clean", "generator", "logits", "target", "index", "input_shape"} | (
+        {"loss"} if group == "method" else set()
+    )
+    valid = [name for name in taken if name not in runtime and not (group == "noise" and name == "num_classes")]
+    given = [key for key in node if key not in (*LABELS_ONLY, "_target_")]
+    wrong = [key for key in given if key not in valid]
+    return [
+        f"{group}.{key} is not an option of {node.get('name')} (valid: {', '.join(valid) or 'none'})" for key in wrong
+    ]
+
+
+def _check_train(train: DictConfig) -> list[str]:
+    problems = []
+
+    def need(ok: bool, key: str, rule: str) -> None:
+        if not ok:
+            problems.append(f"train.{key} is {train[key]}; it must be {rule}")
+
+    need(train.epochs >= 1, "epochs", ">= 1")
+    need(train.batch_size >= 2, "batch_size", ">= 2")
+    need(train.finetune in FINETUNE, "finetune", " or ".join(FINETUNE))
+    need(train.optimizer in ("adam", "adamw", "sgd"), "optimizer", "adam, adamw or sgd")
+    need(0 < train.lr < math.inf, "lr", "> 0")
+    need(0 <= train.weight_decay < math.inf, "weight_decay", ">= 0")
+    need(0 <= train.momentum < 1, "momentum", "in [0, 1)")
+    need(not train.nesterov or train.momentum > 0, "nesterov", "false when train.momentum is 0")
+    need(
+        train.schedule in ("constant", "linear", "cosine", "multistep"),
+        "schedule",
+        "constant, linear, cosine or multistep",
+    )
+    need(all(m >= 1 for m in train.milestones_epochs), "milestones_epochs", "a list of epochs >= 1")
+    need(train.clip_grad_norm is None or train.clip_grad_norm > 0, "clip_grad_norm", "null or > 0")
+    need(train.balanced_samples is None or train.balanced_samples >= 2, "balanced_samples", "null or >= 2")
+    need(train.early_stop_epochs is None or train.early_stop_epochs >= 1, "early_stop_epochs", "null or >= 1")
+    need(train.threads is None or train.threads >= 1, "threads", "null or >= 1")
+    need(train.log_every_steps >= 1, "log_every_steps", ">= 1")
+    augment = train.augment
+    if augment.crop_px < 0 or augment.rotate_degrees < 0 or not 0 <= augment.jitter < 1:
+        problems.append(f"train.augment is {dict(augment)}; crop_px, rotate_degrees >= 0 and jitter in [0, 1)")
+    if train.precision == "fp16":
+        problems.append("train.precision=fp16 is refused: its range makes per-sample losses overflow; use bf16 or fp32")
+    else:
+        need(train.precision in ("fp32", "bf16"), "precision", "fp32 or bf16")
+    return problems + _check_device(train.device)
+
+
+def _check_device(name: str) -> list[str]:
+    if name in ("auto", "cpu"):
+        return []
+    kind, _, number = name.partition(":")
+    if kind != "cuda" or (number and not number.isdigit()):
+        return [f"train.device is {name}; it must be auto, cpu, cuda or cuda:N"]
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if int(number or 0) >= count:
+        return [
+            f"train.device={name} is not there: this machine has {count} CUDA device(s); use train.device=cpu or auto"
+        ]
+    return []
+
+
+def _check_attack(attack: DictConfig) -> list[str]:
+    problems = []
+    for eps in attack.eps or [0]:
+        try:
+            check_attack(eps, attack.clip)
+        except ValueError as error:
+            problems.append(f"attack: {error}")
+    return problems
+
+
+def _check_split(split: DictConfig) -> list[str]:
+    problems = []
+    if split.val_fraction is not None and not 0 <= split.val_fraction < 1:
+        problems.append(f"split.val_fraction is {split.val_fraction}; it must lie in [0, 1)")
+    if split.val_labels not in ("observed", "clean"):
+        problems.append(f"split.val_labels is {split.val_labels}; it must be observed or clean")
+    if split.train_samples is not None and split.train_samples < 2:
+        problems.append(f"split.train_samples is {split.train_samples}; it must be null or >= 2")
+    return problems
