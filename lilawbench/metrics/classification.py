@@ -1,10 +1,9 @@
 """Measures of one class a sample."""
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lilawbench.metrics.ranking import auroc
+from lilawbench.metrics.multilabel import column_mean
 
 
 def classification(logits: Tensor, target: Tensor) -> dict[str, float]:
@@ -18,34 +17,28 @@ def classification(logits: Tensor, target: Tensor) -> dict[str, float]:
         predicted, or nothing is there)}; all but the loss are fractions. Classes without a yes or a no have no AUROC
         and are left out of its mean; with a single class in `target` it is not there.
     """
-    out = {"loss": F.cross_entropy(logits, target).item(), "accuracy": accuracy(logits, target)}
-    if logits.shape[1] > 5:
-        out["top5_accuracy"] = (logits.topk(5).indices == target[:, None]).any(1).double().mean().item()
+    from torchmetrics.functional import classification as tm  # seconds, mostly matplotlib and SciPy
+
     num_classes = logits.shape[1]
-    hits = torch.bincount(target * num_classes + logits.argmax(1), minlength=num_classes**2).double()
-    table = hits.view(num_classes, num_classes)
-    out |= macro(table.diag(), table.sum(dim=0), present := table.sum(dim=1))
-    out["balanced_accuracy"] = (table.diag() / present)[present > 0].mean().item()
-    if (present > 0).sum() > 1:
-        out["auroc"] = auroc(logits.double().softmax(1), F.one_hot(target, num_classes)).nanmean().item()
+    out = {"loss": F.cross_entropy(logits, target).item(), "accuracy": accuracy(logits, target)}
+    logits, target = logits.cpu().double(), target.cpu()  # CUDA's cumulative sums are not repeatable
+    if num_classes > 5:
+        out["top5_accuracy"] = tm.multiclass_accuracy(logits, target, num_classes, average="micro", top_k=5).item()
+    predicted, present = logits.argmax(1), target.unique()
+    for name, measure in (
+        ("precision", tm.multiclass_precision),
+        ("recall", tm.multiclass_recall),
+        ("f1", tm.multiclass_f1_score),
+    ):
+        out[name] = measure(predicted, target, num_classes, average="macro").item()
+    recalls = tm.multiclass_recall(predicted, target, num_classes, average="none")
+    out["balanced_accuracy"] = recalls[present].mean().item()
+    if len(present) > 1:
+        yes = F.one_hot(target, num_classes)[:, present]
+        out["auroc"] = column_mean(tm.binary_auroc, logits.softmax(1)[:, present], yes)
     return out
 
 
 def accuracy(logits: Tensor, target: Tensor) -> float:
     """Share of the samples whose largest logit is the target's, from logits [N, K] and target [N]."""
     return (logits.argmax(1) == target).double().mean().item()
-
-
-def macro(hits: Tensor, predicted: Tensor, present: Tensor) -> dict[str, float]:
-    """Means over classes (or labels) of precision, recall and their harmonic mean F1.
-
-    Args:
-        hits, predicted, present: true positives, predicted positives and positives of each class, [K] float64.
-    """
-    counted = predicted + present > 0
-    precision, recall = hits / predicted.clamp(min=1), hits / present.clamp(min=1)
-    f1 = 2 * hits / (predicted + present).clamp(min=1)
-    return {
-        name: values[counted].mean().item()
-        for name, values in (("precision", precision), ("recall", recall), ("f1", f1))
-    }

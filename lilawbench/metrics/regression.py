@@ -12,11 +12,15 @@ def regression(logits: Tensor, target: Tensor) -> dict[str, float]:
         {"loss": mean squared error, "rmse": its root, "mae": mean |f - y|, "r2": 1 - loss / variance of y}; without a
         variance no r2.
     """
-    truth = target.double()
-    error = logits.squeeze(1).double() - truth
-    loss, variance = error.square().mean().item(), truth.var(correction=0).item()
-    out = {"loss": loss, "rmse": rmse(logits, target), "mae": error.abs().mean().item()}
-    return out | ({"r2": 1 - loss / variance} if variance > 0 else {})
+    from torchmetrics.functional import regression as tm
+
+    predicted, truth = logits.squeeze(1).double(), target.double()
+    out = {
+        "loss": tm.mean_squared_error(predicted, truth).item(),
+        "rmse": rmse(logits, target),
+        "mae": tm.mean_absolute_error(predicted, truth).item(),
+    }
+    return out | ({"r2": tm.r2_score(predicted, truth).item()} if truth.unique().numel() > 1 else {})
 
 
 def rmse(logits: Tensor, target: Tensor) -> float:
