@@ -111,8 +111,9 @@ def _download(name: str, target: Path, urls: Sequence[str], md5: str, member: st
                 return target
             except (OSError, HTTPError, *UNUSABLE) as error:  # the errors of requests are OSErrors
                 reasons.append(f"\n  {url}: {_reason(error)}")
+    tried = f"could not be downloaded:{''.join(reasons)}" if urls else "has no address to download it from."
     raise DataError(
-        f"{name} is not on disk and could not be downloaded:{''.join(reasons)}\n"
+        f"{name} is not on disk and {tried}\n"
         f"Put the file (md5 {md5}) by hand at {target}, or at {name} in a data folder of your choice and point "
         "paths.data_dir (or the environment variable LILAWBENCH_DATA) to that folder."
     )

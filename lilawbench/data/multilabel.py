@@ -17,6 +17,7 @@ class MulanTable(Dataset):
     """
 
     task = "multilabel"
+    by_hand = True
     name: str
     md5: tuple[str, str]  # of the training and the test file
 

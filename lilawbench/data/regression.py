@@ -22,6 +22,7 @@ class RegressionTable(Dataset):
 
     num_classes = 1
     task = "regression"
+    by_hand = True
     file: str  # below the data folder
     md5: str
     columns: int

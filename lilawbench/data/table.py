@@ -10,12 +10,13 @@ import torch
 
 from lilawbench.data.base import Dataset, Source
 from lilawbench.data.columns import Columns, listed, read_columns
-from lilawbench.data.split import class_rows, stratified_test
+from lilawbench.data.split import class_rows, stratified, stratified_test
 from lilawbench.errors import DataError
 
 log = logging.getLogger("lilawbench")
 
 Names = Sequence[str]
+TASKS = ("classification", "regression")
 
 
 class Table(Dataset):
@@ -24,12 +25,13 @@ class Table(Dataset):
     A column is numeric if each of its values is a number, else categorical. A missing number becomes the median and
     sets its column's flag; a missing category is a category of its own; a category that no training row has is all
     zeros. Median, mean, std and categories come from the training rows alone. Labels of one column are class names,
-    numbered in order. Without `clean_label` nobody knows which of them are right: what needs clean labels is left out
-    of the record, unless noise is added to them.
+    numbered in order, or values to predict (task=regression). Without `clean_label` nobody knows which of them are
+    right: what needs clean labels is left out of the record, unless noise is added to them.
 
     Args:
         path: the file: .csv, .tsv or .parquet; as it is, or below the data folder.
         label: the column of labels to learn from.
+        task: classification | regression, which wants a column of numbers.
         clean_label: a column of clean labels, to measure by; on the test rows it takes the label's place. None: none.
         test_path: a file of test rows with the same columns; None: a stratified part of `path` is set aside.
         test_fraction: that part, in (0, 1). split_seed: of its draw, the same for every seed of a run.
@@ -52,6 +54,7 @@ class Table(Dataset):
         path: str,
         label: str,
         clean_label: str | None = None,
+        task: str = "classification",
         test_path: str | None = None,
         test_fraction: float = 0.2,
         split_seed: int = 0,
@@ -65,6 +68,10 @@ class Table(Dataset):
         imbalance: float | None = None,
         per_class: int | None = None,
     ):
+        if task not in TASKS:
+            raise ValueError(f"task is {task!r}; it must be one of {', '.join(TASKS)}")
+        if task == "regression":
+            self.task, self.num_classes = task, 1
         super().__init__(None, imbalance, per_class)
         if not 0 < test_fraction < 1:
             raise ValueError(f"test_fraction is {test_fraction}; it must lie between 0 and 1")
@@ -86,17 +93,23 @@ class Table(Dataset):
     def load(self, data_dir: Path | None) -> Source:
         table = self._read(self.path, data_dir)
         tested = None if self.test_path is None else self._read(self.test_path, data_dir)
-        given, clean, names = self._labels(table)
+        values = self.task == "regression"
+        given, clean, names = self._values(table) if values else self._labels(table)
         numeric, categorical = self._kinds(table)
         where = f"{table.path}, column {self.label!r}"
-        if tested is None:
+        if tested is None and values:
+            train, test = stratified(given, self.test_fraction, np.random.default_rng(self.split_seed))
+            tested, test_clean = table, clean[test]
+        elif tested is None:
             train, test = stratified_test(given, names, self.test_fraction, self.split_seed, where)
             tested, test_clean = table, clean[test]
         else:
-            class_rows(given, names, 1, where)
+            if not values:
+                class_rows(given, names, 1, where)
             train, test = np.arange(len(table)), np.arange(len(tested))
             tested.need([*numeric, *categorical], "as the training file has them")
-            test_clean = _numbered(tested, self.clean_label or self.label, names)
+            column = self.clean_label or self.label
+            test_clean = self._column(tested, column) if values else _numbered(tested, column, names)
         features = _Features(table, train, numeric, categorical)
         log.info("%s: numbers: %s; categories: %s", table.path, ", ".join(numeric), features.described())
         return Source(
@@ -108,6 +121,7 @@ class Table(Dataset):
             test_groups={name: _filled(tested.text[name][test]).astype(str) for name in self.groups},
             train_observed=None if self.clean_label is None else given[train],
             clean_known=self.clean_label is not None,
+            target_range=float(np.ptp(given[train])) if values else None,
         )
 
     def _read(self, path: Path, data_dir: Path | None) -> Columns:
@@ -120,20 +134,34 @@ class Table(Dataset):
 
     def _labels(self, table: Columns) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
         """Given and clean labels [N] int64, and the class names: numbers in their order, else the alphabet's."""
-        columns = [self.label] if self.clean_label is None else [self.label, self.clean_label]
+        columns = [self.label, self.clean_label or self.label]
         found = set()
         for column in columns:
-            if len(gone := np.flatnonzero(table.text[column] == "")):
-                raise DataError(
-                    f"{table.at(gone[0])}: no label in column {column!r} ({len(gone)} such rows; dataset.missing lists "
-                    "what counts as missing)"
-                )
+            _need_labels(table, column)
             found.update(table.text[column])
         if len(found) < 2:
             raise DataError(f"{table.path}: column {self.label!r} has one label only, {found.pop()!r}")
         names = tuple(sorted(found, key=_natural))
-        given, clean = (_numbered(table, column, names) for column in (columns[0], columns[-1]))
+        given, clean = (_numbered(table, column, names) for column in columns)
         return given, clean, names
+
+    def _values(self, table: Columns) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+        """Given and clean values [N] float32, and what they are."""
+        given, clean = (self._column(table, column) for column in (self.label, self.clean_label or self.label))
+        if np.ptp(given) == 0:
+            raise DataError(f"{table.path}: column {self.label!r} has one value only, {given[0]:g}")
+        return given, clean, (self.label,)
+
+    def _column(self, table: Columns, column: str) -> np.ndarray:
+        """A column of values to predict, [N] float32."""
+        _need_labels(table, column)
+        values, wrong = table.numbers(column)
+        if len(wrong):
+            raise DataError(
+                f"{table.at(wrong[0])}: {table.text[column][wrong[0]]!r} in column {column!r} is no finite number "
+                f"({len(wrong)} such rows); dataset.task=regression wants numbers"
+            )
+        return values.astype(np.float32)
 
     def _kinds(self, table: Columns) -> tuple[list[str], list[str]]:
         """Numeric and categorical feature columns, in file order."""
@@ -206,6 +234,14 @@ class _Features:
                 raise _not_a_number(table, name, wrong)
         columns |= {name: _filled(table.text[name]) for name in self.categorical}
         return pandas.DataFrame(columns, index=range(len(table))).iloc[rows]
+
+
+def _need_labels(table: Columns, column: str) -> None:
+    if len(gone := np.flatnonzero(table.text[column] == "")):
+        raise DataError(
+            f"{table.at(gone[0])}: no label in column {column!r} ({len(gone)} such rows; dataset.missing lists what "
+            "counts as missing)"
+        )
 
 
 def _filled(text: np.ndarray) -> np.ndarray:

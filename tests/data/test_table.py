@@ -105,6 +105,38 @@ def test_groups_are_of_the_test_rows_and_features_unless_ignored(write):
     assert table(write(people()), groups=["sex"], ignore=["id", "sex"]).load(None).input_shape == (6,)
 
 
+def test_a_column_of_values_is_a_regression(write):
+    """Values 0 to 19 and a clean column that differs in the first row; R is that of the training rows."""
+    rows = [[str(i % 7), str(i), str(i + (i == 0) / 2)] for i in range(20)]
+    path = write(rows, head=["x", "y", "truth"])
+    dataset = Table(path, "y", clean_label="truth", task="regression")
+    source = dataset.load(None)
+    assert (dataset.task, dataset.num_classes, source.task, source.class_names) == (
+        "regression",
+        1,
+        "regression",
+        ("y",),
+    )
+    assert source.train_observed.dtype == source.test_clean.dtype == np.float32
+    assert sorted([*source.train_clean, *source.test_clean]) == [0.5, *range(1, 20)]
+    assert source.target_range == np.ptp(source.train_observed) and len(source.test_clean) == 4
+    tested = Table(path, "y", task="regression", test_path=write(rows[:3], "t.csv", ["x", "y", "truth"])).load(None)
+    assert tested.test_clean.tolist() == [0, 1, 2] and not tested.clean_known
+
+
+@pytest.mark.parametrize(
+    "rows, message",
+    [
+        ([["1", "2"], ["2", "two"], ["3", "x"]], r"line 3: 'two' in column 'y' is no finite number \(2 such rows\)"),
+        ([["1", "2"], ["2", ""]], "line 3: no label in column 'y'"),
+        ([["1", "2"], ["2", "2"]], "column 'y' has one value only, 2"),
+    ],
+)
+def test_values_that_are_refused(write, rows, message):
+    with pytest.raises(DataError, match=message):
+        Table(write(rows, head=["x", "y"]), "y", task="regression").load(None)
+
+
 def test_types_can_be_forced(write):
     assert table(write(people()), categorical=["pets"]).load(None).input_shape == (1 + 1 + 3 + 3 + 2,)
     with pytest.raises(
