@@ -1,11 +1,15 @@
-"""Fairness in a run's record and in the report: who was predicted what, and the table of gaps."""
+"""Groups of test rows in a run's record and in the report: who was predicted what, and the table of gaps."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from lilawbench.data.base import Source
 from lilawbench.metrics.fairness import LARGEST, MEASURES, fairness
+from lilawbench.metrics.measure import measure
 from lilawbench.results.collect import with_names
 from lilawbench.results.tables import SELECTIONS, Table, natural
 from lilawbench.seeding import derive
@@ -15,31 +19,39 @@ if TYPE_CHECKING:
 
 
 class GroupRecord:
-    """Predictions for the test rows at the epochs that `last` and `best_val` report; they go into the checkpoint."""
+    """Test logits of the epochs that `last` and `best_val` report; they go into the checkpoint."""
 
     def __init__(self, source: Source):
         self.source = source
-        self.predicted: dict[str, Tensor] = {}  # rule -> classes, [M] int64
+        self.logits: dict[str, Tensor] = {}  # rule -> [M, K]
 
     def see(self, logits: Tensor, best_val: bool) -> None:
-        """An epoch's test logits, [M, 2]."""
-        self.predicted["last"] = predicted = logits.argmax(1).cpu()
+        """An epoch's test logits, [M, K]."""
+        self.logits["last"] = logits = logits.cpu()
         if best_val:
-            self.predicted["best_val"] = predicted
+            self.logits["best_val"] = logits
 
-    def result(self, seed: int) -> dict[str, list[dict[str, Any]]]:
-        """{"last.fairness": rows of `fairness`, "best_val.fairness": ...}; of one seed the same rows are drawn."""
+    def result(self, seed: int) -> dict[str, Any]:
+        """Two classes: {"last.fairness": rows of `fairness`, "best_val.fairness": ...}, the same rows drawn for a seed.
+
+        Other tasks: the measures of each group by itself and its size, {"last.test_accuracy.sex=Female": ...,
+        "last.test_n.sex=Female": ...}, for `make_tables.py --metric`.
+        """
+        make = self._gaps if self.source.task == "binary" else self._measures
+        return {f"{rule}.{key}": value for rule, logits in self.logits.items() for key, value in make(logits, seed)}
+
+    def _gaps(self, logits: Tensor, seed: int) -> Iterator[tuple[str, list[dict[str, Any]]]]:
         source = self.source
-        return {
-            f"{rule}.fairness": fairness(
-                predicted.numpy(),
-                source.test_clean,
-                source.test_groups,
-                source.reference_groups,
-                derive(seed, "bootstrap"),
-            )
-            for rule, predicted in self.predicted.items()
-        }
+        groups = source.test_groups, source.reference_groups
+        yield "fairness", fairness(logits.argmax(1).numpy(), source.test_clean, *groups, derive(seed, "bootstrap"))
+
+    def _measures(self, logits: Tensor, seed: int) -> Iterator[tuple[str, float]]:
+        target = torch.from_numpy(self.source.test_clean)
+        for attribute, group in self.source.test_groups.items():
+            for name in np.unique(group):
+                rows = torch.from_numpy(group == name)
+                for key, value in {"n": int(rows.sum()), **measure(logits[rows], target[rows])}.items():
+                    yield f"test_{key}.{attribute}={name}", value
 
 
 def fairness_table(runs: "DataFrame", select: str = "best_val") -> Table | None:

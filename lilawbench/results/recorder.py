@@ -55,7 +55,7 @@ class Recorder:
         self.folder, self.cfg, self.labels, self.device, self.world = folder, cfg, labels, device, world
         self.clean = torch.from_numpy(labels["clean"][labels["train"]]).to(device) if "clean" in labels else None
         self.task, self.num_test = TASKS[source.task], len(source.test_clean)
-        self.groups = GroupRecord(source) if source.task == "binary" and source.test_groups else None
+        self.groups = GroupRecord(source) if source.test_groups else None
         self.result: dict[str, Any] = {}
         path = folder / "checkpoint.pt"
         self.saved = checkpoint.load(path, device) if path.exists() else None
@@ -63,7 +63,7 @@ class Recorder:
         self.threads = self.saved["threads"] if self.saved else runtime.choose_threads(cfg.train.threads)
         self.seconds = self.saved["seconds"] if self.saved else 0.0
         if self.groups and self.saved:
-            self.groups.predicted = self.saved["predicted"]
+            self.groups.logits = self.saved["test_logits"]
         self.mirror = None
         world.main_does(self._open)
 
@@ -190,7 +190,7 @@ class Recorder:
             "threads": self.threads,
         }
         if self.groups:
-            state["predicted"] = self.groups.predicted
+            state["test_logits"] = self.groups.logits
         checkpoint.save(self.folder / "checkpoint.pt", state)
 
     def stopped_early(self) -> bool:

@@ -80,6 +80,21 @@ def test_a_run_on_adult_has_the_papers_groups(adult):
         assert by_group["race", LARGEST][name] == max(races)
 
 
+def test_other_tasks_have_their_measures_in_each_group(tmp_path, composed):
+    """Values 0, 1, 2, 3 of groups a, a, b, b, from a network whose answer is what its one epoch made it."""
+    features = np.arange(8, dtype=np.float32).reshape(4, 2)
+    np.savez(tmp_path / "t.npz", features=features, target=np.arange(4.0), group=np.array(list("aabb")))
+    np.savez(tmp_path / "a.npz", features=features.repeat(10, axis=0), target=np.arange(40.0) % 4)
+    sources = f"dataset.sources={{a:{tmp_path / 'a.npz'},t:{tmp_path / 't.npz'}}}"
+    record = run(composed("dataset=embeddings", sources, "dataset.train=[a]", "dataset.test=[t]", "train.epochs=1",
+                          "dataset.task=regression", "loss=squared", "noise=none"))  # fmt: skip
+    found = record.result
+    sizes, errors = ([found[f"last.test_{name}.group={g}"] for g in "ab"] for name in ("n", "loss"))
+    assert sizes == [2, 2] and errors[0] != errors[1]
+    assert np.mean(errors) == pytest.approx(found["last.test_loss"], rel=1e-6)
+    assert not any("fairness" in key for key in found)
+
+
 def test_a_resumed_run_keeps_the_predictions_of_its_best_epoch(adult, monkeypatch):
     """Broken off after its first epoch, it ends with the rows of the unbroken run."""
     from lilawbench.results.recorder import Recorder
