@@ -28,6 +28,7 @@ from lilawbench.config import (
     build,
     options,
 )
+from lilawbench.data.autoaugment import POLICIES
 from lilawbench.errors import ConfigError
 from lilawbench.models.finetune import FINETUNE
 from lilawbench.tasks import CLASSES, example, tasks_of
@@ -193,6 +194,9 @@ def _check_train(train: DictConfig) -> list[str]:
     augment = train.augment
     if augment.crop_px < 0 or augment.rotate_degrees < 0 or not 0 <= augment.jitter < 1:
         problems.append(f"train.augment is {dict(augment)}; crop_px, rotate_degrees >= 0 and jitter in [0, 1)")
+    if augment.policy not in (None, *POLICIES):
+        problems.append(f"train.augment.policy is {augment.policy}; it must be null or one of {', '.join(POLICIES)}")
+    need(train.resize_px is None or train.resize_px >= 1, "resize_px", "null or >= 1")
     if train.precision == "fp16":
         problems.append("train.precision=fp16 is refused: its range makes per-sample losses overflow; use bf16 or fp32")
     else:

@@ -37,6 +37,7 @@ class Train:
     balanced_samples: int | None = None  # rows of an epoch, evenly of each observed class, drawn anew; null: all rows
     early_stop_epochs: int | None = None  # stop after so many epochs without a lower val_loss
     augment: Augment = field(default_factory=Augment)  # random views of training images
+    resize_px: int | None = None  # side that every image is scaled to for the network, batch by batch; null: as it is
     precision: str = "fp32"  # fp32 | bf16
     device: str = "auto"  # auto | cpu | cuda | cuda:N
     threads: int | None = None  # None: all cores for a lone process, one each when several share the machine

@@ -165,12 +165,13 @@ def residents(
 ) -> tuple[Resident, Resident, Resident]:
     """The three splits on the device, with the labels that may be seen there: observed, observed, clean."""
     augment = Augment(**cfg.train.augment)
-    if (augment or cfg.split.val_augment) and not source.is_image:
-        raise ConfigError([f"train.augment and split.val_augment want images; dataset={cfg.dataset.name} has none"])
+    if (augment or cfg.split.val_augment or cfg.train.resize_px) and not source.is_image:
+        wanting = "train.augment, train.resize_px and split.val_augment want images"
+        raise ConfigError([f"{wanting}; dataset={cfg.dataset.name} has none"])
 
     def resident(input: torch.Tensor | ImageFiles, target: np.ndarray) -> Resident:
         table = Streamed if isinstance(input, ImageFiles) else Resident
-        return table(input, torch.from_numpy(target), source.mean, source.std, device)
+        return table(input, torch.from_numpy(target), source.mean, source.std, device, cfg.train.resize_px)
 
     train, val = (
         resident(source.labelled_input(rows), labels["observed"][rows]) for rows in (labels["train"], labels["val"])
@@ -183,8 +184,10 @@ def residents(
 def initialise_model(cfg: DictConfig, source: Source) -> torch.nn.Module:
     """The network with initial weights that depend on the seed and the model's options alone."""
     seed_global(cfg.seed, "init")
+    shape, side = source.input_shape, cfg.train.resize_px
+    shape = shape if side is None else (shape[0], side, side)
     try:
-        return build(cfg.model, num_classes=num_outputs(cfg, source), input_shape=source.input_shape)
+        return build(cfg.model, num_classes=num_outputs(cfg, source), input_shape=shape)
     except InstantiationException as error:
         raise ConfigError([f"model={cfg.model.name} on dataset={cfg.dataset.name}: {error.__cause__}"]) from error
 

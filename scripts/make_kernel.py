@@ -39,7 +39,7 @@ def confusion(cfg: DictConfig, weights: dict[str, torch.Tensor], split: str) -> 
     input, clean = (
         (source.test_input, source.test_clean) if split == "test" else (source.train_input, source.train_clean)
     )
-    data = Resident(input, torch.from_numpy(clean), source.mean, source.std, device)
+    data = Resident(input, torch.from_numpy(clean), source.mean, source.std, device, cfg.train.resize_px)
     with torch.no_grad():
         predicted = torch.cat([model(batch.input)[:, : source.num_classes].argmax(1) for batch in data.in_order()])
     return confusion_matrix(clean, predicted.cpu().numpy(), labels=np.arange(source.num_classes))

@@ -4,9 +4,12 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from omegaconf import OmegaConf
 
-from lilawbench.train import run
+from lilawbench.data.base import Source
+from lilawbench.errors import ConfigError
+from lilawbench.train import initialise_model, run
 
 
 def test_the_record_holds_what_others_rely_on(tiny):
@@ -139,3 +142,29 @@ def test_attacks_are_measured_where_last_and_best_val_look(tiny, val_fraction):
         assert not attacked or row["test_attacked_0_accuracy"] == row["test_accuracy"]
     assert record.result["last.test_attacked_0.1_accuracy"] == rows[-1]["test_attacked_0.1_accuracy"]
     assert ("best_val.test_attacked_0.1_accuracy" in record.result) == (val_fraction > 0)
+
+
+def test_scaled_and_auto_augmented_images_train(composed):
+    """Digits of 8 px at 10: the network, and every batch it sees, is for 10 px."""
+    options = ["train.resize_px=10", "train.augment.policy=svhn", "train.augment.crop_px=1", "split.val_augment=true"]
+    short = ["split.train_samples=64", "train.batch_size=32", "train.epochs=2"]
+    record = run(composed("model=cnn", "method=lilaw", *options, *short))
+    assert record.status == "done" and 0 <= record.result["last.test_accuracy"] <= 1
+
+
+@pytest.mark.parametrize("option", ["train.resize_px=32", "train.augment.policy=cifar10"])
+def test_rows_of_numbers_have_no_views(composed, tmp_path, option):
+    (tmp_path / "rows.csv").write_text("x,y\n" + "".join(f"{i},{i % 2}\n" for i in range(40)))
+    table = ["dataset=table", f"dataset.path={tmp_path}/rows.csv", "dataset.label=y"]
+    with pytest.raises(ConfigError, match="want images; dataset=table has none"):
+        run(composed(*table, option))
+
+
+def test_a_vit_is_built_for_the_scaled_images(composed):
+    """cifar100_m at 224 px: 14 x 14 patches and the class token, on the meta device."""
+    cfg = composed("dataset=cifar100_m", "model=vit_b16", "train.resize_px=224")
+    source = Source(torch.zeros(2, 3, 32, 32, dtype=torch.uint8), np.zeros(2, np.int64), torch.zeros(0), np.zeros(0),
+                    tuple(map(str, range(100))), (0.5,) * 3, (0.2,) * 3)  # fmt: skip
+    with torch.device("meta"):
+        model = initialise_model(cfg, source)
+    assert model.pos_embed.shape == (1, 1 + 14 * 14, 768) and model.head.out_features == 100

@@ -90,6 +90,4 @@ class Streamed(Resident):
 
     def augmented(self, augment: Augment, generator: torch.Generator) -> Resident:
         """As `Resident.augmented`, with all views held in memory."""
-        held = Resident(self.input.load(), self.target, device=self.device)
-        held.scaled, held.scale, held.shift = self.scaled, self.scale, self.shift
-        return held.augmented(augment, generator)
+        return self._with(self.input.load()).augmented(augment, generator)

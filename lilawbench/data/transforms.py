@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lilawbench.data.autoaugment import auto_augment
+
 
 @dataclass
 class Augment:
@@ -17,21 +19,30 @@ class Augment:
         flip: mirror left-right with probability 1/2.
         rotate_degrees: rotate by up to this angle, bilinear, black beyond the border.
         jitter: brightness and contrast factors from [1 - jitter, 1 + jitter].
+        policy: AutoAugment's, null | cifar10 | imagenet | svhn (`autoaugment.POLICIES`), after the flip.
     """
 
     crop_px: int = 0
     flip: bool = False
     rotate_degrees: float = 0.0
     jitter: float = 0.0
+    policy: str | None = None
 
     def __bool__(self) -> bool:
-        return bool(self.crop_px or self.flip or self.rotate_degrees or self.jitter)
+        return bool(self.crop_px or self.flip or self.rotate_degrees or self.jitter or self.policy)
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """Flips, rotates and jitters images [B, C, H, W] float on the 0..255 scale (cropping is `Windows`')."""
+        """Flips, auto-augments, rotates and jitters images [B, C, H, W] uint8 (cropping is `Windows`').
+
+        They stay uint8 as long as they can, a quarter of the traffic: rotation and jitter make them float32 in 0..255.
+        """
         if self.flip:
             chosen = _uniform(images, generator) < 0
             images = torch.where(chosen, images.flip(-1), images)
+        if self.policy:
+            images = auto_augment(images, self.policy, generator)
+        if self.rotate_degrees or self.jitter:
+            images = images.to(torch.float32)
         if self.rotate_degrees:
             images = rotate(images, _uniform(images, generator).flatten() * math.radians(self.rotate_degrees))
         if self.jitter:

@@ -71,7 +71,8 @@ def use_features(
         return splits
     parts, device = cut(model), splits[0].device
     inputs = [input for input in (source.train_input, source.val_input, source.test_input) if input is not None]
-    tables = [Resident(input, torch.zeros(len(input)), source.mean, source.std, device) for input in inputs]
+    scale = (source.mean, source.std, device, cfg.train.resize_px)
+    tables = [Resident(input, torch.zeros(len(input)), *scale) for input in inputs]
     if parts is None or not fits(model, parts, tables[0].batch(torch.arange(2, device=device)).input):
         log.info("frozen features are not cached: model=%s cannot be cut before its last two layers", cfg.model.name)
         return splits
@@ -90,7 +91,7 @@ def features_key(cfg: DictConfig, source: Source, inputs: list[Tensor], model: n
     digest = hashlib.sha256()
     options = OmegaConf.to_container(cfg.model, resolve=True)
     kept = {key: value for key, value in options.items() if key not in ("num_classes", "pretrained", "checkpoint")}
-    run = [kept, source.mean, source.std, cfg.train.precision, device.type]
+    run = [kept, source.mean, source.std, cfg.train.precision, device.type, cfg.train.resize_px]
     digest.update(json.dumps(run, sort_keys=True).encode())
     trained = {name.rsplit(".", 1)[0] for name, p in model.named_parameters() if p.requires_grad}
     frozen = [value for name, value in model.state_dict().items() if name.rsplit(".", 1)[0] not in trained]

@@ -1,53 +1,90 @@
 """What the input path costs."""
 
 import statistics
+from typing import Any
 
 import numpy as np
 import torch
+from torch.utils.data import DataLoader
 
 from benchmarks.scenes import Scene, Setup, forever, stepper
 from benchmarks.timing import interleaved, ratio
 from lilawbench.data.loaders import Resident, TrainLoader
 from lilawbench.data.transforms import Augment
 
+BATCH = 128
+WORKERS = (0, 2)
+# views of 32 px: ours, resize_px, images of an epoch of which the whole one is timed in proportion
+VIEWS = {
+    "crop, flip": (Augment(crop_px=4, flip=True), None, 5120),
+    "crop, flip, AutoAugment": (Augment(crop_px=4, flip=True, policy="cifar10"), None, 5120),
+    "crop, flip, 224 px": (Augment(crop_px=4, flip=True), 224, 512),
+}
+CIFAR = 50_000  # images of a whole epoch
+MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
+
+
+class PerSample(torch.utils.data.Dataset):
+    """PIL images, each through a torchvision transform, as a DataLoader's workers are given them."""
+
+    def __init__(self, images: np.ndarray, transform: Any):
+        self.images, self.transform = images, transform
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, i: int) -> tuple[torch.Tensor, int]:
+        from PIL import Image
+
+        return self.transform(Image.fromarray(self.images[i])), 0
+
 
 def bench_input(setup: Setup) -> None:
-    """Crop and flip of MNIST-sized images: resident batches against a DataLoader with per-sample PIL transforms."""
-    from torch.utils.data import DataLoader, Dataset
-    from torchvision import transforms
-
-    device = setup.device
-    images = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (12800, 1, 28, 28), dtype=np.uint8))
-    target = torch.zeros(len(images), dtype=torch.int64)
-    view = transforms.Compose(
-        [transforms.ToPILImage(), transforms.RandomCrop(28, 2), transforms.RandomHorizontalFlip(),
-         transforms.ToTensor(), transforms.Normalize(0.1307, 0.3081)]
-    )  # fmt: skip
-
-    class PerSample(Dataset):
-        def __len__(self) -> int:
-            return len(images)
-
-        def __getitem__(self, i: int) -> tuple[torch.Tensor, int]:
-            return view(images[i]), 0
-
-    data = Resident(images, target, (0.1307,), (0.3081,), device)
-    plain = TrainLoader(data, 64, seed=0)
-    augmented = TrainLoader(data, 64, seed=0, augment=Augment(crop_px=2, flip=True))
-    pil = DataLoader(PerSample(), batch_size=64, shuffle=True)
-    epochs = {
-        "resident": lambda: [None for _ in plain.epoch(1)],
-        "resident, crop and flip": lambda: [None for _ in augmented.epoch(1)],
-        "DataLoader, PIL crop and flip": lambda: [x.to(device) for x, _ in pil],
-    }
-    times = interleaved(epochs, max(3, setup.rounds // 3), 1, device)
-    print("| input path | samples per second | times the DataLoader |\n|---|---|---|")
-    slow = times["DataLoader, PIL crop and flip"]
-    for name, seconds in times.items():
-        print(f"| {name} | {len(images) / statistics.median(seconds):,.0f} | {ratio(slow, seconds):.1f} |")
+    """CIFAR-sized images: resident batches against a DataLoader with per-sample PIL transforms, and their share."""
+    device, rounds = setup.device, max(3, setup.rounds // 3)
+    print("| view of 50,000 images of 32 px | " + " | ".join(("ours, s", *map(_loader_name, WORKERS))) + " |")
+    print("|---|---" + "|---" * len(WORKERS) + "|")
+    for name, (augment, side, count) in VIEWS.items():
+        times = interleaved(_epochs(augment, side, count, device), rounds, 1, device)
+        cells = [f"{CIFAR / count * statistics.median(times['ours']):.2f}"]
+        for workers in WORKERS:
+            slow = times[workers]
+            cells.append(
+                f"{CIFAR / count * statistics.median(slow):.1f} s, {ratio(slow, times['ours']):.1f} times ours"
+            )
+        print(f"| {name} | {' | '.join(cells)} |")
+    print(f"\nBatch {BATCH}; each figure is of 512 to 5,120 images in proportion, with the workers at hand already.")
 
     step = stepper(Scene("resnet18", (1, 28, 28), 64, 4), device, "method=ce")
-    batches = forever(augmented)
+    images, target = torch.randint(0, 256, (12800, 1, 28, 28), dtype=torch.uint8), torch.zeros(12800, dtype=torch.int64)
+    data = Resident(images, target, (0.1307,), (0.3081,), device)
+    batches = forever(TrainLoader(data, 64, seed=0, augment=Augment(crop_px=2, flip=True)))
     times = interleaved({"input": lambda: next(batches), "step": step}, setup.rounds, 4, device)
     share = statistics.median(a / (a + b) for a, b in zip(times["input"], times["step"], strict=True))
     print(f"\nShare of the input path (crop and flip) in a resnet18 epoch, batch 64: {100 * share:.2f} % (at most 5)")
+
+
+def _loader_name(workers: int) -> str:
+    return f"DataLoader, {workers} workers" if workers else "DataLoader in this process"
+
+
+def _epochs(augment: Augment, side: int | None, count: int, device: torch.device) -> dict[Any, Any]:
+    """An epoch of ours, and of a DataLoader by its number of workers, which live on from epoch to epoch."""
+    from torchvision import transforms as T
+
+    images = np.random.default_rng(0).integers(0, 256, (count, 32, 32, 3), dtype=np.uint8)
+    view = [T.RandomCrop(32, augment.crop_px), T.RandomHorizontalFlip()]
+    view += [T.AutoAugment(T.AutoAugmentPolicy(augment.policy))] if augment.policy else []
+    view += [T.Resize(side)] if side else []
+    samples = PerSample(images, T.Compose([*view, T.ToTensor(), T.Normalize(MEAN, STD)]))
+    loaders = {
+        workers: DataLoader(samples, BATCH, shuffle=True, num_workers=workers, persistent_workers=workers > 0)
+        for workers in WORKERS
+    }
+    pixels = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
+    data = Resident(pixels, torch.zeros(count, dtype=torch.int64), MEAN, STD, device, side)
+    ours = TrainLoader(data, BATCH, seed=0, augment=augment)
+    return {
+        "ours": lambda: [None for _ in ours.epoch(1)],
+        **{w: lambda loader=loader: [x.to(device) for x, _ in loader] for w, loader in loaders.items()},
+    }

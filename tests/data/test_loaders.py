@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from lilawbench.data.loaders import MetaLoader, Resident, TrainLoader
 from lilawbench.data.transforms import Augment
@@ -224,3 +225,51 @@ def test_normalised_once_is_normalised_per_batch():
     assert all(torch.equal(a, b) for a, b in zip(once, each, strict=True))
     table = Resident(torch.randn(3, 2), torch.arange(3))
     assert table.normalised() is table
+
+
+@pytest.mark.parametrize("side", [3, 9])
+def test_images_are_scaled_batch_by_batch_as_by_interpolate(side):
+    """In training, evaluation and the meta step alike; they are held at their own size."""
+    plain = pictures()
+    data = Resident(plain.input, plain.target, MEAN, STD, resize_px=side)
+    rows = torch.tensor([3, 0])
+
+    def scaled(images):
+        return F.interpolate(images, size=(side, side), mode="bilinear", antialias=True)
+
+    assert data.normalised() is data and data.input.shape == (20, 2, 4, 5)
+    assert torch.equal(data.batch(rows).input, scaled(plain.batch(rows).input))
+    for ours, theirs in zip(data.in_order(8), plain.in_order(8), strict=True):
+        assert torch.equal(ours.input, scaled(theirs.input)) and torch.equal(ours.target, theirs.target)
+    for augment in (PLAIN, VIEWS):
+        batches = (TrainLoader(table, 8, seed=0, augment=augment).epoch(1) for table in (data, plain))
+        for ours, theirs in zip(*batches, strict=True):
+            assert torch.equal(ours.input, scaled(theirs.input))
+    seen, once = (table.augmented(VIEWS, torch.Generator().manual_seed(3)) for table in (data, plain))
+    assert torch.equal(seen.batch(rows).input, scaled(once.batch(rows).input))
+    assert MetaLoader(data.normalised(), 0)(7).input.shape == (7, 2, side, side)
+
+
+def test_smaller_images_lose_no_pixel():
+    """A chequered board halved is grey: between black and white, wherever the squares lie."""
+    board = (torch.arange(8) + torch.arange(8).unsqueeze(1)) % 2 * 254
+    data = Resident(board.to(torch.uint8).view(1, 1, 8, 8), torch.zeros(1), (0.0,), (1.0,), resize_px=4)
+    grey = data.batch(torch.tensor([0])).input[0, 0, 1:-1, 1:-1]
+    torch.testing.assert_close(grey, torch.full((2, 2), 127 / 255))
+
+
+def test_views_of_uint8_images_are_those_of_float_ones():
+    """Images stay uint8 as long as they can: the numbers of the arithmetic in float32 throughout."""
+    raw = pictures(60).input
+    for augment in (Augment(flip=True), VIEWS):
+        ours, theirs = (augment(images, torch.Generator().manual_seed(1)).float() for images in (raw, raw.float()))
+        assert torch.equal(ours, theirs)
+
+
+def test_an_epoch_through_a_policy():
+    data = Resident(pictures(40).input[:, :1], torch.arange(40) % 3, (0.3,), (0.2,))
+    loader = TrainLoader(data, 8, seed=0, augment=Augment(crop_px=1, policy="cifar10"))
+    first, again, second = (torch.cat([b.input for b in loader.epoch(number)]) for number in (1, 1, 2))
+    assert torch.equal(first, again) and not torch.equal(first, second) and first.shape == (40, 1, 4, 5)
+    plain = torch.cat([b.input for b in TrainLoader(data, 8, seed=0, augment=Augment(crop_px=1)).epoch(1)])
+    assert 0.5 < (first != plain).flatten(1).any(1).float().mean() < 1

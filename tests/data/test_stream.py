@@ -50,6 +50,15 @@ def test_batches_are_those_of_a_resident_table(both):
     assert same(MetaLoader(streamed.normalised(), 0)(5), MetaLoader(resident, 0)(5))
 
 
+def test_scaled_batches_are_those_of_a_resident_table(files):
+    target = torch.arange(COUNT)
+    streamed, resident = (make(input, target, MEAN, STD, resize_px=9)
+                          for make, input in ((Streamed, files), (Resident, files.load())))  # fmt: skip
+    assert same(streamed.batch(target), resident.batch(target)) and streamed.batch(target).input.shape[2:] == (9, 9)
+    seen = streamed.augmented(Augment(flip=True), torch.Generator().manual_seed(0))
+    assert seen.resize_px == 9 and seen.input.shape == (COUNT, 3, 6, 6)
+
+
 @pytest.mark.parametrize("augment", [Augment(), Augment(flip=True, rotate_degrees=10, jitter=0.2)])
 def test_training_batches_are_those_of_a_resident_table(both, augment):
     ours, theirs = (list(TrainLoader(data, 4, 5, augment).epoch(2)) for data in both)

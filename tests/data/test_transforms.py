@@ -28,7 +28,9 @@ def test_zero_augmentation_is_identity():
     assert torch.equal(Windows(raw, 0)(torch.arange(5), generator()), raw)
 
 
-@pytest.mark.parametrize("options", [{"crop_px": 1}, {"flip": True}, {"rotate_degrees": 5.0}, {"jitter": 0.1}])
+@pytest.mark.parametrize(
+    "options", [{"crop_px": 1}, {"flip": True}, {"rotate_degrees": 5.0}, {"jitter": 0.1}, {"policy": "svhn"}]
+)
 def test_any_option_switches_it_on(options):
     assert Augment(**options)
 

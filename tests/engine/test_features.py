@@ -4,11 +4,13 @@ import logging
 import threading
 import time
 
+import numpy as np
 import pytest
 import torch
 
+from lilawbench.config import build
 from lilawbench.engine import features
-from lilawbench.engine.features import Features, stored
+from lilawbench.engine.features import Features, features_key, stored
 from lilawbench.results.writer import read_json
 from lilawbench.train import run
 
@@ -48,10 +50,30 @@ def test_one_file_for_methods_noises_and_splits_and_another_for_other_random_wei
     assert len(list((tmp_path / "outputs" / "features").glob("*.npy"))) == 2
 
 
+def test_scaled_images_have_a_file_of_their_own_and_the_same_numbers(tiny, passes):
+    """At 10 px the first layer has 100 inputs in the place of 64."""
+    options = [*PROBE, "train.resize_px=10", "train.epochs=3", "method=lilaw"]
+    cached, plain = (run(tiny(*options, f"train.cache_features={cache}")) for cache in ("true", "false"))
+    assert cached.result["last.test_loss"] == pytest.approx(plain.result["last.test_loss"], abs=1e-5)
+    shapes = [torch.load(r.folder / "checkpoint.pt", weights_only=True)["model"] for r in (cached, plain)]
+    assert all(next(iter(shape.values())).shape == (24, 100) for shape in shapes)
+    run(tiny(*PROBE, "train.epochs=3"))
+    assert len(passes) == 2
+
+
+def test_the_key_tells_sides_apart(tiny):
+    """A network for any size has the same weights at each."""
+    cfg, other = (tiny(f"train.resize_px={side}") for side in (32, 64))
+    source, model = build(cfg.dataset).source(None, np.random.default_rng(0)), torch.nn.Linear(2, 2)
+    keys = {features_key(c, source, [torch.zeros(3, 1)], model, torch.device("cpu")) for c in (cfg, other, cfg)}
+    assert len(keys) == 2
+
+
 @pytest.mark.parametrize(
     "options, reason",
     [
         (["train.augment.crop_px=1"], "augmentation changes them"),
+        (["train.augment.policy=cifar10"], "augmentation changes them"),
         (["split.val_augment=true"], "augmentation changes them"),
         (["attack.eps=[0.1]"], "attacks change the inputs"),
         (["method=a_rrm"], "attacks change the inputs"),
