@@ -237,7 +237,7 @@ REFUSED = [
     ("train.epochs=0", "train.epochs is 0"),
     ("train.batch_size=1", "train.batch_size is 1"),
     ("train.threads=0", "train.threads is 0"),
-    ("train.accumulate_steps=0", "train.accumulate_steps is 0; it must be from 1 to 64"),
+    ("train.accumulate_steps=0", "train.accumulate_steps is 0; it must be from 1 to 32"),
     ("train.accumulate_steps=9 train.batch_size=17", "it must be from 1 to 8, so that parts of train.batch_size=17"),
     ("method=dynamic_loss train.accumulate_steps=2", "method=dynamic_loss looks ahead on whole batches"),
     ("train.augment.jitter=2", "jitter in [0, 1)"),
