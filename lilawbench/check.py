@@ -1,10 +1,16 @@
 """`check`: every problem of a composed config at once, before anything is written."""
 
 import functools
+import importlib.util
 import inspect
 import math
+import os
+import shutil
+import sys
+import sysconfig
 from collections.abc import Callable
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -94,6 +100,8 @@ def check(cfg: DictConfig, num_classes: int | None = None) -> None:
     official_val = dataset is not None and dataset.official_val
     if cfg.split.val_fraction is None and dataset is not None and not official_val:
         problems.append(f"split.val_fraction is null; dataset={cfg.dataset.name} has no validation rows of its own")
+    if method is not None and not method.splits_batches and cfg.train.accumulate_steps > 1:
+        problems.append(f"method={cfg.method.name} looks ahead on whole batches: train.accumulate_steps must be 1")
     no_val = cfg.split.val_fraction == 0 and not official_val
     if method is not None and method.uses_meta and no_val:
         problems.append(f"method={cfg.method.name} learns from validation batches: split.val_fraction must be > 0")
@@ -201,7 +209,23 @@ def _check_train(train: DictConfig) -> list[str]:
         problems.append("train.precision=fp16 is refused: its range makes per-sample losses overflow; use bf16 or fp32")
     else:
         need(train.precision in ("fp32", "bf16"), "precision", "fp32 or bf16")
-    return problems + _check_device(train.device)
+    most = max(1, train.batch_size // 2)  # BatchNorm cannot train on a single row
+    rule = f"from 1 to {most}, so that parts of train.batch_size={train.batch_size} have two rows at least"
+    need(1 <= train.accumulate_steps <= most, "accumulate_steps", rule)
+    problems += _check_device(train.device)
+    return problems + (_check_compiler(train.device) if train.compile else [])
+
+
+def _check_compiler(device: str) -> list[str]:
+    """What torch.compile wants of the machine: Triton for CUDA, a C++ compiler and Python's headers for the CPU."""
+    off = "install it, or use train.compile=false"
+    if device != "cpu" and torch.cuda.is_available():
+        return [] if importlib.util.find_spec("triton") else [f"train.compile=true needs Triton on CUDA: {off}"]
+    name = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
+    if shutil.which(name) is None:
+        return [f"train.compile=true needs a C++ compiler, and there is no {name}: {off} (CXX names another)"]
+    header = Path(sysconfig.get_path("include"), "Python.h")
+    return [] if header.exists() else [f"train.compile=true needs Python's headers, and there is no {header}: {off}"]
 
 
 def _check_device(name: str) -> list[str]:

@@ -38,7 +38,10 @@ class Train:
     early_stop_epochs: int | None = None  # stop after so many epochs without a lower val_loss
     augment: Augment = field(default_factory=Augment)  # random views of training images
     resize_px: int | None = None  # side that every image is scaled to for the network, batch by batch; null: as it is
-    precision: str = "fp32"  # fp32 | bf16
+    precision: str = "fp32"  # fp32 | bf16; never by device: one command would give other results on another machine
+    channels_last: bool | None = None  # layout of image networks; null: on CUDA alone (a CPU keeps its last bits)
+    compile: bool = False  # the forward goes through torch.compile: steps are faster after some seconds' wait
+    accumulate_steps: int = 1  # parts that a batch is computed in: as much less memory, for the same mean gradient
     device: str = "auto"  # auto | cpu | cuda | cuda:N
     threads: int | None = None  # None: all cores for a lone process, one each when several share the machine
     deterministic: bool = True  # bitwise repeatable on one machine

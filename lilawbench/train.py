@@ -9,8 +9,8 @@ import inspect
 import logging
 import sys
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -35,10 +35,11 @@ from lilawbench.data.transforms import Augment
 from lilawbench.distributed import World, join, leave
 from lilawbench.engine import runtime
 from lilawbench.engine.features import use_features
+from lilawbench.engine.forward import autocast_in, forward_in, lay_out
 from lilawbench.engine.loop import fit
 from lilawbench.engine.optim import build_optimizer, build_schedule
 from lilawbench.errors import ConfigError, RunBusy, RunFailed, UserError
-from lilawbench.methods.base import Context, Forward, Method
+from lilawbench.methods.base import Context, Method
 from lilawbench.models.finetune import finetune
 from lilawbench.results.record import RunRecord, run_folder
 from lilawbench.results.recorder import Recorder
@@ -82,6 +83,7 @@ def run(cfg: DictConfig) -> RunRecord:
     labels = draw_labels(cfg, source)
     train, val, test = residents(cfg, source, labels, device)
     model = finetune(initialise_model(cfg, source), cfg.train.finetune).to(device)
+    model = lay_out(model, cfg.train.channels_last, device)
 
     with locked(folder, world), Recorder(folder, cfg, source, labels, device, world) as recorder:
         runtime.prepare(device, recorder.threads, cfg.train.deterministic)
@@ -94,7 +96,7 @@ def run(cfg: DictConfig) -> RunRecord:
         meta = MetaLoader(val, cfg.seed) if len(val) else None
         ctx = Context(
             model=model,
-            forward=forward_in(cfg.train.precision, model, device),
+            forward=forward_in(cfg.train, model, device),
             optimizer=build_optimizer(model.parameters(), cfg.train, device),
             sweep=lambda: train.in_order(world=world),
             meta=meta,
@@ -106,6 +108,7 @@ def run(cfg: DictConfig) -> RunRecord:
             target_range=source.target_range,
             seed=cfg.seed,
             clip_grad_norm=cfg.train.clip_grad_norm,
+            accumulate_steps=cfg.train.accumulate_steps,
             autocast=autocast_in(cfg.train.precision, device),
             world=world,
         )
@@ -196,24 +199,6 @@ def num_outputs(cfg: DictConfig, source: Source) -> int:
     """model.num_classes, or as many as the data set has."""
     asked = cfg.model.get("num_classes")
     return source.num_classes if asked is None else asked
-
-
-def autocast_in(precision: str, device: torch.device) -> Callable[[], AbstractContextManager]:
-    """What the model's forwards run under: nothing, or bf16 autocast."""
-    return nullcontext if precision == "fp32" else partial(torch.autocast, device.type, torch.bfloat16)
-
-
-def forward_in(precision: str, model: torch.nn.Module, device: torch.device) -> Forward:
-    """The model's forward in fp32, or under bf16 autocast with float32 logits."""
-    if precision == "fp32":
-        return model
-    autocast = autocast_in(precision, device)
-
-    def forward(input: torch.Tensor) -> torch.Tensor:
-        with autocast():
-            return model(input).float()
-
-    return forward
 
 
 def warn_of_endless_warmup(method: Method, epochs: int) -> None:

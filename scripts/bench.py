@@ -10,6 +10,7 @@ Rows:
     epochs          an epoch of RRM over one of cross-entropy
     reweight        RRM's re-weighting, and the linear program that it replaces
     hypergradients  an iteration of Dynamic Loss by each hypergradient: time and peak memory
+    options         a CE step with bf16, channels_last, compile or accumulate_steps over one without
     input           resident batches against a DataLoader
     threads         one thread against all
     files           a list of a million images read and checked, and images decoded by threads against a plain loop
@@ -25,6 +26,7 @@ import torch
 from benchmarks.dynamic_loss import bench_hypergradients
 from benchmarks.files import bench_files
 from benchmarks.input import bench_input
+from benchmarks.options import bench_options
 from benchmarks.rrm import bench_epochs, bench_reweight
 from benchmarks.scenes import SCENES, Setup
 from benchmarks.startup import bench_startup
@@ -38,6 +40,7 @@ ROWS = {
     "epochs": bench_epochs,
     "reweight": bench_reweight,
     "hypergradients": bench_hypergradients,
+    "options": bench_options,
     "input": bench_input,
     "threads": bench_threads,
     "files": bench_files,
@@ -55,7 +58,7 @@ def main() -> None:
         "--model",
         action="append",
         choices=sorted({scene.model for scene in SCENES}),
-        help="of steps, epochs and threads; may be given again (default: all)",
+        help="of steps, epochs, options and threads; may be given again (default: all)",
     )
     args = parser.parse_args()
     if unknown := set(args.rows) - set(ROWS):

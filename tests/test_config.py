@@ -1,6 +1,7 @@
 """Every YAML composes, is checked and builds; what cannot run is refused with all problems at once."""
 
 import itertools
+import sys
 
 import numpy as np
 import pytest
@@ -40,7 +41,7 @@ OF_CLASSES = set(CHOICES["noise"]) - {"label_flip", "target_gaussian", "target_u
 
 def test_the_groups_hold_what_the_readme_says():
     assert {group: len(names) for group, names in CHOICES.items()} == {
-        "dataset": 29, "noise": 15, "model": 15, "loss": 13, "method": 8, "logger": 2, "experiment": 4, "debug": 1,
+        "dataset": 29, "noise": 15, "model": 15, "loss": 13, "method": 8, "logger": 2, "experiment": 9, "debug": 1,
     }  # fmt: skip
 
 
@@ -236,6 +237,9 @@ REFUSED = [
     ("train.epochs=0", "train.epochs is 0"),
     ("train.batch_size=1", "train.batch_size is 1"),
     ("train.threads=0", "train.threads is 0"),
+    ("train.accumulate_steps=0", "train.accumulate_steps is 0; it must be from 1 to 32"),
+    ("train.accumulate_steps=9 train.batch_size=17", "it must be from 1 to 8, so that parts of train.batch_size=17"),
+    ("method=dynamic_loss train.accumulate_steps=2", "method=dynamic_loss looks ahead on whole batches"),
     ("train.augment.jitter=2", "jitter in [0, 1)"),
     ("train.augment.policy=cifar100", "policy is cifar100; it must be null or one of cifar10, imagenet, svhn"),
     ("train.resize_px=0", "train.resize_px is 0; it must be null or >= 1"),
@@ -286,6 +290,24 @@ def test_what_cannot_run_is_refused(composed, overrides, message):
     assert len(refused.value.problems) == 1
 
 
+@pytest.mark.parametrize(
+    "compiler, headers, message",
+    [
+        ("no-such-compiler", None, "train.compile=true needs a C++ compiler, and there is no no-such-compiler"),
+        (sys.executable, "nowhere", "train.compile=true needs Python's headers, and there is no nowhere/Python.h"),
+    ],
+)
+def test_what_cannot_compile_is_refused(composed, monkeypatch, compiler, headers, message):
+    monkeypatch.setenv("CXX", compiler)
+    if headers:
+        monkeypatch.setattr("sysconfig.get_path", lambda name: headers)
+    check(composed("train.device=cpu"))
+    with pytest.raises(ConfigError) as refused:
+        check(composed("train.device=cpu", "train.compile=true"))
+    assert message in str(refused.value) and "or use train.compile=false" in str(refused.value)
+    assert len(refused.value.problems) == 1
+
+
 def test_all_problems_come_at_once(composed):
     with pytest.raises(ConfigError) as refused:
         check(composed("noise.rate=2", "train.lr=-1", "+model.typo=1", "seed=-3", "train.precision=fp16"))
@@ -293,7 +315,9 @@ def test_all_problems_come_at_once(composed):
     assert str(refused.value).startswith("the configuration has 5 problems:\n  - ")
 
 
-@pytest.mark.parametrize("override", ["dataset=foo", "method=foo", "noise=foo", "train.epochs=abc", "method.typo=1"])
+@pytest.mark.parametrize(
+    "override", ["dataset=foo", "method=foo", "noise=foo", "train.epochs=abc", "method.typo=1", "train.compile=always"]
+)
 def test_hydra_refuses_the_rest_at_compose(composed, override):
     with pytest.raises(HydraException):
         composed(override)

@@ -92,6 +92,8 @@ def test_four_epochs_are_two_and_two(tiny, acting, tmp_path, untimed, method, pl
     "options",
     [
         "train.precision=bf16",
+        "train.accumulate_steps=3",
+        "model=cnn train.channels_last=true",
         "train.optimizer=sgd",
         "dataset=digits model=cnn train.augment.crop_px=1 train.augment.rotate_degrees=10 ~model.hidden",
         "split.val_augment=true",

@@ -33,6 +33,7 @@ SAME = {
     "adam": ["method=ce", "train.optimizer=adam", "train.lr=0.001"],
     "early_stop": ["method=ce", "train.lr=0.1", "train.epochs=20", "train.early_stop_epochs=1"],
     "lilaw": ["method=lilaw", "method.lr=0.5"],
+    "accumulate": ["method=lilaw", "method.lr=0.5", "train.accumulate_steps=3"],
     "elr": ["method=ce", "loss=elr", "loss.beta=0.5"],
     "correction": ["method=ce", "loss=forward_correction", "loss.warmup_epochs=1"],
     "rrm": ["method=rrm", *RRM],

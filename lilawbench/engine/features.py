@@ -25,6 +25,7 @@ from tqdm import tqdm
 
 from lilawbench.data.base import Source
 from lilawbench.data.loaders import Resident
+from lilawbench.engine.forward import is_channels_last
 from lilawbench.methods.base import Method
 from lilawbench.models.cut import Cut, cut, fits
 
@@ -91,7 +92,8 @@ def features_key(cfg: DictConfig, source: Source, inputs: list[Tensor], model: n
     digest = hashlib.sha256()
     options = OmegaConf.to_container(cfg.model, resolve=True)
     kept = {key: value for key, value in options.items() if key not in ("num_classes", "pretrained", "checkpoint")}
-    run = [kept, source.mean, source.std, cfg.train.precision, device.type, cfg.train.resize_px]
+    layout = cfg.train.resize_px, is_channels_last(model)
+    run = [kept, source.mean, source.std, *layout, cfg.train.precision, device.type]
     digest.update(json.dumps(run, sort_keys=True).encode())
     trained = {name.rsplit(".", 1)[0] for name, p in model.named_parameters() if p.requires_grad}
     frozen = [value for name, value in model.state_dict().items() if name.rsplit(".", 1)[0] not in trained]

@@ -126,11 +126,8 @@ def train_step(ctx: Context, method: Method, batch: Batch, lr: float) -> StepOut
     """
     for group in ctx.optimizer.param_groups:
         group["lr"] = lr
-    method.before_step(ctx, batch)
-    out = method.loss(ctx.forward, batch)
-    out.loss.backward()
+    out = _backward(ctx, method, batch)
     if ctx.world.size > 1:
-        out = out._replace(loss=out.loss.detach())
         gradients = [p.grad for p in ctx.model.parameters() if p.grad is not None]
         ctx.world.mean_([*gradients, out.loss], ctx.share)
         ctx.world.copy_from_main_([b for b in ctx.model.buffers() if b.is_floating_point()])  # of BatchNorm
@@ -141,6 +138,26 @@ def train_step(ctx: Context, method: Method, batch: Batch, lr: float) -> StepOut
     ctx.step += 1
     method.after_step(ctx, batch, out)
     return out
+
+
+def _backward(ctx: Context, method: Method, batch: Batch) -> StepOutput:
+    """Forward and backward of a batch, in ctx.accumulate_steps parts whose gradients add up to those of its mean loss.
+
+    A part has two rows at least: BatchNorm cannot train on one.
+    """
+    count = len(batch.index)
+    parts = min(ctx.accumulate_steps, count // 2)
+    outs = []
+    for part in [batch] if parts < 2 else map(Batch, *(tensor.tensor_split(parts) for tensor in batch)):
+        share = len(part.index) / count
+        method.before_step(ctx, part)
+        out = method.loss(ctx.forward, part)
+        out.loss.backward(torch.full_like(out.loss, share))
+        outs.append(out._replace(loss=out.loss.detach() * share))
+    if len(outs) == 1:
+        return outs[0]
+    losses, logits, weights = zip(*outs, strict=True)
+    return StepOutput(sum(losses), torch.cat(logits), None if weights[0] is None else torch.cat(weights))
 
 
 def _gather(ctx: Context, seen: Tensor, logits: Tensor, weight: Tensor) -> None:

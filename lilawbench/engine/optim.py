@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from omegaconf import DictConfig
@@ -37,3 +38,15 @@ def build_schedule(train: DictConfig) -> Callable[[float], float]:
         return train.lr
 
     return lr_at
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Loads a state_dict of a model whose weights may have lain in memory in another way.
+
+    Fused steps take it for granted that moments lie as their weights do, and go wrong without a word where they do not.
+    """
+    optimizer.load_state_dict(state)
+    for p, kept in optimizer.state.items():
+        for name, value in kept.items():
+            if isinstance(value, torch.Tensor) and value.shape == p.shape:
+                kept[name] = torch.empty_like(p, dtype=value.dtype, device=value.device).copy_(value)

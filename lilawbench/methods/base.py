@@ -5,8 +5,10 @@ The loop (engine/loop.py) knows nothing else about a method:
     for epoch:
         method.on_epoch_start(ctx)
         for batch of method.training_rows():
-            method.before_step(ctx, batch)
-            out = method.loss(ctx.forward, batch);  out.loss.backward();  optimizer.step()
+            for part of batch:  # train.accumulate_steps of them: one, the whole batch, unless asked otherwise
+                method.before_step(ctx, part)
+                out = method.loss(ctx.forward, part);  out.loss.backward()
+            optimizer.step()
             method.after_step(ctx, batch, out)
         method.on_epoch_end(ctx)
 """
@@ -55,6 +57,7 @@ class Context:
     seed: int = 0  # for random streams of the method's own: derive_torch(ctx.seed, purpose, ctx.epoch)
     target_range: float | None = None  # of regression: the range of the true targets, as the field knows it
     clip_grad_norm: float | None = None
+    accumulate_steps: int = 1  # parts of a batch, each with a forward and a backward of its own
     autocast: Callable[[], AbstractContextManager] = nullcontext  # what `forward` runs under
     world: World = field(default_factory=World)
     epoch: int = 0  # from 1
@@ -106,6 +109,7 @@ class Method(nn.Module, ABC):
     """
 
     uses_meta: ClassVar[bool] = False
+    splits_batches: ClassVar[bool] = True  # whether the loss of a batch is the mean of those of its parts
     perturbs_inputs: ClassVar[bool] = False  # trains or sweeps on other inputs than the data's
     tasks: ClassVar[tuple[str, ...]] = ALL  # that it is for, see tasks.py; the loss says the same of itself
 
@@ -136,7 +140,8 @@ class Method(nn.Module, ABC):
         """Mask [N] of the rows that train in this epoch; None: all."""
         return None
 
-    def before_step(self, ctx: Context, batch: Batch) -> None: ...
+    def before_step(self, ctx: Context, batch: Batch) -> None:
+        """Called before each forward of a step, with the rows that `loss` is given next."""
 
     @abstractmethod
     def loss(self, forward: Forward, batch: Batch) -> StepOutput:

@@ -79,6 +79,7 @@ class DynamicLoss(Method):
     Source: Dynamic Loss, Eq. 2-9, Table 7. Deviations: none that is not an option.
     """
 
+    splits_batches = False  # a look-ahead is one step of the whole batch
     tasks = CLASSES
 
     def __init__(

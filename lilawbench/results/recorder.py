@@ -17,7 +17,9 @@ from lilawbench.data.loaders import Resident
 from lilawbench.distributed import World
 from lilawbench.engine import checkpoint, runtime
 from lilawbench.engine.evaluate import predict, predict_attacked
+from lilawbench.engine.forward import is_channels_last
 from lilawbench.engine.loop import Epoch
+from lilawbench.engine.optim import load_optimizer
 from lilawbench.errors import RunFailed
 from lilawbench.methods.base import Context, Method
 from lilawbench.metrics.measure import headline, measure, memorisation
@@ -107,7 +109,7 @@ class Recorder:
         if self.saved is None:
             return
         ctx.model.load_state_dict(self.saved["model"])
-        ctx.optimizer.load_state_dict(self.saved["optimizer"])
+        load_optimizer(ctx.optimizer, self.saved["optimizer"])
         method.load_state_dict(self.saved["method"])
         ctx.epoch, ctx.step = self.saved["epoch"], self.saved["step"]
         log.info("going on after epoch %d of %d", ctx.epoch, self.cfg.train.epochs)
@@ -230,6 +232,7 @@ class Recorder:
             "seconds_total": self.seconds,
             "peak_memory_bytes": runtime.peak_memory_bytes(self.device),
             "device": runtime.device_name(self.device),
+            "channels_last": is_channels_last(ctx.model),
             "threads": self.threads,
             "processes": self.world.size,
             "versions.lilawbench": lilawbench.__version__,

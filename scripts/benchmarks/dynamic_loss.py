@@ -10,7 +10,7 @@ from benchmarks.timing import interleaved, milliseconds, ratio
 
 SCENE = Scene("resnet32", (3, 32, 32), 128, 1)
 SGD = ("train.optimizer=sgd", "train.weight_decay=5e-4")  # the paper's, momentum .9
-FORMATS = {"contiguous": False, "channels_last": True}
+FORMATS = {"contiguous": "train.channels_last=false", "channels_last": "train.channels_last=true"}
 ITERATIONS = {
     "ce": ["method=ce"],
     "jvp": ["method=dynamic_loss"],
@@ -41,4 +41,4 @@ def bench_hypergradients(setup: Setup) -> None:
 
 
 def iteration(layout: str, name: str, device: torch.device) -> Callable[[], None]:
-    return stepper(SCENE, device, *SGD, *ITERATIONS[name], channels_last=FORMATS[layout])
+    return stepper(SCENE, device, *SGD, *ITERATIONS[name], FORMATS[layout])

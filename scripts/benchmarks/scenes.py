@@ -10,10 +10,10 @@ from omegaconf import DictConfig
 from lilawbench.config import bind, build, compose
 from lilawbench.data.base import Batch
 from lilawbench.data.loaders import MetaLoader, Resident, TrainLoader
+from lilawbench.engine.forward import autocast_in, forward_in, lay_out
 from lilawbench.engine.loop import train_step
 from lilawbench.engine.optim import build_optimizer
 from lilawbench.methods.base import Context, Method
-from lilawbench.train import autocast_in, forward_in
 
 LR = 1e-3
 CLASSES = 10
@@ -54,17 +54,7 @@ class Setup:
         return [scene for scene in scenes if self.models is None or scene.model in self.models]
 
 
-class ChannelsLast(Resident):
-    """Images whose batches lie in memory with the channels last."""
-
-    def batch(self, rows: torch.Tensor) -> Batch:
-        batch = super().batch(rows)
-        return batch._replace(input=batch.input.contiguous(memory_format=torch.channels_last))
-
-
-def parts(
-    cfg: DictConfig, scene: Scene, device: torch.device, batches: int = 32, channels_last: bool = False
-) -> tuple[Context, TrainLoader]:
+def parts(cfg: DictConfig, scene: Scene, device: torch.device, batches: int = 32) -> tuple[Context, TrainLoader]:
     """Random data of a scene with everything a step needs around it."""
     generator = torch.Generator().manual_seed(0)
     count, shape = batches * scene.batch, scene.shape
@@ -72,14 +62,13 @@ def parts(
     raw = torch.randint(0, 256, (count, *shape), generator=generator, dtype=torch.uint8)
     scaled = ((0.5,) * shape[0], (0.25,) * shape[0]) if image else (None, None)
     target = torch.randint(0, CLASSES, (count,), generator=generator)
-    data = (ChannelsLast if channels_last else Resident)(raw if image else raw / 128 - 1, target, *scaled, device)
+    data = Resident(raw if image else raw / 128 - 1, target, *scaled, device)
     torch.manual_seed(0)
     net = build(cfg.model, num_classes=CLASSES, input_shape=shape).to(device)
-    if channels_last:
-        net = net.to(memory_format=torch.channels_last)
+    net = lay_out(net, cfg.train.channels_last, device)
     ctx = Context(
         model=net,
-        forward=forward_in(cfg.train.precision, net, device),
+        forward=forward_in(cfg.train, net, device),
         optimizer=build_optimizer(net.parameters(), cfg.train, device),
         sweep=data.in_order,
         meta=MetaLoader(data.normalised(), 0),
@@ -90,6 +79,7 @@ def parts(
         targets=data.target,
         seed=0,
         clip_grad_norm=cfg.train.clip_grad_norm,
+        accumulate_steps=cfg.train.accumulate_steps,
         autocast=autocast_in(cfg.train.precision, device),
         batch_size=scene.batch,
     )
@@ -97,19 +87,19 @@ def parts(
 
 
 def prepared(
-    scene: Scene, device: torch.device, *overrides: str, batches: int = 32, channels_last: bool = False
+    scene: Scene, device: torch.device, *overrides: str, batches: int = 32
 ) -> tuple[Context, Method, TrainLoader]:
     """A scene and the method that the overrides name, set up for its first epoch."""
     cfg = compose(f"model={scene.model}", *overrides)
-    ctx, loader = parts(cfg, scene, device, batches, channels_last)
+    ctx, loader = parts(cfg, scene, device, batches)
     method = build(cfg.method, loss=bind(cfg.loss)).to(device)
     method.setup(ctx)
     return ctx, method, loader
 
 
-def stepper(scene: Scene, device: torch.device, *overrides: str, channels_last: bool = False) -> Callable[[], None]:
+def stepper(scene: Scene, device: torch.device, *overrides: str) -> Callable[[], None]:
     """A function that does the next training step, input path included, in one long epoch after any warm-up."""
-    ctx, method, loader = prepared(scene, device, *overrides, channels_last=channels_last)
+    ctx, method, loader = prepared(scene, device, *overrides)
     ctx.epoch = 10**6
     method.on_epoch_start(ctx)
     ctx.model.train()

@@ -1,5 +1,6 @@
 """Learning rates at named steps, and the optimiser that the options describe."""
 
+import copy
 import math
 from itertools import pairwise
 
@@ -9,7 +10,7 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from lilawbench.config import Train
-from lilawbench.engine.optim import build_optimizer, build_schedule
+from lilawbench.engine.optim import build_optimizer, build_schedule, load_optimizer
 
 CPU = torch.device("cpu")
 
@@ -87,3 +88,30 @@ def test_one_sgd_step_by_hand():
     assert p.item() == pytest.approx(0.75, abs=1e-6)
     optimizer.step()  # velocity 0.9 * 2.5 + (2 + 0.5 * 0.75) = 4.625
     assert p.item() == pytest.approx(0.75 - 0.4625, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", ["adam", "sgd"])
+def test_moments_follow_the_layout_of_their_weights(name):
+    """A run begun with channels last (CUDA) and taken up without (CPU): fused steps would mix moments up unheard."""
+
+    def begun(layout: torch.memory_format) -> tuple[nn.Module, torch.optim.Optimizer]:
+        torch.manual_seed(0)
+        model = nn.Conv2d(3, 4, 3).to(memory_format=layout)
+        return model, build_optimizer(model.parameters(), train(optimizer=name, lr=0.1), CPU)
+
+    def step(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        generator = torch.Generator().manual_seed(1)
+        for p in model.parameters():
+            p.grad = torch.empty_like(p).copy_(torch.randn(p.shape, generator=generator))
+        optimizer.step()
+
+    there, first = begun(torch.channels_last)
+    here, second = begun(torch.contiguous_format)
+    step(there, first)
+    here.load_state_dict(there.state_dict())
+    load_optimizer(second, copy.deepcopy(first.state_dict()))
+    moments = [v for v in second.state[here.weight].values() if isinstance(v, torch.Tensor) and v.ndim == 4]
+    assert moments and all(v.is_contiguous() for v in moments)
+    step(there, first)
+    step(here, second)
+    torch.testing.assert_close(here.weight, there.weight, rtol=1e-6, atol=1e-7)
