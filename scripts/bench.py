@@ -12,6 +12,7 @@ Rows:
     hypergradients  an iteration of Dynamic Loss by each hypergradient: time and peak memory
     input           resident batches against a DataLoader
     threads         one thread against all
+    probe           runs of a linear probe of ViT-B/16, in passes of the network over the data
     files           a list of a million images read and checked, and images decoded by threads against a plain loop
     startup         the start of a process to its first epoch, and a finished run skipped
 
@@ -25,6 +26,7 @@ import torch
 from benchmarks.dynamic_loss import bench_hypergradients
 from benchmarks.files import bench_files
 from benchmarks.input import bench_input
+from benchmarks.probe import bench_probe
 from benchmarks.rrm import bench_epochs, bench_reweight
 from benchmarks.scenes import SCENES, Setup
 from benchmarks.startup import bench_startup
@@ -40,6 +42,7 @@ ROWS = {
     "hypergradients": bench_hypergradients,
     "input": bench_input,
     "threads": bench_threads,
+    "probe": bench_probe,
     "files": bench_files,
     "startup": bench_startup,
 }

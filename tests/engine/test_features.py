@@ -16,7 +16,7 @@ from lilawbench.errors import DataError
 from lilawbench.results.writer import read_json
 from lilawbench.train import run
 
-PROBE = ["train.finetune=linear_probe", "model.hidden=[24,16,12]", "split.train_samples=600", "train.batch_size=100"]
+PROBE = ["train.finetune=linear_probe", "model.hidden=[24,16,12]", "split.train_samples=300", "train.batch_size=100"]
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def agree(one, other):
         assert one.result[key] == pytest.approx(other.result[key], abs=1e-5), key
 
 
-@pytest.mark.parametrize("method", ["ce", "lilaw", "rrm", "dynamic_loss"])
+@pytest.mark.parametrize("method", ["lilaw", "rrm", "dynamic_loss"])
 def test_same_numbers_as_without(tiny, acting, passes, method):
     """Dropout before the head draws the same masks."""
     options = [*PROBE, *acting(method), "model.dropout=0.2"]
@@ -52,8 +52,7 @@ def test_same_numbers_as_without(tiny, acting, passes, method):
     "options",
     [
         ["train.balanced_samples=60", "method=lilaw"],
-        ["train.precision=bf16", "method=lilaw"],
-        ["split.val_fraction=0.3", "split.train_samples=300"],
+        ["train.precision=bf16"],
     ],
 )
 def test_same_numbers_with_rows_drawn_and_in_bf16(tiny, passes, options):
@@ -74,8 +73,8 @@ def test_official_validation_rows_have_their_own_features(composed, data_dir, pa
 
 
 def test_one_file_for_methods_noises_and_splits_and_another_for_other_random_weights(tiny, passes, tmp_path):
-    for options in (["method=ce"], ["method=lilaw"], ["noise.rate=0.2"], ["noise=none"], ["split.val_fraction=0.3"]):
-        run(tiny(*PROBE, *options, "train.epochs=3"))
+    for options in (["method=ce"], ["method=lilaw", "noise.rate=0.2"], ["noise=none", "split.val_fraction=0.3"]):
+        run(tiny(*PROBE, *options))
     assert len(passes) == 1
     run(tiny(*PROBE, "seed=1"))
     assert len(passes) == 2
