@@ -69,6 +69,7 @@ def test_memory_is_that_of_the_peak():
     assert growth(work, torch.device("cpu")) == 96e6
 
 
+@pytest.mark.slow
 def test_a_probe_goes_through_the_data_once_for_all_runs(monkeypatch, tmp_path):
     from benchmarks import probe
     from benchmarks.scenes import Setup
