@@ -13,6 +13,7 @@ Rows:
     options         a CE step with bf16, channels_last, compile or accumulate_steps over one without
     input           resident batches against a DataLoader
     threads         one thread against all
+    probe           runs of a linear probe of ViT-B/16, in passes of the network over the data
     files           a list of a million images read and checked, and images decoded by threads against a plain loop
     startup         the start of a process to its first epoch, and a finished run skipped
 
@@ -27,6 +28,7 @@ from benchmarks.dynamic_loss import bench_hypergradients
 from benchmarks.files import bench_files
 from benchmarks.input import bench_input
 from benchmarks.options import bench_options
+from benchmarks.probe import bench_probe
 from benchmarks.rrm import bench_epochs, bench_reweight
 from benchmarks.scenes import SCENES, Setup
 from benchmarks.startup import bench_startup
@@ -43,6 +45,7 @@ ROWS = {
     "options": bench_options,
     "input": bench_input,
     "threads": bench_threads,
+    "probe": bench_probe,
     "files": bench_files,
     "startup": bench_startup,
 }

@@ -67,3 +67,24 @@ def test_memory_is_that_of_the_peak():
         return len(held) + len(torch.ones(32_000_000, dtype=torch.uint8))
 
     assert growth(work, torch.device("cpu")) == 96e6
+
+
+@pytest.mark.slow
+def test_a_probe_goes_through_the_data_once_for_all_runs(monkeypatch, tmp_path):
+    from benchmarks import probe
+    from benchmarks.scenes import Setup
+
+    monkeypatch.setattr(probe, "SIDE", 32)
+    monkeypatch.setattr(probe, "ROWS", {"train": 12, "val": 8, "test": 8})
+    setup, small = Setup(torch.device("cpu"), 1), "+model.options={depth:1,embed_dim:12,num_heads:2}"
+    first, again, lilaw, without = (
+        probe._run(setup, str(tmp_path), small, "train.threads=1", *options).rows
+        for options in (
+            ["method=ce"],
+            ["method=ce", "noise.rate=0.2"],
+            ["method=lilaw"],
+            ["train.cache_features=false", "train.epochs=1"],
+        )
+    )
+    checks = 4  # one of the model's for small images, three whether the cut and the table are right
+    assert (first, again, lilaw, without) == (28 + checks, checks, checks, 28 + 1)

@@ -110,6 +110,36 @@ def test_options_resume_too(composed, tmp_path, untimed, options):
     assert record(run(composed(*base, *options)).folder, untimed) == record(whole, untimed)
 
 
+PROBE = ["train.finetune=linear_probe", "model.hidden=[16,12,8]", "train.epochs=4"]
+
+
+def test_a_probe_saves_what_trains_and_in_the_end_the_whole(tiny, tmp_path, untimed):
+    """256-16-12-8-10: 8 x 12 + 8 + 10 x 8 + 10 weights of the last two layers train."""
+    whole = run(tiny(*PROBE, f"paths.output_dir={tmp_path}/whole")).folder
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(PowerCut):
+        cut_at(patch, "metrics")
+        run(tiny(*PROBE))
+    path = next((tmp_path / "outputs").rglob("checkpoint.pt"))
+    saved = torch.load(path, weights_only=True)["model"]
+    assert sum(value.numel() for value in saved.values()) == 194
+    assert record(run(tiny(*PROBE)).folder, untimed) == record(whole, untimed)
+    final = torch.load(path, weights_only=True)["model"]
+    assert final.keys() > saved.keys()
+    for name, value in torch.load(whole / "checkpoint.pt", weights_only=True)["model"].items():
+        assert torch.equal(final[name], value)
+
+
+def test_other_frozen_weights_than_the_run_began_with_are_refused(tiny, monkeypatch):
+    from lilawbench import train
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(PowerCut):
+        cut_at(patch, "metrics")
+        run(tiny(*PROBE))
+    monkeypatch.setattr(train, "seed_global", lambda *purpose: torch.manual_seed(99))
+    with pytest.raises(DataError, match="the frozen weights are not those that .* began with"):
+        run(tiny(*PROBE))
+
+
 @pytest.mark.parametrize("lost", ["optimizer", "method", "step"])
 def test_negative_control_a_resume_that_forgets_differs(tiny, tmp_path, untimed, lost):
     options = ["method=lilaw", "method.lr=0.5", "train.epochs=4", "train.schedule=linear"]

@@ -6,31 +6,32 @@ which the seed draws). A run then trains on features in the place of inputs, and
 layers.
 """
 
-import hashlib
 import json
 import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from lilawbench.data.base import Source
 from lilawbench.data.loaders import Resident
+from lilawbench.engine.checkpoint import digest
 from lilawbench.engine.forward import is_channels_last
+from lilawbench.errors import DataError
 from lilawbench.methods.base import Method
 from lilawbench.models.cut import Cut, cut, fits
 
 log = logging.getLogger("lilawbench")
-CHUNK_ROWS = 4096  # hashed at a time
+ALIKE = 0.02  # relative difference of features of a row that other kernels or bf16 may make
 
 
 class Features(Resident):
@@ -74,12 +75,14 @@ def use_features(
     inputs = [input for input in (source.train_input, source.val_input, source.test_input) if input is not None]
     scale = (source.mean, source.std, device, cfg.train.resize_px)
     tables = [Resident(input, torch.zeros(len(input)), *scale) for input in inputs]
-    if parts is None or not fits(model, parts, tables[0].batch(torch.arange(2, device=device)).input):
+    sample = tables[0].batch(torch.arange(1, device=device)).input
+    if parts is None or not fits(model, parts, sample):
         log.info("frozen features are not cached: model=%s cannot be cut before its last two layers", cfg.model.name)
         return splits
     path = Path(cfg.paths.output_dir) / "features" / f"{features_key(cfg, source, inputs, model, device)}.npy"
     rows = sum(len(table) for table in tables)
-    table = stored(path, rows, lambda: _computed(model, parts, tables, autocast))
+    first = next(_features(model, parts, [sample], autocast))
+    table = stored(path, rows, first, lambda: _computed(model, parts, tables, autocast))
     model.forward = parts.logits
     places = (labels["train"], labels["val"], np.arange(rows - len(source.test_input), rows))
     return tuple(
@@ -89,64 +92,116 @@ def use_features(
 
 def features_key(cfg: DictConfig, source: Source, inputs: list[Tensor], model: nn.Module, device: torch.device) -> str:
     """32 hex digits of the data, the frozen weights and buffers, and how the network is run."""
-    digest = hashlib.sha256()
     options = OmegaConf.to_container(cfg.model, resolve=True)
     kept = {key: value for key, value in options.items() if key not in ("num_classes", "pretrained", "checkpoint")}
     layout = cfg.train.resize_px, is_channels_last(model)
     run = [kept, source.mean, source.std, *layout, cfg.train.precision, device.type]
-    digest.update(json.dumps(run, sort_keys=True).encode())
     trained = {name.rsplit(".", 1)[0] for name, p in model.named_parameters() if p.requires_grad}
     frozen = [value for name, value in model.state_dict().items() if name.rsplit(".", 1)[0] not in trained]
-    for tensor in (*frozen, *inputs):
-        digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
-        for piece in tensor.split(CHUNK_ROWS) if tensor.ndim else (tensor,):
-            digest.update(piece.detach().cpu().contiguous().numpy())
-    return digest.hexdigest()[:32]
+    return digest([*frozen, *inputs], json.dumps(run, sort_keys=True).encode())[:32]
 
 
-def stored(path: Path, rows: int, compute: Callable[[], Iterable[Tensor]]) -> Tensor:
+def stored(path: Path, rows: int, first: Tensor, compute: Callable[[], Iterable[Tensor]]) -> Tensor:
     """The table in a file, [rows, ...] float32, memory-mapped; written first if it is not there.
 
-    Of several processes one computes and the others wait. The file is whole or not there.
+    Of several processes one computes and the others wait. The file is whole or not there; one that was damaged later,
+    or that another version of the network's code wrote, is computed anew.
 
     Args:
-        compute: the table in pieces, [B, ...] each.
+        first: the first row, [1, ...], which the file's must be like. compute: the table in pieces, [B, ...] each.
+    Raises:
+        DataError: the file cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_suffix(".lock")):
-        if path.exists():
+    with _held(path.with_suffix(".lock")):
+        table = _read(path, rows, first) if path.exists() else None
+        if table is not None:
             log.info("frozen features are read from %s", path)
-        else:
-            start, part = time.perf_counter(), path.with_suffix(".part")
+            return table
+        start, part = time.perf_counter(), path.with_suffix(".part")
+        try:
             _write(part, rows, compute())
-            os.replace(part, path)
-            log.info("frozen features computed in %.1f s: %s", time.perf_counter() - start, path)
+        except OSError as error:
+            part.unlink(missing_ok=True)
+            size = rows * first.numel() * 4 / 1e9
+            raise DataError(
+                f"{path} cannot be written: {error.strerror}. It takes {size:.1f} GB; paths.output_dir=FOLDER puts it "
+                "elsewhere, train.cache_features=false does without"
+            ) from error
+        os.replace(part, path)
+        log.info("frozen features computed in %.1f s: %s", time.perf_counter() - start, path)
+        return _mapped(path)
+
+
+@contextmanager
+def _held(lock: Path) -> Iterator[None]:
+    """A lock that the kernel frees if the process dies; a line says when another process has it."""
+    held = FileLock(lock)
+    try:
+        held.acquire(timeout=0)
+    except Timeout:
+        log.info("waiting for another process, which computes the frozen features (%s)", lock)
+        held.acquire()
+    try:
+        yield
+    finally:
+        held.release()
+
+
+def _mapped(path: Path) -> Tensor:
     return torch.from_numpy(np.load(path, mmap_mode="c"))  # copy on write: torch warns of read-only memory
 
 
+def _read(path: Path, rows: int, first: Tensor) -> Tensor | None:
+    """The table in a file, if it is one of so many rows that begins like this."""
+    try:
+        table, first = _mapped(path), first[0].float().cpu()
+        if table.shape == (rows, *first.shape) and (table[0] - first).norm() <= ALIKE * first.norm():
+            return table
+    except (OSError, ValueError, EOFError, TypeError):
+        pass
+    log.warning("%s is damaged or of another version of the code; the frozen features are computed anew", path)
+    return None
+
+
 def _write(path: Path, rows: int, pieces: Iterable[Tensor]) -> None:
-    table, done = None, 0
-    for piece in pieces:
-        if table is None:
-            shape = (rows, *piece.shape[1:])
-            table = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
-        table[done : done + len(piece)] = piece.float().cpu().numpy()
-        done += len(piece)
-    table.flush()
+    """Piece by piece: a full disk is an error here, where in a memory-map it would kill the process."""
+    with path.open("wb") as file:
+        for piece in pieces:
+            values = np.ascontiguousarray(piece.float().cpu().numpy())
+            if file.tell() == 0:
+                shape = (rows, *values.shape[1:])
+                header = {"descr": np.lib.format.dtype_to_descr(values.dtype), "fortran_order": False, "shape": shape}
+                np.lib.format.write_array_header_1_0(file, header)
+            file.write(values)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _computed(
     model: nn.Module, parts: Cut, tables: list[Resident], autocast: Callable[[], AbstractContextManager]
 ) -> Iterator[Tensor]:
+    """Features of all rows, with a progress bar."""
+    inputs = (batch.input for table in tables for batch in table.in_order())
+    total = sum(len(table) for table in tables)
+    with tqdm(total=total, desc="frozen features", unit="row", disable=None) as bar:
+        for features in _features(model, parts, inputs, autocast):
+            yield features
+            bar.update(len(features))
+
+
+def _features(
+    model: nn.Module, parts: Cut, inputs: Iterable[Tensor], autocast: Callable[[], AbstractContextManager]
+) -> Iterator[Tensor]:
     mode = model.training
     model.eval()
-    total = sum(len(table) for table in tables)
-    with torch.no_grad(), autocast(), tqdm(total=total, desc="frozen features", unit="row", disable=None) as bar:
-        for table in tables:
-            for batch in table.in_order():
-                yield parts.features(batch.input)
-                bar.update(len(batch.index))
-    model.train(mode)
+    try:
+        for input in inputs:
+            with torch.no_grad(), autocast():
+                features = parts.features(input)
+            yield features
+    finally:
+        model.train(mode)
 
 
 def _reason_against(cfg: DictConfig, source: Source, splits: Sequence[Resident], method: Method) -> str | None:

@@ -103,12 +103,13 @@ class Recorder:
         machine = f"{runtime.device_name(self.device)}, {self.threads} thread(s)"
         if self.world.size > 1:
             machine = f"{self.world.size} processes, each {machine}"
+        self.frozen = checkpoint.digest_of_frozen(ctx.model)
         log.info("%s: %s, %s parameters, %s", self.folder, rows, f"{parameters:,}", machine)
         if self.clean is None:
             log.info("the clean labels are unknown: %s", UNKNOWN_CLEAN)
         if self.saved is None:
             return
-        ctx.model.load_state_dict(self.saved["model"])
+        checkpoint.restore(ctx.model, self.saved, self.folder / "checkpoint.pt")
         load_optimizer(ctx.optimizer, self.saved["optimizer"])
         method.load_state_dict(self.saved["method"])
         ctx.epoch, ctx.step = self.saved["epoch"], self.saved["step"]
@@ -182,7 +183,8 @@ class Recorder:
         if not self.world.is_main:
             return
         state = {
-            "model": ctx.model.state_dict(),
+            "model": checkpoint.changing(ctx.model),
+            "frozen": self.frozen,
             "optimizer": ctx.optimizer.state_dict(),
             "method": method.state_dict(),
             "epoch": ctx.epoch,
@@ -207,7 +209,7 @@ class Recorder:
         return self.world.agree(stop)
 
     def finish(self, ctx: Context) -> dict[str, Any]:
-        """Writes result.json and returns its content."""
+        """Makes the checkpoint whole, writes result.json and returns its content."""
         return self.world.main_does(lambda: self._finish(ctx))
 
     def _finish(self, ctx: Context) -> dict[str, Any]:
@@ -240,6 +242,7 @@ class Recorder:
             "versions.torch": torch.__version__,
             "versions.numpy": np.__version__,
         }
+        checkpoint.complete(self.folder / "checkpoint.pt", ctx.model)
         write_json(self.folder / "result.json", self.result)
         key = f"test_{self.task.measure}"
         reached = [

@@ -260,7 +260,9 @@ def test_sizes_of_timm_networks(composed, name, imagenet, width):
     assert count(model) == imagenet - 990 * (width + 1)
 
 
-@pytest.mark.parametrize("name, side", [("vgg19_bn", 32), ("inception_resnet_v2", 75)])
+@pytest.mark.parametrize(
+    "name, side", [("vgg19_bn", 32), pytest.param("inception_resnet_v2", 75, marks=pytest.mark.slow)]
+)
 def test_the_smallest_images_of_networks_that_pool(composed, name, side):
     node = composed(f"model={name}").model
     with torch.device("meta"):
