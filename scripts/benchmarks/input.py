@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.scenes import Scene, Setup, forever, stepper
 from benchmarks.timing import interleaved, ratio
@@ -14,7 +14,7 @@ from lilawbench.data.transforms import Augment
 
 BATCH = 128
 WORKERS = (0, 2)
-# views of 32 px: ours, resize_px, images of an epoch of which the whole one is timed in proportion
+# of images of 32 px: our augmentation, resize_px, and the images that are timed for the whole epoch
 VIEWS = {
     "crop, flip": (Augment(crop_px=4, flip=True), None, 5120),
     "crop, flip, AutoAugment": (Augment(crop_px=4, flip=True, policy="cifar10"), None, 5120),
@@ -24,7 +24,7 @@ CIFAR = 50_000  # images of a whole epoch
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 
 
-class PerSample(torch.utils.data.Dataset):
+class PerSample(Dataset):
     """PIL images, each through a torchvision transform, as a DataLoader's workers are given them."""
 
     def __init__(self, images: np.ndarray, transform: Any):
