@@ -40,7 +40,7 @@ class Train:
     resize_px: int | None = None  # side that every image is scaled to for the network, batch by batch; null: as it is
     precision: str = "fp32"  # fp32 | bf16; never by device: one command would give other results on another machine
     channels_last: bool | None = None  # layout of image networks; null: on CUDA alone (a CPU keeps its last bits)
-    compile: bool = False  # the forward goes through torch.compile: steps are faster after some seconds' wait
+    compile: bool = False  # the forward goes through torch.compile; it can cost more than it gains: bench.py options
     accumulate_steps: int = 1  # parts that a batch is computed in: as much less memory, for the same mean gradient
     device: str = "auto"  # auto | cpu | cuda | cuda:N
     threads: int | None = None  # None: all cores for a lone process, one each when several share the machine
