@@ -44,6 +44,25 @@ def test_the_groups_hold_what_the_readme_says():
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        [],
+        ["dataset=emotions", "method=rrm", "method.gamma=2", "train.augment.crop_px=1", "model.hidden=[8,8]"],
+        ["experiment=digits", "noise=transition", "noise.matrix=[[.9,.1],[.2,.8]]", "dataset.classes=[1,2]"],
+        ["+train.typo=1", "dataset=embeddings", "dataset.sources={a:a.npz}", "paths.data_dir=null", "seed=7"],
+        ["experiment=rrm_table8", "~noise.exact", "++method.mu=.1", "loss=gce"],
+    ],
+)  # fmt: skip
+def test_the_tests_own_composing_is_hydras(composed, tmp_path, overrides):
+    theirs = compose(f"paths.output_dir={tmp_path}/outputs", "train.threads=1", *overrides)
+    for _ in range(2):
+        ours = composed(*overrides)
+        assert OmegaConf.to_yaml(ours) == OmegaConf.to_yaml(theirs)
+        assert OmegaConf.is_struct(ours) and OmegaConf.is_struct(theirs)
+        ours.train.epochs = 99  # of this copy alone
+
+
 @pytest.mark.parametrize("choice", [f"{group}={name}" for group, names in CHOICES.items() for name in names])
 def test_every_yaml_composes_and_passes_the_check(composed, choice, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -52,10 +71,10 @@ def test_every_yaml_composes_and_passes_the_check(composed, choice, tmp_path, mo
 
 
 @pytest.fixture(scope="module")
-def nodes():
+def nodes(composing):
     """The composed node of each method and of each loss, made once."""
-    methods = {name: compose(f"method={name}").method for name in CHOICES["method"]}
-    losses = {name: compose(f"loss={name}").loss for name in CHOICES["loss"]}
+    methods = {name: composing(f"method={name}").method for name in CHOICES["method"]}
+    losses = {name: composing(f"loss={name}").loss for name in CHOICES["loss"]}
     return methods, losses
 
 
@@ -190,6 +209,7 @@ REFUSED = [
     ("dataset=emotions model.num_classes=8", "multilabel data like dataset=emotions want 6"),
     ("dataset=emotions model.num_classes=2", "model.num_classes is 2; dataset=emotions has 6"),
     ("dataset=embeddings dataset.train=[a] dataset.sources={a:a.npz}", "dataset.test has no value"),
+    ("dataset=embeddings dataset.train=[a] dataset.test=[t] dataset.num_classes=2 dataset.sources=a:b", "in quotes"),
     ("dataset=gait dataset.train=[real,test]", "test is in test and in train or meta"),
     ("dataset=gait dataset.meta=[other]", "meta is ['other']; it must list sources"),
     ("dataset=gait dataset.num_classes=null", "num_classes is None; multiclass data need"),
