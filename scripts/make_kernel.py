@@ -19,10 +19,13 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from lilawbench.config import build
+from lilawbench.data.image_files import ImageFiles
 from lilawbench.data.loaders import Resident
+from lilawbench.data.stream import Streamed
 from lilawbench.engine import checkpoint, runtime
 from lilawbench.errors import DataError, UserError
 from lilawbench.seeding import derive
+from lilawbench.tasks import CLASSES
 from lilawbench.train import initialise_model
 
 
@@ -32,6 +35,8 @@ def confusion(cfg: DictConfig, weights: dict[str, torch.Tensor], split: str) -> 
 
     data_dir = Path(cfg.paths.data_dir) if cfg.paths.data_dir else None
     source = build(cfg.dataset).source(data_dir, derive(cfg.seed, "imbalance"))
+    if source.task not in CLASSES:
+        raise DataError(f"dataset={cfg.dataset.name} is {source.task}; a kernel needs one class a sample")
     device = runtime.choose_device("auto")
     model = initialise_model(cfg, source).eval()
     model.load_state_dict(weights)
@@ -39,7 +44,8 @@ def confusion(cfg: DictConfig, weights: dict[str, torch.Tensor], split: str) -> 
     input, clean = (
         (source.test_input, source.test_clean) if split == "test" else (source.train_input, source.train_clean)
     )
-    data = Resident(input, torch.from_numpy(clean), source.mean, source.std, device, cfg.train.resize_px)
+    table = Streamed if isinstance(input, ImageFiles) else Resident
+    data = table(input, torch.from_numpy(clean), source.mean, source.std, device, cfg.train.resize_px)
     with torch.no_grad():
         predicted = torch.cat([model(batch.input)[:, : source.num_classes].argmax(1) for batch in data.in_order()])
     return confusion_matrix(clean, predicted.cpu().numpy(), labels=np.arange(source.num_classes))
@@ -61,9 +67,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--data-dir", default=os.environ.get("LILAWBENCH_DATA") or None, metavar="DIR")
     chosen = parser.parse_args(arguments)
     try:
-        for name in ("config.yaml", "checkpoint.pt"):
+        for name in ("config.yaml", "checkpoint.pt", "result.json"):
             if not (chosen.run / name).is_file():
-                raise DataError(f"{chosen.run} is not the folder of a run: it has no {name}")
+                raise DataError(f"{chosen.run} is not the folder of a finished run: it has no {name}")
         cfg = OmegaConf.load(chosen.run / "config.yaml")
         if chosen.data_dir:
             cfg.paths.data_dir = str(chosen.data_dir)

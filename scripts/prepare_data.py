@@ -10,18 +10,29 @@ Without --data-dir: the folder in LILAWBENCH_DATA, else the cache. Runs find the
 import argparse
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from hydra.utils import get_class
+from omegaconf import OmegaConf
 
 from lilawbench.check import check
-from lilawbench.config import CONF, build, compose
+from lilawbench.config import CONF, bind, build, compose
 from lilawbench.data.base import Source
+from lilawbench.data.download import fetch
 from lilawbench.errors import UserError
+from lilawbench.noise import Human
+
+
+def target_of(name: str) -> str:
+    """The class of a data set's YAML, or of the one that it builds on; to compose them all would take seconds."""
+    cfg = OmegaConf.load(CONF / "dataset" / f"{name}.yaml")
+    return cfg.dataset.get("_target_") or target_of(cfg.defaults[0])
+
 
 CHOICES = sorted(path.stem for path in (CONF / "dataset").glob("*.yaml"))
-DATASETS = [name for name in CHOICES if not get_class(compose(f"dataset={name}").dataset._target_).by_hand]
+DATASETS = [name for name in CHOICES if not get_class(target_of(name)).by_hand]
 
 
 def describe(name: str, source: Source) -> str:
@@ -51,7 +62,11 @@ def main(arguments: list[str] | None = None) -> int:
     for name in DATASETS if "all" in chosen.datasets else chosen.datasets:
         try:
             check(cfg := compose(f"dataset={name}", *chosen.set))
-            print(describe(name, build(cfg.dataset).load(chosen.data_dir)), flush=True)
+            source = build(cfg.dataset).load(chosen.data_dir)
+            if isinstance(noise := bind(cfg.noise), Human):  # their file, too
+                find = partial(fetch, data_dir=chosen.data_dir)
+                noise(source.labelled_clean, source.num_classes, np.random.default_rng(0), find)
+            print(describe(name, source), flush=True)
         except UserError as error:
             print(f"{name}: {error}", file=sys.stderr)
             code = error.exit_code

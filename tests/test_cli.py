@@ -1,4 +1,4 @@
-"""The command line as a user meets it, in real processes: messages, exit codes, nothing written, sweeps that end."""
+"""The command line as a user meets it: messages, exit codes, nothing written, sweeps that end."""
 
 import json
 import os
@@ -10,6 +10,7 @@ import termios
 
 import pytest
 
+from lilawbench import train
 from lilawbench.train import CONF
 
 FAST = ["split.train_samples=64", "train.epochs=2", "train.batch_size=32", "model.hidden=[8]", "train.threads=1"]
@@ -25,6 +26,22 @@ def lilawbench(tmp_path):
     return call
 
 
+@pytest.fixture
+def in_process(tmp_path, monkeypatch, capsys):
+    """As `lilawbench` without a process of its own, and its three seconds."""
+
+    def call(*overrides: str) -> subprocess.CompletedProcess:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", ["lilawbench", *overrides])
+        monkeypatch.setattr(train, "_outcomes", [])
+        with pytest.raises(SystemExit) as ended:
+            train.main()
+        said = capsys.readouterr()
+        return subprocess.CompletedProcess(sys.argv, ended.value.code, said.out, said.err)
+
+    return call
+
+
 def test_bad_input_is_two_and_writes_nothing(lilawbench, tmp_path):
     done = lilawbench("noise.rate=1.5", "+typo=1", "dataset=digits")
     assert done.returncode == 2
@@ -35,8 +52,8 @@ def test_bad_input_is_two_and_writes_nothing(lilawbench, tmp_path):
     assert done.stdout == "" and list(tmp_path.iterdir()) == []
 
 
-def test_an_unknown_choice_lists_the_valid_ones(lilawbench, tmp_path):
-    done = lilawbench("method=lilau")
+def test_an_unknown_choice_lists_the_valid_ones(in_process, tmp_path):
+    done = in_process("method=lilau")
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert all(path.stem in done.stderr for path in (CONF / "method").glob("*.yaml"))
     assert list(tmp_path.iterdir()) == []
@@ -87,8 +104,8 @@ def test_the_main_job_is_fifteen_paired_runs(lilawbench, tmp_path):
         assert f"outputs/digits/report/{path}" in done.stdout
 
 
-def test_a_loss_that_overflows_is_one_and_says_where(lilawbench, tmp_path):
-    done = lilawbench("train.lr=1e30", "train.optimizer=sgd", *FAST)
+def test_a_loss_that_overflows_is_one_and_says_where(in_process, tmp_path):
+    done = in_process("train.lr=1e30", "train.optimizer=sgd", *FAST)
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert "lilawbench: the loss is nan at epoch 1, step 2" in done.stderr
     assert len(list(tmp_path.rglob("failed.json"))) == 1

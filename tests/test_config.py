@@ -41,8 +41,27 @@ OF_CLASSES = set(CHOICES["noise"]) - {"label_flip", "target_gaussian", "target_u
 
 def test_the_groups_hold_what_the_readme_says():
     assert {group: len(names) for group, names in CHOICES.items()} == {
-        "dataset": 29, "noise": 15, "model": 15, "loss": 13, "method": 8, "logger": 2, "experiment": 9, "debug": 1,
+        "dataset": 31, "noise": 15, "model": 15, "loss": 13, "method": 8, "logger": 2, "experiment": 9, "debug": 1,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        [],
+        ["dataset=emotions", "method=rrm", "method.gamma=2", "train.augment.crop_px=1", "model.hidden=[8,8]"],
+        ["experiment=digits", "noise=transition", "noise.matrix=[[.9,.1],[.2,.8]]", "dataset.classes=[1,2]"],
+        ["+train.typo=1", "dataset=embeddings", "dataset.sources={a:a.npz}", "paths.data_dir=null", "seed=7"],
+        ["experiment=rrm_table8", "~noise.exact", "++method.mu=.1", "loss=gce"],
+    ],
+)  # fmt: skip
+def test_the_tests_own_composing_is_hydras(composed, tmp_path, overrides):
+    theirs = compose(f"paths.output_dir={tmp_path}/outputs", "train.threads=1", *overrides)
+    for _ in range(2):
+        ours = composed(*overrides)
+        assert OmegaConf.to_yaml(ours) == OmegaConf.to_yaml(theirs)
+        assert OmegaConf.is_struct(ours) and OmegaConf.is_struct(theirs)
+        ours.train.epochs = 99  # of this copy alone
 
 
 @pytest.mark.parametrize("choice", [f"{group}={name}" for group, names in CHOICES.items() for name in names])
@@ -53,10 +72,10 @@ def test_every_yaml_composes_and_passes_the_check(composed, choice, tmp_path, mo
 
 
 @pytest.fixture(scope="module")
-def nodes():
+def nodes(composing):
     """The composed node of each method and of each loss, made once."""
-    methods = {name: compose(f"method={name}").method for name in CHOICES["method"]}
-    losses = {name: compose(f"loss={name}").loss for name in CHOICES["loss"]}
+    methods = {name: composing(f"method={name}").method for name in CHOICES["method"]}
+    losses = {name: composing(f"loss={name}").loss for name in CHOICES["loss"]}
     return methods, losses
 
 
@@ -118,9 +137,10 @@ def test_validation_fractions_of_the_papers(composed):
     assert fractions == {
         "digits": 0.15, "mnist": 0.15, "fashion_mnist": 0.15, "adult": 0.10, "ecg5000": 0.05, "ecg5000_a": 0.05,
         "cifar10": 0.15, "cifar10_m": 0.15, "cifar10_lt": 0, "cifar100": 0.15, "cifar100_m": 0.15, "cifar100_lt": 0,
-        "medmnist": None, "table": 0.15, "folder": 0.15, "food101n": 0.05, "animal10n": 0.05, "webvision_mini": 0.05,
-        "clothing1m": None, "imagenet_lt": None, "concrete": 0.15, "embeddings": 0.15, "emotions": 0.15, "energy": 0.15,
-        "gait": None, "pain": None, "chestmnist": None, "yacht": 0.15, "yeast": 0.15,
+        "cifar10n": 0.15, "cifar100n": 0.15, "medmnist": None, "table": 0.15, "folder": 0.15, "food101n": 0.05,
+        "animal10n": 0.05, "webvision_mini": 0.05, "clothing1m": None, "imagenet_lt": None, "concrete": 0.15,
+        "embeddings": 0.15, "emotions": 0.15, "energy": 0.15, "gait": None, "pain": None, "chestmnist": None,
+        "yacht": 0.15, "yeast": 0.15,
     }  # fmt: skip
 
 
@@ -151,6 +171,7 @@ def test_ecg5000_brings_its_model_unless_another_is_chosen(composed):
     [
         ("", "ce", "symmetric", "ce"),
         ("dataset=adult", "ce", "symmetric", "ce"),
+        ("dataset=cifar100n", "ce", "human", "ce"),
         ("dataset=emotions", "bce", "label_flip", "bce"),
         ("dataset=energy", "squared", "target_gaussian", "squared"),
         ("dataset=energy method=lilaw noise=target_uniform", "squared", "target_uniform", "lilaw"),
@@ -183,12 +204,13 @@ REFUSED = [
     ("dataset=energy loss=focal", "dataset=energy is regression (fitting: squared)"),
     ("loss=bce", "loss=bce is for multilabel data; dataset=digits is multiclass (fitting: backward_correction"),
     ("dataset=adult loss=squared", "dataset=adult is binary"),
-    ("dataset=emotions noise=symmetric", "dataset=emotions is multilabel (fitting: label_flip, none)"),
+    ("dataset=emotions noise=symmetric", "dataset=emotions is multilabel (fitting: file, label_flip, none)"),
     ("noise=target_gaussian", "noise=target_gaussian is for regression data; dataset=digits is multiclass"),
     ("dataset=energy method=dynamic_loss", "method=dynamic_loss is for multiclass and binary data; dataset=energy is"),
     ("dataset=emotions model.num_classes=8", "multilabel data like dataset=emotions want 6"),
     ("dataset=emotions model.num_classes=2", "model.num_classes is 2; dataset=emotions has 6"),
     ("dataset=embeddings dataset.train=[a] dataset.sources={a:a.npz}", "dataset.test has no value"),
+    ("dataset=embeddings dataset.train=[a] dataset.test=[t] dataset.num_classes=2 dataset.sources=a:b", "in quotes"),
     ("dataset=gait dataset.train=[real,test]", "test is in test and in train or meta"),
     ("dataset=gait dataset.meta=[other]", "meta is ['other']; it must list sources"),
     ("dataset=gait dataset.num_classes=null", "num_classes is None; multiclass data need"),

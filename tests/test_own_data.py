@@ -109,11 +109,15 @@ def test_streamed_images_train_as_resident_ones(composed, acting, images, method
     assert len(losses[0]) > 9 and losses[0] == losses[1]
 
 
-def test_an_image_that_breaks_a_streamed_run_is_named(composed, images):
+def test_an_image_that_breaks_a_streamed_run_is_named_and_nothing_is_left(composed, images, tmp_path):
     (images / "light" / "79.png").write_bytes(b"no image")
-    cfg = composed("dataset=folder", f"dataset.path={images}", "dataset.size=8", "dataset.resident_gb=0", "model=mlp")
-    with pytest.raises(DataError, match=r"cannot be read: .*light/79\.png"):
+    cfg = composed("dataset=folder", f"dataset.path={images}", "dataset.size=8", "dataset.resident_gb=0", "model=mlp",
+                   "train.epochs=1")  # fmt: skip
+    with pytest.raises(DataError, match=r"cannot be read: .*light/79\.png.*; replace or remove them"):
         run(cfg)
+    assert [path for path in tmp_path.glob("outputs/**/*") if path.is_file()] == []
+    (images / "light" / "79.png").unlink()
+    assert run(cfg).status == "done"
 
 
 @pytest.mark.parametrize("method", ["ce", "lilaw"])

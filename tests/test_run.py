@@ -78,27 +78,7 @@ def test_training_learns_and_memorises(composed):
     assert memorised[4] < 0.1 and memorised[-1] > 2 * memorised[4]
 
 
-slow = pytest.mark.slow
-REAL = [
-    ("dataset=fashion_mnist model=mlp", 0.55, 8000),
-    ("dataset=adult model=mlp noise=asymmetric", 0.75, 8000),
-    ("dataset=ecg5000 dataset.split=swapped model=mlp", 0.85, 2000),
-    pytest.param("dataset=mnist model=cnn", 0.80, 8000, marks=slow),
-    pytest.param("dataset=ecg5000", 0.55, 475, marks=slow),
-]
-
-
-@pytest.mark.parametrize("method", ["ce", "lilaw"])
-@pytest.mark.parametrize("options, accuracy, samples", REAL)
-def test_real_files_train(composed, data_dir, options, accuracy, samples, method):
-    """A short training on each real data set beats a floor far above chance."""
-    base = [f"paths.data_dir={data_dir}", f"split.train_samples={samples}", f"method={method}", "noise.rate=0.2"]
-    short = ["train.epochs=12", "train.batch_size=32"] if "ecg5000" in options else ["train.epochs=2"]
-    record = run(composed(*base, *short, *options.split()))
-    assert record.result["last.test_accuracy"] > accuracy
-
-
-@slow
+@pytest.mark.slow
 def test_resnet18_on_real_images(composed, data_dir):
     record = run(
         composed(

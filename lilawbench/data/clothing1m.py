@@ -56,11 +56,9 @@ class Clothing1M(ListedImages):
             names, clean = read_names(root / f"{name}_key_list.txt"), name.startswith("clean")
             return Listed(names, labels_of(names, known[clean], root / (CLEAN_LABELS if clean else NOISY_LABELS)))
 
-        val = part("clean_val")
         more = {
             "class_names": CLASS_NAMES,
             "clean_known": self.train == "clean_train",
-            "val_input": self.images(root, val),
-            "val_clean": val.label,
+            "val": part("clean_val"),
         }
         return part(self.train), part("clean_test"), more

@@ -67,7 +67,7 @@ def read_columns(path: Path, delimiter: str = ",", missing: Sequence[str] = ()) 
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise DataError(f"{path} has more than one column {listed(repeated)}: columns need different names")
     if not len(lines):
-        raise DataError(f"{path} has no rows below its column names")
+        raise DataError(f"{path} has no rows below its column names" if names else f"{path} is empty")
     text = {}
     for name, values in zip(names, rows, strict=True):
         column = np.array([value.strip() for value in values], dtype=object)

@@ -64,6 +64,10 @@ class Embeddings(Dataset):
             num_classes = 1
         elif not isinstance(num_classes, int) or num_classes < (1 if task == "multilabel" else 2):
             raise ValueError(f"num_classes is {num_classes}; {task} data need their number of classes or labels")
+        if not isinstance(sources, Mapping):  # of {a:a.npz,b:b.npz} a shell makes two words
+            raise ValueError(
+                f"sources is {sources}; it must name files: 'dataset.sources={{a:a.npz,b:b.npz}}', in quotes"
+            )
         if target_range is not None and not (task == "regression" and 0 < target_range < np.inf):
             raise ValueError(f"target_range is {target_range}; it must be null, or > 0 with task=regression")
         for option, names in (("train", train), ("test", test), ("meta", meta)):

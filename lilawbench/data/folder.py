@@ -112,8 +112,9 @@ def class_folders(root: Path, least: int = 2) -> list[str]:
     """
     names = sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith("."))
     if len(names) < least:
+        found = " ".join([f"{len(names)} folder(s)", *names])
         raise DataError(
-            f"{root} has {len(names)} folder(s) {', '.join(names)}; expected one for each class, at least {least}, "
+            f"{root} has {found}; expected one for each class, at least {least}, "
             "with images in them, or train and test with such folders"
         )
     return names

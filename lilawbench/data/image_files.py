@@ -137,7 +137,9 @@ class Decoding:
             raise
         wrong = [f"{self.files.path(row)} ({error})" for row, error in zip(self.rows, errors) if error]
         if wrong:
-            raise DataError(f"{len(wrong)} of {len(self.jobs)} images cannot be read: {first_named(wrong)}")
+            raise DataError(
+                f"{len(wrong)} of {len(self.jobs)} images cannot be read: {first_named(wrong)}; replace or remove them"
+            )
         return torch.from_numpy(self.out)
 
     def cancel(self) -> None:

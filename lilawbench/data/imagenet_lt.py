@@ -22,4 +22,4 @@ class ImageNetLT(ListedImages):
 
     def read(self, root: Path) -> tuple[Listed, Listed, dict]:
         train, val, test = (read_labelled(root / f"ImageNet_LT_{part}.txt") for part in ("train", "val", "test"))
-        return train, test, {"val_input": self.images(root, val), "val_clean": val.label}
+        return train, test, {"val": val}

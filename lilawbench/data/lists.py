@@ -59,7 +59,7 @@ class ListedImages(Dataset):
         self.frame = {"size": size, "resize": resize, "threads": threads}
 
     def read(self, root: Path) -> tuple[Listed, Listed, dict]:
-        """Training part, test part, and further fields of the `Source`."""
+        """Training part, test part, and further fields of the `Source`; an official validation part as "val"."""
         raise NotImplementedError
 
     def load(self, data_dir: Path | None) -> Source:
@@ -70,11 +70,15 @@ class ListedImages(Dataset):
                 f"wants {', '.join(self.files)}"
             )
         train, test, more = self.read(root)
+        val = more.pop("val", None)
+        self._check(root, [train, test] if val is None else [train, val, test])
+        if val is not None:
+            more |= {"val_input": ImageFiles(root, val.names, **self.frame), "val_clean": val.label}
         names = tuple(more.pop("class_names", map(str, range(type(self).num_classes))))
         return Source(
-            self.images(root, train),
+            ImageFiles(root, train.names, **self.frame),
             train.label,
-            self.images(root, test),
+            ImageFiles(root, test.names, **self.frame),
             test.label,
             names,
             IMAGENET_MEAN,
@@ -82,14 +86,14 @@ class ListedImages(Dataset):
             **more,
         )
 
-    def images(self, root: Path, part: Listed) -> ImageFiles:
-        """The images of a part. Raises: DataError naming those that are not there, or a label outside the classes."""
+    def _check(self, root: Path, parts: list[Listed]) -> None:
+        """Raises: DataError naming the images of all parts that are not there, or a label outside the classes."""
+        names, labels = (np.concatenate(lists) for lists in zip(*parts, strict=True))
         highest = type(self).num_classes - 1  # of the whole data set, whatever classes are kept
-        if len(strange := np.flatnonzero((part.label < 0) | (part.label > highest))):
-            name, label = os.fsdecode(part.names[strange[0]]), part.label[strange[0]]
+        if len(strange := np.flatnonzero((labels < 0) | (labels > highest))):
+            name, label = os.fsdecode(names[strange[0]]), labels[strange[0]]
             raise DataError(f"{root}: {name} has the label {label}, outside 0..{highest} ({len(strange)} such lines)")
-        check_present(root, part.names)
-        return ImageFiles(root, part.names, **self.frame)
+        check_present(root, names)
 
     def _root(self, data_dir: Path | None) -> Path:
         asked = self.path or Path(self.folder)
@@ -160,8 +164,8 @@ def check_present(root: Path, names: np.ndarray) -> None:
         missing += [row for row in rows if names[row].rpartition(b"/")[2] not in there]
     if missing:
         raise DataError(
-            f"{len(missing)} of {len(names)} images that a list names are not in {root}: "
-            f"{first_named(names[np.sort(missing)])}"
+            f"{len(missing)} of {len(names)} images that the lists name are not in {root}: "
+            f"{first_named(names[np.sort(missing)])}; put them there or take them off the lists"
         )
 
 

@@ -140,7 +140,9 @@ class Table(Dataset):
             _need_labels(table, column)
             found.update(table.text[column])
         if len(found) < 2:
-            raise DataError(f"{table.path}: column {self.label!r} has one label only, {found.pop()!r}")
+            raise DataError(
+                f"{table.path}: column {self.label!r} has one label only, {found.pop()!r}; name another dataset.label"
+            )
         names = tuple(sorted(found, key=_natural))
         given, clean = (_numbered(table, column, names) for column in columns)
         return given, clean, names

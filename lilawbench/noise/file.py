@@ -10,20 +10,22 @@ from typing import NamedTuple
 import numpy as np
 
 from lilawbench.errors import DataError
+from lilawbench.tasks import ALL, fits
 
 SUFFIXES = (".npz", ".npy", ".csv", ".txt")
 ENDS = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error)  # what a damaged archive raises
 
 
+@fits(*ALL)
 class File:
-    """Replays observed labels, one per training row in the data set's order. Every seed has the same ones.
+    """Replays observed labels of any task, one per training row in the data set's order. Every seed has the same ones.
 
     Where the file has clean labels too (an array or column `clean`, as a run's labels.npz), they must be the data
     set's: that the rows are the same is then certain.
 
     Args:
         path: a run's folder (its labels.npz), or a file: .npz, .npy, or text (.csv, .txt) with one row per line, with
-            or without a header.
+            or without a header. Several labels a sample are an array [N, K], or a text file of K columns, of 0 and 1.
         column: the array of a .npz or the column of a text file: its name, or without a header its number from 0;
             None: `observed`, or the only one.
     Raises:
@@ -40,32 +42,43 @@ class File:
             raise ValueError(f"path {self.path} must end in one of {', '.join(SUFFIXES)}")
 
     def __call__(self, clean: np.ndarray, num_classes: int, generator: np.random.Generator) -> np.ndarray:
-        """Observed labels, [N] int64.
+        """Observed labels, of the shape and type of `clean`.
 
         Args:
-            clean: labels, [N] int64 in 0..K-1. Not modified.
+            clean: labels as `Source` has them: [N] int64 in 0..K-1, [N, K] int64 of 0 and 1, [N] float. Not modified.
         Raises:
             DataError: the file is damaged, has no such column, another number of rows, a label outside 0..K-1, or
                 clean labels that are not the data set's.
         """
         is_text = self.path.suffix in (".csv", ".txt")
         columns = _read_text(self.path) if is_text else _read_arrays(self.path)
-        observed = _labels(self.path, columns, _chosen(self.path, columns, self.column))
-        if len(observed) != len(clean):
-            raise DataError(f"{self.path} has {len(observed)} labels; the data set has {len(clean)} rows")
-        wrong = np.flatnonzero((observed < 0) | (observed >= num_classes))
-        if len(wrong):
+        if is_text and clean.ndim == 2 and self.column is None:
+            columns = columns._replace(values={"observed": np.stack(list(columns.values.values()), axis=1)})
+        observed = _labels(self.path, columns, _chosen(self.path, columns, self.column), clean)
+        if observed.shape != clean.shape:
+            raise DataError(f"{self.path} has {_sized(observed)}; the data set has {_sized(clean)}")
+        if clean.dtype.kind != "f":
+            highest = 1 if clean.ndim == 2 else num_classes - 1
+            wrong = np.argwhere((observed < 0) | (observed > highest))
+            if len(wrong):
+                raise DataError(
+                    f"{self.path}, {columns.place(wrong[0][0])}: label {observed[tuple(wrong[0])]}; it must lie in "
+                    f"0..{highest} ({len(wrong)} such label{'s' * (len(wrong) > 1)})"
+                )
+        if "clean" in columns.values:
+            self._check_rows(_labels(self.path, columns, "clean", clean), clean, columns)
+        return observed
+
+    def _check_rows(self, kept: np.ndarray, clean: np.ndarray, columns: "Columns") -> None:
+        if kept.shape != clean.shape:
+            raise DataError(f"{self.path} has {_sized(kept)} in `clean`; the data set has {_sized(clean)}")
+        differ = np.argwhere(~np.isclose(kept, clean, rtol=1e-5))  # values in a text file are rounded
+        if len(differ):
+            at = tuple(differ[0])
             raise DataError(
-                f"{self.path}, {columns.place(wrong[0])}: label {observed[wrong[0]]}; it must lie in "
-                f"0..{num_classes - 1} ({len(wrong)} such label{'s' * (len(wrong) > 1)})"
-            )
-        if "clean" in columns.values and not np.array_equal(kept := _labels(self.path, columns, "clean"), clean):
-            row = np.flatnonzero(kept != clean)[0]
-            raise DataError(
-                f"{self.path}, {columns.place(row)}: clean label {kept[row]} where the data set has {clean[row]}: "
+                f"{self.path}, {columns.place(at[0])}: clean label {kept[at]} where the data set has {clean[at]}: "
                 "these are labels of other rows"
             )
-        return observed
 
 
 class Columns(NamedTuple):
@@ -117,20 +130,26 @@ def _read_text(path: Path) -> Columns:
     return Columns(dict(zip(names, values, strict=True)), first_line=1 + has_header)
 
 
-def _labels(path: Path, columns: Columns, column: str | int) -> np.ndarray:
-    """A column as whole numbers, [N] int64."""
+def _labels(path: Path, columns: Columns, column: str | int, clean: np.ndarray) -> np.ndarray:
+    """A column in the type of `clean` and with as many axes."""
     values = np.asarray(columns.values[column])
-    if values.ndim != 1:
-        raise DataError(f"{path}: labels must be one list [N], they are {list(values.shape)}")
+    if values.ndim != clean.ndim:
+        wanted = "0 and 1 [N, K]" if clean.ndim == 2 else "one list [N]"
+        raise DataError(f"{path}: labels must be {wanted}, they are {list(values.shape)}")
+    kind = "number" if clean.dtype.kind == "f" else "class number" if clean.ndim == 1 else "0 or 1"
     try:
         numbers = values.astype(np.float64)
     except (TypeError, ValueError):
-        bad = next(i for i, value in enumerate(values.tolist()) if not _is_number(value))
-        raise DataError(f"{path}, {columns.place(bad)}: {values[bad]!s:.40} is no class number") from None
-    broken = np.flatnonzero(~(np.isfinite(numbers) & (numbers == np.floor(numbers))))
+        at, word = next((at, value) for at, value in np.ndenumerate(values) if not _is_number(value))
+        raise DataError(f"{path}, {columns.place(at[0])}: {word!s:.40} is no {kind}") from None
+    broken = np.argwhere(~(np.isfinite(numbers) & ((kind == "number") | (numbers == np.floor(numbers)))))
     if len(broken):
-        raise DataError(f"{path}, {columns.place(broken[0])}: {values[broken[0]]} is no class number")
-    return numbers.astype(np.int64)
+        raise DataError(f"{path}, {columns.place(broken[0][0])}: {values[tuple(broken[0])]} is no {kind}")
+    return numbers.astype(clean.dtype)
+
+
+def _sized(labels: np.ndarray) -> str:
+    return f"{len(labels)} rows" if labels.ndim == 1 else f"{len(labels)} rows of {labels.shape[1]} labels"
 
 
 def _is_number(value: object) -> bool:

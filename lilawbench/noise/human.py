@@ -38,17 +38,17 @@ class Human:
     Args:
         labels: of CIFAR-10N, three people per image: aggre (their majority, 9.0 % wrong), random1, random2, random3
             (17.2, 18.1, 17.6 %), worst (a wrong one if there is one, 40.2 %); of CIFAR-100N: noisy (40.2 %, fine
-            classes).
+            classes). None: aggre or noisy, as the data set has ten or a hundred classes.
     Raises:
         ValueError: no such labels.
     Source: Wei et al. 2022.
     """
 
-    def __init__(self, labels: str = "aggre"):
-        known = {option: file for file in FILES for option in file.keys}
-        if labels not in known:
+    def __init__(self, labels: str | None = None):
+        known = [option for file in FILES for option in file.keys]
+        if labels is not None and labels not in known:
             raise ValueError(f"labels is {labels!r}; it must be one of {', '.join(known)}")
-        self.labels, self.file = labels, known[labels]
+        self.labels = labels
 
     def __call__(
         self, clean: np.ndarray, num_classes: int, generator: np.random.Generator, fetch: Callable[..., Path]
@@ -62,22 +62,28 @@ class Human:
             ValueError: the data set is not the one these labels belong to, or not all of it in its official order.
             DataError: the file is missing or damaged.
         """
-        file = self.file
-        if num_classes != file.num_classes:
-            fitting = [option for other in FILES if other.num_classes == num_classes for option in other.keys]
-            hint = f"use noise.labels={' or '.join(fitting)}" if fitting else "use dataset=cifar10 or dataset=cifar100"
+        file = next((file for file in FILES if file.num_classes == num_classes), None)
+        if file is None:
             raise ValueError(
-                f"labels={self.labels} belong to {file.dataset}; the data set has {num_classes} classes: {hint}"
+                f"human labels belong to CIFAR's training images; the data set has {num_classes} classes: use "
+                "dataset=cifar10n or dataset=cifar100n"
+            )
+        labels = self.labels or next(iter(file.keys))
+        if labels not in file.keys:
+            other = next(other for other in FILES if labels in other.keys)
+            raise ValueError(
+                f"labels={labels} belong to {other.dataset}; the data set has {num_classes} classes: use noise.labels="
+                f"{' or '.join(file.keys)}"
             )
         path = fetch(file.name, [URL + file.name.split("/")[1]], file.md5)
         content = read_checked(path)
         if not np.array_equal(content["clean_label"], clean):
             raise ValueError(
-                f"labels={self.labels} belong to the {len(content['clean_label'])} training images of {file.dataset} "
+                f"labels={labels} belong to the {len(content['clean_label'])} training images of {file.dataset} "
                 f"in their official order; the clean labels in {path} are not those of this data set's {len(clean)} "
                 "rows (leave dataset.classes, per_class and imbalance at null)"
             )
-        return np.array(content[file.keys[self.labels]], dtype=np.int64)
+        return np.array(content[file.keys[labels]], dtype=np.int64)
 
 
 def read_checked(path: Path) -> dict[str, np.ndarray]:

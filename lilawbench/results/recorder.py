@@ -3,6 +3,7 @@
 import logging
 import math
 import platform
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from lilawbench.engine.evaluate import predict, predict_attacked
 from lilawbench.engine.forward import is_channels_last
 from lilawbench.engine.loop import Epoch
 from lilawbench.engine.optim import load_optimizer
-from lilawbench.errors import RunFailed
+from lilawbench.errors import DataError, RunFailed
 from lilawbench.methods.base import Context, Method
 from lilawbench.metrics.measure import headline, measure, memorisation
 from lilawbench.metrics.per_sample import per_sample
@@ -95,6 +96,8 @@ class Recorder:
         if self.mirror:
             self.mirror.finish(self.result, failed=error is not None)
         runtime.stop_log(self.log_file)
+        if isinstance(error, DataError) and not self.epochs:  # nothing was learnt, and mended data are another run's
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def resume(self, ctx: Context, method: Method) -> None:
         """Loads the checkpoint of a broken run into freshly built parts."""

@@ -14,6 +14,7 @@ from torchvision import datasets
 from lilawbench.config import bind, build
 from lilawbench.data.cifar import CIFAR10, CIFAR100
 from lilawbench.errors import DataError
+from lilawbench.noise import human
 from lilawbench.train import run
 
 
@@ -183,6 +184,26 @@ def test_a_preset_end_to_end(preset, num_val, composed, tiny_cifar, tmp_path):
     assert result["run"].startswith(f"{preset}-symmetric0.4-cnn-")
     assert (result["num_train"], result["num_val"]) == ((39 if preset == "cifar10_lt" else 100) - num_val, num_val)
     assert result["num_test"] == 10 and 0 <= result["last.test_accuracy"] <= 1
+
+
+def test_human_labels_end_to_end(composed, tiny_cifar, tmp_path, md5, monkeypatch):
+    """Labels in the layout of CIFAR-10N for the 100 tiny images: every tenth one says the next class."""
+    tiny_cifar("CIFAR10")
+    path = tmp_path / "cifar-n" / "CIFAR-10_human.pt"
+    path.parent.mkdir()
+    clean = np.arange(100) % 20 % 10
+    worst = np.where(np.arange(100) % 10 == 0, (clean + 1) % 10, clean)
+    torch.save({"clean_label": clean, "worse_label": worst}, path)
+    monkeypatch.setattr(human, "FILES", (human.FILES[0]._replace(md5=md5(path)),))
+    cfg = composed(
+        "dataset=cifar10n", "noise.labels=worst", f"paths.data_dir={tmp_path}", "model=cnn", "model.channels=[4,4,4]",
+        "train.epochs=1", "train.batch_size=32", "method=lilaw",
+    )  # fmt: skip
+    record = run(cfg)
+    assert (record.result["noise.realised_rate"], record.result["noise.requested_rate"]) == (0.1, None)
+    assert (record.result["num_train"], record.result["num_val"]) == (85, 15)
+    with np.load(record.folder / "labels.npz") as labels:
+        np.testing.assert_array_equal(labels["observed"], worst)
 
 
 @pytest.mark.parametrize(

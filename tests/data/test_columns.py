@@ -49,7 +49,7 @@ def test_numbers_and_what_is_none(write):
         ("a,b\n1,2,3\n", r"my\.csv, line 2: 3 values, but 2 column names"),
         ("a,b,a\n1,2,3\n", r"my\.csv has more than one column 'a'"),
         ("a,b\n", r"my\.csv has no rows"),
-        ("", r"my\.csv has no rows"),
+        ("", r"my\.csv is empty"),
         ('a,b\n1,"2\n', r"my\.csv, line 2: unexpected end of data"),
     ],
 )

@@ -80,7 +80,11 @@ def test_files_that_cannot_be_read_are_counted_and_the_first_ten_named(files, tm
         table.load()
     message = str(refused.value)
     assert message.startswith(f"12 of 14 images cannot be read: {tmp_path}/1.png (UnidentifiedImageError")
-    assert f"{tmp_path}/10.png" in message and "11.png" not in message and message.endswith(" and 2 more")
+    assert (
+        f"{tmp_path}/10.png" in message
+        and "11.png" not in message
+        and message.endswith(" and 2 more; replace or remove them")
+    )
 
 
 def test_a_cut_short_image_is_no_image(files, tmp_path):

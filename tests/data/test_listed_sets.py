@@ -82,8 +82,11 @@ def test_clothing1m_says_what_it_wants(tmp_path, clothing):
 
 
 def test_clothing1m_lists_that_do_not_fit(clothing):
-    (clothing / "images/1/1/10,11.jpg").unlink()
-    with pytest.raises(DataError, match=r"1 of 3 images that a list names are not in .*: images/1/1/10,11\.jpg"):
+    """What is missing of the three parts comes in one message."""
+    gone = ["images/1/1/10,11.jpg", "images/1/3/30,31.jpg", "images/1/5/50,51.jpg"]
+    for name in gone:
+        (clothing / name).unlink()
+    with pytest.raises(DataError, match=f"3 of 6 images that the lists name are not in .*: {', '.join(gone)}; put"):
         Clothing1M(path=str(clothing)).load(None)
     text(clothing / "noisy_label_kv.txt", "images/0/0/00,01.jpg 14")
     with pytest.raises(DataError, match=r"noisy_label_kv\.txt has no label of 2 images: images/1/1/10,11\.jpg"):

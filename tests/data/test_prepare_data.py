@@ -3,7 +3,12 @@
 import importlib.util
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+
+from lilawbench.data.base import Source
+from lilawbench.data.cifar import CIFAR10
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +45,23 @@ def test_prepare_takes_the_options_of_a_data_set(prepare_data, tmp_path, capsys)
     assert "breastmnist_224.npz is damaged" in capsys.readouterr().err
     assert prepare_data.main(["medmnist", "--set", "dataset.flag=chestmnist"]) == 2
     assert "dataset=medmnist is multilabel (fitting: bce, focal)" in capsys.readouterr().err
+
+
+def test_what_can_be_downloaded_is_what_the_composed_configs_say(prepare_data, composed):
+    by_hand = [name for name in prepare_data.CHOICES if name not in prepare_data.DATASETS]
+    assert {"cifar10n", "cifar100_lt", "chestmnist"} <= set(prepare_data.DATASETS)
+    assert {"clothing1m", "gait", "pain", "table"} <= set(by_hand)
+    for name in ("cifar10n", "chestmnist", "pain"):
+        assert prepare_data.target_of(name) == composed(f"dataset={name}").dataset._target_
+
+
+def test_human_labels_are_fetched_with_their_images(prepare_data, tmp_path, capsys, monkeypatch):
+    images = torch.zeros(4, 3, 2, 2, dtype=torch.uint8)
+    source = Source(images, np.arange(4), images, np.arange(4), tuple("0123456789"))
+    monkeypatch.setattr(CIFAR10, "load", lambda dataset, data_dir: source)
+    monkeypatch.setattr("lilawbench.noise.human.URL", "http://127.0.0.1:1/")
+    assert prepare_data.main(["cifar10n", "--data-dir", str(tmp_path)]) == 2
+    assert "CIFAR-10_human.pt is not on disk" in capsys.readouterr().err
 
 
 def test_prepare_refuses_an_unknown_name(prepare_data, capsys):

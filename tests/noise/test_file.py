@@ -56,7 +56,7 @@ BAD = {
     "short": (
         "a.txt",
         lambda p: p.write_text(lines(OBSERVED[:5])),
-        r"a\.txt has 5 labels; the data set has 6 rows",
+        r"a\.txt has 5 rows; the data set has 6 rows",
     ),
     "range": (
         "a.npy",
@@ -84,7 +84,7 @@ BAD = {
     "which": ("a.csv", lambda p: p.write_text("x,y\n1,2\n"), r"a\.csv has x, y: choose with noise\.column"),
     "which array": ("a.npz", lambda p: np.savez(p, x=CLEAN, y=CLEAN), r"a\.npz has x, y: choose with noise\.column"),
     "empty": ("a.txt", lambda p: p.write_text(""), r"a\.txt is empty"),
-    "header alone": ("a.csv", lambda p: p.write_text("observed\n"), r"a\.csv has 0 labels"),
+    "header alone": ("a.csv", lambda p: p.write_text("observed\n"), r"a\.csv has 0 rows"),
     "two axes": ("a.npy", lambda p: np.save(p, np.eye(6)), r"a\.npy: labels must be one list \[N\], they are \[6, 6\]"),
     "pickled": ("a.npy", lambda p: np.save(p, np.array([{}], object)), r"a\.npy cannot be read: .*allow_pickle"),
     "damaged": ("a.npz", lambda p: p.write_bytes(b"PK\3\4 nothing"), r"a\.npz cannot be read"),
@@ -115,6 +115,64 @@ def test_bad_paths_and_columns(tmp_path):
         replay(tmp_path / "labels.csv", "z")
 
 
+FLAGS = np.array([[0, 1, 1], [1, 0, 0], [0, 0, 0], [1, 1, 1]])
+VALUES = np.array([1.5, -2.25, 1e6, 0.1], dtype=np.float32)
+
+
+def flag_lines(rows):
+    return "".join(f"{a},{b},{c}\n" for a, b, c in rows)
+
+
+@pytest.mark.parametrize("name, labels, write", [
+    ("a.npz", FLAGS, lambda p: np.savez(p, observed=FLAGS, clean=1 - FLAGS)),
+    ("a.npy", FLAGS, lambda p: np.save(p, FLAGS.astype(bool))),
+    ("a.csv", FLAGS, lambda p: p.write_text("amazed,happy,sad\n" + flag_lines(FLAGS))),
+    ("a.txt", FLAGS, lambda p: p.write_text(flag_lines(FLAGS))),
+    ("a.npz", VALUES, lambda p: np.savez(p, observed=VALUES, clean=VALUES + 1)),
+    ("a.npy", VALUES, lambda p: np.save(p, VALUES.astype(np.float64))),
+    ("a.csv", VALUES, lambda p: p.write_text("observed,clean\n" + "".join(f"{v:.6g},{v + 1:.6g}\n" for v in VALUES))),
+    ("a.txt", VALUES, lambda p: np.savetxt(p, VALUES)),
+])  # fmt: skip
+def test_several_labels_a_sample_and_values(tmp_path, name, labels, write):
+    write(tmp_path / name)
+    clean = 1 - FLAGS if labels is FLAGS else VALUES + 1
+    observed = File(str(tmp_path / name))(clean, 3, np.random.default_rng(0))
+    np.testing.assert_array_equal(observed, labels)
+    assert observed.dtype == labels.dtype
+
+
+@pytest.mark.parametrize("name, clean, write, message", [
+    ("a.npy", FLAGS, lambda p: np.save(p, FLAGS[:3]), r"a\.npy has 3 rows of 3 labels; the data set has 4 rows of"),
+    ("a.npy", FLAGS, lambda p: np.save(p, FLAGS[:, :2]), r"4 rows of 2 labels; the data set has 4 rows of 3"),
+    ("a.npy", FLAGS, lambda p: np.save(p, FLAGS + 1), r"a\.npy, row 0: label 2; it must lie in 0\.\.1 \(6 such labels"),
+    ("a.npy", FLAGS, lambda p: np.save(p, FLAGS / 2), r"a\.npy, row 0: 0\.5 is no 0 or 1"),
+    ("a.npy", FLAGS, lambda p: np.save(p, FLAGS[:, 0]), r"labels must be 0 and 1 \[N, K\], they are \[4\]"),
+    ("a.csv", FLAGS, lambda p: p.write_text("a,b,c\n0,1,x\n"), r"a\.csv, line 2: x is no 0 or 1"),
+    ("a.npy", VALUES, lambda p: np.save(p, FLAGS), r"labels must be one list \[N\], they are \[4, 3\]"),
+    ("a.txt", VALUES, lambda p: p.write_text("1\n2\ninf\n3\n"), r"a\.txt, line 3: inf is no number"),
+    ("a.npz", FLAGS, lambda p: np.savez(p, observed=FLAGS, clean=FLAGS[::-1]),
+     r"a\.npz, row 0: clean label 1 where the data set has 0: these are labels of other rows"),
+    ("a.npz", VALUES, lambda p: np.savez(p, observed=VALUES, clean=VALUES * 1.001), r"clean label 1\.50\d* where"),
+    ("a.npz", VALUES, lambda p: np.savez(p, observed=VALUES, clean=VALUES[1:]), "has 3 rows in `clean`; the data set"),
+])  # fmt: skip
+def test_bad_files_of_other_tasks(tmp_path, name, clean, write, message):
+    write(tmp_path / name)
+    with pytest.raises(DataError, match=message):
+        File(str(tmp_path / name))(clean, 3, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("dataset", ["emotions", "energy"])
+def test_a_run_of_any_task_is_replayed(composed, data_dir, dataset):
+    short = [f"dataset={dataset}", f"paths.data_dir={data_dir}", "train.epochs=1", "model.hidden=[8]"]
+    first = run(composed(*short, "noise.rate=0.3"))
+    again = run(composed(*short, "noise=file", f"noise.path={first.folder}", "seed=3", "method=lilaw"))
+    with np.load(first.folder / "labels.npz") as ours, np.load(again.folder / "labels.npz") as theirs:
+        for name in ("observed", "clean"):
+            np.testing.assert_array_equal(ours[name], theirs[name])
+        assert (ours["val"] != theirs["val"]).any()
+    assert again.result["noise.realised_rate"] == first.result["noise.realised_rate"] > 0.28
+
+
 def test_an_earlier_run_is_replayed(tiny):
     """By its folder, in another split, for another seed: the same observed labels, and no rate that was asked for."""
     first = run(tiny("noise.rate=0.3", "train.epochs=1"))
@@ -127,7 +185,7 @@ def test_an_earlier_run_is_replayed(tiny):
 
 def test_a_run_refuses_a_file_of_another_data_set(tiny, tmp_path):
     np.save(tmp_path / "a.npy", OBSERVED)
-    with pytest.raises(DataError, match=r"a\.npy has 6 labels; the data set has 1438 rows"):
+    with pytest.raises(DataError, match=r"a\.npy has 6 rows; the data set has 1438 rows"):
         run(tiny("noise=file", f"noise.path={tmp_path}/a.npy"))
     with pytest.raises(ConfigError, match=r"noise=file: path .*b\.npy does not exist"):
         run(tiny("noise=file", f"noise.path={tmp_path}/b.npy"))

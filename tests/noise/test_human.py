@@ -4,10 +4,14 @@ import numpy as np
 import pytest
 import torch
 
+from lilawbench.check import check
+from lilawbench.config import build
+from lilawbench.data.base import Source
 from lilawbench.data.download import fetch
 from lilawbench.errors import DataError
 from lilawbench.noise import Human
 from lilawbench.noise.human import FILES
+from lilawbench.train import draw_labels
 
 TEN = ["aggre", "random1", "random2", "random3", "worst"]
 
@@ -80,6 +84,11 @@ def test_each_option_reads_its_own_labels(small, labels, shift):
     assert urls[0].endswith("/data/CIFAR-10_human.pt")
 
 
+def test_without_an_option_it_is_the_majority(small):
+    find, clean, _ = small
+    np.testing.assert_array_equal(Human()(clean, 10, np.random.default_rng(0), find), clean)  # shift 0 in this file
+
+
 @pytest.mark.parametrize("clean", [[0, 1, 2, 3, 4], [1, 0, 2, 3, 4, 9]], ids=["fewer", "another order"])
 def test_other_rows_are_refused(small, clean):
     with pytest.raises(ValueError, match=r"belong to the 6 training images of CIFAR-10 in their official order; the"):
@@ -94,7 +103,7 @@ def test_the_wrong_data_set_is_refused_before_a_file_is_looked_for():
         Human("aggre")(np.arange(100), 100, np.random.default_rng(0), find)
     with pytest.raises(ValueError, match=r"belong to CIFAR-100; .* 10 classes: use noise\.labels=aggre or random1"):
         Human("noisy")(np.arange(10), 10, np.random.default_rng(0), find)
-    with pytest.raises(ValueError, match=r"2 classes: use dataset=cifar10 or dataset=cifar100"):
+    with pytest.raises(ValueError, match=r"2 classes: use dataset=cifar10n or dataset=cifar100n"):
         Human("noisy")(np.arange(2), 2, np.random.default_rng(0), find)
 
 
@@ -103,6 +112,36 @@ def test_no_such_labels():
         ValueError, match="labels is 'worse'; it must be one of aggre, random1, random2, random3, worst, n"
     ):
         Human("worse")
+
+
+def of_cifar(num_classes, clean):
+    """CIFAR's labels with an image of one pixel for each."""
+    images = torch.zeros(len(clean), 3, 1, 1, dtype=torch.uint8)
+    names = tuple(map(str, range(num_classes)))
+    return Source(images, clean, images[:num_classes], np.arange(num_classes), names, (0.5,) * 3, (0.25,) * 3)
+
+
+@pytest.mark.parametrize(
+    "options, wrong",
+    [("cifar10n", 0.0901), ("cifar10n noise.labels=worst", 0.4021), ("cifar100n", 0.4020), ("cifar10n noise=none", 0)],
+)
+@pytest.mark.parametrize("fraction, num_val", [(0, 0), (None, 7500)], ids=["full", "15 %"])
+def test_the_presets_label_all_rows_and_validate_on_human_labels(
+    official, composed, data_dir, options, wrong, fraction, num_val
+):
+    split = [] if fraction is None else [f"split.val_fraction={fraction}"]
+    cfg = composed(f"paths.data_dir={data_dir}", *f"dataset={options}".split(), *split)
+    check(cfg)
+    num_classes = build(cfg.dataset).num_classes
+    labels = draw_labels(cfg, of_cifar(num_classes, official[num_classes]["clean_label"]))
+    train, val = labels["train"], labels["val"]
+    assert (len(train), len(val)) == (50_000 - num_val, num_val)
+    corrupted = labels["observed"] != labels["clean"]
+    assert corrupted.mean() == pytest.approx(wrong, abs=5e-5)
+    if num_val:
+        assert abs(corrupted[val].mean() - wrong) <= 4 * np.sqrt(wrong * (1 - wrong) / num_val)
+        shares = [np.bincount(labels["observed"][rows], minlength=num_classes) / len(rows) for rows in (train, val)]
+        assert np.abs(shares[0] - shares[1]).max() < 2 / num_val  # stratified by what is seen
 
 
 def test_a_file_with_another_hash_is_never_unpickled(tmp_path):

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from lilawbench.config import bind
+from lilawbench.data.folder import IMAGENET_MEAN, IMAGENET_STD
 from lilawbench.errors import ConfigError, DataError
 from lilawbench.noise import kernel, transition
 from lilawbench.noise.checks import read_matrix
@@ -103,4 +105,32 @@ def test_the_kernel_of_a_run_is_its_confusion_matrix(make_kernel, tiny, composed
 
 def test_what_is_no_run_is_refused(make_kernel, tmp_path, capsys):
     assert make_kernel.main([str(tmp_path), str(tmp_path / "k.csv")]) == 2
-    assert "is not the folder of a run: it has no config.yaml" in capsys.readouterr().err
+    assert "is not the folder of a finished run: it has no config.yaml" in capsys.readouterr().err
+
+
+def test_a_run_of_another_task_is_refused(make_kernel, composed, data_dir, tmp_path, capsys):
+    record = run(composed("dataset=yacht", f"paths.data_dir={data_dir}", "train.epochs=1", "model.hidden=[4]"))
+    assert make_kernel.main([str(record.folder), str(tmp_path / "k.csv"), "--data-dir", str(data_dir)]) == 2
+    assert "dataset=yacht is regression; a kernel needs one class a sample" in capsys.readouterr().err
+    (record.folder / "result.json").unlink()
+    assert make_kernel.main([str(record.folder), str(tmp_path / "k.csv")]) == 2
+    assert "is not the folder of a finished run: it has no result.json" in capsys.readouterr().err
+    assert not (tmp_path / "k.csv").exists()
+
+
+def test_images_that_stay_in_their_files(make_kernel, composed, tmp_path):
+    """Streamed and resident images have the same kernel."""
+    draw = np.random.default_rng(0)
+    for i in range(40):
+        folder = tmp_path / "mine" / "abcd"[i % 4]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(draw.integers(0, 256, (6, 6, 3)).astype(np.uint8)).save(folder / f"{i}.png")
+    tables = []
+    for gigabytes in (1, 0):
+        cfg = composed("dataset=folder", f"dataset.path={tmp_path}/mine", "dataset.size=6", "model=mlp", "noise=none",
+                       "model.hidden=[4]", "train.epochs=1", f"dataset.resident_gb={gigabytes}")  # fmt: skip
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("lilawbench.data.folder.channel_statistics", lambda _: (IMAGENET_MEAN, IMAGENET_STD))
+            assert make_kernel.main([str(run(cfg).folder), str(tmp_path / "k.csv"), "--split", "train"]) == 0
+        tables.append(read_matrix(str(tmp_path / "k.csv")))
+    np.testing.assert_array_equal(*tables)
