@@ -30,7 +30,7 @@ from lilawbench.data.download import fetch
 from lilawbench.data.image_files import ImageFiles
 from lilawbench.data.loaders import MetaLoader, Resident, TrainLoader
 from lilawbench.data.split import stratified
-from lilawbench.data.stream import Streamed
+from lilawbench.data.stream import table
 from lilawbench.data.transforms import Augment
 from lilawbench.distributed import World, join, leave
 from lilawbench.engine import runtime
@@ -173,7 +173,6 @@ def residents(
         raise ConfigError([f"{wanting}; dataset={cfg.dataset.name} has none"])
 
     def resident(input: torch.Tensor | ImageFiles, target: np.ndarray) -> Resident:
-        table = Streamed if isinstance(input, ImageFiles) else Resident
         return table(input, torch.from_numpy(target), source.mean, source.std, device, cfg.train.resize_px)
 
     train, val = (

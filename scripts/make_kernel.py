@@ -19,9 +19,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from lilawbench.config import build
-from lilawbench.data.image_files import ImageFiles
-from lilawbench.data.loaders import Resident
-from lilawbench.data.stream import Streamed
+from lilawbench.data.stream import table
 from lilawbench.engine import checkpoint, runtime
 from lilawbench.errors import DataError, UserError
 from lilawbench.seeding import derive
@@ -44,7 +42,6 @@ def confusion(cfg: DictConfig, weights: dict[str, torch.Tensor], split: str) -> 
     input, clean = (
         (source.test_input, source.test_clean) if split == "test" else (source.train_input, source.train_clean)
     )
-    table = Streamed if isinstance(input, ImageFiles) else Resident
     data = table(input, torch.from_numpy(clean), source.mean, source.std, device, cfg.train.resize_px)
     with torch.no_grad():
         predicted = torch.cat([model(batch.input)[:, : source.num_classes].argmax(1) for batch in data.in_order()])

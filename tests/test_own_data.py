@@ -109,6 +109,22 @@ def test_streamed_images_train_as_resident_ones(composed, acting, images, method
     assert len(losses[0]) > 9 and losses[0] == losses[1]
 
 
+def test_a_probe_of_images_in_files_reads_them_once(composed, images, tmp_path, caplog):
+    """Same numbers as without the table of features, which a picture that has changed makes anew."""
+    caplog.set_level("INFO")
+    options = ["dataset=folder", f"dataset.path={images}", "dataset.size=8", "dataset.resident_gb=0", "model=mlp",
+               "model.hidden=[24,16,12]", "train.finetune=linear_probe", "train.epochs=3", "train.batch_size=16",
+               "train.augment.flip=false"]  # fmt: skip
+    cached, plain = (run(composed(*options, f"train.cache_features={c}")).result for c in ("true", "false"))
+    for key in ("last.test_loss", "last.val_loss"):
+        assert cached[key] == pytest.approx(plain[key], abs=1e-5)
+    Image.new("RGB", (8, 8)).save(images / "dark" / "0.png")
+    run(composed(*options, "train.lr=0.01"))
+    assert len(list((tmp_path / "outputs" / "features").glob("*.npy"))) == 2
+    run(composed(*options, "method=lilaw"))
+    assert caplog.text.count("frozen features computed") == 2 and caplog.text.count("are read from") == 1
+
+
 def test_an_image_that_breaks_a_streamed_run_is_named_and_nothing_is_left(composed, images, tmp_path):
     (images / "light" / "79.png").write_bytes(b"no image")
     cfg = composed("dataset=folder", f"dataset.path={images}", "dataset.size=8", "dataset.resident_gb=0", "model=mlp",

@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,6 +16,11 @@ from lilawbench.seeding import derive_torch
 
 AHEAD = 2  # batches that are decoded while one is used
 EVAL_BATCH = 128  # 77 MB of float32 pixels at 224 px
+
+
+def table(input: Tensor | ImageFiles, *described: Any) -> Resident:
+    """Rows of one split wherever they are: a `Resident`, or, of images in files, a `Streamed` described alike."""
+    return (Streamed if isinstance(input, ImageFiles) else Resident)(input, *described)
 
 
 class Streamed(Resident):

@@ -23,7 +23,9 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from lilawbench.data.base import Source
+from lilawbench.data.image_files import ImageFiles
 from lilawbench.data.loaders import Resident
+from lilawbench.data.stream import table
 from lilawbench.engine.checkpoint import digest
 from lilawbench.engine.forward import is_channels_last
 from lilawbench.errors import DataError
@@ -74,7 +76,7 @@ def use_features(
     parts, device = cut(model), splits[0].device
     inputs = [input for input in (source.train_input, source.val_input, source.test_input) if input is not None]
     scale = (source.mean, source.std, device, cfg.train.resize_px)
-    tables = [Resident(input, torch.zeros(len(input)), *scale) for input in inputs]
+    tables = [table(input, torch.zeros(len(input)), *scale) for input in inputs]
     sample = tables[0].batch(torch.arange(1, device=device)).input
     if parts is None or not fits(model, parts, sample):
         log.info("frozen features are not cached: model=%s cannot be cut before its last two layers", cfg.model.name)
@@ -82,23 +84,29 @@ def use_features(
     path = Path(cfg.paths.output_dir) / "features" / f"{features_key(cfg, source, inputs, model, device)}.npy"
     rows = sum(len(table) for table in tables)
     first = next(_features(model, parts, [sample], autocast))
-    table = stored(path, rows, first, lambda: _computed(model, parts, tables, autocast))
+    features = stored(path, rows, first, lambda: _computed(model, parts, tables, autocast))
     model.forward = parts.logits
     places = (labels["train"], labels["val"], np.arange(rows - len(source.test_input), rows))
     return tuple(
-        Features(table, torch.from_numpy(place), split.target) for place, split in zip(places, splits, strict=True)
+        Features(features, torch.from_numpy(place), split.target) for place, split in zip(places, splits, strict=True)
     )
 
 
-def features_key(cfg: DictConfig, source: Source, inputs: list[Tensor], model: nn.Module, device: torch.device) -> str:
-    """32 hex digits of the data, the frozen weights and buffers, and how the network is run."""
+def features_key(
+    cfg: DictConfig, source: Source, inputs: list[Tensor | ImageFiles], model: nn.Module, device: torch.device
+) -> str:
+    """32 hex digits of the data, the frozen weights and buffers, and how the network is run.
+
+    Of images in files their names, sizes and times of change stand for the data.
+    """
     options = OmegaConf.to_container(cfg.model, resolve=True)
     kept = {key: value for key, value in options.items() if key not in ("num_classes", "pretrained", "checkpoint")}
     layout = cfg.train.resize_px, is_channels_last(model)
     run = [kept, source.mean, source.std, *layout, cfg.train.precision, device.type]
     trained = {name.rsplit(".", 1)[0] for name, p in model.named_parameters() if p.requires_grad}
     frozen = [value for name, value in model.state_dict().items() if name.rsplit(".", 1)[0] not in trained]
-    return digest([*frozen, *inputs], json.dumps(run, sort_keys=True).encode())[:32]
+    data = [tensor for input in inputs for tensor in (input.identity() if isinstance(input, ImageFiles) else [input])]
+    return digest([*frozen, *data], json.dumps(run, sort_keys=True).encode())[:32]
 
 
 def stored(path: Path, rows: int, first: Tensor, compute: Callable[[], Iterable[Tensor]]) -> Tensor:
@@ -209,8 +217,6 @@ def _reason_against(cfg: DictConfig, source: Source, splits: Sequence[Resident],
         return "augmentation changes them"
     if cfg.attack.eps or method.perturbs_inputs:
         return "attacks change the inputs"
-    if not isinstance(source.train_input, Tensor):
-        return "the images stay in their files"
     rows, used = len(source.labelled_clean) + len(source.test_input), sum(map(len, splits))
     if cfg.train.epochs * used < rows:
         return f"all {rows} rows would cost more than {cfg.train.epochs} epoch(s) of {used}"
