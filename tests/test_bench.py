@@ -22,6 +22,7 @@ def test_steps_has_every_method_and_a_scene_for_every_limit():
     assert all(model in models and method in steps.METHODS for model, method in steps.LIMITS)
 
 
+@pytest.mark.slow
 def test_a_method_that_cannot_run_gets_a_dash_and_its_reason(monkeypatch, capsys):
     """Batches of 4 make 128 samples: too few of a class for Dynamic Loss's 100 bins."""
     from benchmarks import steps

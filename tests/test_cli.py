@@ -111,6 +111,7 @@ def test_a_loss_that_overflows_is_one_and_says_where(in_process, tmp_path):
     assert len(list(tmp_path.rglob("failed.json"))) == 1
 
 
+@pytest.mark.slow
 def test_a_terminal_gets_a_bar_instead_of_a_line_per_epoch(tmp_path):
     screen, end = pty.openpty()
     termios.tcsetwinsize(end, (24, 100))  # a terminal without width gets no bar

@@ -119,7 +119,7 @@ def test_every_noise_runs_on_labels(composed, noise):
         ("resnet34", (3, 64, 64)),
         ("resnet50", (3, 64, 64)),
         ("vgg19_bn", (3, 64, 64)),
-        ("inception_resnet_v2", (3, 96, 96)),
+        pytest.param("inception_resnet_v2", (3, 96, 96), marks=pytest.mark.slow),
         ("vit_b16", (1, 28, 28)),
         ("vit_s16", (3, 32, 32)),
         ("rrm_mlp", (1, 28, 28)),

@@ -189,6 +189,7 @@ def both(tmp_path_factory) -> list[dict]:
     return [torch.load(folder / f"{rank}.pt") for rank in (0, 1)]
 
 
+@pytest.mark.slow
 def test_a_mean_is_weighted_and_in_place(both):
     for out in both:
         vector, scalar, table = out["mean"]
@@ -198,12 +199,14 @@ def test_a_mean_is_weighted_and_in_place(both):
         assert out["sum"].tolist() == [2, 1]
 
 
+@pytest.mark.slow
 def test_the_main_process_is_copied_to_the_bit(both):
     for out in both:
         assert out["main"][0].equal(torch.tensor(0.1)) and out["main"][1].tolist() == [1 / 3, 1 / 3]
         assert out["agree"] == {"rank": 0} and out["does"] == "by 0"
 
 
+@pytest.mark.slow
 def test_an_error_of_the_main_process_is_everyones(both):
     for out in both:
         assert out["RunBusy"] == "the folder is taken" and out["OSError"] == "[Errno 28] disk full"
@@ -211,6 +214,7 @@ def test_an_error_of_the_main_process_is_everyones(both):
 
 @pytest.mark.parametrize("clip", [None, 0.01])
 @pytest.mark.parametrize("count", [8, 7, 3])
+@pytest.mark.slow
 def test_a_step_of_two_ranks_is_the_step_of_one(both, count, clip):
     """The gradient is that of the mean over all rows, and only then it is clipped."""
     model = net()
@@ -223,6 +227,7 @@ def test_a_step_of_two_ranks_is_the_step_of_one(both, count, clip):
         torch.testing.assert_close(both_weights, weights(model), rtol=1e-13, atol=1e-15)
 
 
+@pytest.mark.slow
 def test_batchnorm_has_the_main_ranks_statistics_after_every_step(both):
     """So ranks agree on whatever looks at the model between steps: here LiLAW's meta forward in eval mode."""
     expected = torch.zeros(3, dtype=torch.float64)

@@ -70,6 +70,7 @@ def test_a_short_run(short, options, task, num_val, num_test, rate):
     check_record(run(short(*options.split())), task, num_val, num_test, rate)
 
 
+@pytest.mark.slow
 def test_a_short_run_with_groups(short):
     """Adult: the five gaps of each group of sex, race and age, with their intervals."""
     few = short("dataset=adult", "noise=asymmetric", "dataset.test_fraction=0.02")

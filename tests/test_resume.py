@@ -100,12 +100,15 @@ def test_four_epochs_are_two_and_two(tiny, acting, tmp_path, untimed, method, pl
 @pytest.mark.parametrize(
     "options",
     [
-        "train.precision=bf16",
+        pytest.param("train.precision=bf16", marks=pytest.mark.slow),
         "train.accumulate_steps=3",
-        "model=cnn train.channels_last=true",
+        pytest.param("model=cnn train.channels_last=true", marks=pytest.mark.slow),
         "train.optimizer=sgd",
-        "dataset=digits model=cnn train.augment.crop_px=1 train.augment.rotate_degrees=10 ~model.hidden",
-        "split.val_augment=true",
+        pytest.param(
+            "dataset=digits model=cnn train.augment.crop_px=1 train.augment.rotate_degrees=10 ~model.hidden",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param("split.val_augment=true", marks=pytest.mark.slow),
         "method.meta_mode=train",
     ],
 )

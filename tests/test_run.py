@@ -69,6 +69,7 @@ def test_without_validation_rows_nothing_is_selected_on_them(tiny):
     assert "best_val.test_accuracy" not in result and "last.test_accuracy" in result and result["num_val"] == 0
 
 
+@pytest.mark.slow
 def test_training_learns_and_memorises(composed):
     """CE on 40 % noise first learns the digits (over 85 % on clean test labels), then repeats wrong labels."""
     record = run(composed("train.epochs=30"))

@@ -76,6 +76,7 @@ def test_values_of_another_noise_have_another_hash(small):
     assert len(hashes) == 2  # they differ behind the point, where whole numbers would not
 
 
+@pytest.mark.slow
 def test_training_learns_values_and_labels(small):
     """Far better than the mean (R2 = 0) and than a ranking by chance (mAP = the labels' share, .31)."""
     quick = ["train.lr=0.02", "noise=none"]

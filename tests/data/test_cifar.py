@@ -172,7 +172,7 @@ def test_the_long_tailed_preset_composes_with_a_noise(noise, composed, tiny_cifa
     assert (observed == source.train_clean).all() == (noise == "none")
 
 
-@pytest.mark.parametrize("preset, num_val", [("cifar10_m", 15), ("cifar10_lt", 0)])
+@pytest.mark.parametrize("preset, num_val", [pytest.param("cifar10_m", 15, marks=pytest.mark.slow), ("cifar10_lt", 0)])
 def test_a_preset_end_to_end(preset, num_val, composed, tiny_cifar, tmp_path):
     """Of 100 rows 15 validate; of the tail's 39 none."""
     tiny_cifar("CIFAR10")

@@ -123,6 +123,7 @@ def test_real_ecg_with_copies(split, count, real_dir, check_types):
     assert len(source.train_clean) == count and len(source.test_clean) == 5_000 - count * 2 // 3
 
 
+@pytest.mark.slow
 def test_real_ecg_with_copies_end_to_end(real_dir, composed):
     """Of 750 rows 38 validate; the copies differ with the seed and are the same for every method."""
     options = [

@@ -71,6 +71,7 @@ def test_prepare_refuses_an_unknown_name(prepare_data, capsys):
     assert "fashion_mnist" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_prepare_all(prepare_data, capsys, real_dir, monkeypatch):
     at_hand = ["adult", "digits", "ecg5000", "ecg5000_a", "fashion_mnist", "medmnist", "mnist"]
     assert set(at_hand) <= set(prepare_data.DATASETS)

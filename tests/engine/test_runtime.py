@@ -45,6 +45,7 @@ def test_threads_as_the_launcher_says(clear, monkeypatch, name, value, threads):
     assert runtime.choose_threads(None) == threads
 
 
+@pytest.mark.slow
 def test_a_lone_process_takes_the_cores_and_one_of_several_takes_one(clear):
     cores = min(len(os.sched_getaffinity(0)), runtime.MAX_AUTO_THREADS)
     assert runtime.choose_threads(None) == cores

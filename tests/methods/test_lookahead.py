@@ -221,6 +221,7 @@ def test_logits_of_another_dropout_mask_are_refused():
 
 
 @pytest.mark.parametrize("backend", ["eager", pytest.param("aot_eager", marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_the_forward_of_a_compiled_network_is_reused(backend):
     scene = Scene("resnet")
     expected = scene.gradient()

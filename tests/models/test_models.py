@@ -248,7 +248,7 @@ def test_plain_cnn_by_hand():
         ("resnet34", 21_797_672, 512),
         ("resnet50", 25_557_032, 2048),
         ("vgg19_bn", 143_678_248, 4096),
-        ("inception_resnet_v2", 55_843_464, 1536),
+        pytest.param("inception_resnet_v2", 55_843_464, 1536, marks=pytest.mark.slow),
         ("vit_b16", 86_567_656, 768),
         ("vit_s16", 22_050_664, 384),
     ],

@@ -95,6 +95,7 @@ def test_other_tasks_have_their_measures_in_each_group(tmp_path, composed):
     assert not any("fairness" in key for key in found)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_keeps_the_predictions_of_its_best_epoch(adult, monkeypatch):
     """Broken off after its first epoch, it ends with the rows of the unbroken run."""
     from lilawbench.results.recorder import Recorder

@@ -127,6 +127,7 @@ def test_script_prints_the_report(two_methods, make_tables, capsys, monkeypatch)
     assert Path("outputs/report/accuracy.png").exists()
 
 
+@pytest.mark.slow
 def test_script_options(two_methods, make_tables, capsys, tmp_path):
     out = tmp_path / "here"
     assert make_tables([str(two_methods), "--select", "last", "--baseline", "lilaw", "--out", str(out)]) == 0

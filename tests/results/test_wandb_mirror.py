@@ -219,6 +219,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory, said: list[str]) -> Iterator[
     server.server_close()
 
 
+@pytest.mark.slow
 def test_killed_run_is_recorded_as_failed(runs: SimpleNamespace) -> None:
     assert runs.killed.history == {step: LOGGED[step] for step in (1, 2, 3)}  # without the half line
     assert runs.killed.exit_code == 1
@@ -271,6 +272,7 @@ def test_question_to_the_server() -> None:
     assert not answers("not an address")
 
 
+@pytest.mark.slow
 def test_server_that_dies_delays_nothing(tmp_path: Path, clean_env: pytest.MonkeyPatch, said: list[str]) -> None:
     server = serve()
     connect(clean_env, server.server_port)
