@@ -88,8 +88,8 @@ def run(cfg: DictConfig) -> RunRecord:
     with locked(folder, world), Recorder(folder, cfg, source, labels, device, world) as recorder:
         runtime.prepare(device, recorder.threads, cfg.train.deterministic)
         method = build(cfg.method, loss=bind(cfg.loss)).to(device)
+        autocast = autocast_in(cfg.train.precision, device)
         if cfg.train.finetune == "linear_probe" and cfg.train.cache_features:
-            autocast = autocast_in(cfg.train.precision, device)
             train, val, test = use_features(cfg, source, labels, (train, val, test), model, method, autocast)
         augment = Augment(**cfg.train.augment)
         loader = TrainLoader(train, cfg.train.batch_size, cfg.seed, augment, cfg.train.balanced_samples, world)
@@ -109,7 +109,7 @@ def run(cfg: DictConfig) -> RunRecord:
             seed=cfg.seed,
             clip_grad_norm=cfg.train.clip_grad_norm,
             accumulate_steps=cfg.train.accumulate_steps,
-            autocast=autocast_in(cfg.train.precision, device),
+            autocast=autocast,
             world=world,
         )
         method.setup(ctx)
