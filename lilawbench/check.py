@@ -29,6 +29,7 @@ from lilawbench.config import (
     Paths,
     Split,
     Sweep,
+    Table,
     Train,
     bind,
     build,
@@ -122,6 +123,7 @@ def _unknown_keys(cfg: DictConfig) -> list[str]:
         "attack": Attack,
         "paths": Paths,
         "sweep": Sweep,
+        "table": Table,
     }.items():
         valid = [item.name for item in fields(block)]
         for key in OmegaConf.select(cfg, name) if name else cfg:

@@ -72,7 +72,25 @@ class Paths:
 
 @dataclass
 class Sweep:
-    retry_failed: bool = False
+    retry_failed: bool = False  # try runs again that failed by themselves
+    stop_on_failure: bool = False  # the first run that fails ends the sweep
+
+
+@dataclass
+class Table:
+    """A table that an experiment fills: its runs are rows x columns x what hydra.sweeper.params adds (seeds)."""
+
+    paper: str | None = None  # published figures: lilawbench/results/paper/PAPER.csv
+    number: str | None = None  # of the table there
+    metrics: list[str] = field(default_factory=lambda: ["test_accuracy"])  # last.test_accuracy fixes the rule
+    select: str = "best_val"  # the rule of the others: best_val | last | last5 | oracle_best
+    rows: dict[str, list[str]] = field(default_factory=dict)  # name: overrides that go together
+    columns: dict[str, list[str]] = field(default_factory=dict)
+    only: list[str] | None = None  # names of rows and columns to keep; null: all
+    baselines: dict[str, str] = field(default_factory=dict)  # row: the row it is tested against
+    averages: dict[str, list[str]] = field(default_factory=dict)  # column: the columns it is the mean of
+    shown: list[str] | None = None  # columns and averages, in this order; null: all columns, then the averages
+    waiting: dict[str, str] = field(default_factory=dict)  # row, column, metric or "table": for what it waits
 
 
 @dataclass
@@ -88,6 +106,8 @@ class Config:
     attack: Attack = field(default_factory=Attack)
     paths: Paths = field(default_factory=Paths)
     sweep: Sweep = field(default_factory=Sweep)
+    launcher: dict[str, Any] = MISSING
+    table: Table = field(default_factory=Table)
     seed: int = 0
     experiment_name: str = "default"
 

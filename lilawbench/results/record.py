@@ -15,7 +15,8 @@ UNKNOWN_CLEAN = (
     "what needs clean labels is left out (noise rates, memorised, recovered, weights and pruning of wrong labels), "
     "and test labels count as they are given"
 )
-NOT_IDENTITY = ("paths", "logger", "sweep", "experiment_name")  # where and how a run is kept, not what it computes
+# where, how and what for a run is made, not what it computes
+NOT_IDENTITY = ("paths", "logger", "sweep", "launcher", "table", "experiment_name")
 
 
 @dataclass
