@@ -45,7 +45,7 @@ from lilawbench.results.record import RunRecord, run_folder
 from lilawbench.results.recorder import Recorder
 from lilawbench.results.writer import read_json
 from lilawbench.seeding import derive, derive_torch, seed_global
-from lilawbench.sweep import conclude
+from lilawbench.sweep.conclude import conclude
 
 log = logging.getLogger("lilawbench")
 VAL_AUGMENT = Augment(flip=True, rotate_degrees=15, jitter=0.2)  # LiLAW Table 12 names the kinds, not the sizes
