@@ -74,8 +74,8 @@ def test_every_value_is_possible(lines):
         (("5", "probe", "90 %", "test_accuracy"), "53.03"),  # 1.48 + 51.55
         (("5", "probe + LiLAW", "80 %", "test_top5_accuracy"), "87.30"),  # 25.45 + 59.92 + 1.93
         (("5", "probe + LiLAW", "0 %", "test_auroc"), "0.9883"),  # .9926 - .0038 - .0005
-        (("6", "alpha, beta", "50 %", "test_accuracy"), "75.55"),  # 58.03 + 17.17 + .35
-        (("6", "delta", "0 %", "test_accuracy"), "78.95"),  # 76.41 + 4.44 - 1.90
+        (("6", "probe + LiLAW (alpha, beta)", "50 %", "test_accuracy"), "75.55"),  # 58.03 + 17.17 + .35
+        (("6", "probe + LiLAW (delta)", "0 %", "test_accuracy"), "78.95"),  # 76.41 + 4.44 - 1.90
         (("7", "probe + LiLAW", "50 %, calibrated", "test_accuracy"), "76.52"),  # 58.43 + 16.77 + 1.32
         (("8", "probe", "50 %, clean validation set", "test_accuracy"), "75.20"),  # 55.42 + 19.78
         (("8", "full", "clean half", "test_top5_accuracy"), "94.94"),
@@ -114,7 +114,7 @@ def test_the_same_runs_have_the_same_figures_in_every_table(figure):
         "11", "15 %"), ("12", "same, 50 %"), ("13", "CIFAR-100-M, 50 %")  # fmt: skip
     for row, mean in (("full", "58.03"), ("probe", "75.20"), ("probe + LiLAW", "76.55")):
         assert {figure(table, row, column, "test_accuracy") for table, column in places} == {Decimal(mean)}
-    assert figure("6", "alpha, beta, delta", "50 %", "test_accuracy") == Decimal("76.56")
+    assert figure("6", "probe + LiLAW", "50 %", "test_accuracy") == Decimal("76.56")
 
 
 @pytest.mark.parametrize("row", ["CE", "LiLAW"])
