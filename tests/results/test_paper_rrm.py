@@ -1,6 +1,6 @@
 """RRM's published figures, typed from its tables: counts, sums and single figures read off the text a second time.
 
-"(+RRM)" rows print plain and, in parentheses, with RRM: two rows here. Tables 6 (histogram) and 9 (kernel) are no results.
+"(+RRM)" rows print plain and, in parentheses, with RRM: two rows here. Tables 6 and 9 are no results.
 """
 
 import csv
