@@ -1,5 +1,15 @@
 """Errors that a user can mend: shown as one clear message, never as a traceback."""
 
+import difflib
+from collections.abc import Iterable
+
+
+def closest(name: str, choices: Iterable[str]) -> str:
+    """ "did you mean a or b?" of the choices that look like a name, else all of them."""
+    choices = sorted(choices)
+    alike = difflib.get_close_matches(name, choices, n=3, cutoff=0.6)
+    return f"did you mean {' or '.join(alike)}?" if alike else f"there are {', '.join(choices)}"
+
 
 class UserError(Exception):
     """Says what is wrong, where, and what to do. `exit_code` is the process's."""
