@@ -8,7 +8,7 @@ Printed numbers stay as they are printed; where they cannot be right, a test her
 - Tables 8 and 12: the same model's last figures differ (average 79.73 and 79.77), its best ones do not.
 - Table 10: SELFIE's rows are those of cross-entropy in Table 11, digit for digit, so one of them is a slip of the pen.
 - Table 11: LDAM-DRW on CIFAR-100-LT reads 44.70 at ratio 10 and 59.59 at ratio 100; they look exchanged.
-- Table 12 marks V (vector meta net) in its rows without corrector and without margin; Table 4 marks H, and names them here.
+- Table 12 marks V (vector meta net) in its rows without corrector and without margin; Table 4, which names them, has H.
 - ROLT+ (Table 1), Animal-10N (Table 2) and ImageNet-LT (Table 3) have no detailed table.
 """
 
