@@ -13,7 +13,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
@@ -73,7 +73,8 @@ def plan(overrides: Sequence[str], config_dir: str | None = None) -> Plan:
         with composer(config_dir) as composed:
             return _plan(_by_key(overrides), composed, config_dir)
     except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError([" ".join(str(error).split())]) from error
+        where = f"{error.override}: " if isinstance(error, OverrideParseException) else ""
+        raise ConfigError([where + " ".join(str(error).split())]) from error
 
 
 def _plan(given: dict[str, Override], composed: Compose, config_dir: str | None) -> Plan:
@@ -93,7 +94,7 @@ def _plan(given: dict[str, Override], composed: Compose, config_dir: str | None)
 
     runs: dict[Path, Planned] = {}
     for overrides, row, column in filter(None, itertools.chain(*itertools.zip_longest(*cells))):
-        run = Planned(overrides, _without_hydra(composed(overrides)), row, column)
+        run = Planned(overrides, without_hydra(composed(overrides)), row, column)
         runs.setdefault(run.folder, run)
     planned = list(runs.values())
     first = composed([*planned[0].overrides, *(override.input_line for override in own.values())])
@@ -201,7 +202,8 @@ def _is_value(key: str) -> bool:
     return key not in GROUPS and not key.startswith(("hydra", "+", "~")) and "@" not in key and "/" not in key
 
 
-def _without_hydra(cfg: DictConfig) -> DictConfig:
+def without_hydra(cfg: DictConfig) -> DictConfig:
+    """The config as a run sees it, in place."""
     with open_dict(cfg):
         del cfg["hydra"]
     return cfg
