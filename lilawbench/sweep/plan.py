@@ -10,6 +10,7 @@ from pathlib import Path
 
 from hydra import compose, initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
@@ -123,8 +124,13 @@ def composer(config_dir: str | None = None) -> Iterator[Compose]:
             raise
         return cfg
 
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        yield composed
+    outer = GlobalHydra.instance().hydra  # a launcher's, if this is one of its jobs
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            yield composed
+    finally:
+        GlobalHydra.instance().hydra = outer
 
 
 def check_choices(overrides: Sequence[Override], config_dir: str | None = None) -> None:
