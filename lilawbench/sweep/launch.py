@@ -91,16 +91,20 @@ def _launch(
 ) -> tuple[list[RunRecord], dict[Path, str]]:
     """The records that jobs returned, and what is known of runs whose job did not return."""
     cfg, place = plan.cfg, pending[0].folder.parent / ".sweep"
+    options = OmegaConf.to_container(cfg.hydra.launcher, resolve=True)
+    kind = get_class(options.pop("_target_"))
+    held = kind(**options).active() if hasattr(kind, "active") else {}  # by jobs of an earlier start
+    pending = [run for run in pending if run.folder.name not in held]
     size = cfg.launcher.get("runs_per_job") or len(pending)
     jobs = [pending[start : start + size] for start in range(0, len(pending), size)]
     task = Jobs.write(jobs, place, attempt, config_dir)
-    options = OmegaConf.to_container(cfg.hydra.launcher, resolve=True)
     if cfg.launcher.name == "joblib":
         finished = (settled(run) for run in plan.runs)
         peaks = [record.result["peak_memory_bytes"] for record in finished if record and record.status == "skipped"]
         options["n_jobs"] = min(machine.processes(cfg.launcher, peaks), len(jobs))
         log.info("%d processes", options["n_jobs"])
-    launcher = get_class(options.pop("_target_"))(**options)
+    launcher = kind(**options)
+    launcher.runs = [[run.folder.name for run in job] for job in jobs]
     with initialize_config_dir(str(CONF), version_base="1.3"):
         context = HydraContext(config_loader=GlobalHydra.instance().config_loader(), callbacks=Callbacks())
         launcher.setup(hydra_context=context, task_function=task, config=cfg)
@@ -108,8 +112,8 @@ def _launch(
                      f"sweep.job={number}"] for number in range(len(jobs))]  # fmt: skip
         HydraConfig.instance().set_config(cfg)
         returns = launcher.launch(launched, initial_job_idx=0)
-    told: dict[int, str] = getattr(launcher, "problems", {})
-    problems = {run.folder: told[number] for number, job in enumerate(jobs) for run in job if number in told}
+    told: dict[str, str] = getattr(launcher, "problems", {})
+    problems = {run.folder: told[run.folder.name] for run in plan.runs if run.folder.name in told}
     task.path.unlink(missing_ok=True)
     task.stop_mark.unlink(missing_ok=True)
     return [record for job in returns for record in job.return_value], problems

@@ -1,4 +1,4 @@
-"""launcher=slurm: the jobs of a sweep as an array of Slurm's, through submitit; waited for however each of them ends."""
+"""launcher=slurm: the jobs of a sweep as an array of Slurm's, through submitit; waited for however each one ends."""
 
 import logging
 import math
@@ -75,6 +75,7 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):
         Raises:
             UserError: Slurm is not there or refuses the jobs; nothing was submitted.
         """
+        self.active()
         if job_overrides:
             self._submit(job_overrides, initial_job_idx)
         try:
