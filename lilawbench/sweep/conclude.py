@@ -35,4 +35,6 @@ def _summarise(records: list[RunRecord]) -> None:
     print("\n" + ", ".join(f"{count} {status}" for status, count in counts.items() if count or status != "busy"))
     for record in records:
         if record.status in FAULTY:
-            print(f"{record.status}: {record.folder}: {record.error}")
+            log_path = record.folder / "train.log"
+            where = f"\n  its log: {log_path}" if log_path.exists() else ""
+            print(f"{record.status}: {record.folder}: {record.error}{where}")

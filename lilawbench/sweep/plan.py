@@ -93,7 +93,7 @@ def _plan(given: dict[str, Override], composed: Compose, config_dir: str | None)
 
     runs: dict[Path, Planned] = {}
     for overrides, row, column in filter(None, itertools.chain(*itertools.zip_longest(*cells))):
-        run = Planned(overrides, _without_hydra(composed(overrides)), row, column)
+        run = Planned(overrides, without_hydra(composed(overrides)), row, column)
         runs.setdefault(run.folder, run)
     planned = list(runs.values())
     first = composed([*planned[0].overrides, *(override.input_line for override in own.values())])
@@ -201,7 +201,8 @@ def _is_value(key: str) -> bool:
     return key not in GROUPS and not key.startswith(("hydra", "+", "~")) and "@" not in key and "/" not in key
 
 
-def _without_hydra(cfg: DictConfig) -> DictConfig:
+def without_hydra(cfg: DictConfig) -> DictConfig:
+    """The config as a run sees it, in place."""
     with open_dict(cfg):
         del cfg["hydra"]
     return cfg
