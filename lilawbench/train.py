@@ -252,8 +252,6 @@ def attempt(cfg: DictConfig, in_sweep: bool = True) -> RunRecord:
         else:
             log.exception("%s failed", folder)
             record = RunRecord(folder, "failed", error=f"{type(error).__name__}: {error}", exit_code=1)
-    if join().is_main:
-        print(f"lilawbench: {record.error}", file=sys.stderr, flush=True)
     return record
 
 
@@ -262,7 +260,10 @@ _outcomes: list[RunRecord] = []  # of a single run
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
 def _hydra_main(cfg: DictConfig) -> None:
-    _outcomes.append(attempt(cfg, in_sweep=False))
+    record = attempt(cfg, in_sweep=False)
+    if record.error and join().is_main:
+        print(f"lilawbench: {record.error}", file=sys.stderr, flush=True)
+    _outcomes.append(record)
 
 
 def main() -> None:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-import logging
+import sys
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,8 +15,6 @@ from lilawbench.results.record import RunRecord
 from lilawbench.results.writer import write_atomic
 from lilawbench.sweep.machine import take_gpu
 from lilawbench.sweep.plan import Planned, composer, without_hydra
-
-log = logging.getLogger("lilawbench")
 
 
 @dataclass(frozen=True)
@@ -76,6 +74,8 @@ class Jobs:
                     waiting.append((overrides, True))
                     continue
                 records.append(record)
+                if record.error and join().is_main:
+                    print(f"lilawbench: {record.error}", file=sys.stderr, flush=True)
                 if record.status == "failed" and run.sweep.stop_on_failure and join().is_main:
                     self.stop_mark.touch()
         return records

@@ -13,7 +13,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
@@ -73,7 +73,8 @@ def plan(overrides: Sequence[str], config_dir: str | None = None) -> Plan:
         with composer(config_dir) as composed:
             return _plan(_by_key(overrides), composed, config_dir)
     except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError([" ".join(str(error).split())]) from error
+        where = f"{error.override}: " if isinstance(error, OverrideParseException) else ""
+        raise ConfigError([where + " ".join(str(error).split())]) from error
 
 
 def _plan(given: dict[str, Override], composed: Compose, config_dir: str | None) -> Plan:
