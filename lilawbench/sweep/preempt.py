@@ -118,4 +118,4 @@ def watched(grace_s: float, is_main: bool = True) -> Iterator[None]:
 
 def _still_runs() -> bool:
     """Whether the job is, for Slurm, not at its end: a preemption with a grace time, which has to be requeued."""
-    return slurm_queue.state_of(os.environ.get("SLURM_JOB_ID", "")) == "RUNNING"
+    return slurm_queue.own_state() == "RUNNING"

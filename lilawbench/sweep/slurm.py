@@ -55,11 +55,10 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):
         self._jobs, self._ledgers = {}, []
         for ledger in sorted(self._folder.glob("*.json")):
             jobs = read_json(ledger)
-            while time.monotonic() < deadline:
-                states = slurm_queue.states(jobs)
-                if not any(state.name == "COMPLETING" for state in states.values()):
-                    break
+            states = slurm_queue.states(jobs)
+            while any(state.name == "COMPLETING" for state in states.values()) and time.monotonic() < deadline:
                 time.sleep(1)
+                states = slurm_queue.states(jobs)
             if alive := {job_id: runs for job_id, runs in jobs.items() if states[job_id].name not in ENDED}:
                 self._jobs |= alive
                 self._ledgers.append(ledger)
@@ -81,6 +80,7 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):
         try:
             returns = self._wait()
         except KeyboardInterrupt:
+            log.info("cancelling Slurm job(s) %s", ", ".join(dict.fromkeys(job.split("_")[0] for job in self._jobs)))
             slurm_queue.cancel(self._jobs)
             raise
         for ledger in self._ledgers:
@@ -115,7 +115,7 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):
         ]
         files = set(self._folder.glob("*"))
         try:
-            with _environment_of_its_own():
+            with environment_of_its_own():
                 submitted = self._executor().map_array(self, *zip(*jobs, strict=True))
         except submitit.core.utils.FailedJobError as error:
             for path in set(self._folder.glob("*")) - files:  # what was to be submitted
@@ -135,6 +135,7 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):
         folder, requeues = params.pop("submitit_folder"), params.pop("max_num_timeout")
         params["additional_parameters"] = {"requeue": True, **params["additional_parameters"]}
         # srun does not inherit the cores of sbatch since Slurm 22.05
+        params["srun_args"] = ["--open-mode=append"]  # a requeued job writes on in its log
         params["setup"] = ["export SRUN_CPUS_PER_TASK=${SLURM_CPUS_PER_TASK:-1}", *(params["setup"] or [])]
         common = {field.name for field in fields(BaseQueueConf)}
         executor = submitit.AutoExecutor(folder, cluster="slurm", slurm_max_num_timeout=requeues)
@@ -177,7 +178,10 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):
         path = self._paths(job_id).result_pickle
         if not path.exists():
             return None
-        kind, outcome = pickle_load(path)
+        try:
+            kind, outcome = pickle_load(path)
+        except (EOFError, OSError):  # not whole yet, on a file system that others write to
+            return None
         if kind == "success" and outcome.status is JobStatus.COMPLETED:
             return outcome
         text = outcome if kind == "error" else f"{type(outcome._return_value).__name__}: {outcome._return_value}"
@@ -199,7 +203,7 @@ def _summary(states: dict[str, State]) -> str:
 
 
 @contextmanager
-def _environment_of_its_own() -> Iterator[None]:
+def environment_of_its_own() -> Iterator[None]:
     """Within a job, as in an interactive session, hides that job's variables from those to be submitted."""
     from submitit.helpers import clean_env, environment_variables
 

@@ -3,6 +3,7 @@
 Not sacct, which many a cluster has not: squeue knows ended jobs for MinJobAge, five minutes unless configured.
 """
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -86,8 +87,10 @@ def states(job_ids: Iterable[str]) -> dict[str, State]:
     return {job_id: known.get(job_id, State(GONE, "")) for job_id in job_ids}
 
 
-def state_of(job_id: str) -> str:
-    """State of one job, "" where Slurm does not say."""
+def own_state() -> str:
+    """State of the job that this process belongs to, "" where Slurm does not say."""
+    array = os.environ.get("SLURM_ARRAY_JOB_ID")
+    job_id = f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}" if array else os.environ.get("SLURM_JOB_ID", "")
     try:
         return ask("squeue", "--noheader", "--states=all", f"--jobs={job_id}", "--format=%T").strip()
     except UserError:
@@ -96,4 +99,5 @@ def state_of(job_id: str) -> str:
 
 def cancel(job_ids: Iterable[str]) -> None:
     """scancel; jobs that have ended are left alone."""
-    subprocess.run(["scancel", "--quiet", *job_ids], timeout=TIMEOUT_S, check=False)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        subprocess.run(["scancel", "--quiet", *job_ids], timeout=TIMEOUT_S, check=False)

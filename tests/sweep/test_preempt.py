@@ -61,7 +61,7 @@ def test_the_first_epoch_has_the_whole_grace_time(clock):
 @pytest.mark.parametrize("state, requeue", [("RUNNING", True), ("COMPLETING", False), ("", False)])
 def test_sigterm_stops_at_once_what_slurm_has_ended(clock, monkeypatch, state, requeue):
     """RUNNING: preempted with a grace time. COMPLETING: cancelled, or requeued by Slurm. "": it cannot be asked."""
-    monkeypatch.setattr(preempt.slurm_queue, "state_of", lambda job_id: state)
+    monkeypatch.setattr(preempt.slurm_queue, "own_state", lambda: state)
     watch = Watch(30)
     if requeue:
         watch.on_signal(signal.SIGTERM)
@@ -74,7 +74,7 @@ def test_sigterm_stops_at_once_what_slurm_has_ended(clock, monkeypatch, state, r
 def test_a_second_signal_changes_nothing(clock, monkeypatch):
     watch = Watch(30)
     watch.on_signal(PREEMPT)
-    monkeypatch.setattr(preempt.slurm_queue, "state_of", lambda job_id: "COMPLETING")
+    monkeypatch.setattr(preempt.slurm_queue, "own_state", lambda: "COMPLETING")
     watch.on_signal(signal.SIGTERM)
     assert watch.requeue
 
@@ -104,7 +104,7 @@ def test_the_deadline_ends_an_epoch(handed_over):
 
 
 def test_a_cancelled_job_is_not_requeued(handed_over, monkeypatch):
-    monkeypatch.setattr(preempt.slurm_queue, "state_of", lambda job_id: "COMPLETING")
+    monkeypatch.setattr(preempt.slurm_queue, "own_state", lambda: "COMPLETING")
     with pytest.raises(SystemExit) as ended, watched(30):
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(30)

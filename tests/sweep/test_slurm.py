@@ -21,6 +21,7 @@ from lilawbench.results.record import RunRecord
 from lilawbench.sweep import launch as launching
 from lilawbench.sweep import slurm_queue
 from lilawbench.sweep.plan import plan
+from lilawbench.sweep.slurm import environment_of_its_own
 from lilawbench.train import attempt, run
 
 pytestmark = pytest.mark.slow
@@ -237,3 +238,23 @@ def test_a_controller_that_is_away_does_not_end_the_waiting(here, monkeypatch, c
 def test_a_job_whose_program_does_not_start_is_told(here):
     (record,) = sweep("seed=0", "launcher.setup=[exit 3]", *DIGITS)
     assert record.status == "failed" and "FAILED" in record.error and "_log.err" in record.error
+
+
+def test_a_sweep_started_within_a_job_hides_that_job(monkeypatch):
+    """sbatch would take its tasks, memory and cores for those of the new jobs."""
+    inherited = {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "9", "SLURM_CONF": "/a/slurm.conf", "RANK": "3"}
+    for name, value in inherited.items():
+        monkeypatch.setenv(name, value)
+    with environment_of_its_own():
+        assert {name for name in inherited if name in os.environ} == {"SLURM_CONF"}
+    assert inherited.items() <= os.environ.items()
+
+
+def test_a_clusters_values_in_a_file_of_ones_own(tmp_path):
+    (tmp_path / "launcher").mkdir()
+    (tmp_path / "launcher" / "mine.yaml").write_text(
+        "# @package _global_\ndefaults: [slurm]\nlauncher: {partition: long, time_min: 90}\n"
+    )
+    cfg = plan(["launcher=mine", *DIGITS], str(tmp_path)).cfg
+    assert cfg.hydra.launcher.partition == "long" and cfg.hydra.launcher.timeout_min == 90
+    assert cfg.hydra.launcher.cpus_per_task == 4 and cfg.launcher.name == "slurm"

@@ -71,6 +71,18 @@ def test_a_machine_without_slurm(monkeypatch, tmp_path):
         check_cluster(None, 1)
 
 
+@pytest.mark.parametrize(
+    "environment, asked",
+    [({"SLURM_JOB_ID": "15"}, "15"), ({"SLURM_ARRAY_JOB_ID": "12", "SLURM_ARRAY_TASK_ID": "3"}, "12_3")],
+)
+def test_a_jobs_own_state(monkeypatch, environment, asked):
+    """The last task of an array has the array's own number: by that squeue would tell of all tasks."""
+    for name, value in ({"SLURM_JOB_ID": "12"} | environment).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(slurm_queue, "ask", lambda *command: f"RUNNING {command[3]}\n")
+    assert slurm_queue.own_state() == f"RUNNING --jobs={asked}"
+
+
 def test_a_state_that_nobody_knows(monkeypatch):
     monkeypatch.setattr(subprocess, "run", lambda *a, **k: subprocess.CompletedProcess(a, 1, "", "Invalid job id"))
-    assert slurm_queue.state_of("1") == ""
+    assert slurm_queue.own_state() == ""
