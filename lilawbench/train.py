@@ -43,6 +43,7 @@ from lilawbench.results.record import RunRecord, run_folder
 from lilawbench.results.recorder import Recorder
 from lilawbench.results.writer import read_json
 from lilawbench.seeding import derive, derive_torch, seed_global
+from lilawbench.sweep import preempt
 from lilawbench.sweep.command import sweep_asked
 from lilawbench.sweep.conclude import conclude
 from lilawbench.sweep.launch import launch
@@ -120,6 +121,8 @@ def run(cfg: DictConfig) -> RunRecord:
         while not recorder.stopped_early() and (epoch := next(epochs, None)) is not None:
             recorder.measure(epoch, ctx, train, val, test)
             recorder.checkpoint(ctx, method)
+            if epoch.number < cfg.train.epochs:
+                preempt.check(world)
         return RunRecord(folder, "done", recorder.finish(ctx))
 
 
