@@ -74,6 +74,7 @@ class Paths:
 class Sweep:
     retry_failed: bool = False  # try runs again that failed by themselves
     stop_on_failure: bool = False  # the first run that fails ends the sweep
+    job: int | None = None  # set for the jobs of a launcher: which of the sweep's
 
 
 @dataclass

@@ -18,9 +18,7 @@ import hydra
 import numpy as np
 import torch
 from filelock import FileLock, Timeout
-from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
-from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from lilawbench.check import check
@@ -45,7 +43,10 @@ from lilawbench.results.record import RunRecord, run_folder
 from lilawbench.results.recorder import Recorder
 from lilawbench.results.writer import read_json
 from lilawbench.seeding import derive, derive_torch, seed_global
+from lilawbench.sweep.command import sweep_asked
 from lilawbench.sweep.conclude import conclude
+from lilawbench.sweep.launch import launch
+from lilawbench.sweep.plan import plan
 
 log = logging.getLogger("lilawbench")
 VAL_AUGMENT = Augment(flip=True, rotate_degrees=15, jitter=0.2)  # LiLAW Table 12 names the kinds, not the sizes
@@ -227,34 +228,36 @@ def locked(folder: Path, world: World) -> Iterator[None]:
         lock.release()
 
 
-def attempt(cfg: DictConfig, in_sweep: bool) -> RunRecord:
+def attempt(cfg: DictConfig, in_sweep: bool = True) -> RunRecord:
     """`run` with errors turned into a record; what nobody foresaw stops a single run but not a sweep."""
     folder = run_folder(cfg)
+    if in_sweep:
+        log.info("\n%s", folder.name)
     try:
         return run(cfg)
     except UserError as error:
-        return RunRecord(folder, "failed", error=str(error), exit_code=error.exit_code)
+        record = RunRecord(folder, "busy" if isinstance(error, RunBusy) else "failed", error=str(error))
+        record.exit_code = error.exit_code
     except Exception as error:
         if join().size > 1:  # this rank alone may be struck, and the others wait for it: torchrun ends them if it ends
             traceback.print_exc()
             sys.exit(1)
         if isinstance(error, torch.OutOfMemoryError):
-            return RunRecord(folder, "failed", error=f"{error}; lower train.batch_size ({folder})", exit_code=1)
-        if not in_sweep:
+            record = RunRecord(folder, "failed", error=f"{error}; lower train.batch_size ({folder})", exit_code=1)
+        elif not in_sweep:
             raise
-        log.exception("%s failed", folder)
-        return RunRecord(folder, "failed", error=f"{type(error).__name__}: {error}", exit_code=1)
+        else:
+            log.exception("%s failed", folder)
+            record = RunRecord(folder, "failed", error=f"{type(error).__name__}: {error}", exit_code=1)
+    return record
 
 
-_outcomes: list[RunRecord] = []  # of this process's runs, in order
+_outcomes: list[RunRecord] = []  # of a single run
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
 def _hydra_main(cfg: DictConfig) -> None:
-    in_sweep = HydraConfig.get().mode == RunMode.MULTIRUN
-    if in_sweep:
-        log.info("\n[%d] %s", HydraConfig.get().job.num + 1, " ".join(HydraConfig.get().overrides.task))
-    record = attempt(cfg, in_sweep)
+    record = attempt(cfg, in_sweep=False)
     if record.error and join().is_main:
         print(f"lilawbench: {record.error}", file=sys.stderr, flush=True)
     _outcomes.append(record)
@@ -266,17 +269,29 @@ def main() -> None:
     if world.is_main:
         runtime.log_to_console()
     try:
-        _hydra_main()
+        asked = sweep_asked(sys.argv[1:])
+        if asked is None:
+            _hydra_main()
+            records = _outcomes
+        else:
+            planned = plan(*asked)
+            records = launch(planned, attempt, asked[1])
+    except UserError as error:
+        if world.is_main:
+            print(f"lilawbench: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
     except KeyboardInterrupt:
         if world.is_main:
             print("\nlilawbench: interrupted; the same command goes on from the last finished epoch", file=sys.stderr)
         sys.exit(130)
-    code = conclude(_outcomes) if world.is_main else 0
+    code = conclude(records) if world.is_main else 0
     sys.stdout.flush()  # before any rank ends: if that is a failure, torchrun ends the others
     code = world.agree(code)
     leave()
     sys.exit(code)
 
 
-if __name__ == "__main__":
-    main()
+if __name__ == "__main__":  # under its own name, so that other processes find what a launcher sends them
+    from lilawbench.train import main as main_of_module
+
+    main_of_module()

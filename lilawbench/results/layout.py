@@ -108,7 +108,7 @@ def _caption(
     ]
     caption = [
         f"{name}, experiment {plan.name}: {what} at {' and '.join(rules)}, mean ± sample std over {over}.",
-        f"Done {done} of {len(matches.found)} runs.",
+        f"Done {done} of {len(matches.found)} runs." if plan.table.rows else "",
         _noise(used),
     ]
     if matches.older:

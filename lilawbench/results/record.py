@@ -23,7 +23,8 @@ NOT_IDENTITY = ("paths", "logger", "sweep", "launcher", "table", "experiment_nam
 class RunRecord:
     """What `train.run` returns.
 
-    `status`: done | skipped (it was finished before) | failed. `result` is the flat content of result.json.
+    `status`: done | skipped (it was finished before) | failed | busy (another process is doing it).
+    `result` is the flat content of result.json.
     """
 
     folder: Path

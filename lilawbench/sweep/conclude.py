@@ -3,6 +3,9 @@
 from lilawbench.errors import UserError
 from lilawbench.results.record import RunRecord
 
+STATES = ("done", "skipped", "failed", "busy")  # busy: another process is doing it
+FAULTY = ("failed", "busy")
+
 
 def conclude(records: list[RunRecord]) -> int:
     """Prints the summary if there were several runs, and returns the exit code of the process.
@@ -14,14 +17,13 @@ def conclude(records: list[RunRecord]) -> int:
     """
     if len(records) > 1:
         _summarise(records)
-    failed = [record for record in records if record.status == "failed"]
-    if not failed:
+    if not any(record.status in FAULTY for record in records):
         return 0
     return 2 if all(record.exit_code == 2 for record in records) else 1
 
 
 def _summarise(records: list[RunRecord]) -> None:
-    finished = [record.folder for record in records if record.status != "failed"]
+    finished = [record.folder for record in records if record.status not in FAULTY]
     if finished:
         from lilawbench.results.report import report  # pandas, scipy and matplotlib are not needed to train
 
@@ -29,8 +31,10 @@ def _summarise(records: list[RunRecord]) -> None:
             print("\n" + report(finished, finished[0].parent / "report"))
         except UserError as error:
             print(f"\nno comparison: {error}")
-    counts = {status: sum(record.status == status for record in records) for status in ("done", "skipped", "failed")}
-    print("\n" + ", ".join(f"{count} {status}" for status, count in counts.items()))
+    counts = {status: sum(record.status == status for record in records) for status in STATES}
+    print("\n" + ", ".join(f"{count} {status}" for status, count in counts.items() if count or status != "busy"))
     for record in records:
-        if record.status == "failed":
-            print(f"failed: {record.folder}: {record.error}")
+        if record.status in FAULTY:
+            log_path = record.folder / "train.log"
+            where = f"\n  its log: {log_path}" if log_path.exists() else ""
+            print(f"{record.status}: {record.folder}: {record.error}{where}")

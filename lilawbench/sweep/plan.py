@@ -10,9 +10,10 @@ from pathlib import Path
 
 from hydra import compose, initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
@@ -73,7 +74,8 @@ def plan(overrides: Sequence[str], config_dir: str | None = None) -> Plan:
         with composer(config_dir) as composed:
             return _plan(_by_key(overrides), composed, config_dir)
     except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError([" ".join(str(error).split())]) from error
+        where = f"{error.override}: " if isinstance(error, OverrideParseException) else ""
+        raise ConfigError([where + " ".join(str(error).split())]) from error
 
 
 def _plan(given: dict[str, Override], composed: Compose, config_dir: str | None) -> Plan:
@@ -92,7 +94,7 @@ def _plan(given: dict[str, Override], composed: Compose, config_dir: str | None)
         cells.append([(product + chosen, row, column) for product in BasicSweeper.split_arguments(free, None)[0]])
 
     every = [
-        Planned(overrides, _without_hydra(composed(overrides)), row, column)
+        Planned(overrides, without_hydra(composed(overrides)), row, column)
         for overrides, row, column in filter(None, itertools.chain(*itertools.zip_longest(*cells)))
     ]
     runs: dict[Path, Planned] = {}
@@ -127,8 +129,13 @@ def composer(config_dir: str | None = None) -> Iterator[Compose]:
             raise
         return cfg
 
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        yield composed
+    outer = GlobalHydra.instance().hydra  # a launcher's, if this is one of its jobs
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            yield composed
+    finally:
+        GlobalHydra.instance().hydra = outer
 
 
 def check_choices(overrides: Sequence[Override], config_dir: str | None = None) -> None:
@@ -199,7 +206,8 @@ def _is_value(key: str) -> bool:
     return key not in GROUPS and not key.startswith(("hydra", "+", "~")) and "@" not in key and "/" not in key
 
 
-def _without_hydra(cfg: DictConfig) -> DictConfig:
+def without_hydra(cfg: DictConfig) -> DictConfig:
+    """The config as a run sees it, in place."""
     with open_dict(cfg):
         del cfg["hydra"]
     return cfg

@@ -1,0 +1,77 @@
+"""How many runs this machine can do at once, and which GPU each takes."""
+
+import itertools
+import logging
+import os
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+import psutil
+import torch
+from filelock import FileLock, Timeout
+from omegaconf import DictConfig
+
+log = logging.getLogger("lilawbench")
+
+ASSUMED_GB = 2.0  # of a run nobody has measured: the imports alone take 0.6
+_gpu: FileLock | None = None
+
+
+def processes(launcher: DictConfig, measured_bytes: Iterable[float] = ()) -> int:
+    """Processes for launcher=joblib: one a core, or runs_per_gpu a GPU, but no more than memory holds.
+
+    Args:
+        launcher: `processes` and `memory_gb_per_run` outdo what is found here.
+        measured_bytes: peaks of finished runs of the sweep.
+    """
+    gb = launcher.memory_gb_per_run or 1.2 * max(measured_bytes, default=ASSUMED_GB / 1.2 * 2**30) / 2**30
+    fitting = max(1, int(available_bytes() / 2**30 / gb))
+    if launcher.processes is not None:
+        if launcher.processes > fitting:
+            log.warning("launcher.processes=%d at %.1f GB a run want more than the %.1f GB that are free",
+                        launcher.processes, gb, available_bytes() / 2**30)  # fmt: skip
+        return launcher.processes
+    gpus = torch.cuda.device_count()
+    return min(gpus * launcher.runs_per_gpu if gpus else cores(), fitting)
+
+
+def cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def available_bytes() -> int:
+    """Memory that is free here and, in a container, within its limit."""
+    available = psutil.virtual_memory().available
+    try:
+        group = Path("/sys/fs/cgroup")
+        limit, used = ((group / name).read_text().strip() for name in ("memory.max", "memory.current"))
+        return available if limit == "max" else min(available, int(limit) - int(used))
+    except (OSError, ValueError):
+        return available
+
+
+def take_gpu(runs_per_gpu: int) -> None:
+    """Gives this process one GPU for as long as it lives: the first with fewer than runs_per_gpu others, else any.
+
+    Must come before CUDA is initialised. Locks in the temporary folder count the processes of a GPU; they end with
+    their process.
+    """
+    global _gpu
+    count = torch.cuda.device_count()
+    if _gpu is not None or not count:
+        return
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(count)))).split(",")
+    folder = Path(tempfile.gettempdir()) / f"lilawbench-{os.getuid() if hasattr(os, 'getuid') else 'user'}"
+    folder.mkdir(exist_ok=True)
+    for round_ in itertools.count():
+        for gpu, place in itertools.product(visible, range(round_ * runs_per_gpu, (round_ + 1) * runs_per_gpu)):
+            lock = FileLock(folder / f"gpu-{gpu}-{place}.lock")
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                continue
+            _gpu = lock
+            os.environ["CUDA_VISIBLE_DEVICES"] = gpu
+            return
