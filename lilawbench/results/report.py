@@ -10,6 +10,7 @@ from lilawbench.errors import UserError
 from lilawbench.results.collect import Unfinished, collect, measures, tasks, unfinished, with_names
 from lilawbench.results.groups import fairness_table
 from lilawbench.results.method_plots import plot_corrector, plot_pruning
+from lilawbench.results.page import page
 from lilawbench.results.plots import plot_accuracy, plot_parameters
 from lilawbench.results.record import UNKNOWN_CLEAN
 from lilawbench.results.tables import OWN_LOSS, Table, comparison_table
@@ -137,16 +138,9 @@ def _csv(tables: dict[str, Table]) -> str:
 
 
 def _html(tables: dict[str, Table], notes: list[str], pictures: list[Path]) -> str:
-    style = (
-        "body { font: 16px/1.5 sans-serif; max-width: 70em; margin: 2em auto; padding: 0 1em } "
-        "caption { text-align: left; padding-bottom: .5em } table { border-collapse: collapse; margin: 1em 0 } "
-        "th, td { padding: .3em .8em; border-bottom: 1px solid #ccc } img { max-width: 100% }"
-    )
-    return "\n".join(
-        ["<!doctype html>", '<html lang="en">', '<meta charset="utf-8">', "<title>lilawbench: results</title>"]
-        + [f"<style>{style}</style>"]
-        + [f"<h2>{rule}</h2>\n{table.html()}" for rule, table in tables.items()]
-        + [f"<p>{html.escape(note)}</p>" for note in notes]
-        + [f'<img src="{os.path.basename(path)}" alt="{path.stem}">' for path in pictures]
-        + ["</html>", ""]
+    return page(
+        "lilawbench: results",
+        *(f"<h2>{rule}</h2>\n{table.html()}" for rule, table in tables.items()),
+        *(f"<p>{html.escape(note)}</p>" for note in notes),
+        *(f'<img src="{os.path.basename(path)}" alt="{path.stem}">' for path in pictures),
     )
