@@ -12,6 +12,7 @@ from lilawbench.results.groups import fairness_table
 from lilawbench.results.method_plots import plot_corrector, plot_pruning
 from lilawbench.results.page import page
 from lilawbench.results.plots import plot_accuracy, plot_parameters
+from lilawbench.results.ranks import plot_ranks, rankings
 from lilawbench.results.record import UNKNOWN_CLEAN
 from lilawbench.results.tables import OWN_LOSS, Table, comparison_table
 from lilawbench.results.writer import write_atomic
@@ -26,6 +27,7 @@ PICTURES = {
     "parameters.png": plot_parameters,
     "pruning.png": plot_pruning,
     "corrector.png": plot_corrector,
+    "ranks.png": plot_ranks,
 }
 
 
@@ -37,8 +39,8 @@ def report(
     metric: str | None = None,
 ) -> str:
     """Writes tables.md, .csv, .tex, .html, fairness.csv (runs with groups of people), and figures: accuracy.png,
-    parameters.png (LiLAW runs), pruning.png (RRM and A-RRM runs) and corrector.png (Dynamic Loss runs) to out_dir. A
-    file without runs is left out; an older one goes.
+    parameters.png (LiLAW runs), pruning.png (RRM and A-RRM runs), corrector.png (Dynamic Loss runs) and ranks.png
+    (three methods or more over five cells or seeds) to out_dir. A file without runs is left out; an older one goes.
 
     Args:
         folders: run folders, or folders above them.
@@ -72,6 +74,7 @@ def report(
             for rule in possible
         }
         notes += [f"No table at {rule}: no run has it." for rule in selections if rule not in possible]
+    notes += [f"At {rule}: {ranking}" for rule, ranking in rankings(runs).items()]
     notes += _missing(missing)
     if unknown := _without_clean(runs):
         notes.append(f"{unknown} run(s) whose clean labels are unknown: {UNKNOWN_CLEAN}.")
