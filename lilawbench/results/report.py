@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lilawbench.errors import UserError
-from lilawbench.results.collect import Unfinished, collect, measures, tasks, unfinished, with_names
+from lilawbench.results.collect import Unfinished, collect, unfinished
 from lilawbench.results.groups import fairness_table
 from lilawbench.results.method_plots import plot_corrector, plot_pruning
+from lilawbench.results.names import measures, tasks, with_names
 from lilawbench.results.page import page
 from lilawbench.results.plots import plot_accuracy, plot_parameters
 from lilawbench.results.ranks import plot_ranks, rankings

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lilawbench.errors import UserError
-from lilawbench.results.collect import measures, text, with_names
+from lilawbench.results.names import measures, text, with_names
 from lilawbench.results.stats import Comparison, compare_paired, holm, sample_std, smallest_wilcoxon_p
 
 if TYPE_CHECKING:
