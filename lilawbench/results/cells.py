@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lilawbench.errors import UserError
-from lilawbench.results.collect import BOOKKEEPING, text
+from lilawbench.results.names import BOOKKEEPING, text
 from lilawbench.results.published import Figure
 from lilawbench.results.record import flatten, identity
 from lilawbench.results.stats import Comparison, holm, sample_std

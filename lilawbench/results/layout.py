@@ -3,8 +3,8 @@
 from typing import TYPE_CHECKING, Any
 
 from lilawbench.results.cells import Cell, Measured
-from lilawbench.results.collect import measures
 from lilawbench.results.match import Matches
+from lilawbench.results.names import measures
 from lilawbench.results.stats import smallest_wilcoxon_p
 from lilawbench.results.tables import SELECTIONS, Table, natural, shown_p
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import lilawbench
-from lilawbench.results.collect import BOOKKEEPING, text
+from lilawbench.results.names import BOOKKEEPING, text
 from lilawbench.results.record import flatten, identity
 
 if TYPE_CHECKING:

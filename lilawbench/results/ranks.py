@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lilawbench.results.collect import tasks
 from lilawbench.results.figure import save, with_unique_names
+from lilawbench.results.names import tasks
 from lilawbench.results.tables import SELECTIONS
 from lilawbench.tasks import TASKS
 
