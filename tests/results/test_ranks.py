@@ -9,6 +9,7 @@ from scipy.stats import friedmanchisquare
 
 from lilawbench.results.collect import collect
 from lilawbench.results.ranks import Ranking, plot_ranks, rank, ranking, rankings
+from lilawbench.results.report import PICTURES, report
 
 # AUC of C4.5, with m, with cf, with both, on 14 data sets (Demsar 2006, where .9751 is printed .975 but ranked so)
 AUC = [
@@ -77,7 +78,7 @@ def test_a_cell_counts_by_the_seeds_that_all_methods_have():
     assert found.ranks == pytest.approx([1.2, 2.2, 2.6])  # 1, 2, 3 four times and 2, 3, 1
 
 
-def test_the_picture_joins_what_cannot_be_told_apart(write_run, tmp_path):
+def test_the_picture_joins_what_cannot_be_told_apart(write_run, tmp_path, monkeypatch):
     """Over five seeds lilaw is best, then ce, then focal; 1 and 3 differ by 2.00 > 1.48, the neighbours do not."""
     for seed in range(5):
         for method, accuracy in (("ce", 0.7), ("lilaw", 0.8), ("focal", 0.6)):
@@ -87,10 +88,14 @@ def test_the_picture_joins_what_cannot_be_told_apart(write_run, tmp_path):
     assert list(found) == ["best_val", "last"]
     assert found["last"].critical_difference == pytest.approx(2.343 * math.sqrt(12 / 30), abs=1e-3)
     assert found["last"].groups == [["lilaw", "ce"], ["ce", "focal"]]
-    figure = plot_ranks(runs, tmp_path / "ranks.png")
+    figure = plot_ranks(runs, tmp_path / "picture.pdf")
     bars = [line for line in figure.axes[0].lines if line.get_linewidth() == 4]
     assert [list(bar.get_xdata()) for bar in bars] == [pytest.approx([0.96, 2.04]), pytest.approx([1.96, 3.04])]
     assert {text.get_text() for text in figure.axes[0].texts} >= {"lilaw  1.00", "ce  2.00", "3.00  focal"}
+    assert PICTURES["ranks.png"] is plot_ranks
+    monkeypatch.setattr("lilawbench.results.report.PICTURES", {"ranks.png": plot_ranks})
+    said = report(tmp_path / "outputs", tmp_path)
+    assert "\n- At last: average ranks over 5 seeds of 1 cell (no independent data sets, so p is too low)" in said
     assert (tmp_path / "ranks.png").stat().st_size > 10_000
 
 
