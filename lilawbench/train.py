@@ -43,6 +43,7 @@ from lilawbench.results.record import RunRecord, run_folder
 from lilawbench.results.recorder import Recorder
 from lilawbench.results.writer import read_json
 from lilawbench.seeding import derive, derive_torch, seed_global
+from lilawbench.sweep import preempt
 from lilawbench.sweep.command import sweep_asked
 from lilawbench.sweep.conclude import conclude
 from lilawbench.sweep.launch import launch
@@ -120,6 +121,8 @@ def run(cfg: DictConfig) -> RunRecord:
         while not recorder.stopped_early() and (epoch := next(epochs, None)) is not None:
             recorder.measure(epoch, ctx, train, val, test)
             recorder.checkpoint(ctx, method)
+            if epoch.number < cfg.train.epochs:
+                preempt.check(world)
         return RunRecord(folder, "done", recorder.finish(ctx))
 
 
@@ -269,7 +272,7 @@ def main() -> None:
     if world.is_main:
         runtime.log_to_console()
     try:
-        asked = sweep_asked(sys.argv[1:])
+        asked, planned = sweep_asked(sys.argv[1:]), None
         if asked is None:
             _hydra_main()
             records = _outcomes
@@ -284,7 +287,7 @@ def main() -> None:
         if world.is_main:
             print("\nlilawbench: interrupted; the same command goes on from the last finished epoch", file=sys.stderr)
         sys.exit(130)
-    code = conclude(records) if world.is_main else 0
+    code = conclude(records, planned) if world.is_main else 0
     sys.stdout.flush()  # before any rank ends: if that is a failure, torchrun ends the others
     code = world.agree(code)
     leave()

@@ -113,15 +113,19 @@ def _launch_once(
     plan: Plan, pending: Sequence[Planned], attempt: Attempt, config_dir: str | None, workers: int | None
 ) -> tuple[list[RunRecord], dict[Path, str]]:
     cfg, place = plan.cfg, pending[0].folder.parent / ".sweep"
-    size = cfg.launcher.get("runs_per_job") or len(pending)
+    options = OmegaConf.to_container(cfg.hydra.launcher, resolve=True)
+    kind = get_class(options.pop("_target_"))
+    held = kind(**options).active() if hasattr(kind, "active") else {}  # by jobs of an earlier start
+    pending = [run for run in pending if run.folder.name not in held]
+    size = cfg.launcher.get("runs_per_job") or max(1, len(pending))
     jobs = [pending[start : start + size] for start in range(0, len(pending), size)]
     world = join()
     task = world.main_does(lambda: Jobs.write(jobs, place, attempt, config_dir))
-    options = OmegaConf.to_container(cfg.hydra.launcher, resolve=True)
     if workers is not None:
         options["n_jobs"] = min(workers, len(jobs))
         log.info("%d processes", options["n_jobs"])
-    launcher = get_class(options.pop("_target_"))(**options)
+    launcher = kind(**options)
+    launcher.runs = [[run.folder.name for run in job] for job in jobs]
     shared = [f"paths.output_dir={_quoted(cfg.paths.output_dir)}", f"launcher={cfg.launcher.name}"]
     try:
         with initialize_config_dir(str(CONF), version_base="1.3"):
@@ -132,8 +136,8 @@ def _launch_once(
     finally:
         if world.is_main:
             task.remove()
-    told: dict[int, str] = getattr(launcher, "problems", {})
-    problems = {run.folder: told[number] for number, job in enumerate(jobs) for run in job if number in told}
+    told: dict[str, str] = getattr(launcher, "problems", {})
+    problems = {run.folder: told[run.folder.name] for run in plan.runs if run.folder.name in told}
     return [record for job in returns for record in job.return_value], problems
 
 
