@@ -27,7 +27,7 @@ from lilawbench.metrics.measure import headline, measure, memorisation
 from lilawbench.metrics.per_sample import per_sample
 from lilawbench.noise.checks import read_matrix
 from lilawbench.results.groups import GroupRecord
-from lilawbench.results.record import SCHEMA_VERSION, UNKNOWN_CLEAN, cell_name, flatten
+from lilawbench.results.record import SCHEMA_VERSION, UNKNOWN_CLEAN, cell_name, flatten, recorded
 from lilawbench.results.selection import best, select
 from lilawbench.results.writer import MetricsWriter, write_config, write_json, write_labels
 from lilawbench.tasks import TASKS
@@ -221,7 +221,7 @@ class Recorder:
             "status": "done",
             "run": self.folder.name,
             "cell": cell_name(self.cfg),
-            **flatten(OmegaConf.to_container(self.cfg, resolve=True), "config"),
+            **flatten(recorded(self.cfg), "config"),
             "task": self.task.name,
             **select(self.epochs, self.task),
             **(self.groups.result(self.cfg.seed) if self.groups else {}),

@@ -14,7 +14,7 @@ from lilawbench.distributed import join
 from lilawbench.results.record import RunRecord
 from lilawbench.results.writer import write_atomic
 from lilawbench.sweep.machine import take_gpu
-from lilawbench.sweep.plan import Planned, composer, without_hydra
+from lilawbench.sweep.plan import Planned, composer
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Jobs:
             waiting = deque((overrides, False) for overrides in tree["jobs"][cfg.sweep.job])
             while waiting and not join().agree(self.stop_mark.exists()):
                 overrides, again = waiting.popleft()
-                run = without_hydra(composed(overrides))
+                run = composed(overrides)
                 record = self.attempt(run)
                 if record.status == "busy" and not again and waiting:
                     waiting.append((overrides, True))

@@ -52,7 +52,7 @@ def tables(
             if name not in names if names else name.endswith(SMOKE):
                 continue
             try:
-                cfg = composed([f"experiment={name}"])
+                cfg = composed([f"experiment={name}"], with_hydra=True)
                 if not (cfg.table.rows or cfg.table.paper):
                     continue
                 done, runs = _progress(name, cfg, Path(root), config_dir)
@@ -107,7 +107,8 @@ def _state(name: str, cfg: DictConfig, composed: Compose, seen: dict[str, str | 
     data_dir = Path(cfg.paths.data_dir) if cfg.paths.data_dir else None
     for of_row, of_column in itertools.product(*map(sorted, choices)):
         own = [*of_row, *of_column]
-        dataset = composed([f"experiment={name}", *own]).dataset if own else cfg.dataset
+        chosen = any(o.startswith("dataset=") for o in own)  # then the experiment's own choice does not count
+        dataset = composed([*([] if chosen else [f"experiment={name}"]), *own]).dataset if own else cfg.dataset
         key = OmegaConf.to_yaml(dataset)
         if key not in seen:
             seen[key] = missing(lambda data=dataset: build(data).load(data_dir))
