@@ -43,6 +43,7 @@ from lilawbench.results.record import RunRecord, run_folder
 from lilawbench.results.recorder import Recorder
 from lilawbench.results.writer import read_json
 from lilawbench.seeding import derive, derive_torch, seed_global
+from lilawbench.sweep import preempt
 from lilawbench.sweep.command import sweep_asked
 from lilawbench.sweep.conclude import conclude
 from lilawbench.sweep.launch import launch
@@ -121,6 +122,8 @@ def run(cfg: DictConfig) -> RunRecord:
             world.main_does(lock.check)
             recorder.measure(epoch, ctx, train, val, test)
             recorder.checkpoint(ctx, method)
+            if epoch.number < cfg.train.epochs:
+                preempt.check(world)
         return RunRecord(folder, "done", recorder.finish(ctx))
 
 
@@ -242,8 +245,6 @@ def attempt(cfg: DictConfig, in_sweep: bool = True) -> RunRecord:
         else:
             log.exception("%s failed", folder)
             record = RunRecord(folder, "failed", error=f"{type(error).__name__}: {error}", exit_code=1)
-    if join().is_main:
-        print(f"lilawbench: {record.error}", file=sys.stderr, flush=True)
     return record
 
 
@@ -252,7 +253,10 @@ _outcomes: list[RunRecord] = []  # of a single run
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
 def _hydra_main(cfg: DictConfig) -> None:
-    _outcomes.append(attempt(cfg, in_sweep=False))
+    record = attempt(cfg, in_sweep=False)
+    if record.error and join().is_main:
+        print(f"lilawbench: {record.error}", file=sys.stderr, flush=True)
+    _outcomes.append(record)
 
 
 def main() -> None:
@@ -261,7 +265,7 @@ def main() -> None:
     if world.is_main:
         runtime.log_to_console()
     try:
-        asked = sweep_asked(sys.argv[1:])
+        asked, planned = sweep_asked(sys.argv[1:]), None
         if asked is None:
             _hydra_main()
             records = _outcomes
@@ -276,7 +280,7 @@ def main() -> None:
         if world.is_main:
             print("\nlilawbench: interrupted; the same command goes on from the last finished epoch", file=sys.stderr)
         sys.exit(130)
-    code = conclude(records) if world.is_main else 0
+    code = conclude(records, planned) if world.is_main else 0
     sys.stdout.flush()  # before any rank ends: if that is a failure, torchrun ends the others
     code = world.agree(code)
     leave()

@@ -13,6 +13,7 @@ Rows:
     options         a CE step with bf16, channels_last, compile or accumulate_steps over one without
     input           resident batches against a DataLoader
     threads         one thread against all
+    processes       as many processes as cores against one, as launcher=joblib runs them
     probe           runs of a linear probe of ViT-B/16, in passes of the network over the data
     files           a list of a million images read and checked, and images decoded by threads against a plain loop
     collect         10,000 finished runs read back, from nothing and again
@@ -31,6 +32,7 @@ from benchmarks.files import bench_files
 from benchmarks.input import bench_input
 from benchmarks.options import bench_options
 from benchmarks.probe import bench_probe
+from benchmarks.processes import bench_processes
 from benchmarks.rrm import bench_epochs, bench_reweight
 from benchmarks.scenes import SCENES, Setup
 from benchmarks.startup import bench_startup
@@ -47,6 +49,7 @@ ROWS = {
     "options": bench_options,
     "input": bench_input,
     "threads": bench_threads,
+    "processes": bench_processes,
     "probe": bench_probe,
     "files": bench_files,
     "collect": bench_collect,
@@ -64,7 +67,7 @@ def main() -> None:
         "--model",
         action="append",
         choices=sorted({scene.model for scene in SCENES}),
-        help="of steps, epochs, options and threads; may be given again (default: all)",
+        help="of steps, epochs, options, threads and processes; may be given again (default: all)",
     )
     args = parser.parse_args()
     if unknown := set(args.rows) - set(ROWS):

@@ -47,15 +47,16 @@ def test_bad_input_is_two_and_writes_nothing(lilawbench, tmp_path):
     assert done.returncode == 2
     assert done.stderr == (
         "lilawbench: the configuration cannot run:\n  - typo is not an option (valid: dataset, noise, model, loss, "
-        "method, logger, train, split, attack, paths, sweep, seed, experiment_name)\n"
+        "method, logger, train, split, attack, paths, sweep, launcher, table, seed, experiment_name)\n"
     )
     assert done.stdout == "" and list(tmp_path.iterdir()) == []
 
 
-def test_an_unknown_choice_lists_the_valid_ones(in_process, tmp_path):
-    done = in_process("method=lilau")
-    assert done.returncode == 1 and "Traceback" not in done.stderr
-    assert all(path.stem in done.stderr for path in (CONF / "method").glob("*.yaml"))
+@pytest.mark.parametrize("sweep", [(), ("-m",)])
+def test_an_unknown_choice_is_told_the_closest_or_all(in_process, tmp_path, sweep):
+    done = in_process("method=lilau", "loss=no_such", *sweep)
+    assert done.returncode == 2 and "method=lilau does not exist; did you mean lilaw?" in done.stderr
+    assert all(path.stem in done.stderr for path in (CONF / "loss").glob("*.yaml"))
     assert list(tmp_path.iterdir()) == []
 
 

@@ -2,20 +2,19 @@
 
 import hashlib
 import json
-import logging
+import sys
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
+from lilawbench.distributed import join
 from lilawbench.results.record import RunRecord
 from lilawbench.results.writer import write_atomic
 from lilawbench.sweep.machine import take_gpu
-from lilawbench.sweep.plan import Planned, composer
-
-log = logging.getLogger("lilawbench")
+from lilawbench.sweep.plan import Planned, composer, without_hydra
 
 
 @dataclass(frozen=True)
@@ -47,8 +46,12 @@ class Jobs:
         path = folder / f"{hashlib.sha256(text.encode()).hexdigest()[:8]}.json"
         folder.mkdir(parents=True, exist_ok=True)
         write_atomic(path, text)
-        cls(path, attempt).stop_mark.unlink(missing_ok=True)
         return cls(path, attempt)
+
+    def remove(self) -> None:
+        """When all jobs have ended."""
+        self.path.unlink(missing_ok=True)
+        self.stop_mark.unlink(missing_ok=True)
 
     @property
     def stop_mark(self) -> Path:
@@ -63,17 +66,16 @@ class Jobs:
         records = []
         with composer(tree["config_dir"]) as composed:
             waiting = deque((overrides, False) for overrides in tree["jobs"][cfg.sweep.job])
-            while waiting and not self.stop_mark.exists():
+            while waiting and not join().agree(self.stop_mark.exists()):
                 overrides, again = waiting.popleft()
-                run = composed(overrides)
-                OmegaConf.set_struct(run, False)
-                run.pop("hydra")
-                OmegaConf.set_struct(run, True)
+                run = without_hydra(composed(overrides))
                 record = self.attempt(run)
                 if record.status == "busy" and not again and waiting:
                     waiting.append((overrides, True))
                     continue
                 records.append(record)
-                if record.status == "failed" and run.sweep.stop_on_failure:
+                if record.error and join().is_main:
+                    print(f"lilawbench: {record.error}", file=sys.stderr, flush=True)
+                if record.status == "failed" and run.sweep.stop_on_failure and join().is_main:
                     self.stop_mark.touch()
         return records

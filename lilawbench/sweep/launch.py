@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from concurrent.futures import BrokenExecutor
 from pathlib import Path
 
 from hydra import initialize_config_dir
@@ -52,9 +53,8 @@ def launch(plan: Plan, attempt: Attempt, config_dir: str | None = None) -> list[
         with Progress(pending, len(plan.runs)):
             returned, problems = _launch(plan, pending, attempt, config_dir)
         records |= {record.folder: record for record in returned}
-        records |= {
-            run.folder: _lost(run, problems.get(run.folder, "")) for run in pending if run.folder not in records
-        }
+        lost = [run for run in pending if run.folder not in records]
+        records |= {run.folder: _lost(run, problems.get(run.folder, "")) for run in lost}
     return [records[run.folder] for run in plan.runs]
 
 
@@ -89,29 +89,55 @@ def _refused(runs: Sequence[Planned]) -> dict[Path, RunRecord]:
 def _launch(
     plan: Plan, pending: Sequence[Planned], attempt: Attempt, config_dir: str | None
 ) -> tuple[list[RunRecord], dict[Path, str]]:
-    """The records that jobs returned, and what is known of runs whose job did not return."""
+    """The records that jobs returned, and what is known of runs whose job did not return.
+
+    Where a worker process dies it takes all others with it, most likely for want of memory: then with half as many.
+    """
+    workers = None
+    if plan.cfg.launcher.name == "joblib":
+        done = (record.result for run in plan.runs if (record := settled(run)) and record.status == "skipped")
+        workers = machine.processes(plan.cfg.launcher, [result["peak_memory_bytes"] for result in done])
+    while True:
+        try:
+            return _launch_once(plan, pending, attempt, config_dir, workers)
+        except BrokenExecutor as error:
+            pending = [run for run in pending if settled(run) is None]
+            if workers == 1 or not pending:
+                told = f"a worker process died, out of memory perhaps: launcher.processes, memory_gb_per_run ({error})"
+                return [], dict.fromkeys((run.folder for run in pending), told)
+            workers = max(1, workers // 2)
+            log.warning("a worker process died, out of memory perhaps: going on with %d", workers)
+
+
+def _launch_once(
+    plan: Plan, pending: Sequence[Planned], attempt: Attempt, config_dir: str | None, workers: int | None
+) -> tuple[list[RunRecord], dict[Path, str]]:
     cfg, place = plan.cfg, pending[0].folder.parent / ".sweep"
-    size = cfg.launcher.get("runs_per_job") or len(pending)
-    jobs = [pending[start : start + size] for start in range(0, len(pending), size)]
-    task = Jobs.write(jobs, place, attempt, config_dir)
     options = OmegaConf.to_container(cfg.hydra.launcher, resolve=True)
-    if cfg.launcher.name == "joblib":
-        finished = (settled(run) for run in plan.runs)
-        peaks = [record.result["peak_memory_bytes"] for record in finished if record and record.status == "skipped"]
-        options["n_jobs"] = min(machine.processes(cfg.launcher, peaks), len(jobs))
+    kind = get_class(options.pop("_target_"))
+    held = kind(**options).active() if hasattr(kind, "active") else {}  # by jobs of an earlier start
+    pending = [run for run in pending if run.folder.name not in held]
+    size = cfg.launcher.get("runs_per_job") or max(1, len(pending))
+    jobs = [pending[start : start + size] for start in range(0, len(pending), size)]
+    world = join()
+    task = world.main_does(lambda: Jobs.write(jobs, place, attempt, config_dir))
+    if workers is not None:
+        options["n_jobs"] = min(workers, len(jobs))
         log.info("%d processes", options["n_jobs"])
-    launcher = get_class(options.pop("_target_"))(**options)
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        context = HydraContext(config_loader=GlobalHydra.instance().config_loader(), callbacks=Callbacks())
-        launcher.setup(hydra_context=context, task_function=task, config=cfg)
-        launched = [[f"paths.output_dir={_quoted(cfg.paths.output_dir)}", f"launcher={cfg.launcher.name}",
-                     f"sweep.job={number}"] for number in range(len(jobs))]  # fmt: skip
-        HydraConfig.instance().set_config(cfg)
-        returns = launcher.launch(launched, initial_job_idx=0)
-    told: dict[int, str] = getattr(launcher, "problems", {})
-    problems = {run.folder: told[number] for number, job in enumerate(jobs) for run in job if number in told}
-    task.path.unlink(missing_ok=True)
-    task.stop_mark.unlink(missing_ok=True)
+    launcher = kind(**options)
+    launcher.runs = [[run.folder.name for run in job] for job in jobs]
+    shared = [f"paths.output_dir={_quoted(cfg.paths.output_dir)}", f"launcher={cfg.launcher.name}"]
+    try:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            context = HydraContext(config_loader=GlobalHydra.instance().config_loader(), callbacks=Callbacks())
+            launcher.setup(hydra_context=context, task_function=task, config=cfg)
+            HydraConfig.instance().set_config(cfg)
+            returns = launcher.launch([[*shared, f"sweep.job={n}"] for n in range(len(jobs))], initial_job_idx=0)
+    finally:
+        if world.is_main:
+            task.remove()
+    told: dict[str, str] = getattr(launcher, "problems", {})
+    problems = {run.folder: told[run.folder.name] for run in plan.runs if run.folder.name in told}
     return [record for job in returns for record in job.return_value], problems
 
 
@@ -119,9 +145,7 @@ def _lost(run: Planned, problem: str) -> RunRecord:
     """The record of a run whose job ended without one."""
     if (record := settled(run)) is not None:
         return RunRecord(run.folder, "done", record.result) if record.status == "skipped" else record
-    log_path = run.folder / "train.log"
-    where = f"; its log: {log_path}" if log_path.exists() else ""
-    return RunRecord(run.folder, "failed", error=f"{problem or 'broken off, or not begun'}{where}", exit_code=1)
+    return RunRecord(run.folder, "failed", error=problem or "broken off, or not begun", exit_code=1)
 
 
 def _quoted(value: str) -> str:

@@ -13,7 +13,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
@@ -51,6 +51,7 @@ class Plan:
     name: str  # the experiment's, or "default"
     cfg: DictConfig = field(repr=False)  # of the first run, with its hydra block
     runs: list[Planned] = field(repr=False)
+    cells: list[Planned] = field(repr=False)  # the same by cell: a run that two cells share is there twice
 
     @property
     def table(self) -> DictConfig:
@@ -73,7 +74,8 @@ def plan(overrides: Sequence[str], config_dir: str | None = None) -> Plan:
         with composer(config_dir) as composed:
             return _plan(_by_key(overrides), composed, config_dir)
     except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError([" ".join(str(error).split())]) from error
+        where = f"{error.override}: " if isinstance(error, OverrideParseException) else ""
+        raise ConfigError([where + " ".join(str(error).split())]) from error
 
 
 def _plan(given: dict[str, Override], composed: Compose, config_dir: str | None) -> Plan:
@@ -91,13 +93,16 @@ def _plan(given: dict[str, Override], composed: Compose, config_dir: str | None)
         chosen = [override.input_line for override in decided.values()]
         cells.append([(product + chosen, row, column) for product in BasicSweeper.split_arguments(free, None)[0]])
 
+    every = [
+        Planned(overrides, without_hydra(composed(overrides)), row, column)
+        for overrides, row, column in filter(None, itertools.chain(*itertools.zip_longest(*cells)))
+    ]
     runs: dict[Path, Planned] = {}
-    for overrides, row, column in filter(None, itertools.chain(*itertools.zip_longest(*cells))):
-        run = Planned(overrides, _without_hydra(composed(overrides)), row, column)
+    for run in every:
         runs.setdefault(run.folder, run)
     planned = list(runs.values())
     first = composed([*planned[0].overrides, *(override.input_line for override in own.values())])
-    return Plan(given["experiment"].value() if "experiment" in given else "default", first, planned)
+    return Plan(given["experiment"].value() if "experiment" in given else "default", first, planned, every)
 
 
 @contextmanager
@@ -201,7 +206,8 @@ def _is_value(key: str) -> bool:
     return key not in GROUPS and not key.startswith(("hydra", "+", "~")) and "@" not in key and "/" not in key
 
 
-def _without_hydra(cfg: DictConfig) -> DictConfig:
+def without_hydra(cfg: DictConfig) -> DictConfig:
+    """The config as a run sees it, in place."""
     with open_dict(cfg):
         del cfg["hydra"]
     return cfg

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
+from lilawbench.distributed import join
 from lilawbench.results.writer import read_json
 from lilawbench.sweep.plan import Planned
 
@@ -38,13 +39,15 @@ class Progress:
 
     def __enter__(self) -> "Progress":
         self.started = time.monotonic()
-        self._thread.start()
+        if join().is_main:
+            self._thread.start()
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._ended.set()
-        self._thread.join()
-        self.look()
+        if self._thread.is_alive():
+            self._ended.set()
+            self._thread.join()
+            self.look()
 
     def _watch(self) -> None:
         while not self._ended.wait(LOOK_SECONDS):
