@@ -82,7 +82,7 @@ def test_a_disk_of_one_megabyte(tiny, tmp_path):
         pytest.skip("mounting a file system is not allowed here")
     try:
         options = ["model.hidden=[220]", "method=ce", "train.epochs=3", f"paths.output_dir={disk}"]
-        (disk / "filler").write_bytes(bytes(400_000))
+        (disk / "filler").write_bytes(bytes(650_000))
         record = attempt(tiny(*options), in_sweep=True)
         assert record.status == "failed" and "cannot be written: No space left on device (" in record.error
         folder = record.folder
