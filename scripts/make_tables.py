@@ -32,6 +32,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--select", choices=SELECTIONS, help="the epoch a run reports (default: best_val, then last)")
     parser.add_argument("--baseline", metavar="METHOD", help="to compare with; loss: plain training on the same loss")
     parser.add_argument("--metric", help="such as test_attacked_0.1_accuracy (default: accuracy, mAP or RMSE)")
+    parser.add_argument(
+        "--skip-unreadable", action="store_true", help="leave out results that are damaged or of another version"
+    )
     parser.add_argument("--out", metavar="DIR", type=Path, help="for the files (default: report/ in the common folder)")
     options = parser.parse_args(arguments)
     try:
@@ -75,7 +78,8 @@ def sorted_out(names: list[str]) -> tuple[list[Path], list[str], list[str]]:
 def report_folders(folders: list[Path], options: argparse.Namespace) -> None:
     common = folders[0] if len(folders) == 1 else Path(os.path.commonpath([f.absolute() for f in folders]))
     selections = (options.select,) if options.select else LEADING
-    print(report(folders, options.out or common / "report", options.baseline, selections, options.metric))
+    out, skip = options.out or common / "report", options.skip_unreadable
+    print(report(folders, out, options.baseline, selections, options.metric, skip))
 
 
 def report_experiment(name: str, overrides: list[str], options: argparse.Namespace) -> None:
