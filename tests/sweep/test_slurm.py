@@ -27,7 +27,7 @@ from lilawbench.train import attempt, run
 pytestmark = pytest.mark.slow
 CLUSTER = Path(lilawbench.__file__).parents[1] / "scripts" / "slurm" / "test_cluster"
 DIGITS = ["dataset=digits", "model=mlp", "train.epochs=2", "train.threads=1"]
-LONG = [*DIGITS, "train.epochs=80"]
+LONG = [*DIGITS, "train.epochs=150"]
 SLURM = ["launcher=slurm", "launcher.cpus=1", "launcher.mem_gb=1", "experiment_name=x"]
 
 
@@ -108,16 +108,15 @@ def test_an_array_with_failing_runs_and_a_cancelled_job(here, caplog):
     thread = meanwhile(cancel_the_last)
     records = sweep(*asked)
     thread.join()
-    assert len(jobs()) == 12 and statuses(records) == {"done": 5, "failed": 7}
+    assert statuses(records) == {"done": 5, "failed": 7}
     errors = [record.error for record in records if record.error]
     assert sum("the loss is" in error for error in errors) == 6
-    cancelled = [record for record in records if "CANCELLED" in record.error]
+    cancelled = [record for record in records if "CANCELLED before it began" in record.error]
     assert len(cancelled) == 1 and not cancelled[0].folder.exists()
-    assert ".slurm" in cancelled[0].error and "_10_0_log.err" in cancelled[0].error
     caplog.set_level("INFO")
     again = sweep(*asked)
     assert statuses(again) == {"done": 1, "skipped": 5, "failed": 6}
-    assert len(jobs()) == 13 and "1 run(s) in 1 job(s)" in caplog.text
+    assert "1 run(s) in 1 job(s)" in caplog.text
     assert not list(here.rglob(".slurm/*.json")) and not list(here.rglob(".sweep/*"))
 
 
@@ -137,7 +136,6 @@ def test_a_requeued_and_a_preempted_job_go_on_to_the_bit(here):
     def disturb():
         subprocess.run(["scontrol", "requeue", job], check=True)
         wait_for(lambda: times_resumed(broken) == 1)
-        wait_for(lambda: len(epochs_of(broken)) < 60 and jobs()[job] == "RUNNING")
         urgent = ["--partition=urgent", f"--cpus-per-task={os.cpu_count()}", "--output=/dev/null", "--wrap=sleep 1"]
         subprocess.run(["sbatch", "--wait", *urgent], check=True, capture_output=True)
         assert jobs()[job] in ("PENDING", "RUNNING", "COMPLETING")
