@@ -115,6 +115,9 @@ class Config:
 
 ConfigStore.instance().store(name="schema", node=Config)
 
+# What a row of a table sets by its column: method.num_bins=${case:${dataset.name},{cifar100:50},100}
+OmegaConf.register_new_resolver("case", lambda key, values, other=None: values.get(key, other), replace=True)
+
 
 def compose(*overrides: str) -> DictConfig:
     """The config that the command line would compose: `run(compose("method=lilaw", "seed=3"))`."""

@@ -40,6 +40,12 @@ class RunBusy(UserError):
     exit_code = 1
 
 
+class DiskError(UserError):
+    """A file cannot be written: the disk is full, or read-only, or not ours. What is finished stays as it is."""
+
+    exit_code = 1
+
+
 class RunFailed(UserError):
     """Training stopped by itself (for example a loss that is not finite); the run is marked failed."""
 

@@ -272,7 +272,7 @@ def main() -> None:
     if world.is_main:
         runtime.log_to_console()
     try:
-        asked = sweep_asked(sys.argv[1:])
+        asked, planned = sweep_asked(sys.argv[1:]), None
         if asked is None:
             _hydra_main()
             records = _outcomes
@@ -287,7 +287,7 @@ def main() -> None:
         if world.is_main:
             print("\nlilawbench: interrupted; the same command goes on from the last finished epoch", file=sys.stderr)
         sys.exit(130)
-    code = conclude(records) if world.is_main else 0
+    code = conclude(records, planned) if world.is_main else 0
     sys.stdout.flush()  # before any rank ends: if that is a failure, torchrun ends the others
     code = world.agree(code)
     leave()

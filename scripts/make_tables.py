@@ -1,5 +1,7 @@
 """Tables and figures of finished runs.
 
+python scripts/make_tables.py lilaw_table5            # a paper's table: ours, the paper's, the difference
+python scripts/make_tables.py --list                  # all tables: done, runnable here, what is missing
 python scripts/make_tables.py                         # everything below outputs/
 python scripts/make_tables.py outputs/digits --select best_val --baseline ce --out tables/
 """
@@ -9,26 +11,36 @@ import os
 import sys
 from pathlib import Path
 
-from lilawbench.errors import UserError
+from lilawbench.errors import UserError, closest
+from lilawbench.results.paper_tables import paper_report
 from lilawbench.results.report import LEADING, report
 from lilawbench.results.tables import SELECTIONS
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        description="Tables and figures of all finished runs below the folders: mean +- std over seeds, paired tests."
+        description="Tables and figures of finished runs: mean +- std over seeds, paired tests. Of a folder: methods "
+        "within settings. Of an experiment with a table: that table, with the published figures."
     )
-    parser.add_argument("folders", nargs="*", metavar="FOLDER", type=Path, help="of runs, or above them (outputs/)")
+    parser.add_argument("names", nargs="*", metavar="FOLDER|EXPERIMENT|KEY=VALUE",
+                        help="folders of runs, or above them (outputs/); experiments, cut down by overrides")  # fmt: skip
+    parser.add_argument("--list", action="store_true", help="all experiments with a table, and their state")
+    parser.add_argument("--root", metavar="DIR", type=Path, default=Path("outputs"),
+                        help="above the runs of experiments (default: outputs)")  # fmt: skip
     parser.add_argument("--select", choices=SELECTIONS, help="the epoch a run reports (default: best_val, then last)")
     parser.add_argument("--baseline", metavar="METHOD", help="to compare with; loss: plain training on the same loss")
     parser.add_argument("--metric", help="such as test_attacked_0.1_accuracy (default: accuracy, mAP or RMSE)")
     parser.add_argument("--out", metavar="DIR", type=Path, help="for the files (default: report/ in the common folder)")
     options = parser.parse_args(arguments)
-    folders = options.folders or [Path("outputs")]
     try:
-        common = folders[0] if len(folders) == 1 else Path(os.path.commonpath([f.absolute() for f in folders]))
-        selections = (options.select,) if options.select else LEADING
-        print(report(folders, options.out or common / "report", options.baseline, selections, options.metric))
+        if options.list:
+            list_tables(options.root)
+            return 0
+        folders, experiments, overrides = sorted_out(options.names)
+        if folders or not experiments:
+            report_folders(folders or [options.root], options)
+        for name in experiments:
+            report_experiment(name, overrides, options)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
@@ -36,6 +48,52 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: cannot write the report: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def sorted_out(names: list[str]) -> tuple[list[Path], list[str], list[str]]:
+    """Folders, experiments and overrides."""
+    folders, experiments, overrides = [], [], []
+    for name in names:
+        if Path(name).is_dir() or os.sep in name.split("=")[0]:
+            folders.append(Path(name))
+        elif "=" in name:
+            overrides.append(name)
+        else:
+            from lilawbench.sweep import listing  # which imports torch
+
+            known = listing.experiments()
+            if name not in known:
+                raise UserError(f"there is no folder {name}, and no experiment of this name; {closest(name, known)}")
+            experiments.append(name)
+    if overrides and not experiments:
+        raise UserError(f"{' '.join(overrides)} is for an experiment, and none is named")
+    return folders, experiments, overrides
+
+
+def report_folders(folders: list[Path], options: argparse.Namespace) -> None:
+    common = folders[0] if len(folders) == 1 else Path(os.path.commonpath([f.absolute() for f in folders]))
+    selections = (options.select,) if options.select else LEADING
+    print(report(folders, options.out or common / "report", options.baseline, selections, options.metric))
+
+
+def report_experiment(name: str, overrides: list[str], options: argparse.Namespace) -> None:
+    """Its table; of an experiment without one, the report of its folder."""
+    from lilawbench.sweep.plan import plan
+
+    planned = plan([f"experiment={name}", *overrides])
+    if not (planned.table.rows or planned.table.paper):
+        return report_folders([options.root / planned.cfg.experiment_name], options)
+    if options.baseline:
+        raise UserError(f"--baseline is for folders; table.baselines of {name} says what its rows are compared with")
+    print(paper_report(planned, options.root, options.out, options.select, options.metric))
+
+
+def list_tables(root: Path) -> None:
+    from lilawbench.sweep import listing
+
+    for name, title, done, runs, state in listing.tables(root):
+        print(f"{name:<28}{done:>4} of {runs:<4} runs done   {state}\n    {title}", flush=True)
+    print(f"\nEach has a small size that two cores run in minutes: experiment=NAME{listing.SMOKE}")
 
 
 if __name__ == "__main__":

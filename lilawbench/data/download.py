@@ -13,7 +13,8 @@ import shutil
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -50,7 +51,10 @@ def fetch(name: str, urls: Sequence[str], md5: str, data_dir: Path | None, membe
     candidates = [Path(folder) / name for folder in (data_dir, cache_dir()) if folder is not None]
     for path in candidates:
         if path.exists():
+            at_hand(path)
             return _verified(path, md5)
+    if _looking.get():
+        raise DataError(f"{name} is not on disk")
     target = next((path for path in candidates if _make_writable(path.parent)), None)
     if target is None:
         raise DataError(
@@ -58,6 +62,37 @@ def fetch(name: str, urls: Sequence[str], md5: str, data_dir: Path | None, membe
             f"{' and '.join(str(path.parent) for path in candidates)}; LILAWBENCH_CACHE can name another cache folder"
         )
     return _download(name, target, urls, md5, member)
+
+
+_looking: ContextVar[bool] = ContextVar("looking", default=False)
+
+
+class _Found(Exception):
+    """Ends `missing`; never seen elsewhere."""
+
+
+def missing(load: Callable[[], object]) -> str | None:
+    """Why a data set cannot be read here, or None; no file is read for it, and nothing downloaded.
+
+    Args:
+        load: reads the data set; it is stopped at the first file that it asks for.
+    """
+    token = _looking.set(True)
+    try:
+        load()
+    except _Found:
+        return None
+    except DataError as error:
+        return str(error)
+    finally:
+        _looking.reset(token)
+    return None
+
+
+def at_hand(path: Path) -> None:
+    """What a loader calls that has found the first of its files, unless `fetch` does: `missing` needs no more."""
+    if _looking.get():
+        raise _Found(path)
 
 
 def cache_dir() -> Path:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from lilawbench.data.base import Dataset, Source
+from lilawbench.data.download import at_hand
 from lilawbench.data.scale import standardised
 from lilawbench.data.split import stratified
 from lilawbench.errors import DataError
@@ -128,6 +129,7 @@ class Embeddings(Dataset):
             path = Path(data_dir) / path
         if not path.is_file():
             raise DataError(f"dataset.sources.{name}: there is no file {path}")
+        at_hand(path)
         try:
             with np.load(path, allow_pickle=False) as file:
                 arrays = {key: file[key] for key in file.files if key in ("features", "target", "group")}

@@ -9,6 +9,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from lilawbench.data.base import Dataset, Source
+from lilawbench.data.download import at_hand
 from lilawbench.data.folder import IMAGENET_MEAN, IMAGENET_STD
 from lilawbench.data.image_files import ImageFiles, check_frame, first_named
 from lilawbench.errors import DataError
@@ -69,6 +70,7 @@ class ListedImages(Dataset):
                 f"{root} lacks {', '.join(missing)}. {type(self).__name__} is put there by hand, from {self.site}; it "
                 f"wants {', '.join(self.files)}"
             )
+        at_hand(root)
         train, test, more = self.read(root)
         val = more.pop("val", None)
         self._check(root, [train, test] if val is None else [train, val, test])

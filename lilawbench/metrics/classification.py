@@ -14,7 +14,8 @@ def classification(logits: Tensor, target: Tensor) -> dict[str, float]:
     Returns:
         {"loss", "accuracy", "top5_accuracy", "auroc" (one-vs-rest), "balanced_accuracy" (mean recall of the classes in
         `target`), "precision", "recall", "f1" (means over the classes in `target` or predicted; 0 where nothing was
-        predicted, or nothing is there)}; all but the loss are fractions. Classes without a yes or a no have no AUROC
+        predicted, or nothing is there)}, and with two classes those three of each ("recall_class0") and weighted by
+        the classes' sizes ("weighted_recall"); all but the loss are fractions. Classes without a yes or a no have no AUROC
         and are left out of its mean; with a single class in `target` it is not there.
     """
     from torchmetrics.functional import classification as tm  # seconds, mostly matplotlib and SciPy
@@ -31,6 +32,10 @@ def classification(logits: Tensor, target: Tensor) -> dict[str, float]:
         ("f1", tm.multiclass_f1_score),
     ):
         out[name] = measure(predicted, target, num_classes, average="macro").item()
+        if num_classes == 2:
+            of_each = measure(predicted, target, num_classes, average="none").tolist()
+            out |= {f"{name}_class{number}": value for number, value in enumerate(of_each)}
+            out[f"weighted_{name}"] = measure(predicted, target, num_classes, average="weighted").item()
     recalls = tm.multiclass_recall(predicted, target, num_classes, average="none")
     out["balanced_accuracy"] = recalls[present].mean().item()
     if len(present) > 1:

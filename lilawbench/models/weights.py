@@ -33,10 +33,9 @@ def published_weights(config: Any) -> Path:
     import huggingface_hub
     from huggingface_hub import constants
 
+    if (cached := cached_weights(config)) is not None:
+        return cached
     file = config.hf_hub_filename or HUB_FILE
-    cached = huggingface_hub.try_to_load_from_cache(repository, file)
-    if isinstance(cached, str):
-        return Path(cached)
     url = huggingface_hub.hf_hub_url(repository, file)
     try:
         _knock(url)  # the hub's own client would try again for minutes
@@ -49,6 +48,14 @@ def published_weights(config: Any) -> Path:
             f"`hf download {repository} {file}` where there is a network and copy the folder "
             f"models--{repository.replace('/', '--')} into {constants.HF_HUB_CACHE}"
         ) from error
+
+
+def cached_weights(config: Any) -> Path | None:
+    """File of timm's published weights in the Hugging Face cache; None: it would have to be downloaded."""
+    import huggingface_hub
+
+    cached = huggingface_hub.try_to_load_from_cache(config.hf_hub_id, config.hf_hub_filename or HUB_FILE)
+    return Path(cached) if isinstance(cached, str) else None
 
 
 def _knock(url: str) -> None:

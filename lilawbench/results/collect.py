@@ -1,24 +1,23 @@
-"""Reads finished runs back from disk: one table row per run, named by its setting and its method."""
+"""Reads finished runs back from disk: one table row per run."""
 
 import json
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from lilawbench.errors import DataError
-from lilawbench.results.record import NOT_IDENTITY, SCHEMA_VERSION
-from lilawbench.tasks import PLAIN_LOSSES, TASKS
+from lilawbench.results import cache
+from lilawbench.results.record import SCHEMA_VERSION
 
 if TYPE_CHECKING:
-    from pandas import DataFrame, Series
+    from pandas import DataFrame
 
-# Leaves of the config that define the method; all others but the book-keeping define the setting.
-METHOD = ("config.method", "config.loss")
-IN_LABEL = ("config.loss.name", "config.loss._target_")  # a plain loss follows from the task
-BOOKKEEPING = ("config.seed", *(f"config.{group}" for group in NOT_IDENTITY))
 RUN_FILES = {"config.yaml", "labels.npz", "metrics.jsonl", "checkpoint.pt", "result.json", "failed.json"}
 REQUIRED = ("config.seed", "config.method.name", "config.dataset.name")
+SHOWN = 3  # folders of a kind named in a message; the others are counted
+
+Folders = str | Path | Iterable[str | Path]
 
 
 class Unfinished(NamedTuple):
@@ -29,27 +28,49 @@ class Unfinished(NamedTuple):
     reason: str
 
 
-def collect(folders_or_root: str | Path | Iterable[str | Path]) -> "DataFrame":
+def collect(folders_or_root: Folders, skip_unreadable: bool = False) -> "DataFrame":
     """One row per finished run found in or below the folder(s).
 
+    From the second time on only new and changed result files are opened (see `cache`).
+
+    Args:
+        skip_unreadable: leaves out result files that are damaged or of another version; `unfinished` lists them.
     Returns:
         DataFrame whose columns are the flat keys of result.json, plus "folder" (str); a key that a run
         does not have is NaN. config.* columns hold plain Python values. No run: no rows, no columns.
     Raises:
-        DataError: a folder is not there, or a result.json is damaged.
+        DataError: a folder is not there, or some result.json are damaged or of another version: all of them, grouped.
     """
     import pandas as pd
 
-    records = [_read_result(folder) for folder in _run_folders(folders_or_root) if (folder / "result.json").exists()]
+    records, refused = [], {}
+    for root, runs in _found(folders_or_root):
+        for folder, text in _texts(root, [run for run in runs if run.mark]):
+            try:
+                records.append(_record(folder, text))
+            except DataError as error:
+                refused.setdefault(str(error), []).append(folder)
+    if refused and not skip_unreadable:
+        raise DataError(_refusal(refused, len(records)))
     table = pd.DataFrame(records, dtype=object)
     measured = [column for column in table if not column.startswith("config.")]
     table = table.assign(**{column: table[column].infer_objects() for column in measured})
     return table.copy()  # in one piece again: pandas warns of many columns that lie apart
 
 
-def unfinished(folders_or_root: str | Path | Iterable[str | Path]) -> list[Unfinished]:
-    """The runs in or below the folder(s) that have no result.json, with the reason where one is recorded."""
-    return [_why(folder) for folder in _run_folders(folders_or_root) if not (folder / "result.json").exists()]
+def unfinished(folders_or_root: Folders, runs: "DataFrame | None" = None) -> list[Unfinished]:
+    """The runs in or below the folder(s) that have no result.json, with the reason where one is recorded.
+
+    Args:
+        runs: what `collect` gave for the folders; then a result.json that is not among them is listed as unreadable.
+    """
+    folders = [run for _, found in _found(folders_or_root) for run in found]
+    missing = [_why(Path(run.folder)) for run in folders if not run.mark]
+    if runs is not None:
+        collected = set() if runs.empty else set(runs["folder"])
+        lost = [run for run in folders if run.mark and run.folder not in collected]
+        missing += [Unfinished(Path(run.folder), "unreadable", _why_not(run)) for run in lost]
+    return missing
 
 
 def read_metrics(folder: str | Path, kind: str) -> "DataFrame":
@@ -76,109 +97,99 @@ def read_metrics(folder: str | Path, kind: str) -> "DataFrame":
     return pd.DataFrame(rows)
 
 
-def with_names(runs: "DataFrame") -> "DataFrame":
-    """Adds three text columns, which are the vocabulary of all tables and plots.
+class _Run(NamedTuple):
+    """A run folder as the file system shows it."""
 
-    method: "ce", "lilaw", "lilaw + focal" (a loss that is not the task's plain one), and, where several
-        configs would share that label, the leaves in which they differ: "lilaw (warmup_epochs=2)".
-    scene: the setting in full: "digits, symmetric 0.4, mlp".
-    setting: the same with only what differs between the settings of `runs`: "symmetric 0.4"; equal to
-        scene if there is one setting only.
-    """
-    if runs.empty:
-        return runs.assign(method="", scene="", setting="")
-    leaves = [column for column in runs if column.startswith("config.") and not _below(column, BOOKKEEPING)]
-    method_leaves = [leaf for leaf in leaves if _below(leaf, METHOD) and leaf not in IN_LABEL]
-    setting_leaves = [leaf for leaf in leaves if not _below(leaf, METHOD)]
-    rows = runs.to_dict("records")
-
-    labels = [_method_label(row) for row in rows]
-    extras = _differences(labels, rows, method_leaves)
-    methods = [f"{label} ({', '.join(extra)})" if extra else label for label, extra in zip(labels, extras)]
-
-    parts = [_scene_parts(row) for row in rows]
-    extras = _differences([", ".join(filter(None, part)) for part in parts], rows, setting_leaves)
-    scenes = [", ".join([*filter(None, part), *extra]) for part, extra in zip(parts, extras)]
-    varies = [len(set(values)) > 1 for values in zip(*parts)]
-    short = [", ".join([p for p, v in zip(part, varies) if v and p] + extra) for part, extra in zip(parts, extras)]
-    settings = [s or scene for s, scene in zip(short, scenes)] if len(set(scenes)) > 1 else scenes
-    return runs.assign(method=methods, scene=scenes, setting=settings)
+    folder: str
+    mark: tuple[int, int, int] | None  # size, mtime_ns and inode of result.json; None: there is none
 
 
-def tasks(runs: "DataFrame") -> "Series":
-    """The task of each run; records from before there were several are of one class a sample."""
-    import pandas as pd
-
-    return runs["task"].fillna("multiclass") if "task" in runs else pd.Series("multiclass", index=runs.index)
-
-
-def measures(runs: "DataFrame") -> list[str]:
-    """What the runs are judged by: "accuracy", "mAP", "rmse", those that occur."""
-    present = set(tasks(runs))
-    return list(dict.fromkeys(task.measure for task in TASKS.values() if task.name in present))
-
-
-def text(value: Any) -> str | None:
-    """One spelling per value: 1 and 1.0 are "1", True is "true", a list is compact JSON; missing or null is None."""
-    value = value.item() if hasattr(value, "item") else value
-    if value is None or value != value:
-        return None
-    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
-        value = int(value)
-    return value if isinstance(value, str) else json.dumps(value, sort_keys=True, separators=(",", ":"))
-
-
-def _method_label(row: dict) -> str:
-    method, loss = text(row["config.method.name"]), text(row.get("config.loss.name"))
-    return method if loss in (None, *PLAIN_LOSSES, method) else f"{method} + {loss}"
-
-
-def _scene_parts(row: dict) -> tuple[str, str, str]:
-    noise, rate = text(row.get("config.noise.name")) or "", text(row.get("config.noise.rate"))
-    if noise == "none":
-        noise = "no noise"
-    elif rate is not None:
-        noise = f"{noise} {rate}"
-    return text(row["config.dataset.name"]), noise, text(row.get("config.model.name")) or ""
-
-
-def _differences(labels: list[str], rows: list[dict], leaves: list[str]) -> list[list[str]]:
-    """For every row the "leaf=value" in which rows of its label differ; empty where the label says it all."""
-    groups: dict[str, list[dict]] = {}
-    for label, row in zip(labels, rows):
-        groups.setdefault(label, []).append(row)
-    differing = {
-        label: [leaf for leaf in leaves if len({text(row[leaf]) for row in group}) > 1]
-        for label, group in groups.items()
-    }
-    return [
-        [f"{_short(leaf)}={text(row[leaf])}" for leaf in differing[label] if text(row[leaf]) is not None]
-        for label, row in zip(labels, rows)
-    ]
-
-
-def _short(leaf: str) -> str:
-    return leaf.removeprefix("config.").removeprefix("method.")
-
-
-def _below(leaf: str, groups: tuple[str, ...]) -> bool:
-    return any(leaf == group or leaf.startswith(group + ".") for group in groups)
-
-
-def _run_folders(folders: str | Path | Iterable[str | Path]) -> Iterator[Path]:
-    """Every run folder in or below the given ones, once each, sorted; not in hidden ones and conf/."""
+def _found(folders: Folders) -> Iterator[tuple[str, list[_Run]]]:
+    """The runs in or below each of the given folders, each run once."""
     seen = set()
     for root in [folders] if isinstance(folders, str | Path) else folders:
         if not Path(root).is_dir():
             raise DataError(f"there is no folder {root}. Name a folder of runs (paths.output_dir of the runs).")
-        for place, below, files in os.walk(root):
-            below[:] = sorted(name for name in below if not name.startswith(".") and name != "conf")
-            if RUN_FILES.isdisjoint(files):
-                continue
-            below.clear()  # whatever a run keeps inside (for example wandb's own config.yaml) is not a run
-            if (real := os.path.realpath(place)) not in seen:
-                seen.add(real)
-                yield Path(place)
+        root, real, runs = str(Path(root)), os.path.realpath(root), []
+        for run in _walk(root):
+            if (place := real + run.folder[len(root) :]) not in seen:  # no links are followed below the root
+                seen.add(place)
+                runs.append(run)
+        yield root, runs
+
+
+def _walk(place: str) -> Iterator[_Run]:
+    """Every run folder in or below a folder, sorted; not in hidden ones and conf/. No file is opened."""
+    try:
+        with os.scandir(place) as entries:
+            here = {entry.name: entry for entry in entries}
+    except FileNotFoundError:  # gone since it was seen
+        return
+    except OSError as error:
+        raise DataError(f"cannot list {place}: {error.strerror}. Mend it, or name the folders below it.") from None
+    if not RUN_FILES.isdisjoint(here):  # whatever a run keeps inside (wandb's own config.yaml) is not a run
+        yield _Run(place, _mark(here.get("result.json")))
+        return
+    for name in sorted(here):
+        if not name.startswith(".") and name != "conf" and here[name].is_dir(follow_symlinks=False):
+            yield from _walk(os.path.join(place, name))
+
+
+def _mark(entry: os.DirEntry | None) -> tuple[int, int, int] | None:
+    try:
+        stat = entry.stat() if entry else None
+    except FileNotFoundError:
+        return None
+    return stat and (stat.st_size, stat.st_mtime_ns, stat.st_ino)
+
+
+def _texts(root: str, runs: list[_Run]) -> Iterator[tuple[str, str | DataError]]:
+    """The text of every result.json, or why there is none; from the cache where the file is as it was."""
+    cached = cache.load(root) if len(runs) >= cache.WORTH else {}
+    kept = {}
+    for run in runs:
+        key = (run.folder[len(root) :], *run.mark)
+        text = cached[key] if key in cached else _read(run.folder)
+        if isinstance(text, str):
+            kept[key] = text
+        yield run.folder, text
+    if len(kept) >= cache.WORTH and kept.keys() != cached.keys():
+        cache.save(root, kept)
+
+
+def _read(folder: str) -> str | DataError:
+    try:
+        with open(os.path.join(folder, "result.json"), encoding="utf-8") as file:
+            return file.read()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not UTF-8"
+        return DataError(f"result.json cannot be read: {reason}. {_MEND}")
+
+
+def _record(folder: str, text: str | DataError) -> dict:
+    """Raises: DataError that does not name the folder, so that it is the same for all files with one fault."""
+    if isinstance(text, DataError):
+        raise text
+    record = _parse(text, "result.json")
+    if (version := record.get("schema_version")) != SCHEMA_VERSION:
+        raise DataError(
+            f"result.json is of schema_version {version} (lilawbench {record.get('versions.lilawbench', 'unknown')}), "
+            f"this lilawbench reads {SCHEMA_VERSION}. Read it with the version that wrote it, or run it again."
+        )
+    if missing := [key for key in REQUIRED if record.get(key) is None]:
+        raise DataError(f"result.json has no {', '.join(missing)}. {_MEND}")
+    return {**record, "folder": folder}
+
+
+def _refusal(refused: dict[str, list[str]], readable: int) -> str:
+    count = sum(map(len, refused.values()))
+    lines = [f"{count} of {readable + count} result files cannot be used:"]
+    for reason, folders in refused.items():
+        lines.append(f"- {len(folders)} file{'' if len(folders) == 1 else 's'}: {reason}")
+        lines += [f"    {os.path.join(folder, 'result.json')}" for folder in folders[:SHOWN]]
+        lines += [f"    and {len(folders) - SHOWN} more"] if len(folders) > SHOWN else []
+    one = "the other one" if readable == 1 else f"the other {readable}"
+    return "\n".join([*lines, f"To go on with {one} alone: --skip-unreadable (collect: skip_unreadable=True)."])
 
 
 _MEND = "The file is damaged or incomplete: delete it and start the run again with the same command."
@@ -194,22 +205,6 @@ def _parse(line: str, where: str) -> dict:
     return value
 
 
-def _read_result(folder: Path) -> dict:
-    path = folder / "result.json"
-    try:
-        record = _parse(path.read_text(encoding="utf-8"), str(path))
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read {path}: {error}. {_MEND}") from None
-    if record.get("schema_version") != SCHEMA_VERSION:
-        raise DataError(
-            f"{path}: schema_version is {record.get('schema_version')}, this lilawbench reads {SCHEMA_VERSION}. "
-            "Read it with the version that wrote it, or run it again."
-        )
-    if missing := [key for key in REQUIRED if record.get(key) is None]:
-        raise DataError(f"{path}: no {', '.join(missing)}. {_MEND}")
-    return {**record, "folder": str(folder)}
-
-
 def _why(folder: Path) -> Unfinished:
     path = folder / "failed.json"
     if not path.exists():
@@ -218,3 +213,11 @@ def _why(folder: Path) -> Unfinished:
         return Unfinished(folder, "failed", str(_parse(path.read_text(encoding="utf-8"), str(path)).get("error")))
     except (OSError, UnicodeDecodeError, DataError):
         return Unfinished(folder, "failed", "failed.json cannot be read")
+
+
+def _why_not(run: _Run) -> str:
+    try:
+        _record(run.folder, _read(run.folder))
+    except DataError as error:
+        return str(error)
+    return "finished while this was read"

@@ -5,7 +5,8 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lilawbench.results.collect import read_metrics, with_names
+from lilawbench.results.collect import read_metrics
+from lilawbench.results.names import with_names
 from lilawbench.results.tables import natural, refuse_repeated
 
 if TYPE_CHECKING:

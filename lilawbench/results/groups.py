@@ -10,7 +10,7 @@ from torch import Tensor
 from lilawbench.data.base import Source
 from lilawbench.metrics.fairness import LARGEST, MEASURES, fairness
 from lilawbench.metrics.measure import measure
-from lilawbench.results.collect import with_names
+from lilawbench.results.names import with_names
 from lilawbench.results.tables import SELECTIONS, Table, natural
 from lilawbench.seeding import derive
 

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lilawbench.errors import DataError
-from lilawbench.results.collect import measures
 from lilawbench.results.figure import NOTE, cells, curves, draw, dress, panels, save, title, with_unique_names
+from lilawbench.results.names import measures
 from lilawbench.results.tables import natural
 
 if TYPE_CHECKING:

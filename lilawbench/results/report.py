@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lilawbench.errors import UserError
-from lilawbench.results.collect import Unfinished, collect, measures, tasks, unfinished, with_names
+from lilawbench.results.collect import Unfinished, collect, unfinished
 from lilawbench.results.groups import fairness_table
 from lilawbench.results.method_plots import plot_corrector, plot_pruning
+from lilawbench.results.names import measures, tasks, with_names
+from lilawbench.results.page import page
 from lilawbench.results.plots import plot_accuracy, plot_parameters
+from lilawbench.results.ranks import plot_ranks, rankings
 from lilawbench.results.record import UNKNOWN_CLEAN
 from lilawbench.results.tables import OWN_LOSS, Table, comparison_table
 from lilawbench.results.writer import write_atomic
@@ -25,6 +28,7 @@ PICTURES = {
     "parameters.png": plot_parameters,
     "pruning.png": plot_pruning,
     "corrector.png": plot_corrector,
+    "ranks.png": plot_ranks,
 }
 
 
@@ -36,8 +40,8 @@ def report(
     metric: str | None = None,
 ) -> str:
     """Writes tables.md, .csv, .tex, .html, fairness.csv (runs with groups of people), and figures: accuracy.png,
-    parameters.png (LiLAW runs), pruning.png (RRM and A-RRM runs) and corrector.png (Dynamic Loss runs) to out_dir. A
-    file without runs is left out; an older one goes.
+    parameters.png (LiLAW runs), pruning.png (RRM and A-RRM runs), corrector.png (Dynamic Loss runs) and ranks.png
+    (three methods or more over five cells or seeds) to out_dir. A file without runs is left out; an older one goes.
 
     Args:
         folders: run folders, or folders above them.
@@ -71,6 +75,7 @@ def report(
             for rule in possible
         }
         notes += [f"No table at {rule}: no run has it." for rule in selections if rule not in possible]
+    notes += [f"At {rule}: {ranking}" for rule, ranking in rankings(runs).items()]
     notes += _missing(missing)
     if unknown := _without_clean(runs):
         notes.append(f"{unknown} run(s) whose clean labels are unknown: {UNKNOWN_CLEAN}.")
@@ -137,16 +142,9 @@ def _csv(tables: dict[str, Table]) -> str:
 
 
 def _html(tables: dict[str, Table], notes: list[str], pictures: list[Path]) -> str:
-    style = (
-        "body { font: 16px/1.5 sans-serif; max-width: 70em; margin: 2em auto; padding: 0 1em } "
-        "caption { text-align: left; padding-bottom: .5em } table { border-collapse: collapse; margin: 1em 0 } "
-        "th, td { padding: .3em .8em; border-bottom: 1px solid #ccc } img { max-width: 100% }"
-    )
-    return "\n".join(
-        ["<!doctype html>", '<html lang="en">', '<meta charset="utf-8">', "<title>lilawbench: results</title>"]
-        + [f"<style>{style}</style>"]
-        + [f"<h2>{rule}</h2>\n{table.html()}" for rule, table in tables.items()]
-        + [f"<p>{html.escape(note)}</p>" for note in notes]
-        + [f'<img src="{os.path.basename(path)}" alt="{path.stem}">' for path in pictures]
-        + ["</html>", ""]
+    return page(
+        "lilawbench: results",
+        *(f"<h2>{rule}</h2>\n{table.html()}" for rule, table in tables.items()),
+        *(f"<p>{html.escape(note)}</p>" for note in notes),
+        *(f'<img src="{os.path.basename(path)}" alt="{path.stem}">' for path in pictures),
     )

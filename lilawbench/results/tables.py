@@ -2,11 +2,12 @@
 
 import html
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lilawbench.errors import UserError
-from lilawbench.results.collect import measures, text, with_names
+from lilawbench.results.names import measures, text, with_names
 from lilawbench.results.stats import Comparison, compare_paired, holm, sample_std, smallest_wilcoxon_p
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class Table:
     header: list[str]
     rows: list[list[str]]
     values: "DataFrame"
+    last_label: str = "method"  # header of the last column of words, numbers follow
 
     def markdown(self) -> str:
         """GitHub Markdown, padded so that it also reads well in a terminal."""
@@ -68,8 +70,8 @@ class Table:
 
     @property
     def _num_numeric(self) -> int:
-        """How many columns, from the right, hold numbers: all but setting and method."""
-        return len(self.header) - self.header.index("method") - 1
+        """How many columns, from the right, hold numbers."""
+        return len(self.header) - self.header.index(self.last_label) - 1
 
 
 def comparison_table(
@@ -118,7 +120,10 @@ def comparison_table(
             if baseline == OWN_LOSS and len(cell):
                 name = cell["config.loss.name"].iloc[0]
             cells.append((setting, method, cell))
-            comparisons.append(_compare(cell, here[here["method"] == name]) if method != name else None)
+            base = here[here["method"] == name]
+            comparisons.append(
+                compare_by_seed(cell.to_dict("records"), base.to_dict("records")) if method != name else None
+            )
 
     scale, unit = (100.0, " [%]") if metric.endswith("accuracy") else (1.0, "")
     compared = baseline is not None and len(methods) > 1
@@ -165,11 +170,11 @@ def _shown(row: dict, scale: float, several: bool, compared: bool) -> list[str]:
     cells = [row["setting"]] * several + [row["method"], seeds, shown]
     if compared:
         cells.append("-" if difference is None else f"{scale * difference + 0.0:+.{digits}f}")
-        cells += [_p(row[name]) for name in ("t_p", "wilcoxon_p", "t_p_holm", "wilcoxon_p_holm")]
+        cells += [shown_p(row[name]) for name in ("t_p", "wilcoxon_p", "t_p_holm", "wilcoxon_p_holm")]
     return cells
 
 
-def _p(value: float | None) -> str:
+def shown_p(value: float | None) -> str:
     value = _number(value)
     return "-" if value is None else "<0.0001" if value < 0.00005 else f"{value:.4f}"
 
@@ -179,18 +184,25 @@ def _number(value: float | None) -> float | None:
     return None if value is None or value != value else float(value)
 
 
-def _compare(cell: "DataFrame", base: "DataFrame") -> Comparison:
-    """Pairs the runs of two methods in one setting by seed; refuses pairs with different observed labels."""
-    pairs = cell.merge(base, on="seed", suffixes=("", ".base")).sort_values("seed")
-    for pair in pairs.to_dict("records"):
-        ours, theirs = (text(pair.get(name)) for name in ("labels.sha256", "labels.sha256.base"))
+def compare_by_seed(cell: Iterable[Mapping], base: Iterable[Mapping]) -> Comparison:
+    """Pairs the runs of two cells by seed, each seed once in a cell.
+
+    Args:
+        cell, base: of each run its "seed", "value", "labels.sha256", "folder" and "method" (what to call it).
+    Raises:
+        UserError: two runs of a pair have different observed labels.
+    """
+    others = {run["seed"]: run for run in base}
+    pairs = sorted(((run, others[run["seed"]]) for run in cell if run["seed"] in others), key=lambda p: p[0]["seed"])
+    for run, other in pairs:
+        ours, theirs = text(run.get("labels.sha256")), text(other.get("labels.sha256"))
         if ours is None or ours != theirs:
             raise UserError(
-                f"not paired: seed {pair['seed']} has different observed labels (labels.sha256) in\n"
-                f"  {pair['folder']} ({pair['method']})\n  {pair['folder.base']} ({pair['method.base']})\n"
+                f"not paired: seed {run['seed']} has different observed labels (labels.sha256) in\n"
+                f"  {run['folder']} ({run['method']})\n  {other['folder']} ({other['method']})\n"
                 "Run one of them again with the other's version of the data and of lilawbench."
             )
-    return compare_paired(list(pairs["value"]), list(pairs["value.base"]))
+    return compare_paired([run["value"] for run, _ in pairs], [other["value"] for _, other in pairs])
 
 
 def refuse_repeated(named: "DataFrame") -> None:

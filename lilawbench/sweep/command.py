@@ -23,7 +23,7 @@ def sweep_asked(arguments: Sequence[str]) -> tuple[list[str], str | None] | None
     Raises:
         ConfigError: a choice that does not exist.
     """
-    args = get_args_parser().parse_args(arguments)
+    args = get_args_parser().parse_intermixed_args(arguments)
     if any(getattr(args, name) for name in HYDRAS_OWN):
         return None
     try:

@@ -51,6 +51,7 @@ class Plan:
     name: str  # the experiment's, or "default"
     cfg: DictConfig = field(repr=False)  # of the first run, with its hydra block
     runs: list[Planned] = field(repr=False)
+    cells: list[Planned] = field(repr=False)  # the same by cell: a run that two cells share is there twice
 
     @property
     def table(self) -> DictConfig:
@@ -81,6 +82,8 @@ def _plan(given: dict[str, Override], composed: Compose, config_dir: str | None)
     check_choices(given.values(), config_dir)
     root = composed([_first(override) for override in given.values()])
     table, params = root.table, root.hydra.sweeper.get("params") or {}
+    if "table" in table.waiting:
+        raise ConfigError([f"experiment={given['experiment'].value()} waits for {table.waiting.table}"])
     rows, columns = (_kept(kind, table, given) for kind in ("rows", "columns"))
     swept = _by_key([f"{key}={value}" for key, value in params.items()]) | given
     own = {key: swept.pop(key) for key in list(swept) if key.startswith("hydra.")}
@@ -92,13 +95,16 @@ def _plan(given: dict[str, Override], composed: Compose, config_dir: str | None)
         chosen = [override.input_line for override in decided.values()]
         cells.append([(product + chosen, row, column) for product in BasicSweeper.split_arguments(free, None)[0]])
 
+    every = [
+        Planned(overrides, without_hydra(composed(overrides)), row, column)
+        for overrides, row, column in filter(None, itertools.chain(*itertools.zip_longest(*cells)))
+    ]
     runs: dict[Path, Planned] = {}
-    for overrides, row, column in filter(None, itertools.chain(*itertools.zip_longest(*cells))):
-        run = Planned(overrides, without_hydra(composed(overrides)), row, column)
+    for run in every:
         runs.setdefault(run.folder, run)
     planned = list(runs.values())
     first = composed([*planned[0].overrides, *(override.input_line for override in own.values())])
-    return Plan(given["experiment"].value() if "experiment" in given else "default", first, planned)
+    return Plan(given["experiment"].value() if "experiment" in given else "default", first, planned, every)
 
 
 @contextmanager

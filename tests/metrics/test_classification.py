@@ -18,9 +18,18 @@ def test_classification_by_hand():
     logits = torch.tensor([[0.25, 0.75], [0.5001, 0.4999], [0.9, 0.1]]).log()
     out = classification(logits, torch.tensor([1, 0, 1]))
     means = {"auroc", "balanced_accuracy", "precision", "recall", "f1"}
-    assert set(out) == {"loss", "accuracy"} | means and all(type(value) is float for value in out.values())
+    each = {f"{name}_class{k}" for name in ("precision", "recall", "f1") for k in (0, 1)}
+    weighted = {f"weighted_{name}" for name in ("precision", "recall", "f1")}
+    assert set(out) == {"loss", "accuracy"} | means | each | weighted
+    assert all(type(value) is float for value in out.values())
     assert out["loss"] == pytest.approx((math.log(4 / 3) + math.log(2) + math.log(10)) / 3, abs=1e-4)
     assert out["accuracy"] == pytest.approx(2 / 3, abs=1e-12)
+    # predicted 1, 0, 0: of class 0 one right and one false alarm, of class 1 one right and one missed
+    assert (out["precision_class0"], out["recall_class0"]) == (0.5, 1.0)
+    assert (out["precision_class1"], out["recall_class1"]) == (1.0, 0.5)
+    assert [out[f"f1_class{k}"] for k in (0, 1)] == pytest.approx([2 / 3, 2 / 3], abs=1e-6)
+    assert out["weighted_precision"] == pytest.approx((0.5 + 2 * 1.0) / 3, abs=1e-6)
+    assert out["weighted_recall"] == pytest.approx(out["accuracy"], abs=1e-6)
 
 
 def test_top5_is_there_from_six_classes_on():

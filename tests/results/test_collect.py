@@ -3,7 +3,8 @@ import json
 import pytest
 
 from lilawbench.errors import DataError
-from lilawbench.results.collect import collect, read_metrics, text, unfinished, with_names
+from lilawbench.results.collect import collect, read_metrics, unfinished
+from lilawbench.results.names import text, with_names
 
 
 def test_one_row_per_finished_run(write_run, tmp_path):

@@ -141,8 +141,8 @@ def test_a_worker_that_dies_takes_nobody_with_it(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", ["local", "joblib"])
 def test_control_c_leaves_a_sweep_that_the_same_command_finishes(tmp_path, launcher):
-    overrides = [*FAST, "-m", "seed=0,1,2,3", "train.epochs=200", f"launcher={launcher}"]
-    process = subprocess.Popen([sys.executable, "-m", "lilawbench.train", *overrides], cwd=tmp_path, text=True,
+    overrides = ["-m", "seed=0,1,2,3", "train.epochs=200", f"launcher={launcher}"]
+    process = subprocess.Popen([sys.executable, "-m", "lilawbench.train", *FAST, *overrides], cwd=tmp_path, text=True,
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
                                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))  # fmt: skip
     deadline = time.monotonic() + 120

@@ -1,0 +1,126 @@
+"""All tables: how much of each is done, and whether the rest can be run here. Nothing is trained or downloaded."""
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from lilawbench.config import CONF, build
+from lilawbench.data.download import missing
+from lilawbench.errors import UserError
+from lilawbench.models.weights import cached_weights
+from lilawbench.results.collect import collect
+from lilawbench.results.match import match
+from lilawbench.sweep.plan import Compose, composer, plan
+
+SMOKE = "_smoke"  # a table's small size is not listed by itself
+MOST_NAMED = 4
+
+
+class Listed(NamedTuple):
+    name: str  # of the experiment
+    title: str  # first line of its file
+    done: int
+    runs: int
+    state: str  # "runnable here", "data missing: cifar100_m", "waiting: ...", "broken: ..."
+
+
+def experiments(config_dir: str | Path | None = None) -> dict[str, Path]:
+    """Names and files of all experiments."""
+    folders = [CONF, *([Path(config_dir)] if config_dir else [])]
+    return {path.stem: path for folder in folders for path in sorted((folder / "experiment").glob("*.yaml"))}
+
+
+def tables(root: str | Path = "outputs", config_dir: str | Path | None = None) -> Iterator[Listed]:
+    """The experiments that have a table, one after the other; those whose runs have begun take longest.
+
+    Args:
+        root: above the runs' folders. config_dir: a further folder of YAML files.
+    """
+    seen: dict[str, str | None] = {}
+    with composer(config_dir) as composed:
+        for name, path in experiments(config_dir).items():
+            if name.endswith(SMOKE):
+                continue
+            try:
+                cfg = composed([f"experiment={name}"])
+                if not (cfg.table.rows or cfg.table.paper):
+                    continue
+                done, runs = _progress(name, cfg, Path(root), config_dir)
+                state = _state(name, cfg, composed, seen)
+            except (UserError, ValueError, HydraException, OmegaConfBaseException) as error:
+                done, runs, state = 0, 0, "broken: " + " ".join(str(error).split())
+            yield Listed(name, title(path), done, runs, state)
+
+
+def title(path: Path) -> str:
+    """The first line of a YAML file that tells what it is."""
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if line.startswith("#") and "@package" not in line:
+            return line.lstrip("# ")
+    return ""
+
+
+def _progress(name: str, cfg: DictConfig, root: Path, config_dir: str | Path | None) -> tuple[int, int]:
+    """Finished and all runs. Only where there may be finished ones is every run composed."""
+    folder = root / cfg.experiment_name
+    if not cfg.table.rows:
+        return 0, 0
+    if next(folder.glob("*/result.json"), None) is None:
+        return 0, _size(cfg)
+    planned = plan([f"experiment={name}"], config_dir).runs
+    return sum(map(bool, match(planned, collect(folder)).found)), len(planned)
+
+
+def _size(cfg: DictConfig) -> int:
+    """Rows x columns x what is swept."""
+    parts = [_kept(cfg.table.rows, cfg.table.only), _kept(cfg.table.columns, cfg.table.only)]
+    decided = {override.split("=", 1)[0] for part in parts for overrides in part for override in overrides}
+    params = cfg.hydra.sweeper.get("params") or {}
+    swept = OverridesParser.create().parse_overrides([f"{k}={v}" for k, v in params.items() if k not in decided])
+    return math.prod(map(len, parts)) * len(BasicSweeper.split_arguments(swept, None)[0])
+
+
+def _kept(parts: DictConfig, only: Sequence[str] | None) -> list[list[str]]:
+    some = only is not None and set(parts) & set(only)
+    return [list(overrides) for name, overrides in parts.items() if not some or name in only] or [[]]
+
+
+def _state(name: str, cfg: DictConfig, composed: Compose, seen: dict[str, str | None]) -> str:
+    """`seen`: why a data set cannot be read, by its config."""
+    if "table" in cfg.table.waiting:
+        return f"waiting: {cfg.table.waiting.table}"
+    choices = [{tuple(o for o in overrides if o.startswith(("dataset=", "dataset."))) for overrides in part}
+               for part in (_kept(cfg.table.rows, cfg.table.only), _kept(cfg.table.columns, cfg.table.only))]  # fmt: skip
+    lacking: dict[str, None] = {}
+    data_dir = Path(cfg.paths.data_dir) if cfg.paths.data_dir else None
+    for of_row, of_column in itertools.product(*map(sorted, choices)):
+        own = [*of_row, *of_column]
+        dataset = composed([f"experiment={name}", *own]).dataset if own else cfg.dataset
+        key = OmegaConf.to_yaml(dataset)
+        if key not in seen:
+            seen[key] = missing(lambda data=dataset: build(data).load(data_dir))
+        if seen[key] is not None:
+            options = [o.removeprefix("dataset.") for o in own if o.startswith("dataset.")]
+            lacking[" ".join([dataset.name, *options])] = None
+    states = [f"data missing: {_some(list(lacking))}"] if lacking else []
+    if cfg.model.get("pretrained") and not _has_weights(cfg.model.architecture):
+        states.append(f"weights missing: {cfg.model.name}")
+    return "; ".join(states) or "runnable here"
+
+
+def _has_weights(architecture: str) -> bool:
+    import timm
+
+    return cached_weights(timm.get_pretrained_cfg(architecture, allow_unregistered=False)) is not None
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:MOST_NAMED]) + f" and {len(names) - MOST_NAMED} more" * (len(names) > MOST_NAMED)
