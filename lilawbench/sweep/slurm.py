@@ -107,6 +107,9 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):
     def _submit(self, job_overrides: Sequence[Sequence[str]], first: int) -> None:
         import submitit
 
+        grace_s, time_min = self.params["signal_delay_s"], self.params["timeout_min"]
+        if grace_s > time_min * 30:  # Slurm gives its signal up to a minute too early, to a job that only begins
+            raise UserError(f"launcher.grace_s={grace_s} s is more than half of launcher.time_min={time_min}")
         slurm_queue.check_cluster(self.params["partition"], len(job_overrides))
         singletons = Singleton.get_state()
         jobs = [

@@ -153,14 +153,29 @@ def test_a_requeued_and_a_preempted_job_go_on_to_the_bit(here):
 
 
 def test_a_job_that_runs_out_of_time_goes_on(here):
-    """Slurm's shortest limit is a minute; its signal comes 20 to 50 s before. The first job may not be requeued."""
-    asked = ["seed=0", "launcher.time_min=1", "launcher.grace_s=20", *DIGITS, "train.epochs=500"]
-    (record,) = sweep("launcher.requeues=0", *asked)
+    """Slurm's shortest limit is a minute, and its signal comes when 10 to 40 s of it are over."""
+    start = time.monotonic()
+    run(plan(["experiment_name=speed", *DIGITS, "train.epochs=40"]).runs[0].cfg)
+    epochs = int(50 / (time.monotonic() - start) * 40)
+    asked = ["seed=0", *DIGITS, f"train.epochs={epochs}"]
+    (record,) = sweep("launcher.time_min=1", "launcher.grace_s=20", "launcher.requeues=9", *asked)
+    assert record.status == "done" and epochs_of(record.folder) == list(range(1, epochs + 1))
+    assert times_resumed(record.folder) >= 1 and len(jobs()) == 1
+
+
+def test_a_job_that_may_not_be_requeued_is_told(here):
+    asked = ["seed=0", "launcher.time_min=1", "launcher.grace_s=20", "launcher.requeues=0", *LONG]
+    folder = plan([*SLURM, *asked]).runs[0].folder
+
+    def run_out_of_time():
+        wait_for(lambda: epochs_of(folder))
+        subprocess.run(["scancel", "--signal=USR2", next(iter(jobs()))], check=True)
+
+    thread = meanwhile(run_out_of_time)
+    (record,) = sweep(*asked)
+    thread.join()
     assert record.status == "failed" and "timed-out too many times" in record.error
-    assert times_resumed(record.folder) == 0 and 0 < len(epochs_of(record.folder)) < 500
-    (again,) = sweep("launcher.requeues=9", *asked)
-    assert again.status == "done" and epochs_of(again.folder) == list(range(1, 501))
-    assert times_resumed(again.folder) >= 1
+    assert 0 < len(epochs_of(folder)) < 150
 
 
 def test_the_whole_array_is_cancelled(here):
@@ -183,7 +198,10 @@ def test_ctrl_c_cancels_the_jobs(here):
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     wait_for(lambda: "RUNNING" in jobs().values())
     process.send_signal(signal.SIGINT)
-    text = process.communicate(timeout=60)[0]
+    try:
+        text = process.communicate(timeout=60)[0]
+    finally:
+        process.kill()
     assert process.returncode == 130 and "interrupted; the same command goes on" in text, text
     wait_for(lambda: set(jobs().values()) == {"CANCELLED"}, 30)
 
@@ -198,6 +216,7 @@ def test_the_tasks_of_a_job_do_one_run(here):
     [
         ("launcher.partition=debig", "launcher.partition=debig does not exist; did you mean debug"),
         ("launcher.gres=gpu:1", "Slurm refuses the jobs: Invalid generic resource"),
+        ("launcher.time_min=3", "launcher.grace_s=120 s is more than half of launcher.time_min=3"),
         ("launcher.constraint=a100", "Slurm refuses the jobs: .*Invalid feature"),
     ],
 )
