@@ -107,6 +107,9 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):
     def _submit(self, job_overrides: Sequence[Sequence[str]], first: int) -> None:
         import submitit
 
+        grace_s, time_min = self.params["signal_delay_s"], self.params["timeout_min"]
+        if grace_s > time_min * 30:  # Slurm gives its signal up to a minute too early, to a job that only begins
+            raise UserError(f"launcher.grace_s={grace_s} s is more than half of launcher.time_min={time_min}")
         slurm_queue.check_cluster(self.params["partition"], len(job_overrides))
         singletons = Singleton.get_state()
         jobs = [
@@ -143,7 +146,7 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):
         return executor
 
     def _wait(self) -> list[JobReturn]:
-        waiting, returns, completed = list(self._jobs), {}, {}
+        waiting, returns, completed, before = list(self._jobs), {}, {}, {}
         start, said = time.monotonic(), ""
         while waiting:
             try:
@@ -160,13 +163,16 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):
                     seen = completed.setdefault(job_id, time.monotonic()) if state.name == "COMPLETED" else -math.inf
                     if state.name not in ENDED or time.monotonic() - seen < RESULT_S:
                         continue
-                    outcome = state.name
+                    outcome = _ended_as(state.name, before.get(job_id))
                 waiting.remove(job_id)
                 if isinstance(outcome, JobReturn):
                     returns[job_id] = outcome
                 else:
-                    told = f"Slurm job {job_id}: {outcome}; log: {self._paths(job_id).stderr}"
+                    error_log = self._paths(job_id).stderr
+                    where = f"; its log: {error_log}" if error_log.exists() else ""
+                    told = f"Slurm job {job_id}: {outcome}{where}"
                     self.problems |= dict.fromkeys(self._jobs[job_id], told)
+            before |= {job_id: state.name for job_id, state in states.items()}
             if waiting:
                 time.sleep(min(LONGEST_PAUSE_S, max(1.0, (time.monotonic() - start) / 20)))
         return [returns[job_id] for job_id in self._jobs if job_id in returns]
@@ -191,6 +197,13 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):
         from submitit.core.utils import JobPaths
 
         return JobPaths(self.params["submitit_folder"], job_id=job_id)
+
+
+def _ended_as(name: str, before: str | None) -> str:
+    """A pending job of an array that is cancelled vanishes from squeue, others stay there for a while."""
+    if name != slurm_queue.GONE:
+        return name
+    return "CANCELLED before it began" if before == "PENDING" else "gone from the queue without a result"
 
 
 def _summary(states: dict[str, State]) -> str:

@@ -27,7 +27,7 @@ from lilawbench.train import attempt, run
 pytestmark = pytest.mark.slow
 CLUSTER = Path(lilawbench.__file__).parents[1] / "scripts" / "slurm" / "test_cluster"
 DIGITS = ["dataset=digits", "model=mlp", "train.epochs=2", "train.threads=1"]
-LONG = [*DIGITS, "train.epochs=80"]
+LONG = [*DIGITS, "train.epochs=150"]
 SLURM = ["launcher=slurm", "launcher.cpus=1", "launcher.mem_gb=1", "experiment_name=x"]
 
 
@@ -108,16 +108,15 @@ def test_an_array_with_failing_runs_and_a_cancelled_job(here, caplog):
     thread = meanwhile(cancel_the_last)
     records = sweep(*asked)
     thread.join()
-    assert len(jobs()) == 12 and statuses(records) == {"done": 5, "failed": 7}
+    assert statuses(records) == {"done": 5, "failed": 7}
     errors = [record.error for record in records if record.error]
     assert sum("the loss is" in error for error in errors) == 6
-    cancelled = [record for record in records if "CANCELLED" in record.error]
+    cancelled = [record for record in records if "CANCELLED before it began" in record.error]
     assert len(cancelled) == 1 and not cancelled[0].folder.exists()
-    assert ".slurm" in cancelled[0].error and "_10_0_log.err" in cancelled[0].error
     caplog.set_level("INFO")
     again = sweep(*asked)
     assert statuses(again) == {"done": 1, "skipped": 5, "failed": 6}
-    assert len(jobs()) == 13 and "1 run(s) in 1 job(s)" in caplog.text
+    assert "1 run(s) in 1 job(s)" in caplog.text
     assert not list(here.rglob(".slurm/*.json")) and not list(here.rglob(".sweep/*"))
 
 
@@ -137,7 +136,6 @@ def test_a_requeued_and_a_preempted_job_go_on_to_the_bit(here):
     def disturb():
         subprocess.run(["scontrol", "requeue", job], check=True)
         wait_for(lambda: times_resumed(broken) == 1)
-        wait_for(lambda: len(epochs_of(broken)) < 60 and jobs()[job] == "RUNNING")
         urgent = ["--partition=urgent", f"--cpus-per-task={os.cpu_count()}", "--output=/dev/null", "--wrap=sleep 1"]
         subprocess.run(["sbatch", "--wait", *urgent], check=True, capture_output=True)
         assert jobs()[job] in ("PENDING", "RUNNING", "COMPLETING")
@@ -155,14 +153,29 @@ def test_a_requeued_and_a_preempted_job_go_on_to_the_bit(here):
 
 
 def test_a_job_that_runs_out_of_time_goes_on(here):
-    """Slurm's shortest limit is a minute; its signal comes 20 to 50 s before. The first job may not be requeued."""
-    asked = ["seed=0", "launcher.time_min=1", "launcher.grace_s=20", *DIGITS, "train.epochs=500"]
-    (record,) = sweep("launcher.requeues=0", *asked)
+    """Slurm's shortest limit is a minute, and its signal comes when 10 to 40 s of it are over."""
+    start = time.monotonic()
+    run(plan(["experiment_name=speed", *DIGITS, "train.epochs=40"]).runs[0].cfg)
+    epochs = int(50 / (time.monotonic() - start) * 40)
+    asked = ["seed=0", *DIGITS, f"train.epochs={epochs}"]
+    (record,) = sweep("launcher.time_min=1", "launcher.grace_s=20", "launcher.requeues=9", *asked)
+    assert record.status == "done" and epochs_of(record.folder) == list(range(1, epochs + 1))
+    assert times_resumed(record.folder) >= 1 and len(jobs()) == 1
+
+
+def test_a_job_that_may_not_be_requeued_is_told(here):
+    asked = ["seed=0", "launcher.time_min=1", "launcher.grace_s=20", "launcher.requeues=0", *LONG]
+    folder = plan([*SLURM, *asked]).runs[0].folder
+
+    def run_out_of_time():
+        wait_for(lambda: epochs_of(folder))
+        subprocess.run(["scancel", "--signal=USR2", next(iter(jobs()))], check=True)
+
+    thread = meanwhile(run_out_of_time)
+    (record,) = sweep(*asked)
+    thread.join()
     assert record.status == "failed" and "timed-out too many times" in record.error
-    assert times_resumed(record.folder) == 0 and 0 < len(epochs_of(record.folder)) < 500
-    (again,) = sweep("launcher.requeues=9", *asked)
-    assert again.status == "done" and epochs_of(again.folder) == list(range(1, 501))
-    assert times_resumed(again.folder) >= 1
+    assert 0 < len(epochs_of(folder)) < 150
 
 
 def test_the_whole_array_is_cancelled(here):
@@ -185,7 +198,10 @@ def test_ctrl_c_cancels_the_jobs(here):
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     wait_for(lambda: "RUNNING" in jobs().values())
     process.send_signal(signal.SIGINT)
-    text = process.communicate(timeout=60)[0]
+    try:
+        text = process.communicate(timeout=60)[0]
+    finally:
+        process.kill()
     assert process.returncode == 130 and "interrupted; the same command goes on" in text, text
     wait_for(lambda: set(jobs().values()) == {"CANCELLED"}, 30)
 
@@ -200,6 +216,7 @@ def test_the_tasks_of_a_job_do_one_run(here):
     [
         ("launcher.partition=debig", "launcher.partition=debig does not exist; did you mean debug"),
         ("launcher.gres=gpu:1", "Slurm refuses the jobs: Invalid generic resource"),
+        ("launcher.time_min=3", "launcher.grace_s=120 s is more than half of launcher.time_min=3"),
         ("launcher.constraint=a100", "Slurm refuses the jobs: .*Invalid feature"),
     ],
 )
