@@ -60,6 +60,13 @@ def test_an_unknown_choice_is_told_the_closest_or_all(in_process, tmp_path, swee
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("sweep", [(), ("-m",)])
+def test_an_experiment_that_waits_says_for_what(in_process, tmp_path, sweep):
+    done = in_process("experiment=rrm_table11", *sweep)
+    assert done.returncode == 2 and "experiment=rrm_table11 waits for text data" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_run_from_any_folder_and_then_skipped(lilawbench, tmp_path):
     first, second = lilawbench("method=lilaw", *FAST), lilawbench("method=lilaw", *FAST)
     assert first.returncode == second.returncode == 0, first.stderr

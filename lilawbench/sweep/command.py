@@ -7,6 +7,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hydra.types import RunMode
 
+from lilawbench.errors import ConfigError
 from lilawbench.sweep.plan import check_choices, composer
 
 HYDRAS_OWN = (
@@ -21,7 +22,7 @@ def sweep_asked(arguments: Sequence[str]) -> tuple[list[str], str | None] | None
     A sweep is asked for by -m, or by an experiment or a launcher whose hydra.mode is MULTIRUN.
 
     Raises:
-        ConfigError: a choice that does not exist.
+        ConfigError: a choice that does not exist, or an experiment that waits for something.
     """
     args = get_args_parser().parse_intermixed_args(arguments)
     if any(getattr(args, name) for name in HYDRAS_OWN):
@@ -32,11 +33,11 @@ def sweep_asked(arguments: Sequence[str]) -> tuple[list[str], str | None] | None
         return None
     check_choices(overrides, args.config_dir)
     asked = (args.overrides, args.config_dir)
-    if args.multirun:
-        return asked
     decisive = [o for o in overrides if o.key_or_group in ("experiment", "launcher", "hydra.mode")]
     if not decisive or any(o.is_sweep_override() for o in decisive):
-        return None
+        return asked if args.multirun else None
     with composer(args.config_dir) as composed:
-        mode = composed([o.input_line for o in decisive], with_hydra=True).hydra.mode
-    return asked if mode == RunMode.MULTIRUN else None
+        cfg = composed([o.input_line for o in decisive], with_hydra=True)
+    if "table" in cfg.table.waiting:
+        raise ConfigError([f"experiment={cfg.experiment_name} waits for {cfg.table.waiting.table}"])
+    return asked if args.multirun or cfg.hydra.mode == RunMode.MULTIRUN else None

@@ -82,8 +82,6 @@ def _plan(given: dict[str, Override], composed: Compose, config_dir: str | None)
     check_choices(given.values(), config_dir)
     root = composed([_first(override) for override in given.values()], with_hydra=True)
     table, params = root.table, root.hydra.sweeper.get("params") or {}
-    if "table" in table.waiting:
-        raise ConfigError([f"experiment={given['experiment'].value()} waits for {table.waiting.table}"])
     rows, columns = (_kept(kind, table, given) for kind in ("rows", "columns"))
     swept = _by_key([f"{key}={value}" for key, value in params.items()]) | given
     own = {key: swept.pop(key) for key in list(swept) if key.startswith("hydra.")}
