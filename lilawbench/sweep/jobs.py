@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 from lilawbench.distributed import join
 from lilawbench.results.record import RunRecord
 from lilawbench.results.writer import write_atomic
+from lilawbench.sweep import preempt
 from lilawbench.sweep.machine import take_gpu
 from lilawbench.sweep.plan import Planned, composer, without_hydra
 
@@ -70,6 +71,7 @@ class Jobs:
                 overrides, again = waiting.popleft()
                 run = without_hydra(composed(overrides))
                 record = self.attempt(run)
+                preempt.insist()
                 if record.status == "busy" and not again and waiting:
                     waiting.append((overrides, True))
                     continue
