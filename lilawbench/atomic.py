@@ -38,7 +38,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             raise
 
 
-def write_text(path: Path, text: str) -> None:
+def write_atomic(path: Path, text: str) -> None:
     """Raises: DiskError."""
     with replacing(path) as file:
         file.write(text.encode())
@@ -47,7 +47,8 @@ def write_text(path: Path, text: str) -> None:
 def remove_parts(folder: Path) -> None:
     """What killed writers have left in a folder; only for who holds it."""
     for part in folder.glob("*.part-*"):
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink()
 
 
 @contextmanager

@@ -17,7 +17,6 @@ from pathlib import Path
 import hydra
 import numpy as np
 import torch
-from filelock import FileLock, Timeout
 from hydra.errors import InstantiationException
 from omegaconf import DictConfig
 
@@ -39,6 +38,7 @@ from lilawbench.engine.optim import build_optimizer, build_schedule
 from lilawbench.errors import ConfigError, RunBusy, RunFailed, UserError
 from lilawbench.methods.base import Context, Method
 from lilawbench.models.finetune import finetune
+from lilawbench.results.lock import RunLock
 from lilawbench.results.record import RunRecord, run_folder
 from lilawbench.results.recorder import Recorder
 from lilawbench.results.writer import read_json
@@ -87,7 +87,7 @@ def run(cfg: DictConfig) -> RunRecord:
     model = finetune(initialise_model(cfg, source), cfg.train.finetune).to(device)
     model = lay_out(model, cfg.train.channels_last, device)
 
-    with locked(folder, world), Recorder(folder, cfg, source, labels, device, world) as recorder:
+    with locked(folder, world) as lock, Recorder(folder, cfg, source, labels, device, world) as recorder:
         runtime.prepare(device, recorder.threads, cfg.train.deterministic)
         method = build(cfg.method, loss=bind(cfg.loss)).to(device)
         autocast = autocast_in(cfg.train.precision, device)
@@ -119,6 +119,7 @@ def run(cfg: DictConfig) -> RunRecord:
         recorder.resume(ctx, method)
         epochs = fit(ctx, method, loader, meta, build_schedule(cfg.train), epochs=cfg.train.epochs, name=folder.name)
         while not recorder.stopped_early() and (epoch := next(epochs, None)) is not None:
+            world.main_does(lock.check)
             recorder.measure(epoch, ctx, train, val, test)
             recorder.checkpoint(ctx, method)
             if epoch.number < cfg.train.epochs:
@@ -213,20 +214,12 @@ def warn_of_endless_warmup(method: Method, epochs: int) -> None:
 
 
 @contextmanager
-def locked(folder: Path, world: World) -> Iterator[None]:
+def locked(folder: Path, world: World) -> Iterator[RunLock]:
     """Makes the folder and holds it for this process (the main one speaks for all); the lock ends with the process."""
-    lock = FileLock(folder / ".lock")
-
-    def take() -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout as error:
-            raise RunBusy(f"another process is doing this run now: {folder}") from error
-
-    world.main_does(take)
+    lock = RunLock(folder)
+    world.main_does(lock.acquire)
     try:
-        yield
+        yield lock
     finally:
         lock.release()
 

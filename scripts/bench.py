@@ -16,6 +16,7 @@ Rows:
     processes       as many processes as cores against one, as launcher=joblib runs them
     probe           runs of a linear probe of ViT-B/16, in passes of the network over the data
     files           a list of a million images read and checked, and images decoded by threads against a plain loop
+    collect         10,000 finished runs read back, from nothing and again
     startup         the start of a process to its first epoch, and a finished run skipped
 
 Every figure is the median over rounds; in a round all candidates run in turn, so a machine that slows down slows all.
@@ -25,6 +26,7 @@ import argparse
 import platform
 
 import torch
+from benchmarks.collect import bench_collect
 from benchmarks.dynamic_loss import bench_hypergradients
 from benchmarks.files import bench_files
 from benchmarks.input import bench_input
@@ -50,6 +52,7 @@ ROWS = {
     "processes": bench_processes,
     "probe": bench_probe,
     "files": bench_files,
+    "collect": bench_collect,
     "startup": bench_startup,
 }
 

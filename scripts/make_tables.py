@@ -23,18 +23,23 @@ def main(arguments: list[str] | None = None) -> int:
         "within settings. Of an experiment with a table: that table, with the published figures."
     )
     parser.add_argument("names", nargs="*", metavar="FOLDER|EXPERIMENT|KEY=VALUE",
-                        help="folders of runs, or above them (outputs/); experiments, cut down by overrides")  # fmt: skip
-    parser.add_argument("--list", action="store_true", help="all experiments with a table, and their state")
+                        help="folders of runs, or above them; experiments, cut down by overrides")  # fmt: skip
+    parser.add_argument(
+        "--list", action="store_true", help="all experiments with a table (or those named), and their state"
+    )
     parser.add_argument("--root", metavar="DIR", type=Path, default=Path("outputs"),
                         help="above the runs of experiments (default: outputs)")  # fmt: skip
     parser.add_argument("--select", choices=SELECTIONS, help="the epoch a run reports (default: best_val, then last)")
     parser.add_argument("--baseline", metavar="METHOD", help="to compare with; loss: plain training on the same loss")
     parser.add_argument("--metric", help="such as test_attacked_0.1_accuracy (default: accuracy, mAP or RMSE)")
+    parser.add_argument(
+        "--skip-unreadable", action="store_true", help="leave out results that are damaged or of another version"
+    )
     parser.add_argument("--out", metavar="DIR", type=Path, help="for the files (default: report/ in the common folder)")
     options = parser.parse_args(arguments)
     try:
         if options.list:
-            list_tables(options.root)
+            list_tables(options.root, sorted_out(options.names)[1])
             return 0
         folders, experiments, overrides = sorted_out(options.names)
         if folders or not experiments:
@@ -73,7 +78,8 @@ def sorted_out(names: list[str]) -> tuple[list[Path], list[str], list[str]]:
 def report_folders(folders: list[Path], options: argparse.Namespace) -> None:
     common = folders[0] if len(folders) == 1 else Path(os.path.commonpath([f.absolute() for f in folders]))
     selections = (options.select,) if options.select else LEADING
-    print(report(folders, options.out or common / "report", options.baseline, selections, options.metric))
+    out, skip = options.out or common / "report", options.skip_unreadable
+    print(report(folders, out, options.baseline, selections, options.metric, skip))
 
 
 def report_experiment(name: str, overrides: list[str], options: argparse.Namespace) -> None:
@@ -88,12 +94,13 @@ def report_experiment(name: str, overrides: list[str], options: argparse.Namespa
     print(paper_report(planned, options.root, options.out, options.select, options.metric))
 
 
-def list_tables(root: Path) -> None:
+def list_tables(root: Path, names: list[str]) -> None:
     from lilawbench.sweep import listing
 
-    for name, title, done, runs, state in listing.tables(root):
-        print(f"{name:<28}{done:>4} of {runs:<4} runs done   {state}\n    {title}", flush=True)
-    print(f"\nEach has a small size that two cores run in minutes: experiment=NAME{listing.SMOKE}")
+    for name, title, done, runs, state in listing.tables(root, names=names):
+        count = f"done {done} of {runs} runs, " if runs else ""
+        print(f"{name}: {count}{state}\n    {title}", flush=True)
+    print(f"\nSmall sizes that two cores run in minutes: experiment=NAME{listing.SMOKE}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Shared by all tests: composed configs, small fast runs, and where real data lie."""
 
 import copy
+import errno
 import functools
 import logging
 import os
@@ -94,3 +95,20 @@ def data_dir():
     if not folder:
         pytest.skip("LILAWBENCH_DATA is not set: no real data files")
     return Path(folder)
+
+
+@pytest.fixture
+def no_space(monkeypatch):
+    """no_space(NAME, after=0): files whose names begin so cannot be written after that many more times: the disk is
+    full; no_space("") makes room again."""
+    real, now = os.fsync, {"name": "", "after": 0}
+
+    def fsync(fd):
+        if now["name"] and Path(os.readlink(f"/proc/self/fd/{fd}")).name.startswith(now["name"]):
+            now["after"] -= 1
+            if now["after"] < 0:
+                raise OSError(errno.ENOSPC, "No space left on device")
+        return real(fd)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    return lambda name, after=0: now.update(name=name, after=after)

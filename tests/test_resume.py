@@ -12,7 +12,6 @@ import pytest
 import torch
 from filelock import FileLock
 
-from lilawbench.engine import checkpoint
 from lilawbench.errors import DataError, RunBusy, RunFailed
 from lilawbench.results.recorder import Recorder
 from lilawbench.train import CONF, run
@@ -57,7 +56,7 @@ def cut_at(patch: pytest.MonkeyPatch, place: str) -> None:
 
         patch.setattr(Recorder, "checkpoint", save)
     else:
-        original = checkpoint.os.fsync
+        original = os.fsync
 
         def torn(fd):
             if place == "checkpoint" and torn.count >= 2 and ".pt.part" in os.readlink(f"/proc/self/fd/{fd}"):
@@ -66,7 +65,7 @@ def cut_at(patch: pytest.MonkeyPatch, place: str) -> None:
             return original(fd)
 
         torn.count = 0
-        patch.setattr(checkpoint.os, "fsync", torn)
+        patch.setattr(os, "fsync", torn)
 
 
 PLACES = ["steps", "metrics", "checkpoint"]  # each leaves the second epoch's checkpoint, whatever the method

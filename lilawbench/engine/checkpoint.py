@@ -1,7 +1,6 @@
 """Checkpoints: written whole or not at all, read without running any pickled code."""
 
 import hashlib
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -9,19 +8,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lilawbench.atomic import replacing
 from lilawbench.errors import DataError
 
 CHUNK_ROWS = 4096  # hashed at a time
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
-    """Writes beside the target, flushes to the disk, then renames: a crash leaves the old file or the new one."""
-    part = path.with_name(path.name + ".part")
-    with part.open("wb") as file:
-        torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+    """A crash leaves the old file or the new one. Raises: DiskError."""
+    with replacing(path) as file:
+        try:
+            torch.save(state, file)
+        except RuntimeError as error:  # in the place of the OSError that its writer met
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
 
 
 def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """What a run gets from its machine: device, threads, determinism, memory."""
 
+import contextlib
 import logging
 import os
 import resource
@@ -10,6 +11,7 @@ from pathlib import Path
 import torch
 from filelock import FileLock, Timeout
 
+from lilawbench.atomic import writable
 from lilawbench.errors import ConfigError
 
 log = logging.getLogger("lilawbench")
@@ -119,7 +121,9 @@ def log_to_console() -> None:
 
 def log_to_file(path: Path) -> logging.Handler:
     """Messages to a run's own log as well, with the time, until `stop_log`."""
-    handler = logging.FileHandler(path, encoding="utf-8")
+    with writable(path):
+        handler = logging.FileHandler(path, encoding="utf-8")
+    handler.handleError = lambda record: None  # a full disk ends the run where its record is written, in one line
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     log.addHandler(handler)
     log.setLevel(logging.INFO)
@@ -128,4 +132,5 @@ def log_to_file(path: Path) -> logging.Handler:
 
 def stop_log(handler: logging.Handler) -> None:
     log.removeHandler(handler)
-    handler.close()
+    with contextlib.suppress(OSError):
+        handler.close()

@@ -15,8 +15,8 @@ def classification(logits: Tensor, target: Tensor) -> dict[str, float]:
         {"loss", "accuracy", "top5_accuracy", "auroc" (one-vs-rest), "balanced_accuracy" (mean recall of the classes in
         `target`), "precision", "recall", "f1" (means over the classes in `target` or predicted; 0 where nothing was
         predicted, or nothing is there)}, and with two classes those three of each ("recall_class0") and weighted by
-        the classes' sizes ("weighted_recall"); all but the loss are fractions. Classes without a yes or a no have no AUROC
-        and are left out of its mean; with a single class in `target` it is not there.
+        the classes' sizes ("weighted_recall"); all but the loss are fractions. Classes without a yes or a no have no
+        AUROC and are left out of its mean; with a single class in `target` it is not there.
     """
     from torchmetrics.functional import classification as tm  # seconds, mostly matplotlib and SciPy
 

@@ -1,13 +1,14 @@
 """What all figures share: colours, panels, curves as mean and band over seeds, titles, one way to be saved."""
 
-import os
 import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lilawbench.atomic import replacing
 from lilawbench.results.collect import read_metrics
 from lilawbench.results.names import with_names
-from lilawbench.results.tables import natural, refuse_repeated
+from lilawbench.results.repeated import refuse_repeated
+from lilawbench.results.tables import natural
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -98,9 +99,8 @@ def title(first: str, cell: "DataFrame", width: int) -> str:
 def save(figure: "Figure", path: str | Path) -> None:
     """Written beside the target and renamed: a reader never sees half a picture."""
     path = Path(path)
-    part = path.with_name(path.name + ".part")
-    figure.savefig(part, format=path.suffix[1:] or "png", dpi=150)
-    os.replace(part, path)
+    with replacing(path) as file:
+        figure.savefig(file, format=path.suffix[1:] or "png", dpi=150)
 
 
 def _seeds(cell: "DataFrame") -> str:

@@ -106,8 +106,9 @@ def _caption(
         f"{rule} ({SELECTIONS[rule].replace('accuracy', measured_by)})"
         for rule in dict.fromkeys(cell.measured.rule for cell in cells)
     ]
+    of = name if name == plan.name else f"{name}, experiment {plan.name}"
     caption = [
-        f"{name}, experiment {plan.name}: {what} at {' and '.join(rules)}, mean ± sample std over {over}.",
+        f"{of}: {what} at {' and '.join(rules)}, mean ± sample std over {over}.",
         f"Done {done} of {len(matches.found)} runs." if plan.table.rows else "",
         _noise(used),
     ]

@@ -5,7 +5,7 @@ plan + collected runs -> match (which run is which) -> cells -> tables -> md, te
 
 import html
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +17,10 @@ from lilawbench.results.layout import laid_out
 from lilawbench.results.match import Matches, match
 from lilawbench.results.page import page
 from lilawbench.results.published import FOLDER, TITLES, published
+from lilawbench.results.ranks import Ranking, draw_ranks, ranking
 from lilawbench.results.tables import Table
 from lilawbench.results.writer import write_atomic
+from lilawbench.tasks import TASKS
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -59,6 +61,11 @@ def paper_report(
     paths = [out_dir / f"{plan.name}.{suffix}" for suffix in contents]
     for path, content in zip(paths, contents.values(), strict=True):
         write_atomic(path, content)
+    picture = out_dir / f"{plan.name}_ranks.png"
+    if draw_ranks(tables.ranks, picture) is None:
+        picture.unlink(missing_ok=True)
+    else:
+        paths.append(picture)
     return "\n".join([body, "Files:", *(f"  {path}" for path in paths)])
 
 
@@ -69,6 +76,7 @@ class PaperTables:
     title: str
     parts: list[tuple[str, Table | None, Table]]  # heading, overview (None: it would be too wide), all that is known
     notes: list[str]
+    ranks: dict[str, Ranking]  # by selection rule, where there are enough rows and columns
 
     def markdown(self) -> str:
         blocks = [f"# {self.title}\n"]
@@ -114,7 +122,25 @@ def paper_tables(
         correct(group)
     name = f"{TITLES.get(table.paper, table.paper)}, Table {table.number}" if table.paper else plan.name
     parts = [laid_out(plan, name, group, runs, matches) for group in groups if group]
-    return PaperTables(f"{name} ({plan.name})" if table.paper else name, parts, _notes(plan, runs, matches, groups))
+    ranks = _ranks(cell for group in groups for cell in group if cell.column not in averages)
+    notes = [f"At {rule}, {found}" for rule, found in ranks.items()] + _notes(plan, runs, matches, groups)
+    return PaperTables(f"{name} ({plan.name})" if table.paper else name, parts, notes, ranks)
+
+
+def _ranks(cells: Iterable[Cell]) -> dict[str, Ranking]:
+    """How the rows rank over the columns by what their task is judged by, for each selection rule."""
+    import pandas as pd
+
+    signs = {f"test_{task.measure}": 1 if task.maximise else -1 for task in TASKS.values()}
+    scores: dict[str, list[dict[str, Any]]] = {}
+    for cell in cells:
+        if cell.measured.metric in signs:
+            scores.setdefault(cell.measured.rule, []).extend(
+                {"cell": cell.column, "method": cell.row, "seed": run["seed"],
+                 "score": signs[cell.measured.metric] * run["value"]} for run in cell.runs
+            )  # fmt: skip
+    found = {rule: ranking(pd.DataFrame(rows)) for rule, rows in scores.items() if rows}
+    return {rule: one for rule, one in found.items() if one is not None}
 
 
 def _shape(plan: Any, known: Sequence[Any]) -> tuple[list[str], list[str], dict[str, list[str]]]:

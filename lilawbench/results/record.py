@@ -40,6 +40,12 @@ def identity(cfg: DictConfig) -> dict[str, Any]:
     return {key: value for key, value in resolved.items() if key not in NOT_IDENTITY}
 
 
+def recorded(cfg: DictConfig) -> dict[str, Any]:
+    """The resolved config as result.json has it: less the blocks that are a whole sweep's."""
+    resolved = OmegaConf.to_container(cfg, resolve=True)
+    return {key: value for key, value in resolved.items() if key not in ("sweep", "launcher", "table")}
+
+
 def run_name(cfg: DictConfig) -> str:
     """digits-symmetric0.4-mlp-lilaw-s3-1a2b3c4d; the same config always gives the same name."""
     return f"{_label(cfg)}-s{cfg.seed}-{_hash8(identity(cfg))}"

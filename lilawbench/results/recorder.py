@@ -4,6 +4,7 @@ import logging
 import math
 import platform
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,13 @@ from lilawbench.engine.evaluate import predict, predict_attacked
 from lilawbench.engine.forward import is_channels_last
 from lilawbench.engine.loop import Epoch
 from lilawbench.engine.optim import load_optimizer
-from lilawbench.errors import DataError, RunFailed
+from lilawbench.errors import DataError, DiskError, RunFailed
 from lilawbench.methods.base import Context, Method
 from lilawbench.metrics.measure import headline, measure, memorisation
 from lilawbench.metrics.per_sample import per_sample
 from lilawbench.noise.checks import read_matrix
 from lilawbench.results.groups import GroupRecord
-from lilawbench.results.record import SCHEMA_VERSION, UNKNOWN_CLEAN, cell_name, flatten
+from lilawbench.results.record import SCHEMA_VERSION, UNKNOWN_CLEAN, cell_name, flatten, recorded
 from lilawbench.results.selection import best, select
 from lilawbench.results.writer import MetricsWriter, write_config, write_json, write_labels
 from lilawbench.tasks import TASKS
@@ -90,7 +91,8 @@ class Recorder:
             return
         self.metrics.close()
         if isinstance(error, RunFailed):
-            write_json(self.folder / "failed.json", {"error": str(error)})
+            with suppress(DiskError):  # then the run is tried again without being asked to
+                write_json(self.folder / "failed.json", {"error": str(error)})
         if error is not None:
             log.error("stopped: %s: %s", kind.__name__, error)
         if self.mirror:
@@ -122,8 +124,9 @@ class Recorder:
     def measure(self, epoch: Epoch, ctx: Context, train: Resident, val: Resident, test: Resident) -> None:
         """Evaluates the model and writes the epoch's lines."""
         evaluated = self._evaluate(ctx, val, test)
-        if not self.world.is_main:
-            return
+        self.world.main_does(lambda: self._write(epoch, train, evaluated))
+
+    def _write(self, epoch: Epoch, train: Resident, evaluated: dict[str, float]) -> None:
         row: dict[str, Any] = {"kind": "epoch", "epoch": epoch.number, "step": epoch.step, "lr": epoch.lr}
         seen, observed, weight = epoch.seen, train.target, epoch.weight
         row |= {"train_loss": epoch.losses.double().mean().item()}
@@ -183,8 +186,9 @@ class Recorder:
         return best([*self.epochs, row], key, self.task.maximise) is row
 
     def checkpoint(self, ctx: Context, method: Method) -> None:
-        if not self.world.is_main:
-            return
+        self.world.main_does(lambda: self._checkpoint(ctx, method))
+
+    def _checkpoint(self, ctx: Context, method: Method) -> None:
         state = {
             "model": checkpoint.changing(ctx.model),
             "frozen": self.frozen,
@@ -221,7 +225,7 @@ class Recorder:
             "status": "done",
             "run": self.folder.name,
             "cell": cell_name(self.cfg),
-            **flatten(OmegaConf.to_container(self.cfg, resolve=True), "config"),
+            **flatten(recorded(self.cfg), "config"),
             "task": self.task.name,
             **select(self.epochs, self.task),
             **(self.groups.result(self.cfg.seed) if self.groups else {}),

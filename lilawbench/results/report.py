@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lilawbench.atomic import write_atomic
 from lilawbench.errors import UserError
 from lilawbench.results.collect import Unfinished, collect, unfinished
 from lilawbench.results.groups import fairness_table
@@ -16,12 +17,12 @@ from lilawbench.results.plots import plot_accuracy, plot_parameters
 from lilawbench.results.ranks import plot_ranks, rankings
 from lilawbench.results.record import UNKNOWN_CLEAN
 from lilawbench.results.tables import OWN_LOSS, Table, comparison_table
-from lilawbench.results.writer import write_atomic
 from lilawbench.tasks import PLAIN_LOSSES, TASKS
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+SHOWN = 10  # runs without a result that are named, of those that end alike
 LEADING = ("best_val", "last")  # LiLAW's tables lead with best_val
 PICTURES = {
     "accuracy.png": plot_accuracy,
@@ -38,6 +39,7 @@ def report(
     baseline: str | None = None,
     selections: Sequence[str] = LEADING,
     metric: str | None = None,
+    skip_unreadable: bool = False,
 ) -> str:
     """Writes tables.md, .csv, .tex, .html, fairness.csv (runs with groups of people), and figures: accuracy.png,
     parameters.png (LiLAW runs), pruning.png (RRM and A-RRM runs), corrector.png (Dynamic Loss runs) and ranks.png
@@ -52,6 +54,7 @@ def report(
             run can follow (best_val without a validation set) is left out, with a note.
         metric: what the tables show, such as test_attacked_0.1_accuracy; None: of each task its own, test_accuracy,
             test_mAP or test_rmse.
+        skip_unreadable: result files that are damaged or of another version are left out, with a note.
     Returns:
         The tables as Markdown, what is missing, and the paths of the files.
     Raises:
@@ -59,7 +62,8 @@ def report(
         DataError: a folder is not there, or a file of a run is damaged.
     """
     folders = [folders] if isinstance(folders, str | Path) else list(folders)
-    runs, missing = collect(folders), unfinished(folders)
+    runs = collect(folders, skip_unreadable)
+    missing = unfinished(folders, runs)
     if runs.empty:
         where = ", ".join(map(str, folders)) or "no folder"
         raise UserError("\n".join([f"no finished run (result.json) in or below {where}", *_missing(missing)]))
@@ -119,8 +123,16 @@ def _without_clean(runs: "DataFrame") -> int:
 
 
 def _missing(runs: list[Unfinished]) -> list[str]:
-    """Runs without a result: one line each."""
-    return [f"Not in the tables, {run.state}: {run.folder} ({run.reason})" for run in runs]
+    """Runs without a result: a line each, and of many that end alike a line for all others."""
+    alike: dict[tuple[str, str], list[Unfinished]] = {}
+    for run in runs:
+        alike.setdefault((run.state, run.reason), []).append(run)
+    lines = []
+    for (state, reason), group in alike.items():
+        lines += [f"Not in the tables, {state}: {run.folder} ({reason})" for run in group[:SHOWN]]
+        if len(group) > SHOWN:
+            lines.append(f"Not in the tables, {state}: {len(group) - SHOWN} more ({reason})")
+    return lines
 
 
 def _picture(plot: Callable, runs: "DataFrame", path: Path) -> Path | None:

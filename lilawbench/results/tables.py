@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from lilawbench.errors import UserError
 from lilawbench.results.names import measures, text, with_names
+from lilawbench.results.repeated import refuse_repeated
 from lilawbench.results.stats import Comparison, compare_paired, holm, sample_std, smallest_wilcoxon_p
 
 if TYPE_CHECKING:
@@ -203,17 +204,6 @@ def compare_by_seed(cell: Iterable[Mapping], base: Iterable[Mapping]) -> Compari
                 "Run one of them again with the other's version of the data and of lilawbench."
             )
     return compare_paired([run["value"] for run, _ in pairs], [other["value"] for _, other in pairs])
-
-
-def refuse_repeated(named: "DataFrame") -> None:
-    """Raises: UserError naming both folders, if two runs share setting, method and seed."""
-    for (_, method, seed), group in named.groupby(["scene", "method", "config.seed"]):
-        if len(group) > 1:
-            first, second = group["folder"].iloc[:2]
-            raise UserError(
-                f"two runs of {method}, seed {seed}, in one setting:\n  {first}\n  {second}\n"
-                "Which one counts? Name the folders to use, or move one of the two away."
-            )
 
 
 def _caption(

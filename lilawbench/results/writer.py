@@ -9,17 +9,8 @@ from typing import Any
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
+from lilawbench.atomic import replacing, writable, write_atomic
 from lilawbench.errors import DataError
-
-
-def write_atomic(path: Path, text: str) -> None:
-    """Writes beside the target, flushes to the disk, renames."""
-    part = path.with_name(path.name + ".part")
-    with part.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
@@ -56,12 +47,8 @@ def write_labels(folder: Path, **arrays: np.ndarray) -> str:
                 f"versions the run began with, or delete the folder {folder} to start anew"
             )
     else:
-        part = folder / "labels.npz.part"
-        with part.open("wb") as file:
+        with replacing(path) as file:
             np.savez_compressed(file, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
     observed = arrays["observed"]
     kept = np.float64 if np.issubdtype(observed.dtype, np.floating) else np.int64
     return hashlib.sha256(np.ascontiguousarray(observed, dtype=kept).tobytes()).hexdigest()
@@ -82,15 +69,24 @@ class MetricsWriter:
                 f"{path} is shorter than its checkpoint says; delete the folder {path.parent} to start anew"
             )
         self.path = path
-        self.file = path.open("ab")
-        self.file.truncate(keep_bytes)
+        with writable(path):
+            self.file = path.open("ab", buffering=0)
+            self.file.truncate(keep_bytes)
 
     def write(self, rows: list[dict[str, Any]]) -> int:
-        """Appends rows and returns the length of the file."""
-        self.file.write("".join(json.dumps(row, allow_nan=False) + "\n" for row in rows).encode())
-        self.file.flush()
-        os.fsync(self.file.fileno())
-        return self.file.tell()
+        """Appends rows and returns the length of the file. Raises: DiskError; the file is then as it was."""
+        lines = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows).encode()
+        length = os.fstat(self.file.fileno()).st_size
+        with writable(self.path):
+            try:
+                rest = memoryview(lines)
+                while rest:
+                    rest = rest[self.file.write(rest) :]
+                os.fsync(self.file.fileno())
+            except OSError:
+                self.file.truncate(length)
+                raise
+        return length + len(lines)
 
     def rows(self, kind: str) -> list[dict[str, Any]]:
         """All rows of a kind ("step" | "epoch") so far."""

@@ -38,5 +38,5 @@ def sweep_asked(arguments: Sequence[str]) -> tuple[list[str], str | None] | None
     if not decisive or any(o.is_sweep_override() for o in decisive):
         return None
     with composer(args.config_dir) as composed:
-        mode = composed([o.input_line for o in decisive]).hydra.mode
+        mode = composed([o.input_line for o in decisive], with_hydra=True).hydra.mode
     return asked if mode == RunMode.MULTIRUN else None

@@ -34,7 +34,7 @@ def conclude(records: list[RunRecord], plan: Plan | None = None) -> int:
 def _show(text: Callable[[], str]) -> None:
     try:
         print(f"\n{text()}")
-    except UserError as error:
+    except (UserError, OSError) as error:  # a full disk among them
         print(f"\nno comparison: {error}")
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import sys
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,11 +12,12 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from lilawbench.distributed import join
+from lilawbench.results.lock import FRESH_SECONDS
 from lilawbench.results.record import RunRecord
 from lilawbench.results.writer import write_atomic
 from lilawbench.sweep import preempt
 from lilawbench.sweep.machine import take_gpu
-from lilawbench.sweep.plan import Planned, composer, without_hydra
+from lilawbench.sweep.plan import Planned, composer
 
 
 @dataclass(frozen=True)
@@ -60,20 +62,26 @@ class Jobs:
         return self.path.with_suffix(".stop")
 
     def __call__(self, cfg: DictConfig) -> list[RunRecord]:
-        """Does the runs of a job; a run that another process is doing is tried once more after the others."""
+        """Does the runs of a job; a run that another process is doing is tried once more after the others.
+
+        On a cluster that process may have died with its node, which shows when its lock has aged: a third try.
+        """
         tree = json.loads(self.path.read_text(encoding="utf-8"))
         if cfg.launcher.name == "joblib":
             take_gpu(cfg.launcher.runs_per_gpu)
         records = []
         with composer(tree["config_dir"]) as composed:
-            waiting = deque((overrides, False) for overrides in tree["jobs"][cfg.sweep.job])
+            waiting = deque((overrides, 1) for overrides in tree["jobs"][cfg.sweep.job])
+            tries = 3 if cfg.launcher.name == "slurm" else 2
             while waiting and not join().agree(self.stop_mark.exists()):
-                overrides, again = waiting.popleft()
-                run = without_hydra(composed(overrides))
+                overrides, number = waiting.popleft()
+                if number == 3:
+                    time.sleep(FRESH_SECONDS)
+                run = composed(overrides)
                 record = self.attempt(run)
                 preempt.insist()
-                if record.status == "busy" and not again and waiting:
-                    waiting.append((overrides, True))
+                if record.status == "busy" and number < tries:
+                    waiting.append((overrides, number + 1))
                     continue
                 records.append(record)
                 if record.error and join().is_main:

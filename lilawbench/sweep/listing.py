@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ from lilawbench.results.collect import collect
 from lilawbench.results.match import match
 from lilawbench.sweep.plan import Compose, composer, plan
 
-SMOKE = "_smoke"  # a table's small size is not listed by itself
+SMOKE = "_smoke"  # a table's small size: listed only when asked for
 MOST_NAMED = 4
 
 
@@ -38,19 +38,21 @@ def experiments(config_dir: str | Path | None = None) -> dict[str, Path]:
     return {path.stem: path for folder in folders for path in sorted((folder / "experiment").glob("*.yaml"))}
 
 
-def tables(root: str | Path = "outputs", config_dir: str | Path | None = None) -> Iterator[Listed]:
+def tables(
+    root: str | Path = "outputs", config_dir: str | Path | None = None, names: Collection[str] = ()
+) -> Iterator[Listed]:
     """The experiments that have a table, one after the other; those whose runs have begun take longest.
 
     Args:
-        root: above the runs' folders. config_dir: a further folder of YAML files.
+        root: above the runs' folders. config_dir: a further folder of YAML files. names: these alone; none: all.
     """
     seen: dict[str, str | None] = {}
     with composer(config_dir) as composed:
         for name, path in experiments(config_dir).items():
-            if name.endswith(SMOKE):
+            if name not in names if names else name.endswith(SMOKE):
                 continue
             try:
-                cfg = composed([f"experiment={name}"])
+                cfg = composed([f"experiment={name}"], with_hydra=True)
                 if not (cfg.table.rows or cfg.table.paper):
                     continue
                 done, runs = _progress(name, cfg, Path(root), config_dir)
@@ -81,7 +83,7 @@ def _progress(name: str, cfg: DictConfig, root: Path, config_dir: str | Path | N
 
 def _size(cfg: DictConfig) -> int:
     """Rows x columns x what is swept."""
-    parts = [_kept(cfg.table.rows, cfg.table.only), _kept(cfg.table.columns, cfg.table.only)]
+    parts = [_kept(part, cfg.table.only) for part in (cfg.table.rows, cfg.table.columns)]
     decided = {override.split("=", 1)[0] for part in parts for overrides in part for override in overrides}
     params = cfg.hydra.sweeper.get("params") or {}
     swept = OverridesParser.create().parse_overrides([f"{k}={v}" for k, v in params.items() if k not in decided])
@@ -97,13 +99,16 @@ def _state(name: str, cfg: DictConfig, composed: Compose, seen: dict[str, str | 
     """`seen`: why a data set cannot be read, by its config."""
     if "table" in cfg.table.waiting:
         return f"waiting: {cfg.table.waiting.table}"
-    choices = [{tuple(o for o in overrides if o.startswith(("dataset=", "dataset."))) for overrides in part}
-               for part in (_kept(cfg.table.rows, cfg.table.only), _kept(cfg.table.columns, cfg.table.only))]  # fmt: skip
+    parts = [_kept(part, cfg.table.only) for part in (cfg.table.rows, cfg.table.columns)]
+    choices = [
+        {tuple(o for o in overrides if o.startswith(("dataset=", "dataset."))) for overrides in part} for part in parts
+    ]
     lacking: dict[str, None] = {}
     data_dir = Path(cfg.paths.data_dir) if cfg.paths.data_dir else None
     for of_row, of_column in itertools.product(*map(sorted, choices)):
         own = [*of_row, *of_column]
-        dataset = composed([f"experiment={name}", *own]).dataset if own else cfg.dataset
+        chosen = any(o.startswith("dataset=") for o in own)  # then the experiment's own choice does not count
+        dataset = composed([*([] if chosen else [f"experiment={name}"]), *own]).dataset if own else cfg.dataset
         key = OmegaConf.to_yaml(dataset)
         if key not in seen:
             seen[key] = missing(lambda data=dataset: build(data).load(data_dir))

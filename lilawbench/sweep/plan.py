@@ -14,7 +14,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, OverrideParseException
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lilawbench.config import CONF
@@ -22,7 +22,7 @@ from lilawbench.errors import ConfigError, closest
 from lilawbench.results.record import run_folder
 
 GROUPS = {path.name for path in CONF.iterdir() if path.is_dir()}
-Compose = Callable[[Sequence[str]], DictConfig]
+Compose = Callable[..., DictConfig]  # (overrides, with_hydra=False)
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def plan(overrides: Sequence[str], config_dir: str | None = None) -> Plan:
 
 def _plan(given: dict[str, Override], composed: Compose, config_dir: str | None) -> Plan:
     check_choices(given.values(), config_dir)
-    root = composed([_first(override) for override in given.values()])
+    root = composed([_first(override) for override in given.values()], with_hydra=True)
     table, params = root.table, root.hydra.sweeper.get("params") or {}
     if "table" in table.waiting:
         raise ConfigError([f"experiment={given['experiment'].value()} waits for {table.waiting.table}"])
@@ -96,32 +96,34 @@ def _plan(given: dict[str, Override], composed: Compose, config_dir: str | None)
         cells.append([(product + chosen, row, column) for product in BasicSweeper.split_arguments(free, None)[0]])
 
     every = [
-        Planned(overrides, without_hydra(composed(overrides)), row, column)
+        Planned(overrides, composed(overrides), row, column)
         for overrides, row, column in filter(None, itertools.chain(*itertools.zip_longest(*cells)))
     ]
     runs: dict[Path, Planned] = {}
     for run in every:
         runs.setdefault(run.folder, run)
     planned = list(runs.values())
-    first = composed([*planned[0].overrides, *(override.input_line for override in own.values())])
+    first = composed([*planned[0].overrides, *(override.input_line for override in own.values())], with_hydra=True)
     return Plan(given["experiment"].value() if "experiment" in given else "default", first, planned, every)
 
 
 @contextmanager
 def composer(config_dir: str | None = None) -> Iterator[Compose]:
-    """What composes a run's config, hydra block included, from its overrides.
+    """What composes a run's config from its overrides.
 
     Choices of groups go through Hydra, once for each set of them; values are put into a copy, as Hydra does.
     """
     further = [f"hydra.searchpath=[file://{Path(config_dir).absolute()}]"] if config_dir else []
-    bases: dict[tuple[str, ...], DictConfig] = {}
+    bases: dict[tuple[bool, tuple[str, ...]], DictConfig] = {}
 
-    def composed(overrides: Sequence[str]) -> DictConfig:
+    def composed(overrides: Sequence[str], with_hydra: bool = False) -> DictConfig:
         by_key = _by_key(overrides)
         choices = tuple(o.input_line for key, o in by_key.items() if not _is_value(key))
-        if choices not in bases:
-            bases[choices] = compose("config", [*further, *choices], return_hydra_config=True)
-        cfg = copy.deepcopy(bases[choices])
+        base = bases.get((with_hydra, choices))
+        if base is None:
+            base = compose("config", [*further, *choices], return_hydra_config=with_hydra)
+            bases[with_hydra, choices] = base
+        cfg = copy.deepcopy(base)
         try:
             for key, override in by_key.items():
                 if _is_value(key):
@@ -206,10 +208,3 @@ def _first(override: Override) -> str:
 def _is_value(key: str) -> bool:
     """Whether an override's key names a value that the config has, rather than a choice or a change of its shape."""
     return key not in GROUPS and not key.startswith(("hydra", "+", "~")) and "@" not in key and "/" not in key
-
-
-def without_hydra(cfg: DictConfig) -> DictConfig:
-    """The config as a run sees it, in place."""
-    with open_dict(cfg):
-        del cfg["hydra"]
-    return cfg

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from lilawbench.engine import checkpoint, runtime
-from lilawbench.errors import DataError
+from lilawbench.errors import DataError, DiskError
 
 HOLD = "from lilawbench.engine import runtime; print(runtime.alone_here(), flush=True); input()"
 
@@ -87,11 +87,11 @@ def test_file_log_ends_with_the_run(tmp_path):
     assert "INFO inside" in text and "outside" not in text
 
 
-def test_checkpoint_goes_round_and_a_torn_write_leaves_the_old_one(tmp_path, monkeypatch):
+def test_checkpoint_goes_round_and_a_torn_write_leaves_the_old_one(tmp_path, no_space):
     path = tmp_path / "checkpoint.pt"
     checkpoint.save(path, {"weight": torch.arange(3), "epoch": 1})
-    monkeypatch.setattr(checkpoint.os, "fsync", lambda fd: (_ for _ in ()).throw(OSError("no space left")))
-    with pytest.raises(OSError):
+    no_space("checkpoint.pt")
+    with pytest.raises(DiskError, match="No space left"):
         checkpoint.save(path, {"weight": torch.zeros(3), "epoch": 2})
     kept = checkpoint.load(path)
     assert kept["epoch"] == 1 and torch.equal(kept["weight"], torch.arange(3))

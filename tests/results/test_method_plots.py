@@ -55,7 +55,7 @@ def test_pruning_is_mean_over_seeds(write_rrm, write_run, tmp_path):
     assert list(lines[2].get_ydata()) == pytest.approx([0, 20, 20, 70])
     assert left.get_title(loc="left") == "rrm: digits, symmetric 0.4, mlp\n40.0 % wrong labels, n = 2 seeds"
     assert (clean.get_ylabel(), corrupted.get_ylabel()) == ("clean samples [%]", "corrupted samples [%]")
-    assert path.read_bytes()[:4] == PNG and not list(tmp_path.glob("*.part"))
+    assert path.read_bytes()[:4] == PNG and not list(tmp_path.glob("*.part*"))
 
 
 def test_weights_are_shares_at_the_reweightings(write_rrm, tmp_path):

@@ -247,3 +247,14 @@ def test_broken_runs_are_told(finish, reported):
     (folder / "result.json").unlink()
     (folder / "failed.json").write_text('{"error": "loss is not finite"}')
     assert f"- Not in the table, failed: {folder} (loss is not finite)" in reported()
+
+
+def test_rows_are_ranked_over_columns_and_averages_are_no_column(toy, conf, finish, tmp_path):
+    for column, floor in (("0 %", 0.7), ("40 %", 0.5)):
+        for seed in (0, 1, 2):
+            for number, row in enumerate(("CE", "focal", "LiLAW")):
+                finish(row, column, seed, floor + 0.05 * number + 0.01 * seed)
+    text = paper_report(toy, tmp_path, figures=conf)
+    assert "average ranks over 6 " in text
+    assert "LiLAW 1.00, focal 2.00, CE 3.00. Friedman chi2 = 12.00" in text  # 6 blocks in full agreement: n (k - 1)
+    assert text.rstrip().endswith("toy_table5_ranks.png") and (tmp_path / "toys/report/toy_table5_ranks.png").exists()

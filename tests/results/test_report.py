@@ -139,7 +139,10 @@ def test_script_options(two_methods, make_tables, capsys, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["nowhere"], "error: there is no folder nowhere"),
+        (["nowhere"], "error: there is no folder nowhere, and no experiment of this name; there are "),
+        (["no/where"], "error: there is no folder no/where"),
+        (["lilaw_tabel18"], "error: there is no folder lilaw_tabel18, and no experiment of this name; did you mean "),
+        (["seed=0"], "error: seed=0 is for an experiment, and none is named"),
         (["outputs", "--baseline", "rrm"], "error: no finished run of"),
     ],
 )
@@ -149,3 +152,13 @@ def test_script_errors_are_messages(two_methods, make_tables, capsys, monkeypatc
     captured = capsys.readouterr()
     assert captured.err.startswith(says) and "Traceback" not in captured.err
     assert captured.out == "" and not Path("outputs/report").exists()
+
+
+@pytest.mark.parametrize("name, says", [("digits", "difference to ce"), ("lilaw_table5_fashion", "Done 0 of 6 runs")])
+def test_script_takes_names_of_experiments(write_run, make_tables, capsys, tmp_path, name, says):
+    """Of one without a table, the report of its folder; of one with, the table, here cut down to two cells."""
+    write_run("ce", 0, name="digits/a")
+    write_run("lilaw", 0, name="digits/b")
+    cut = ["noise.rate=0.4", "seed=0,1"] if name != "digits" else []
+    assert make_tables([name, *cut, "--root", str(tmp_path / "outputs")]) == 0
+    assert says in capsys.readouterr().out

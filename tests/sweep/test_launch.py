@@ -81,6 +81,20 @@ def test_a_run_that_another_process_does_is_asked_for_again_at_the_end(planned):
     assert statuses(launch(planned("seed=0,1"), attempts)) == ["busy", "done"] and attempts.seeds == [0, 1, 0]
 
 
+def test_on_a_cluster_it_waits_until_a_dead_hosts_lock_has_aged(planned, monkeypatch):
+    from lilawbench.results.lock import FRESH_SECONDS
+    from lilawbench.sweep import jobs
+
+    slept, attempts = [], Attempts(s0="busy")
+    monkeypatch.setattr(jobs.time, "sleep", slept.append)
+    run = planned("seed=0,1", "launcher.name=slurm")
+    task = jobs.Jobs.write([run.runs], run.runs[0].folder.parent / ".sweep", attempts)
+    cfg = run.runs[0].cfg
+    cfg.sweep.job = 0
+    assert statuses(task(cfg)) == ["done", "busy"]
+    assert attempts.seeds == [0, 1, 0, 0] and slept == [FRESH_SECONDS]
+
+
 def test_what_cannot_run_is_refused_before_anything_is_launched(planned):
     attempts = Attempts()
     records = launch(planned("seed=0,1", "method=ce,lilaw", "split.val_fraction=0"), attempts)
