@@ -15,6 +15,7 @@ from lilawbench.distributed import join
 from lilawbench.results.lock import FRESH_SECONDS
 from lilawbench.results.record import RunRecord
 from lilawbench.results.writer import write_atomic
+from lilawbench.sweep import preempt
 from lilawbench.sweep.machine import take_gpu
 from lilawbench.sweep.plan import Planned, composer
 
@@ -78,6 +79,7 @@ class Jobs:
                     time.sleep(FRESH_SECONDS)
                 run = composed(overrides)
                 record = self.attempt(run)
+                preempt.insist()
                 if record.status == "busy" and number < tries:
                     waiting.append((overrides, number + 1))
                     continue

@@ -41,6 +41,7 @@ class Watch:
         self.process = os.getpid()
         self.signal: int | None = None
         self.requeue = True
+        self.broken_off = False
         self.last: float | None = None
         self.epoch_s: float | None = None
 
@@ -50,13 +51,17 @@ class Watch:
         self.signal, self.requeue = number, number != signal.SIGTERM or _still_runs()
         log.warning("%s: the job is to end", signal.Signals(number).name)
         if not (self.requeue and self._epoch_fits()):
-            raise Stopped
+            self.break_off()
         signal.setitimer(signal.ITIMER_REAL, self.grace_s)
 
     def on_deadline(self, number: int, frame: FrameType | None = None) -> None:
         if os.getpid() == self.process:
             log.warning("the epoch does not fit into the grace time: it will be done again")
-            raise Stopped
+            self.break_off()
+
+    def break_off(self) -> None:
+        self.broken_off = True
+        raise Stopped
 
     def on_checkpoint(self) -> None:
         now = time.monotonic()
@@ -78,6 +83,13 @@ def check(world: World) -> None:
         return
     _watch.on_checkpoint()
     if world.agree(_watch.signal is not None):
+        raise Stopped
+
+
+def insist() -> None:
+    """To be called after a run that failed. Raises: Stopped, if that is what struck it: torch.save, broken off, makes
+    an error of its own of it."""
+    if _watch is not None and _watch.broken_off:
         raise Stopped
 
 

@@ -1,6 +1,7 @@
 """A signal ends a job between two epochs if the running one fits into the grace time, else at once; then submitit's
 handler has its turn, unless Slurm has ended the job itself."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -11,7 +12,7 @@ import pytest
 
 from lilawbench.distributed import World
 from lilawbench.sweep import preempt
-from lilawbench.sweep.preempt import Stopped, Watch, check, watched
+from lilawbench.sweep.preempt import Stopped, Watch, check, insist, watched
 
 PREEMPT = signal.SIGUSR2  # submitit's
 
@@ -101,6 +102,21 @@ def test_the_deadline_ends_an_epoch(handed_over):
         os.kill(os.getpid(), PREEMPT)
         time.sleep(30)
     assert 0.2 <= time.monotonic() - start < 5 and handed_over == [PREEMPT]
+
+
+def test_a_stop_that_became_an_error_of_torch_save_is_a_stop(handed_over):
+    after = []
+    with watched(0.2):
+        insist()  # nothing to insist on yet
+        try:
+            os.kill(os.getpid(), PREEMPT)
+            time.sleep(30)
+        except Stopped:  # as the zip writer does when it is left half-way
+            with contextlib.suppress(RuntimeError):
+                raise RuntimeError("unexpected pos 272000 vs 271952") from None
+        insist()
+        after.append("the next run")
+    assert not after and handed_over == [PREEMPT]
 
 
 def test_a_cancelled_job_is_not_requeued(handed_over, monkeypatch):
