@@ -29,6 +29,7 @@ def test_head_to_head_has_the_runs_of_fashion_mnist(cell, composed, row, method)
     assert run_folder(ours) == run_folder(theirs)
 
 
+@pytest.mark.slow
 def test_head_to_head_compares_seven_methods_with_ce(cell, composed):
     table = composed("experiment=head_to_head").table
     methods = [cell("head_to_head", row, "digits, 40 %").method.name for row in table.rows]
@@ -36,6 +37,7 @@ def test_head_to_head_compares_seven_methods_with_ce(cell, composed):
     assert set(table.baselines) == set(table.rows) - {"CE"} and set(table.baselines.values()) == {"CE"}
 
 
+@pytest.mark.slow
 def test_the_cells_of_head_to_head_can_run(cell, composed):
     """Each column with the method that asks most of it; eight data sets, five of which need no download."""
     columns = composed("experiment=head_to_head").table.columns
@@ -66,6 +68,7 @@ def test_the_review_tests_each_row_against_ce_of_its_own_mode(composed):
     assert table.baselines == own | {"probe, CE": "full, CE"}
 
 
+@pytest.mark.slow
 def test_the_review_in_miniature_starts_from_the_pretrained_run(cell, composed):
     pretrained = run_folder(composed("experiment=lilaw_review_pretrain"))
     for row in ("full, CE", "probe, 5 parameters"):

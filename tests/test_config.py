@@ -64,7 +64,14 @@ def test_the_tests_own_composing_is_hydras(composed, tmp_path, overrides):
         ours.train.epochs = 99  # of this copy alone
 
 
-@pytest.mark.parametrize("choice", [f"{group}={name}" for group, names in CHOICES.items() for name in names])
+@pytest.mark.parametrize(
+    "choice",
+    [
+        pytest.param(f"{group}={name}", marks=[pytest.mark.slow] * (group == "experiment" and name != "digits"))
+        for group, names in CHOICES.items()
+        for name in names
+    ],
+)
 def test_every_yaml_composes_and_passes_the_check(composed, choice, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "labels.txt").touch()

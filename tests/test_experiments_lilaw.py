@@ -51,6 +51,7 @@ def checked(composed, name, overrides):
     return cfg
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", NUMBERS)
 def test_names_are_those_of_the_published_figures(composed, published, number):
     table = composed(f"experiment=lilaw_table{number}").table
@@ -66,6 +67,7 @@ def test_names_are_those_of_the_published_figures(composed, published, number):
     assert set(itertools.chain(table.baselines, table.baselines.values())) <= set(table.rows)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FILES[::2])
 def test_the_last_cell_can_run(composed, name):
     *_, (_, _, overrides) = cells(composed(f"experiment={name}").table)

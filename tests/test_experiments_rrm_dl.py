@@ -103,6 +103,7 @@ def test_a_smoke_keeps_names_of_its_table(name):
     assert small["paper"] is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TABLES)
 def test_a_cell_of_each_table_passes_the_check(name, composing):
     table = tree_of(name)["table"]

@@ -68,6 +68,7 @@ def test_a_failed_run_stops_nothing_and_is_tried_again_only_when_asked(planned):
     ]
 
 
+@pytest.mark.slow
 def test_it_can_stop_at_the_first_failure(planned, caplog):
     attempts = Attempts(s1="failed")
     records = launch(planned("seed=0,1,2,3", "sweep.stop_on_failure=true"), attempts)
@@ -103,6 +104,7 @@ def test_what_cannot_run_is_refused_before_anything_is_launched(planned):
     assert all(r.exit_code == 2 and "split.val_fraction must be > 0" in r.error for r in refused)
 
 
+@pytest.mark.slow
 def test_an_interrupted_sweep_leaves_no_jobs_file_and_goes_on(planned, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         launch(planned("seed=0,1,2"), Attempts(s1=KeyboardInterrupt))

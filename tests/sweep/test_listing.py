@@ -64,6 +64,7 @@ def test_states(conf, tmp_path):
     assert not list((tmp_path / "data").rglob("*")) and not (tmp_path / "cache").exists()
 
 
+@pytest.mark.slow
 def test_done(conf, tmp_path):
     [run, *_] = plan(["experiment=toy_here"], str(conf)).runs
     folder = tmp_path / "outputs" / "toys" / run.folder.name

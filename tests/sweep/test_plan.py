@@ -2,7 +2,7 @@
 
 import pytest
 
-from lilawbench.config import CONF, compose
+from lilawbench.config import compose
 from lilawbench.errors import ConfigError
 from lilawbench.results.record import run_folder
 from lilawbench.sweep.plan import plan
@@ -70,7 +70,7 @@ def test_what_keeps_nothing_says_what_there_is(conf_dir):
     [
         ["method=ce,lilaw", "noise.rate=0,0.4", "seed=3", "train.epochs=2"],
         ["dataset=digits,adult", "loss=focal", "train.augment.flip=true"],
-        ["experiment=digits"],
+        pytest.param(["experiment=digits"], marks=pytest.mark.slow),
     ],
 )
 def test_runs_are_those_that_hydra_composes(overrides):
@@ -89,6 +89,7 @@ def test_hydras_own_sweep_without_a_table_in_its_order():
     assert planned.name == "default"
 
 
+@pytest.mark.slow
 def test_the_command_line_outdoes_the_experiment():
     assert {run.seed for run in plan(["experiment=digits", "seed=5,6"]).runs} == {5, 6}
     assert len(plan(["experiment=digits", "seed=range(0,3)", "method=rrm"]).runs) == 3
@@ -118,7 +119,3 @@ def test_bad_input(overrides, message):
     with pytest.raises(ConfigError) as refused:
         plan(overrides)
     assert message in str(refused.value)
-
-
-def test_every_experiment_can_be_planned_by_name():
-    assert {"digits", "lilaw_table19"} <= {path.stem for path in (CONF / "experiment").glob("*.yaml")}
