@@ -17,9 +17,11 @@ from lilawbench.noise.human import FILES
 from lilawbench.train import run
 
 SHARED = {"loss", "accuracy", "auroc", "precision", "recall", "f1"}
+OF_TWO = {f"{name}_class{k}" for name in ("precision", "recall", "f1") for k in (0, 1)}
+OF_TWO |= {f"weighted_{name}" for name in ("precision", "recall", "f1")}
 MEASURED = {
     "multiclass": SHARED | {"balanced_accuracy", "top5_accuracy"},
-    "binary": SHARED | {"balanced_accuracy"},
+    "binary": SHARED | {"balanced_accuracy"} | OF_TWO,
     "multilabel": SHARED | {"mAP"},
     "regression": {"loss", "rmse", "mae", "r2"},
 }

@@ -112,7 +112,7 @@ def test_the_heart_beats(tmp_path, monkeypatch):
     run.release()
 
 
-@pytest.mark.parametrize("pid, busy", [(os.getpid(), True), (2**22 + 1, False)])  # above any process's number
+@pytest.mark.parametrize("pid, busy", [(os.getpid(), True), (2**22 + 1, False)], ids=["alive", "dead"])
 def test_without_locks_of_the_file_system_the_process_decides(tmp_path, monkeypatch, pid, busy):
     def flock(*_):
         raise OSError(38, "Function not implemented")
