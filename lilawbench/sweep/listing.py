@@ -72,13 +72,15 @@ def title(path: Path) -> str:
 
 def _progress(name: str, cfg: DictConfig, root: Path, config_dir: str | Path | None) -> tuple[int, int]:
     """Finished and all runs. Only where there may be finished ones is every run composed."""
-    folder = root / cfg.experiment_name
     if not cfg.table.rows:
         return 0, 0
-    if next(folder.glob("*/result.json"), None) is None:
+    own = [o.partition("=") for part in (cfg.table.rows, cfg.table.columns) for each in part.values() for o in each]
+    names = {cfg.experiment_name, *(value for key, _, value in own if key == "experiment_name")}
+    folders = [root / each for each in sorted(names) if next((root / each).glob("*/result.json"), None) is not None]
+    if not folders:
         return 0, _size(cfg)
     planned = plan([f"experiment={name}"], config_dir).runs
-    return sum(map(bool, match(planned, collect(folder)).found)), len(planned)
+    return sum(map(bool, match(planned, collect(folders)).found)), len(planned)
 
 
 def _size(cfg: DictConfig) -> int:

@@ -27,7 +27,7 @@ hydra:
 """
 PLAIN = {"title": "A table.", "defaults": "", "folder": "toys", "paper": "null", "waiting": "{}"}
 ROWS = "{CE: [method=ce], LiLAW: [method=lilaw]}"
-COLUMNS = "{0 %: [noise.rate=0.0], 40 %: [noise.rate=0.4]}"
+COLUMNS = "{0 %: [noise.rate=0.0], 40 %: [noise.rate=0.4, experiment_name=shared]}"
 ECG = "defaults:\n  - override /dataset: ecg5000\n"
 SETS = "{A: [dataset.split=official], B: [dataset.split=swapped]}"
 
@@ -65,9 +65,9 @@ def test_states(conf, tmp_path):
 
 
 @pytest.mark.slow
-def test_done(conf, tmp_path):
-    [run, *_] = plan(["experiment=toy_here"], str(conf)).runs
-    folder = tmp_path / "outputs" / "toys" / run.folder.name
+def test_done_also_in_the_folder_of_another_experiment(conf, tmp_path):
+    run = next(run for run in plan(["experiment=toy_here"], str(conf)).runs if run.column == "40 %")
+    folder = tmp_path / "outputs" / "shared" / run.folder.name
     folder.mkdir(parents=True)
     config = flatten(OmegaConf.to_container(run.cfg, resolve=True), "config")
     (folder / "result.json").write_text(json.dumps({"schema_version": 1, "run": folder.name, **config}))
