@@ -28,6 +28,7 @@ pytestmark = pytest.mark.slow
 CLUSTER = Path(lilawbench.__file__).parents[1] / "scripts" / "slurm" / "test_cluster"
 DIGITS = ["dataset=digits", "model=mlp", "train.epochs=2", "train.threads=1"]
 LONG = [*DIGITS, "train.epochs=150"]
+EARLIER: set[str] = set()
 SLURM = ["launcher=slurm", "launcher.cpus=1", "launcher.mem_gb=1", "experiment_name=x"]
 
 
@@ -50,6 +51,7 @@ def cluster():
 def here(cluster, tmp_path, monkeypatch):
     """An empty folder to start sweeps in; no job outlives its test."""
     monkeypatch.chdir(tmp_path)
+    EARLIER.update(jobs())
     yield tmp_path
     subprocess.run(["scancel", f"--user={os.getuid()}"], check=True)
     wait_for(lambda: not subprocess.check_output(["squeue", "--noheader"]))
@@ -74,9 +76,9 @@ def meanwhile(action: Callable[[], None]) -> threading.Thread:
 
 
 def jobs() -> dict[str, str]:
-    """State of all jobs by id, newest first."""
+    """State of this test's jobs by id, newest first; Slurm remembers those of other tests for some minutes."""
     lines = subprocess.check_output(["squeue", "-h", "-r", "-t", "all", "-S-i", "-o", "%i %T"], text=True).splitlines()
-    return dict(line.split() for line in lines)
+    return {job: state for job, state in map(str.split, lines) if job not in EARLIER}
 
 
 def epochs_of(folder: Path) -> list[int]:
