@@ -42,8 +42,8 @@ def in_process(tmp_path, monkeypatch, capsys):
     return call
 
 
-def test_bad_input_is_two_and_writes_nothing(lilawbench, tmp_path):
-    done = lilawbench("noise.rate=1.5", "+typo=1", "dataset=digits")
+def test_bad_input_is_two_and_writes_nothing(in_process, tmp_path):
+    done = in_process("noise.rate=1.5", "+typo=1", "dataset=digits")
     assert done.returncode == 2
     assert done.stderr == (
         "lilawbench: the configuration cannot run:\n  - typo is not an option (valid: dataset, noise, model, loss, "

@@ -139,6 +139,7 @@ def test_every_model_builds_and_runs(composed, model, shape):
         assert net(torch.zeros(2, *shape)).shape == (2, 3)
 
 
+@pytest.mark.slow
 def test_validation_fractions_of_the_papers(composed):
     fractions = {name: composed(f"dataset={name}").split.val_fraction for name in CHOICES["dataset"]}
     assert fractions == {
