@@ -66,8 +66,7 @@ def alone_here() -> bool:
     Each process holds one of a row of lock files for as long as it lives; the kernel frees them however it dies.
     """
     global _slot
-    folder = Path(tempfile.gettempdir()) / f"lilawbench-{os.getuid() if hasattr(os, 'getuid') else 'user'}"
-    folder.mkdir(exist_ok=True)
+    folder = locks_of_processes()
     others = 0
     for number in range(64):
         path = folder / f"process-{number}.lock"
@@ -84,6 +83,13 @@ def alone_here() -> bool:
         else:
             lock.release()
     return others == 0
+
+
+def locks_of_processes() -> Path:
+    """Folder of this machine and user for locks that count its processes."""
+    folder = Path(tempfile.gettempdir()) / f"lilawbench-{os.getuid() if hasattr(os, 'getuid') else 'user'}"
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 def prepare(device: torch.device, threads: int, deterministic: bool) -> None:

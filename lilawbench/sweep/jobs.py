@@ -11,10 +11,10 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from lilawbench.atomic import writable, write_atomic
 from lilawbench.distributed import join
 from lilawbench.results.lock import FRESH_SECONDS
 from lilawbench.results.record import RunRecord
-from lilawbench.results.writer import write_atomic
 from lilawbench.sweep import preempt
 from lilawbench.sweep.machine import take_gpu
 from lilawbench.sweep.plan import Planned, composer
@@ -47,7 +47,8 @@ class Jobs:
         tree = {"config_dir": config_dir, "jobs": [[run.overrides for run in job] for job in jobs]}
         text = json.dumps(tree, indent=1)
         path = folder / f"{hashlib.sha256(text.encode()).hexdigest()[:8]}.json"
-        folder.mkdir(parents=True, exist_ok=True)
+        with writable(folder):
+            folder.mkdir(parents=True, exist_ok=True)
         write_atomic(path, text)
         return cls(path, attempt)
 

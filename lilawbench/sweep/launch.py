@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from lilawbench.check import check
 from lilawbench.config import CONF
 from lilawbench.distributed import join
-from lilawbench.errors import ConfigError
+from lilawbench.errors import ConfigError, DataError
 from lilawbench.results.record import RunRecord
 from lilawbench.results.writer import read_json
 from lilawbench.sweep import machine
@@ -61,11 +61,14 @@ def launch(plan: Plan, attempt: Attempt, config_dir: str | None = None) -> list[
 def settled(run: Planned) -> RunRecord | None:
     """The record of a run that is finished, or failed and not to be tried again; None: it is to be done."""
     done, failed = run.folder / "result.json", run.folder / "failed.json"
-    if done.exists():
-        return RunRecord(run.folder, "skipped", read_json(done))
-    if failed.exists() and not run.cfg.sweep.retry_failed:
-        error = f"failed before: {read_json(failed)['error']} (sweep.retry_failed=true tries again)"
-        return RunRecord(run.folder, "failed", error=error, exit_code=1)
+    try:
+        if done.exists():
+            return RunRecord(run.folder, "skipped", read_json(done))
+        if failed.exists() and not run.cfg.sweep.retry_failed:
+            error = f"failed before: {read_json(failed)['error']} (sweep.retry_failed=true tries again)"
+            return RunRecord(run.folder, "failed", error=error, exit_code=1)
+    except DataError as error:  # damaged: one run's fault, not the sweep's
+        return RunRecord(run.folder, "failed", error=str(error), exit_code=1)
     return None
 
 

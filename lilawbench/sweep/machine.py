@@ -3,7 +3,6 @@
 import itertools
 import logging
 import os
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -11,6 +10,8 @@ import psutil
 import torch
 from filelock import FileLock, Timeout
 from omegaconf import DictConfig
+
+from lilawbench.engine.runtime import locks_of_processes
 
 log = logging.getLogger("lilawbench")
 
@@ -63,8 +64,7 @@ def take_gpu(runs_per_gpu: int) -> None:
     if _gpu is not None or not count:
         return
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(count)))).split(",")
-    folder = Path(tempfile.gettempdir()) / f"lilawbench-{os.getuid() if hasattr(os, 'getuid') else 'user'}"
-    folder.mkdir(exist_ok=True)
+    folder = locks_of_processes()
     for round_ in itertools.count():
         for gpu, place in itertools.product(visible, range(round_ * runs_per_gpu, (round_ + 1) * runs_per_gpu)):
             lock = FileLock(folder / f"gpu-{gpu}-{place}.lock")

@@ -68,6 +68,14 @@ def test_a_failed_run_stops_nothing_and_is_tried_again_only_when_asked(planned):
     ]
 
 
+def test_a_damaged_result_is_that_runs_fault_alone(planned):
+    runs = planned("seed=0,1")
+    runs.runs[0].folder.mkdir(parents=True)
+    (runs.runs[0].folder / "result.json").write_text("{torn")
+    records = launch(runs, Attempts())
+    assert statuses(records) == ["failed", "done"] and "is not JSON" in records[0].error
+
+
 @pytest.mark.slow
 def test_it_can_stop_at_the_first_failure(planned, caplog):
     attempts = Attempts(s1="failed")
