@@ -9,7 +9,6 @@ import shutil
 import sys
 import sysconfig
 from collections.abc import Callable
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -20,21 +19,7 @@ from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
 from lilawbench.attack import check_attack
-from lilawbench.config import (
-    CONF,
-    LABELS_ONLY,
-    Attack,
-    Augment,
-    Config,
-    Paths,
-    Split,
-    Sweep,
-    Table,
-    Train,
-    bind,
-    build,
-    options,
-)
+from lilawbench.config import CONF, LABELS_ONLY, bind, build, check_keys, options
 from lilawbench.data.autoaugment import POLICIES
 from lilawbench.errors import ConfigError
 from lilawbench.models.finetune import FINETUNE
@@ -49,8 +34,7 @@ def check(cfg: DictConfig, num_classes: int | None = None) -> None:
     Raises:
         ConfigError: with every problem found: unknown options, values out of range, parts that do not fit together.
     """
-    if strange := _unknown_keys(cfg):
-        raise ConfigError(strange)
+    check_keys(cfg)
     problems = _check_train(cfg.train) + _check_split(cfg.split) + _check_attack(cfg.attack)
     if cfg.seed < 0:
         problems.append(f"seed is {cfg.seed}; it must be >= 0")
@@ -110,27 +94,6 @@ def check(cfg: DictConfig, num_classes: int | None = None) -> None:
         problems.append("train.early_stop_epochs watches val_loss: split.val_fraction must be > 0")
     if problems:
         raise ConfigError(problems)
-
-
-def _unknown_keys(cfg: DictConfig) -> list[str]:
-    """Keys that +KEY=VALUE added beside the schema, and values that nobody gave."""
-    problems = [f"{key} has no value: give it with {key}=..." for key in sorted(OmegaConf.missing_keys(cfg))]
-    for name, block in {
-        "": Config,
-        "train": Train,
-        "train.augment": Augment,
-        "split": Split,
-        "attack": Attack,
-        "paths": Paths,
-        "sweep": Sweep,
-        "table": Table,
-    }.items():
-        valid = [item.name for item in fields(block)]
-        for key in OmegaConf.select(cfg, name) if name else cfg:
-            if key not in valid:
-                dotted = f"{name}.{key}" if name else key
-                problems.append(f"{dotted} is not an option (valid: {', '.join(valid)})")
-    return problems
 
 
 def _misfits(cfg: DictConfig, task: str, unknown: dict[str, list[str]]) -> dict[str, str]:

@@ -2,8 +2,8 @@
 
 import functools
 import inspect
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,8 @@ from hydra.core.config_store import ConfigStore
 from hydra.utils import get_object, instantiate
 from omegaconf import MISSING, DictConfig, OmegaConf
 
-from lilawbench.data.transforms import Augment
+from lilawbench.data.augment import AugmentOptions
+from lilawbench.errors import ConfigError
 
 # in an installed package, in a checkout
 CONF = next(p for p in (Path(__file__).parent / "conf", Path(__file__).parent.parent / "conf") if p.is_dir())
@@ -36,7 +37,7 @@ class Train:
     clip_grad_norm: float | None = None
     balanced_samples: int | None = None  # rows of an epoch, evenly of each observed class, drawn anew; null: all rows
     early_stop_epochs: int | None = None  # stop after so many epochs without a lower val_loss
-    augment: Augment = field(default_factory=Augment)  # random views of training images
+    augment: AugmentOptions = field(default_factory=AugmentOptions)  # random views of training images
     resize_px: int | None = None  # side that every image is scaled to for the network, batch by batch; null: as it is
     precision: str = "fp32"  # fp32 | bf16; never by device: one command would give other results on another machine
     channels_last: bool | None = None  # layout of image networks; null: on CUDA alone (a CPU keeps its last bits)
@@ -123,6 +124,31 @@ def compose(*overrides: str) -> DictConfig:
     """The config that the command line would compose: `run(compose("method=lilaw", "seed=3"))`."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return hydra_compose("config", list(overrides))
+
+
+def check_keys(cfg: DictConfig) -> None:
+    """Refuses what composition lets pass.
+
+    Raises:
+        ConfigError: keys that +KEY=VALUE added beside the schema, and values that nobody gave.
+    """
+    problems = [f"{key} has no value: give it with {key}=..." for key in sorted(OmegaConf.missing_keys(cfg))]
+    for name, block in _blocks(Config):
+        valid = [item.name for item in fields(block)]
+        for key in OmegaConf.select(cfg, name) if name else cfg:
+            if key not in valid:
+                dotted = f"{name}.{key}" if name else key
+                problems.append(f"{dotted} is not an option (valid: {', '.join(valid)})")
+    if problems:
+        raise ConfigError(problems)
+
+
+def _blocks(schema: type, name: str = "") -> Iterator[tuple[str, type]]:
+    """A dataclass and those that its fields hold, under their dotted names."""
+    yield name, schema
+    for item in fields(schema):
+        if is_dataclass(item.type):
+            yield from _blocks(item.type, f"{name}.{item.name}" if name else item.name)
 
 
 def options(node: DictConfig) -> dict[str, Any]:

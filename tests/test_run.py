@@ -9,7 +9,8 @@ from omegaconf import OmegaConf
 
 from lilawbench.data.base import Source
 from lilawbench.errors import ConfigError
-from lilawbench.train import initialise_model, run
+from lilawbench.pipeline import initialise_model
+from lilawbench.train import run
 
 
 def test_the_record_holds_what_others_rely_on(tiny):

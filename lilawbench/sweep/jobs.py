@@ -16,7 +16,6 @@ from lilawbench.distributed import join
 from lilawbench.results.lock import FRESH_SECONDS
 from lilawbench.results.record import RunRecord
 from lilawbench.sweep import preempt
-from lilawbench.sweep.machine import take_gpu
 from lilawbench.sweep.plan import Planned, composer
 
 
@@ -69,6 +68,8 @@ class Jobs:
         """
         tree = json.loads(self.path.read_text(encoding="utf-8"))
         if cfg.launcher.name == "joblib":
+            from lilawbench.sweep.machine import take_gpu  # which imports torch
+
             take_gpu(cfg.launcher.runs_per_gpu)
         records = []
         with composer(tree["config_dir"]) as composed:
