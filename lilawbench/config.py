@@ -59,10 +59,11 @@ class Split:
 
 @dataclass
 class Attack:
-    # test accuracy under FGSM of each, in the model's input space, at the epochs that last and best_val choose from
+    # test accuracy under FGSM of each, at the epochs that last and best_val choose from
     eps: list[float] = field(default_factory=list)
     sign: bool = True  # false: x + eps grad, as RRM prints it for the test set
     clip: list[float] | None = None  # [lo, hi] of the perturbed input
+    space: str = "input"  # of eps and clip: the model's input | unit: pixels in [0, 1], clipped there
 
 
 @dataclass
@@ -120,6 +121,27 @@ ConfigStore.instance().store(name="schema", node=Config)
 OmegaConf.register_new_resolver("case", lambda key, values, other=None: values.get(key, other), replace=True)
 
 
+class Plain(dict):
+    """A resolved config as plain values that is read as Hydra's is: `cfg.train.lr`, `cfg["train"]`. Quick to make."""
+
+    def __getattr__(self, key: str) -> Any:
+        try:
+            return self[key]
+        except KeyError:
+            raise AttributeError(key) from None
+
+
+def plain(cfg: DictConfig | Plain) -> Plain:
+    """A config resolved; one that is already is returned as it is."""
+    return cfg if isinstance(cfg, Plain) else _plain(OmegaConf.to_container(cfg, resolve=True))
+
+
+def _plain(tree: Any) -> Any:
+    if isinstance(tree, dict):
+        return Plain({key: _plain(value) for key, value in tree.items()})
+    return [_plain(value) for value in tree] if isinstance(tree, list) else tree
+
+
 def compose(*overrides: str) -> DictConfig:
     """The config that the command line would compose: `run(compose("method=lilaw", "seed=3"))`."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
@@ -153,7 +175,7 @@ def _blocks(schema: type, name: str = "") -> Iterator[tuple[str, type]]:
 
 def options(node: DictConfig) -> dict[str, Any]:
     """The node without the keys that only name it."""
-    return {key: value for key, value in OmegaConf.to_container(node, resolve=True).items() if key not in LABELS_ONLY}
+    return {key: value for key, value in plain(node).items() if key not in LABELS_ONLY}
 
 
 def build(node: DictConfig, **given: Any) -> Any:

@@ -8,7 +8,8 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 
 from lilawbench.errors import ConfigError
-from lilawbench.sweep.plan import check_choices, composer
+from lilawbench.sweep.composer import composer
+from lilawbench.sweep.plan import check_choices
 
 HYDRAS_OWN = (
     *("help", "hydra_help", "cfg", "info", "shell_completion", "config_path", "config_name", "experimental_rerun"),

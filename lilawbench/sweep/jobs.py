@@ -16,7 +16,8 @@ from lilawbench.distributed import join
 from lilawbench.results.lock import FRESH_SECONDS
 from lilawbench.results.record import RunRecord
 from lilawbench.sweep import preempt
-from lilawbench.sweep.plan import Planned, composer
+from lilawbench.sweep.composer import composer
+from lilawbench.sweep.plan import Planned
 
 
 @dataclass(frozen=True)

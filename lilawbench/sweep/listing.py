@@ -18,7 +18,8 @@ from lilawbench.errors import UserError
 from lilawbench.models.weights import cached_weights
 from lilawbench.results.collect import collect
 from lilawbench.results.match import match
-from lilawbench.sweep.plan import Compose, composer, plan
+from lilawbench.sweep.composer import Composer, composer
+from lilawbench.sweep.plan import plan
 
 SMOKE = "_smoke"  # a table's small size: listed only when asked for
 MOST_NAMED = 4
@@ -97,7 +98,7 @@ def _kept(parts: DictConfig, only: Sequence[str] | None) -> list[list[str]]:
     return [list(overrides) for name, overrides in parts.items() if not some or name in only] or [[]]
 
 
-def _state(name: str, cfg: DictConfig, composed: Compose, seen: dict[str, str | None]) -> str:
+def _state(name: str, cfg: DictConfig, composed: Composer, seen: dict[str, str | None]) -> str:
     """`seen`: why a data set cannot be read, by its config."""
     if "table" in cfg.table.waiting:
         return f"waiting: {cfg.table.waiting.table}"
