@@ -133,13 +133,21 @@ class Plain(dict):
 
 def plain(cfg: DictConfig | Plain) -> Plain:
     """A config resolved; one that is already is returned as it is."""
-    return cfg if isinstance(cfg, Plain) else _plain(OmegaConf.to_container(cfg, resolve=True))
+    return cfg if isinstance(cfg, Plain) else to_plain(OmegaConf.to_container(cfg, resolve=True))
 
 
-def _plain(tree: Any) -> Any:
+def to_plain(tree: Any) -> Any:
+    """Dicts as Plain, all the way down."""
     if isinstance(tree, dict):
-        return Plain({key: _plain(value) for key, value in tree.items()})
-    return [_plain(value) for value in tree] if isinstance(tree, list) else tree
+        return Plain({key: to_plain(value) for key, value in tree.items()})
+    return [to_plain(value) for value in tree] if isinstance(tree, list) else tree
+
+
+def to_dict(tree: Any) -> Any:
+    """The other way round: OmegaConf takes dicts alone."""
+    if isinstance(tree, dict):
+        return {key: to_dict(value) for key, value in tree.items()}
+    return [to_dict(value) for value in tree] if isinstance(tree, list) else tree
 
 
 def compose(*overrides: str) -> DictConfig:
@@ -175,7 +183,7 @@ def _blocks(schema: type, name: str = "") -> Iterator[tuple[str, type]]:
 
 def options(node: DictConfig) -> dict[str, Any]:
     """The node without the keys that only name it."""
-    return {key: value for key, value in plain(node).items() if key not in LABELS_ONLY}
+    return {key: to_dict(value) for key, value in plain(node).items() if key not in LABELS_ONLY}
 
 
 def build(node: DictConfig, **given: Any) -> Any:

@@ -10,18 +10,22 @@ end, as Hydra does.
 """
 
 import copy
+import dataclasses
 import functools
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import MISSING, OmegaConf
 from omegaconf._utils import get_yaml_loader
 
-from lilawbench.config import CONF, Config
+from lilawbench.config import CONF, Config, Plain, plain, to_dict, to_plain
 
+TYPES = {item.name: item.type for item in fields(Config)}  # of the config's blocks
+DEFAULTS = {item.name: MISSING if item.default is dataclasses.MISSING else item.default for item in fields(Config)}
 PACKAGE = re.compile(r"^\s*#\s*@package\s+(\S+)", re.MULTILINE)
 
 
@@ -36,8 +40,8 @@ class Read(NamedTuple):
     content: dict[str, Any]
 
 
-def configured(choices: Mapping[str, str | None], folders: Sequence[Path] = ()) -> DictConfig:
-    """The typed config of these choices, group: name, with Hydra's defaults for the other groups.
+def raw(choices: Mapping[str, str | None], folders: Sequence[Path] = ()) -> Plain:
+    """The config of these choices, group: name, with Hydra's defaults for the other groups; typed, not resolved.
 
     Args:
         folders: further ones, searched after conf/.
@@ -46,9 +50,65 @@ def configured(choices: Mapping[str, str | None], folders: Sequence[Path] = ()) 
     """
     tree = merged(choices, folders)
     tree.pop("hydra", None)
-    cfg = OmegaConf.merge(_schema(), tree)
-    OmegaConf.set_struct(cfg, True)
-    return cfg
+    if strange := tree.keys() - TYPES.keys():
+        raise Unsupported(str(strange))
+    return Plain({name: _typed(name, tree.get(name)) for name in TYPES})
+
+
+def resolved(tree: Plain) -> Plain:
+    """The same without interpolations. What holds none is shared.
+
+    Raises:
+        Unsupported: an interpolation that may refer to anything. OmegaConfBaseException: one that cannot be resolved.
+    """
+    texts = {name: text for name, block in tree.items() if "${" in (text := repr(block))}
+    if not texts:
+        return tree
+    names = set(texts)
+    for text in texts.values():
+        text = text.replace("\\\\${", "")  # escaped: for later
+        if "${" in text:
+            if re.search(r"\$\{[^{}:]*\$\{|\$\{\.*\}|oc\.(select|dict|create|decode|deprecated)", text):
+                raise Unsupported(text)
+            names |= TYPES.keys() & set(re.findall(r"[^\W\d][\w-]*", text))
+    part = {name: tree[name] for name in TYPES if name in names}
+    return Plain({**tree, **_resolved(part)})
+
+
+_known: dict[str, Plain] = {}
+
+
+def _resolved(part: dict[str, Any]) -> Plain:
+    key = repr(part)
+    if key not in _known:
+        blocks = {
+            name: OmegaConf.merge(OmegaConf.structured(TYPES[name]), block) if is_dataclass(TYPES[name]) else block
+            for name, block in to_dict(part).items()
+        }
+        _known[key] = plain(OmegaConf.create(blocks))
+    return _known[key]
+
+
+def _typed(name: str, content: Any) -> Any:
+    """A block of the config with its type's fields and values of their types."""
+    kind = TYPES[name]
+    if is_dataclass(kind):
+        return _typed_block(kind, repr(content), content or {})
+    if content is None:
+        return DEFAULTS[name]
+    if (kind in (int, str) and type(content) is not kind) or (kind not in (int, str) and not isinstance(content, dict)):
+        raise Unsupported(f"{name}: {content}")
+    return to_plain(content)
+
+
+def _typed_block(kind: type, text: str, content: dict[str, Any]) -> Plain:
+    if (kind, text) not in _blocks:
+        typed = OmegaConf.merge(OmegaConf.structured(kind), content)
+        _blocks[kind, text] = to_plain(OmegaConf.to_container(typed, resolve=False))
+    return _blocks[kind, text]
+
+
+_blocks: dict[tuple[type, str], Plain] = {}
 
 
 def merged(choices: Mapping[str, str | None], folders: Sequence[Path] = ()) -> dict[str, Any]:
@@ -126,11 +186,6 @@ def _loader() -> type:
     rules = get_yaml_loader()
     base = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     return type("Loader", (base,), {"yaml_implicit_resolvers": rules.yaml_implicit_resolvers})
-
-
-@functools.cache
-def _schema() -> DictConfig:
-    return OmegaConf.structured(Config)
 
 
 def _merge(tree: dict[str, Any], other: dict[str, Any]) -> None:
