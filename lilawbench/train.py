@@ -20,7 +20,7 @@ from lilawbench.distributed import join, leave
 from lilawbench.errors import RunBusy, RunFailed, UserError
 from lilawbench.results.record import RunRecord, run_folder
 from lilawbench.results.writer import read_json
-from lilawbench.sweep.command import sweep_asked
+from lilawbench.sweep.command import help_asked, sweep_asked
 from lilawbench.sweep.conclude import conclude
 from lilawbench.sweep.launch import launch
 from lilawbench.sweep.plan import plan
@@ -99,6 +99,9 @@ def main() -> None:
     if world.is_main:
         log_to_console()
     try:
+        if (text := help_asked(sys.argv[1:])) is not None:
+            print(text)
+            sys.exit()
         asked, planned = sweep_asked(sys.argv[1:]), None
         if asked is None:
             _hydra_main()

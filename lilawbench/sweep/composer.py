@@ -140,7 +140,7 @@ def by_key(overrides: Sequence[str]) -> dict[str, Override]:
 
 @functools.cache
 def _parsed(override: str) -> Override:
-    return OverridesParser.create().parse_override(override)
+    return OverridesParser.create().parse_overrides([override])[0]
 
 
 def _simple(given: Overrides) -> dict[str, str | None]:

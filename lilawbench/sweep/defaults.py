@@ -16,7 +16,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import UnionType
+from typing import Any, NamedTuple, get_args, get_origin
 
 import yaml
 from omegaconf import MISSING, OmegaConf
@@ -103,12 +104,33 @@ def _typed(name: str, content: Any) -> Any:
 
 def _typed_block(kind: type, text: str, content: dict[str, Any]) -> Plain:
     if (kind, text) not in _blocks:
-        typed = OmegaConf.merge(OmegaConf.structured(kind), content)
-        _blocks[kind, text] = to_plain(OmegaConf.to_container(typed, resolve=False))
+        if _fits(content, kind):  # nothing for OmegaConf to convert, which it would take 10 ms for
+            block = dataclasses.asdict(kind())
+            _merge(block, content)
+        else:
+            block = OmegaConf.to_container(OmegaConf.merge(OmegaConf.structured(kind), content), resolve=False)
+        _blocks[kind, text] = to_plain(block)
     return _blocks[kind, text]
 
 
 _blocks: dict[tuple[type, str], Plain] = {}
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    """Whether a value is already of a type."""
+    parts = get_args(kind)
+    if is_dataclass(kind):
+        types = {item.name: item.type for item in fields(kind)}
+        return isinstance(value, dict) and all(key in types and _fits(value[key], types[key]) for key in value)
+    if isinstance(kind, UnionType):
+        return any(_fits(value, part) for part in parts)
+    if get_origin(kind) is list:
+        return isinstance(value, list) and all(_fits(one, parts[0]) for one in value)
+    if get_origin(kind) is dict:
+        return isinstance(value, dict) and all(
+            _fits(one, part) for pair in value.items() for one, part in zip(pair, parts)
+        )
+    return type(value) is kind
 
 
 def merged(choices: Mapping[str, str | None], folders: Sequence[Path] = ()) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """All tables: how much of each is done, and whether the rest can be run here. Nothing is trained or downloaded."""
 
+import functools
 import itertools
 import math
 from collections.abc import Collection, Iterator, Sequence
@@ -13,13 +14,13 @@ from omegaconf.errors import OmegaConfBaseException
 from lilawbench.config import CONF, Plain, build
 from lilawbench.data.download import missing
 from lilawbench.errors import UserError
-from lilawbench.models.weights import cached_weights
 from lilawbench.results.collect import collect
 from lilawbench.results.match import match
 from lilawbench.sweep.composer import Composer, by_key, composer
 from lilawbench.sweep.plan import plan
 
 SMOKE = "_smoke"  # a table's small size: listed only when asked for
+RUNNABLE = "runnable here"
 MOST_NAMED = 4
 
 
@@ -28,7 +29,7 @@ class Listed(NamedTuple):
     title: str  # first line of its file
     done: int
     runs: int
-    state: str  # "runnable here", "data missing: cifar100_m", "waiting: ...", "broken: ..."
+    state: str  # RUNNABLE, "data missing: cifar100_m", "waiting: ...", "broken: ..."
 
 
 def experiments(config_dir: str | Path | None = None) -> dict[str, Path]:
@@ -40,7 +41,7 @@ def experiments(config_dir: str | Path | None = None) -> dict[str, Path]:
 def tables(
     root: str | Path = "outputs", config_dir: str | Path | None = None, names: Collection[str] = ()
 ) -> Iterator[Listed]:
-    """The experiments that have a table, one after the other; those whose runs have begun take longest.
+    """The experiments that have a table, in their files' order; those whose runs have begun take longest.
 
     Args:
         root: above the runs' folders. config_dir: a further folder of YAML files. names: these alone; none: all.
@@ -120,11 +121,18 @@ def _state(name: str, cfg: Plain, composed: Composer, seen: dict[str, str | None
     states = [f"data missing: {_some(list(lacking))}"] if lacking else []
     if cfg.model.get("pretrained") and not _has_weights(cfg.model.architecture):
         states.append(f"weights missing: {cfg.model.name}")
-    return "; ".join(states) or "runnable here"
+    return "; ".join(states) or RUNNABLE
 
 
+@functools.cache
 def _has_weights(architecture: str) -> bool:
+    from huggingface_hub import constants
+
+    if not any(Path(constants.HF_HUB_CACHE).glob(f"models--*{architecture.split('.')[0]}*")):
+        return False  # without timm and torch, whose import takes longer than the whole list
     import timm
+
+    from lilawbench.models.weights import cached_weights
 
     return cached_weights(timm.get_pretrained_cfg(architecture, allow_unregistered=False)) is not None
 

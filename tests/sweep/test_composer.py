@@ -68,7 +68,14 @@ def test_values_of_all_kinds(overrides, no_hydra):
         ["+model.extra=3", "~model.dropout"],
         ["train.augment={flip:true,crop_px:2}", "train.lr=1"],  # merged into what is there
         ["train.milestones_epochs=[1,2]", "train.batch_size=${train.epochs}"],
-        ["method=lilaw", "seed=${train.${method.name}}", "+train.lilaw=4"],  # a name that is itself looked up
+        ["dataset=adult", 'dataset.name="${oc.select:loss.name}"'],
+        [
+            "dataset=adult",
+            "noise=symmetric",
+            "method=rrm",
+            'method.contamination="${noise.${loss.name}}"',
+            "+noise.ce=1",
+        ],
         ["launcher=slurm", "hydra.launcher.name=x"],
     ],
 )
