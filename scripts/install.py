@@ -7,6 +7,7 @@
 pip's own messages come out whole if it fails, and its exit code is this one's.
 """
 
+import itertools
 import re
 import subprocess
 import sys
@@ -61,7 +62,7 @@ def told(line: str, seen: set[str], total: int) -> str:
 
 def expected(arguments: list[str]) -> int:
     """How many packages a requirements file among pip's arguments names."""
-    files = [after for option, after in zip(arguments, arguments[1:]) if option in ("-r", "--requirement")]
+    files = [after for option, after in itertools.pairwise(arguments) if option in ("-r", "--requirement")]
     lines = [line for file in files for line in Path(file).read_text(encoding="utf-8").splitlines()]
     return sum(bool(line.strip()) and not line.startswith(("#", "-")) for line in lines)
 
