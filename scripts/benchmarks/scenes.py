@@ -82,6 +82,7 @@ def parts(cfg: DictConfig, scene: Scene, device: torch.device, batches: int = 32
         accumulate_steps=cfg.train.accumulate_steps,
         autocast=autocast_in(cfg.train.precision, device),
         batch_size=scene.batch,
+        full_batch_size=scene.batch,
     )
     return ctx, TrainLoader(data, scene.batch, 0)
 
