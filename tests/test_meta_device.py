@@ -1,30 +1,38 @@
 """Whole runs on torch's `meta` device, where no value exists: the nearest thing to a GPU on a machine without one.
 
 A tensor that stayed on the host fails among the others there, and so does every read of a value, which on CUDA would
-make the host wait. What `meta` lets through, and CUDA would wait for, `OneDevice` stops. So these runs prove that all of
-training and evaluation is on one device, and that it waits at the places of READS only.
+make the host wait. What `meta` lets through, and CUDA would wait for, `OneDevice` stops. So these runs prove that all
+of training and evaluation is on one device, and that it waits at the places of READS only.
 """
 
 import ast
-import itertools
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from hydra.utils import get_object
+from omegaconf import OmegaConf
+from PIL import Image
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 import lilawbench
 from lilawbench import host
-from lilawbench.config import CONF, bind, build
-from lilawbench.data.base import Dataset, Source
+from lilawbench.config import CONF, build
+from lilawbench.data.base import Source
+from lilawbench.data.image_files import ImageFiles
+from lilawbench.data.loaders import MetaLoader, TrainLoader
+from lilawbench.data.stream import Streamed
+from lilawbench.data.transforms import Augment
 from lilawbench.engine import loop
+from lilawbench.errors import ConfigError
 from lilawbench.methods.supervised import Supervised
 from lilawbench.results.recorder import Recorder
+from lilawbench.seeding import derive_torch
 from lilawbench.tasks import tasks_of
-from lilawbench.train import run
+from lilawbench.train import initialise_model, run
 
 META = torch.device("meta")
 NAMES = {group: sorted(path.stem for path in (CONF / group).glob("*.yaml")) for group in ("method", "loss", "model")}
@@ -64,7 +72,7 @@ LACKS = {
     ),
     "autocast": (lambda: torch.autocast("meta", torch.bfloat16), "all runs are in fp32"),
     "fused optimizers": (
-        lambda: torch.optim.Adam([torch.zeros(1, device=META, requires_grad=True)], fused=True),
+        lambda: torch.optim.Adam([torch.zeros(1, device=META, requires_grad=True)], fused=True).step(),
         "torch's plain ones, whose count of steps is the host's",
     ),
 }
@@ -75,6 +83,10 @@ class OneDevice(TorchDispatchMode):
 
     `meta` has no bincount, unique or nonzero and no item(); these it refuses by itself.
     """
+
+    @classmethod
+    def _should_skip_dynamo(cls):
+        return False  # torch would import its compiler to have this not compiled: four seconds
 
     def __init__(self):
         super().__init__()
@@ -116,10 +128,9 @@ class Away:
         patch("lilawbench.train.fit", self.watched_epochs)
         patch(loop, "train_step", self.noted(loop.train_step))
         patch(Recorder, "_evaluate", self.watched(Recorder._evaluate))
-        derive = lilawbench.seeding.derive_torch
         patch(
             "lilawbench.methods.dynamic_loss.derive_torch",
-            lambda *purpose, device="cpu": None if device == META else derive(*purpose, device=device),
+            lambda *purpose, device="cpu": None if device == META else derive_torch(*purpose, device=device),
         )
 
     def bring(self, value, why):
@@ -164,7 +175,191 @@ def away(monkeypatch):
     return Away(monkeypatch.setattr)
 
 
+def images(*shape):
+    return torch.randint(256, (len(CLASSES), *shape), dtype=torch.uint8)
+
+
+CLASSES = np.arange(60) % 10
+LABELS = CLASSES[:, None] >> np.arange(6) & 1
+VALUES = np.linspace(0, 1, 60, dtype=np.float32)
+TASKS = {  # a data set of each, whose files are made up here
+    "multiclass": ("digits", images(3, 16, 16), CLASSES),
+    "multilabel": ("emotions", torch.randn(60, 5), LABELS),
+    "regression": ("yacht", torch.randn(60, 5), VALUES),
+}
+
+
+@pytest.fixture
+def small(monkeypatch, composed):
+    """small("regression", ...): config of a run of two epochs over made-up data of a task."""
+
+    def make(task, *overrides, input=None):
+        name, made, target = TASKS[task]
+        input = made if input is None else input
+        cfg = composed(f"dataset={name}", "train.epochs=2", "train.batch_size=16", *overrides)
+        dataset = build(cfg.dataset)
+        scale = {"mean": (0.5,) * input.shape[1], "std": (0.2,) * input.shape[1]} if input.ndim == 4 else {}
+        names, unit = tuple(map(str, range(dataset.num_classes))), 1.0 if task == "regression" else None
+        source = Source(input, target, input[:20], target[:20], names, target_range=unit, **scale)
+        monkeypatch.setattr(type(dataset), "load", lambda self, data_dir: source)
+        return cfg
+
+    return make
+
+
+WRITTEN = {"epoch to measure", "logits to measure", "labels to measure against", "attacked logits to measure"}
+LOOK_AHEAD = {"rows that train": 2, "whether a forward can be repeated": 2, "mean of g": 2, "labels at setup": 1}
+OWN = {  # in three epochs of four steps
+    "lilaw": {"trace of an epoch": 3},
+    "rrm": {"losses to re-weight": 3, "re-weightings": 3},
+    "a_rrm": {"losses to re-weight": 3, "re-weightings": 3},
+    "dynamic_loss": LOOK_AHEAD,
+    "dynamic_loss_lt": LOOK_AHEAD,
+}
+
+
 @pytest.mark.parametrize("name", NAMES["method"])
-def test_every_method(away, tiny, acting, name):
-    run(tiny(*acting(name), "attack.eps=[0,0.1]"))
-    print(Counter(away.reads))
+def test_every_method_is_on_one_device_and_waits_where_it_says(away, tiny, acting, name):
+    assert run(tiny(*acting(name), "attack.eps=[0,0.1]")).result["steps"] >= 9
+    waits = Counter(why for _, why in away.reads if why not in WRITTEN)
+    assert waits == {"finite losses": 3, "losses of an epoch": 3, **OWN.get(name, {})}
+    assert {why for _, why in away.reads} & WRITTEN == WRITTEN
+    assert {why for in_step, why in away.reads if in_step} <= {"whether a forward can be repeated"}
+
+
+def test_a_long_epoch_asks_for_its_losses_every_fifty_steps(away, tiny):
+    run(tiny("train.epochs=1", "train.batch_size=2", "split.train_samples=240"))
+    assert Counter(away.reads)[False, "finite losses"] == 3  # of 50, 50 and 20 steps
+
+
+OPTIONS = {
+    "views": [
+        "model=cnn", "train.augment.crop_px=1", "train.augment.flip=true", "train.augment.rotate_degrees=9",
+        "train.augment.jitter=.2", "train.augment.policy=cifar10", "split.val_augment=true", "train.resize_px=20",
+    ],
+    "balanced": ["method=lilaw", "method.warmup_epochs=0", "method.meta_mode=train", "train.balanced_samples=30"],
+    "sgd": ["method=dynamic_loss", "train.optimizer=sgd", "train.momentum=.9", "train.nesterov=true"],
+    "adamw": ["method=dynamic_loss", "train.optimizer=adamw", "train.weight_decay=.1", "train.clip_grad_norm=1"],
+    "double_backward": ["method=dynamic_loss", "method.hypergradient=double_backward", "method.meta_mode=eval"],
+    "finite_difference": ["method=dynamic_loss", "method.hypergradient=finite_difference", "method.meta_net=vector"],
+    "meta set": ["method=dynamic_loss", "method.finetune_on_meta=true", "method.meta_sampling=lowest_loss"],
+    "softmax": ["method=dynamic_loss", "method.pseudo_label=softmax", "method.class_wise=false"],
+    "contamination": ["method=rrm", "method.contamination=.2", "train.accumulate_steps=2"],
+    "seen losses": ["method=a_rrm", "method.reweight_losses=training", "method.fgsm.mode=train"],
+    "scales": ["method=lilaw", "method.scales=true", "method.terms=[alpha,beta]", "model.dropout=.1"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_options_are_on_one_device(away, small, acting, name):
+    method, *options = OPTIONS[name] if name != "views" else ["method=ce", *OPTIONS[name]]
+    run(small("multiclass", *acting(method.removeprefix("method=")), *options))
+    assert {why for in_step, why in away.reads if in_step} <= {"whether a forward can be repeated"}
+
+
+@pytest.mark.parametrize("name", NAMES["loss"])
+def test_every_loss_is_on_one_device(away, small, name):
+    loss = OmegaConf.load(CONF / "loss" / f"{name}.yaml")
+    task = next(task for task in TASKS if task in tasks_of(get_object(loss._target_)))
+    run(small(task, f"loss={name}", *(["loss.warmup_epochs=1"] if "warmup_epochs" in loss else [])))
+    waits = {why for _, why in away.reads if why not in WRITTEN}
+    assert waits - {"estimated matrix"} == {"finite losses", "losses of an epoch"}
+
+
+@pytest.mark.parametrize("task", ["multilabel", "regression"])
+@pytest.mark.parametrize("name", NAMES["method"])
+def test_every_method_is_on_one_device_for_every_task(away, small, acting, name, task):
+    cfg = small(task, *acting(name), "attack.eps=[0.1]")
+    if not all(task in tasks_of(get_object(part._target_)) for part in (cfg.method, cfg.loss)):
+        with pytest.raises(ConfigError, match=task):
+            run(cfg)
+    else:
+        assert run(cfg).result["task"] == task and not any(in_step for in_step, _ in away.reads)
+
+
+INPUTS = {"lstm": (12, 3), "mlp": (7,), "rrm_mlp": (7,), "inception_resnet_v2": (3, 96, 96), "vgg19_bn": (3, 64, 64)}
+LARGE = ("inception_resnet_v2", "resnet34", "resnet50", "vgg19_bn", "vit_b16", "vit_s16")
+
+
+@pytest.mark.parametrize("method", ["lilaw", pytest.param("dynamic_loss", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in LARGE)) for name in NAMES["model"]]
+)
+def test_every_model_is_on_one_device(away, small, acting, monkeypatch, name, method):
+    """With its look-ahead in forward mode, or the two backward passes that stand in where there is none."""
+
+    def made_there(*described):
+        with META:
+            return initialise_model(*described)
+
+    monkeypatch.setattr("lilawbench.train.initialise_model", made_there)  # random weights take their time
+    shape = INPUTS.get(name, (3, 32, 32))
+    input = images(*shape) if len(shape) == 3 else torch.randn(len(CLASSES), *shape)
+    run(small("multiclass", *acting(method), f"model={name}", "attack.eps=[0.1]", input=input))
+    assert {why for in_step, why in away.reads if in_step} <= {"whether a forward can be repeated"}
+
+
+def test_images_in_files_are_on_one_device_and_wait_for_nobody(away, tmp_path):
+    """Their rows are chosen on the host, where they are opened."""
+    for row in range(9):
+        Image.fromarray(np.zeros((6, 6, 3), dtype=np.uint8)).save(tmp_path / f"{row}.png")
+    files = ImageFiles(tmp_path, np.array([f"{row}.png" for row in range(9)], dtype=np.bytes_), size=4, resize=6)
+    data = Streamed(files, torch.from_numpy(CLASSES[:9]), (0.5,) * 3, (0.2,) * 3, META)
+    with away.watch:
+        meta = MetaLoader(data, 0)
+        for batch in [
+            *TrainLoader(data, 4, 0, Augment(crop_px=1, flip=True)).epoch(1),
+            *data.in_order(4),
+            meta(4),
+            meta(4),
+        ]:
+            assert all(part.is_meta for part in batch)
+    assert not away.reads
+    data.batch(batch.index)
+    assert [why for _, why in away.reads] == ["rows of images in files"]
+
+
+CONTROLS = {  # what a method must not do after a step
+    "a tensor of the host": lambda method, ctx, batch, out: torch.ones(len(out.logits), 1) * out.logits,
+    "an index of the host": lambda method, ctx, batch, out: out.logits[torch.arange(2)],
+    "into the device": lambda method, ctx, batch, out: out.logits.copy_(torch.ones(out.logits.shape)),
+    "to the device": lambda method, ctx, batch, out: torch.ones(3).to(ctx.device),
+    "a list of numbers": lambda method, ctx, batch, out: torch.tensor([1.0, 2.0], device=ctx.device),
+    "a value": lambda method, ctx, batch, out: out.loss.item(),
+    "a condition": lambda method, ctx, batch, out: 1 if out.loss > 0 else 0,
+    "a mask": lambda method, ctx, batch, out: out.logits[out.logits > 0],
+    "a masked assignment": lambda method, ctx, batch, out: out.logits.__setitem__(batch.target > 0, out.logits),
+    "a count": lambda method, ctx, batch, out: batch.target.bincount(),
+    "a check of an inverse": lambda method, ctx, batch, out: torch.linalg.inv(out.logits.T @ out.logits),
+    "a copy": lambda method, ctx, batch, out: out.loss.cpu(),
+}
+
+
+@pytest.mark.parametrize("name", CONTROLS)
+def test_what_would_wait_is_found(away, tiny, monkeypatch, name):
+    monkeypatch.setattr(Supervised, "after_step", CONTROLS[name])
+    with pytest.raises((AssertionError, RuntimeError, NotImplementedError)):
+        run(tiny("train.epochs=1"))
+
+
+def test_a_read_in_a_step_is_found(away, tiny, monkeypatch):
+    monkeypatch.setattr(Supervised, "after_step", lambda method, ctx, batch, out: host.read(out.loss, "the loss"))
+    run(tiny("train.epochs=1"))
+    assert Counter(away.reads)[True, "the loss"] == 4
+
+
+def test_every_read_has_its_reason():
+    """The list above is that of the source, and nobody takes another way in training."""
+    named = set()
+    for path in Path(lilawbench.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("host.bring", "host.read"):
+                named.add(ast.literal_eval(node.args[1]))
+    assert named == set(READS)
+
+
+@pytest.mark.parametrize("name", LACKS)
+def test_what_meta_lacks_it_still_lacks(name):
+    """If this fails, take it from the list, and what stands in its place from here."""
+    with pytest.raises((RuntimeError, AssertionError)):
+        LACKS[name][0]()
