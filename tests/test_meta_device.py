@@ -47,6 +47,8 @@ READS = {
     "rows that train": "Dynamic Loss: how many steps the epoch has; the host shuffles the rows that are left",
     "losses of an epoch": "they are written; and the seconds of an epoch end when its work is done",
     "trace of an epoch": "LiLAW: alpha, beta, delta after each step are written",
+    "lowest weight of an epoch": "a method that gave a sample a negative weight ends the run",
+    "how many rows were seen": "RRM of training losses: they are re-weighted among themselves",
     "losses to re-weight": "RRM: losses that are not finite end the run",
     "re-weightings": "RRM: written",
     "mean of g": "Dynamic Loss: written",
@@ -124,6 +126,7 @@ class Away:
             "whether a forward can be repeated": torch.ones_like,
             "labels to measure against": torch.ones_like,
             "rows that train": torch.ones_like,
+            "how many rows were seen": lambda value: torch.tensor(7),
             "labels to balance": lambda value: torch.arange(len(value)) % 10,
             "labels at setup": lambda value: torch.arange(len(value)) % 10,
             "estimated matrix": lambda value: torch.eye(len(value), dtype=value.dtype),
@@ -214,13 +217,11 @@ def small(monkeypatch, composed):
 
 
 WRITTEN = {"epoch to measure", "logits to measure", "labels to measure against", "attacked logits to measure"}
-LOOK_AHEAD = {"labels at setup": 1} | dict.fromkeys(
-    ("rows that train", "whether a forward can be repeated", "mean of g"), 1
-)
+LOOK_AHEAD = {"labels at setup": 1, "rows that train": 1, "whether a forward can be repeated": 1, "mean of g": 1}
 OWN = {  # in two epochs of four steps
-    "lilaw": {"trace of an epoch": 2},
-    "rrm": {"losses to re-weight": 2, "re-weightings": 2},
-    "a_rrm": {"losses to re-weight": 2, "re-weightings": 2},
+    "lilaw": {"trace of an epoch": 2, "lowest weight of an epoch": 1},
+    "rrm": {"losses to re-weight": 2, "re-weightings": 2, "lowest weight of an epoch": 2},
+    "a_rrm": {"losses to re-weight": 2, "re-weightings": 2, "lowest weight of an epoch": 2},
     "dynamic_loss": LOOK_AHEAD,
     "dynamic_loss_lt": LOOK_AHEAD,
 }
