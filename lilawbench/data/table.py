@@ -1,17 +1,21 @@
 """The user's own table: a CSV or Parquet file with a label column; the other columns are found by what they hold."""
 
+from __future__ import annotations
+
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from lilawbench.data.base import Dataset, Source
 from lilawbench.data.columns import Columns, listed, read_columns
 from lilawbench.data.split import class_rows, stratified, stratified_test
 from lilawbench.errors import DataError
+
+if TYPE_CHECKING:
+    import torch
 
 log = logging.getLogger("lilawbench")
 
@@ -217,6 +221,8 @@ class _Features:
 
     def __call__(self, table: Columns, rows: np.ndarray) -> torch.Tensor:
         """[len(rows), D] float32."""
+        import torch
+
         return torch.from_numpy(self.encoder.transform(self._frame(table, rows)).astype(np.float32))
 
     def described(self) -> str:
