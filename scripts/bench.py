@@ -7,6 +7,7 @@
 
 Rows:
     steps           a training step of every method over one of cross-entropy
+    probe_steps     the same for heads on cached features, in whole epochs as a run trains
     epochs          an epoch of RRM over one of cross-entropy
     reweight        RRM's re-weighting, and the linear program that it replaces
     hypergradients  an iteration of Dynamic Loss by each hypergradient: time and peak memory
@@ -32,6 +33,7 @@ from benchmarks.files import bench_files
 from benchmarks.input import bench_input
 from benchmarks.options import bench_options
 from benchmarks.probe import bench_probe
+from benchmarks.probe_steps import bench_probe_steps
 from benchmarks.processes import bench_processes
 from benchmarks.rrm import bench_epochs, bench_reweight
 from benchmarks.scenes import SCENES, Setup
@@ -43,6 +45,7 @@ from lilawbench.engine import runtime
 
 ROWS = {
     "steps": bench_steps,
+    "probe_steps": bench_probe_steps,
     "epochs": bench_epochs,
     "reweight": bench_reweight,
     "hypergradients": bench_hypergradients,
