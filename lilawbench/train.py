@@ -105,6 +105,7 @@ def run(cfg: DictConfig) -> RunRecord:
             num_train=len(train),
             num_classes=num_outputs(cfg, source),
             device=device,
+            full_batch_size=cfg.train.batch_size,
             fetch=train.batch,
             targets=train.target,
             target_range=source.target_range,

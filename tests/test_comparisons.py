@@ -22,6 +22,15 @@ def cell(composed):
     return make
 
 
+@pytest.mark.parametrize(
+    "row, method", [("CE", "ce"), ("GCE", "gce"), ("LiLAW", "lilaw"), ("Dynamic Loss", "dynamic_loss")]
+)
+def test_head_to_head_has_the_runs_of_breastmnist(cell, composed, row, method):
+    choices = ["method=ce", "loss=gce"] if method == "gce" else [f"method={method}"]
+    theirs = composed("experiment=breastmnist", "noise.rate=0.4", *choices)
+    assert run_folder(cell("head_to_head", row, "BreastMNIST, 40 %")) == run_folder(theirs)
+
+
 @pytest.mark.parametrize("row, method", [("CE", "ce"), ("focal", "focal"), ("LiLAW", "lilaw")])
 def test_head_to_head_has_the_runs_of_fashion_mnist(cell, composed, row, method):
     ours = cell("head_to_head", row, "FashionMNIST-M, 40 %")
@@ -51,7 +60,8 @@ def test_the_cells_of_head_to_head_can_run(cell, composed):
 @pytest.mark.parametrize("mode, finetune", [("full", "full"), ("probe", "linear_probe")])
 @pytest.mark.parametrize("row, learned", [("1 parameter", 1), ("2 parameters", 2), ("LiLAW", 3), ("5 parameters", 5)])
 def test_the_review_counts_the_parameters(cell, mode, finetune, row, learned):
-    """The entries of what LiLAW learns that a meta step moves, with logits that favour a wrong class."""
+    """The entries of what LiLAW learns that a meta step moves, with logits that favour a wrong class; of the three
+    factors two are free, for their sum is fixed."""
     import torch
 
     cfg = cell("lilaw_review", f"{mode}, {row}", "40 %")
@@ -59,7 +69,16 @@ def test_the_review_counts_the_parameters(cell, mode, finetune, row, learned):
     method = build(cfg.method, loss=bind(cfg.loss))
     before = method.trace()[1].clone()
     method.meta_update(torch.tensor([[0.2, 0.5, 0.0]]), torch.tensor([0]))
-    assert (method.trace()[1] != before).sum() == learned
+    moved = (method.trace()[1] != before).tolist()
+    assert sum(moved[:3]) + max(0, sum(moved[3:]) - 1) == learned
+
+
+def test_columns_beside_lilaws_figures_have_its_noise(composed):
+    """Symmetric with the own class included, wherever LiLAW has a table of the data set."""
+    columns = composed("experiment=head_to_head").table.columns
+    exclusive = [name for name in columns if not any(choice.startswith("noise=") for choice in columns[name])]
+    assert exclusive == ["digits, 40 %"]
+    assert "noise=symmetric" not in {choice for choices in columns.values() for choice in choices}
 
 
 def test_the_review_tests_each_row_against_ce_of_its_own_mode(composed):

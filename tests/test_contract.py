@@ -38,6 +38,7 @@ def scene(composed, acting, method_name):
         64,
         3,
         torch.device("cpu"),
+        16,
         fetch=data.batch,
         targets=data.target,
         batch_size=16,

@@ -120,7 +120,7 @@ def step(world: World, model: nn.Module, method, count: int, epoch: int = 9, **o
     batch = rows(count)
     ctx = Context(
         model, model, Descent(model), None, lambda size: rows(size + 1), 64, 2,
-        torch.device("cpu"), world=world, epoch=epoch, batch_size=count, share=world.fraction(count), **options,
+        torch.device("cpu"), count, world=world, epoch=epoch, batch_size=count, share=world.fraction(count), **options,
     )  # fmt: skip
     model.train()
     method.on_epoch_start(ctx)

@@ -82,6 +82,20 @@ def test_every_cell_can_run_and_is_another_run(composed, name):
     assert len(folders) == len(every)
 
 
+SYMMETRIC = ["lilaw_table3_smoke", "lilaw_table17_smoke", "lilaw_review", "breastmnist", "lilaw_table5_fashion"]
+
+
+@pytest.mark.parametrize("name", [*FILES[::2], *SYMMETRIC])
+def test_symmetric_noise_is_lilaws_own(composed, name):
+    """Drawn from all classes: at 50 % of two classes the other reading tells nothing about the right label."""
+    cfg = composed(f"experiment={name}")
+    assert cfg.noise.name != "symmetric"
+    columns = cfg.table.columns.values()
+    assert "noise=symmetric" not in {choice for choices in columns for choice in choices}
+    if any(choice.startswith("noise.rate=") for choices in columns for choice in choices) or name == "breastmnist":
+        assert cfg.noise.name == "symmetric_inclusive"
+
+
 @pytest.mark.parametrize("name", FILES)
 def test_the_head_says_what_how_and_how_long(name):
     head = (CONF / "experiment" / f"{name}.yaml").read_text(encoding="utf-8").split("\ndefaults:")[0]

@@ -52,6 +52,7 @@ class Context:
     num_train: int
     num_classes: int
     device: torch.device
+    full_batch_size: int  # train.batch_size; an epoch's last batch may be smaller, or one row larger
     fetch: Callable[[Tensor], Batch] | None = None  # any rows [n] of the training table, un-augmented
     targets: Tensor | None = None  # [N] (or [N, K]) observed labels of the training table
     seed: int = 0  # for random streams of the method's own: derive_torch(ctx.seed, purpose, ctx.epoch)

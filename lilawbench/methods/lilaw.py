@@ -26,7 +26,7 @@ from lilawbench.losses import ce
 from lilawbench.methods.base import Context, Forward, Loss, Method, StepOutput
 
 TERMS = ("alpha", "beta", "delta")
-SCALES = ("alpha_scale", "beta_scale")
+SCALES = ("alpha_scale", "beta_scale", "delta_scale")
 
 
 def agreement(logits: Tensor, target: Tensor, target_range: float | None = None) -> tuple[Tensor, Tensor]:
@@ -96,7 +96,9 @@ class LiLAW(Method):
         weight_decay: likewise, >= 0; added to the gradient (Algorithm 1, lines 16-18).
         loss: per-sample base loss, (logits, target) -> [B].
         terms: which of the three enter the sum (Table 6); the others are left out and not updated.
-        scales: True adds a learned factor, initially 1, to W_alpha and W_beta (the review's five parameters).
+        scales: True gives each included term a learned factor, n softmax(theta) over the n of them, theta = 0 at the
+            start and learned as the others: never negative, mean 1, so that with all three terms five parameters are
+            free (the review asks for five). Free factors would fall without bound, since their gradient is mean(W l).
         clamp: keep alpha >= 1, then delta >= beta, after each update (Section 3); moves included terms only.
         detach_weight: True stops the model's gradient at W; False, Algorithm 1 as printed, lets it through.
         meta_mode: "eval" | "train", BatchNorm and dropout in the validation forward.
@@ -152,7 +154,8 @@ class LiLAW(Method):
         self.register_buffer("params", torch.tensor([float(alpha), float(beta), float(delta)]))
         self.register_buffer("lr", learns * _per_parameter("lr", lr, positive=True), persistent=False)
         self.register_buffer("weight_decay", _per_parameter("weight_decay", weight_decay), persistent=False)
-        self.register_buffer("scales", torch.ones(2) if scales else None)
+        self.register_buffer("included", learns.bool(), persistent=False)
+        self.register_buffer("theta", torch.zeros(3) if scales else None)
 
     @property
     def alpha(self) -> Tensor:
@@ -166,6 +169,13 @@ class LiLAW(Method):
     def delta(self) -> Tensor:
         return self.params[2]
 
+    @property
+    def scales(self) -> Tensor | None:
+        """Factors of W_alpha, W_beta, W_delta, [3]; 0 for a term left out, the others sum to their number."""
+        if self.theta is None:
+            return None
+        return len(self.terms) * self.theta.masked_fill(~self.included, -math.inf).softmax(0)
+
     def setup(self, ctx: Context) -> None:
         super().setup(ctx)
         if self.target_range is None:
@@ -175,11 +185,10 @@ class LiLAW(Method):
         """W of Eq. 5 for each sample, [B], from logits and observed targets; differentiable in the logits."""
         self._follow(logits)
         agreed = agreement(logits, target, self.target_range)
-        easy, hard, moderate = weight_terms(*agreed, self.params, self._gaussian(target))
-        if self.scales is not None:
-            easy, hard = self.scales[0] * easy, self.scales[1] * hard
-        weights = zip(TERMS, (easy, hard, moderate), strict=True)
-        return functools.reduce(torch.add, [weight for name, weight in weights if name in self.terms])
+        weights = weight_terms(*agreed, self.params, self._gaussian(target))
+        if self.theta is not None:
+            weights = [scale * weight for scale, weight in zip(self.scales, weights, strict=True)]
+        return functools.reduce(torch.add, [w for name, w in zip(TERMS, weights, strict=True) if name in self.terms])
 
     def weighted_loss(self, logits: Tensor, target: Tensor) -> Tensor:
         """L_W of Eq. 6, [], the mean over the batch."""
@@ -194,11 +203,12 @@ class LiLAW(Method):
         s_y, s_max = agreement(val_logits, val_target, self.target_range)
         gaussian = self._gaussian(val_target)
         gradient = meta_gradient(loss, s_y, s_max, self.params, gaussian)
-        if self.scales is not None:
-            easy, hard, _ = weight_terms(s_y, s_max, self.params, gaussian)
-            gradient[:2] *= self.scales
-            scales_gradient = torch.stack([easy, hard]) @ loss / len(loss)
-            self.scales = self.scales - self.lr[:2] * (scales_gradient + self.weight_decay[:2] * self.scales)
+        if self.theta is not None:
+            scales = self.scales
+            gradient *= scales
+            slopes = scales * (torch.stack(weight_terms(s_y, s_max, self.params, gaussian)) @ loss / len(loss))
+            slopes -= scales / len(self.terms) * slopes.sum()  # through the softmax
+            self.theta = self.theta - self.lr * (slopes + self.weight_decay * self.theta)
         # p - lr (g + wd p), in new tensors: a graph that holds the old ones can still be back-propagated
         gradient = torch.addcmul(gradient, self.weight_decay, self.params)
         self.params = params = torch.addcmul(self.params, self.lr, gradient, value=-1)
@@ -224,12 +234,12 @@ class LiLAW(Method):
     def after_step(self, ctx: Context, batch: Batch, out: StepOutput) -> None:
         if self.warming_up or ctx.step % self.meta_every_steps:
             return
-        val = ctx.meta(ctx.batch_size or len(batch.target))
+        val = ctx.meta(ctx.full_batch_size)
         with ctx.side_pass(self.meta_mode):
             self.meta_update(ctx.forward(val.input), val.target)
 
     def trace(self) -> tuple[tuple[str, ...], Tensor]:
-        if self.scales is not None:
+        if self.theta is not None:
             return TERMS + SCALES, torch.cat([self.params, self.scales])
         return TERMS, self.params
 

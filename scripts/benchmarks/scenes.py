@@ -86,6 +86,7 @@ def around(
         accumulate_steps=cfg.train.accumulate_steps,
         autocast=autocast_in(cfg.train.precision, device),
         batch_size=scene.batch,
+        full_batch_size=scene.batch,
     )
     return ctx, TrainLoader(data, scene.batch, 0)
 

@@ -43,7 +43,7 @@ def trained(rule: str, accumulate_steps: int, dtype: torch.dtype = torch.float32
 
     ctx = Context(
         model, forward, torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9), data.in_order, MetaLoader(data, 0),
-        37, 3, torch.device("cpu"), fetch=data.batch, targets=data.target,
+        37, 3, torch.device("cpu"), 16, fetch=data.batch, targets=data.target,
         clip_grad_norm=clip, accumulate_steps=accumulate_steps,
     )  # fmt: skip
     method.to(dtype).setup(ctx)

@@ -36,6 +36,7 @@ def ctx():
         num_train=1,
         num_classes=3,
         device=torch.device("cpu"),
+        full_batch_size=1,
     )
 
 

@@ -42,7 +42,7 @@ def trained(steps: int = 6, **options) -> tuple[nn.Module, list[float], torch.Te
     model = lay_out(convnet(), train.channels_last, CPU)
     forward = forward_in(train, model, CPU)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
-    ctx = Context(model, forward, optimizer, data.in_order, MetaLoader(data, 0), 48, 3, CPU, batch_size=16)
+    ctx = Context(model, forward, optimizer, data.in_order, MetaLoader(data, 0), 48, 3, CPU, 16, batch_size=16)
     method = LiLAW(lr=0.1, warmup_epochs=0)
     losses = []
     for ctx.epoch in range(1, 1 + steps // 3):

@@ -20,6 +20,7 @@ def context():
             num_train=12,
             num_classes=3,
             device=torch.device("cpu"),
+            full_batch_size=6,
         )
 
     return make

@@ -72,7 +72,7 @@ def blobs(centres, model, rows, target, batch_size, model_lr, **options):
     data, method = Resident(input[rows], target), DynamicLoss(num_bins=10, warmup_epochs=1, **options)
     optimizer, device = torch.optim.SGD(model.parameters(), model_lr, momentum=0.9), torch.device("cpu")
     table = {"fetch": data.batch, "targets": target}
-    ctx = Context(model, model, optimizer, data.in_order, None, len(rows), 3, device, **table)
+    ctx = Context(model, model, optimizer, data.in_order, None, len(rows), 3, device, batch_size, **table)
     method.setup(ctx)
     for ctx.epoch in range(1, 13):
         method.on_epoch_start(ctx)

@@ -38,6 +38,7 @@ class Run:
             num_train=90,
             num_classes=3,
             device=torch.device("cpu"),
+            full_batch_size=16,
             fetch=self.data.batch,
             targets=target,
             epoch=epoch,

@@ -230,33 +230,45 @@ def test_terms_left_out_do_not_enter_and_do_not_learn(terms):
             assert value == START[i]  # to the bit
 
 
-def test_scales_start_as_the_three_parameter_rule_and_learn():
-    """The review's five parameters: W = c_alpha W_alpha + c_beta W_beta + W_delta, two updates against autograd."""
+@pytest.mark.parametrize("terms", SUBSETS, ids="+".join)
+def test_scales_start_as_the_rule_without_them_and_learn(terms):
+    """The review's five parameters: W = sum_k c_k W_k, c = n softmax(theta); three updates against autograd."""
     logits, target = batch()
-    lr, decay = 2**-4, 2**-7
-    five, three = (LiLAW(*START, lr=lr, weight_decay=decay, scales=scales).double() for scales in (True, False))
-    assert torch.equal(five.weights(logits, target), three.weights(logits, target))
-    p = [torch.tensor(v, dtype=torch.float64) for v in (*START, 1.0, 1.0)]
-    for seed in range(2):
+    lr, decay = 2**-2, 2**-7
+    options = {"lr": lr, "weight_decay": decay, "terms": terms}
+    scaled, plain = (LiLAW(*START, **options, scales=scales).double() for scales in (True, False))
+    assert torch.equal(scaled.weights(logits, target), plain.weights(logits, target))
+    p = [torch.tensor(value, dtype=torch.float64) for value in (*START, 0.0, 0.0, 0.0)]
+    for seed in range(3):
         logits, target = batch(seed)
         leaves = [v.clone().requires_grad_() for v in p]
-        terms = plain_terms(logits, target, *leaves[:3])
-        weight = leaves[3] * terms["alpha"] + leaves[4] * terms["beta"] + terms["delta"]
-        torch.testing.assert_close(five.weights(logits, target), weight.detach(), rtol=0, atol=1e-12)
-        grads = torch.autograd.grad((weight * ce(logits, target)).mean(), leaves)
-        p = [v - lr * (g + decay * v) for v, g in zip(p, grads, strict=True)]
-        five.meta_update(logits, target)
-        names, traced = five.trace()
-        assert names == (*TERMS, "alpha_scale", "beta_scale")
-        torch.testing.assert_close(traced, torch.stack(p), rtol=0, atol=1e-12)
-    assert abs(p[3] - 1) > 1e-3 and abs(p[4] - 1) > 1e-3
+        shown = plain_terms(logits, target, *leaves[:3])
+        theta = dict(zip(TERMS, leaves[3:], strict=True))
+        total = sum(theta[name].exp() for name in terms)
+        weight = sum(len(terms) * theta[name].exp() / total * shown[name] for name in terms)
+        torch.testing.assert_close(scaled.weights(logits, target), weight.detach(), rtol=0, atol=1e-12)
+        grads = torch.autograd.grad((weight * ce(logits, target)).mean(), leaves, allow_unused=True)
+        p = [v if g is None else v - lr * (g + decay * v) for v, g in zip(p, grads, strict=True)]
+        scaled.meta_update(logits, target)
+        torch.testing.assert_close(torch.cat([scaled.params, scaled.theta]), torch.stack(p), rtol=0, atol=1e-12)
+        names, traced = scaled.trace()
+        assert names == (*TERMS, "alpha_scale", "beta_scale", "delta_scale")
+        assert torch.equal(traced[:3], scaled.params)
+        assert traced[3:].sum().item() == pytest.approx(len(terms), abs=1e-12)
+        assert [value > 0 for value in traced[3:]] == [name in terms for name in TERMS]
+    moved = (scaled.scales[scaled.included] - 1).abs().min()
+    assert moved > 1e-3 if len(terms) > 1 else moved == 0
 
 
-def test_scale_of_a_term_left_out_stays_1():
-    lilaw = LiLAW(terms=["alpha", "delta"], scales=True)
-    lilaw.meta_update(*three_samples())
-    named = dict(zip(*lilaw.trace(), strict=True))
-    assert named["beta_scale"] == 1 and named["beta"] == 2 and named["alpha_scale"] != 1
+@pytest.mark.parametrize("loss", [ce, focal])
+def test_scales_never_make_a_weight_negative(loss):
+    """Free factors did after some hundred such steps, and the network then trained uphill."""
+    logits, target = batch(size=40)
+    lilaw = LiLAW(lr=0.5, scales=True, loss=loss).double()
+    for _ in range(2000):
+        lilaw.meta_update(logits, target)
+        assert lilaw.weights(logits, target).min() >= 0
+    assert lilaw.scales.sum().item() == pytest.approx(3, abs=1e-9)
 
 
 @pytest.mark.parametrize(

@@ -92,17 +92,17 @@ def test_meta_update_descends_by_autograds_gradient(kind, delta, scales):
     options = {"loss": loss, "target_range": target_range, "regression_delta": delta, "scales": scales, "clamp": False}
     lilaw = LiLAW(3.0, 1.5, 2.0, lr=0.1, weight_decay=0.01, **options).double()
     lilaw.params.requires_grad_()
-    leaves = [lilaw.params] + ([lilaw.scales.requires_grad_()] if scales else [])
+    leaves = [lilaw.params] + ([lilaw.theta.requires_grad_()] if scales else [])
     gradients = torch.autograd.grad(lilaw.weighted_loss(logits, target), leaves)
     expected = [p.detach() - 0.1 * (g + 0.01 * p.detach()) for p, g in zip(leaves, gradients, strict=True)]
     lilaw.params = lilaw.params.detach()
     if scales:
-        lilaw.scales = lilaw.scales.detach()
+        lilaw.theta = lilaw.theta.detach()
     lilaw.meta_update(logits, target)
     # lr and weight decay were float32 numbers before .double()
     torch.testing.assert_close(lilaw.params, expected[0], rtol=1e-7, atol=1e-8)
     if scales:
-        torch.testing.assert_close(lilaw.scales, expected[1], rtol=1e-7, atol=1e-8)
+        torch.testing.assert_close(lilaw.theta, expected[1], rtol=1e-7, atol=1e-8)
 
 
 def test_the_models_gradient_flows_through_the_weights_unless_detached():
