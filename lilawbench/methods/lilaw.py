@@ -16,14 +16,16 @@ The formulas stay as they are.
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from lilawbench.data.base import Batch
 from lilawbench.losses import ce
+from lilawbench.methods import closed_form
 from lilawbench.methods.base import Context, Forward, Loss, Method, StepOutput
+from lilawbench.methods.closed_form import Weighted
 
 TERMS = ("alpha", "beta", "delta")
 SCALES = ("alpha_scale", "beta_scale", "delta_scale")
@@ -46,7 +48,7 @@ def agreement(logits: Tensor, target: Tensor, target_range: float | None = None)
         return logits / target_range, target.to(logits.dtype)[:, None] / target_range
     if target.ndim == 1:
         probs = logits.softmax(dim=1)
-        return probs.gather(1, target[:, None]), probs.amax(dim=1, keepdim=True)
+        return probs.gather(1, target[:, None]), probs.max(dim=1, keepdim=True).values
     probs, count = logits.sigmoid(), target.sum(dim=1, keepdim=True)
     top = probs.sort(dim=1, descending=True).values * (torch.arange(probs.shape[1], device=probs.device) < count)
     return tuple(kept.sum(dim=1, keepdim=True) / count.clamp(min=1) for kept in (probs * target, top))
@@ -132,6 +134,7 @@ class LiLAW(Method):
         regression_delta: str = "gaussian",
     ):
         super().__init__(loss)
+        self.cross_entropy = getattr(loss, "func", loss) is ce
         if not terms or set(terms) - set(TERMS) or len(set(terms)) < len(terms):
             raise ValueError(f"terms is {terms}; it must be a non-empty subset of {list(TERMS)}")
         if meta_mode not in ("eval", "train"):
@@ -155,6 +158,8 @@ class LiLAW(Method):
         self.register_buffer("lr", learns * _per_parameter("lr", lr, positive=True), persistent=False)
         self.register_buffer("weight_decay", _per_parameter("weight_decay", weight_decay), persistent=False)
         self.register_buffer("included", learns.bool(), persistent=False)
+        self.register_buffer("factors", learns, persistent=False)
+        self.register_buffer("signs", torch.tensor([1.0, -1.0, 1.0]), persistent=False)  # see closed_form
         self.register_buffer("theta", torch.zeros(3) if scales else None)
 
     @property
@@ -192,21 +197,26 @@ class LiLAW(Method):
 
     def weighted_loss(self, logits: Tensor, target: Tensor) -> Tensor:
         """L_W of Eq. 6, [], the mean over the batch."""
-        return self._weighted(logits, target, self.per_sample(logits, target))[0]
+        return self._weighted(logits, target, lambda: self.per_sample(logits, target)).loss
 
     @torch.no_grad()
     def meta_update(self, val_logits: Tensor, val_target: Tensor) -> None:
         """One descent step on alpha, beta, delta from validation logits [B, K] and their observed targets."""
         self._follow(val_logits)
         val_logits = val_logits.to(self.params.dtype)
-        loss = self.per_sample(val_logits, val_target)
-        s_y, s_max = agreement(val_logits, val_target, self.target_range)
-        gaussian = self._gaussian(val_target)
-        gradient = meta_gradient(loss, s_y, s_max, self.params, gaussian)
+        closed = self._of_classes(val_logits, val_target)
+        loss = None if closed and self.cross_entropy else self.per_sample(val_logits, val_target)
+        if closed:
+            gradient, terms, loss = closed_form.meta_gradient(val_logits, val_target, self._arguments(), loss)
+            gradient *= self.signs
+        else:
+            agreed, gaussian = agreement(val_logits, val_target, self.target_range), self._gaussian(val_target)
+            gradient = meta_gradient(loss, *agreed, self.params, gaussian)
+            terms = torch.stack(weight_terms(*agreed, self.params, gaussian), dim=1)
         if self.theta is not None:
             scales = self.scales
             gradient *= scales
-            slopes = scales * (torch.stack(weight_terms(s_y, s_max, self.params, gaussian)) @ loss / len(loss))
+            slopes = scales * (loss @ terms / len(loss))
             slopes -= scales / len(self.terms) * slopes.sum()  # through the softmax
             self.theta = self.theta - self.lr * (slopes + self.weight_decay * self.theta)
         # p - lr (g + wd p), in new tensors: a graph that holds the old ones can still be back-propagated
@@ -225,11 +235,10 @@ class LiLAW(Method):
 
     def loss(self, forward: Forward, batch: Batch) -> StepOutput:
         logits = forward(batch.input)
-        losses = self.sample_losses(logits, batch)
         if self.warming_up:
-            return StepOutput(losses.mean(), logits.detach())
-        loss, weight = self._weighted(logits, batch.target, losses)
-        return StepOutput(loss, logits.detach(), weight.detach())
+            return StepOutput(self.sample_losses(logits, batch).mean(), logits.detach())
+        loss, weight = self._weighted(logits, batch.target, lambda: self.sample_losses(logits, batch))
+        return StepOutput(loss, logits.detach(), weight)
 
     def after_step(self, ctx: Context, batch: Batch, out: StepOutput) -> None:
         if self.warming_up or ctx.step % self.meta_every_steps:
@@ -243,11 +252,23 @@ class LiLAW(Method):
             return TERMS + SCALES, torch.cat([self.params, self.scales])
         return TERMS, self.params
 
-    def _weighted(self, logits: Tensor, target: Tensor, losses: Tensor) -> tuple[Tensor, Tensor]:
+    def _weighted(self, logits: Tensor, target: Tensor, losses: Callable[[], Tensor]) -> Weighted:
+        if self._of_classes(logits, target):
+            self._follow(logits)
+            factors = self.factors if self.theta is None else self.scales
+            given = None if self.cross_entropy else losses()
+            return closed_form.weighted_loss(logits, target, self._arguments(), factors, given, self.detach_weight)
         weight = self.weights(logits, target)
-        if self.detach_weight:
-            weight = weight.detach()
-        return (weight * losses).mean(), weight
+        return Weighted(((weight.detach() if self.detach_weight else weight) * losses()).mean(), weight.detach())
+
+    def _of_classes(self, logits: Tensor, target: Tensor) -> bool:
+        """Whether the closed form is for these; not where autograd is to see the parameters."""
+        one_label = target.ndim == 1 and not target.is_floating_point()
+        return one_label and logits.dtype == self.params.dtype and not self.params.requires_grad
+
+    def _arguments(self) -> Tensor:
+        """M of closed_form, [2, 3]."""
+        return torch.stack([self.signs * self.params, -self.signs])
 
     def _gaussian(self, target: Tensor) -> bool:
         return self.regression_delta == "gaussian" or not target.is_floating_point()

@@ -28,9 +28,9 @@ def batch(seed=0, size=40, classes=6):
 
 
 def plain_terms(logits, target, alpha, beta, delta):
-    """Eq. 2-4 as printed. A tied maximum shares its slope evenly (amax)."""
+    """Eq. 2-4 as printed. Of tied maxima the first has the slope."""
     s = logits.softmax(1)
-    s_y, s_max = s[torch.arange(len(s)), target], s.amax(1)
+    s_y, s_max = s[torch.arange(len(s)), target], s.max(1).values
     easy, hard = torch.sigmoid(alpha * s_y - s_max), torch.sigmoid(-(beta * s_y - s_max))
     return {"alpha": easy, "beta": hard, "delta": torch.exp(-((delta * s_y - s_max) ** 2) / 2)}
 
