@@ -25,7 +25,7 @@ from lilawbench.data.base import Batch
 from lilawbench.losses import ce
 from lilawbench.methods import closed_form
 from lilawbench.methods.base import Context, Forward, Loss, Method, StepOutput
-from lilawbench.methods.closed_form import Weighted
+from lilawbench.methods.closed_form import WeightedMean
 
 TERMS = ("alpha", "beta", "delta")
 SCALES = ("alpha_scale", "beta_scale", "delta_scale")
@@ -150,7 +150,7 @@ class LiLAW(Method):
         self.terms = tuple(name for name in TERMS if name in terms)
         self.clamp, self.detach_weight, self.meta_mode = clamp, detach_weight, meta_mode
         self.meta_every_steps, self.warmup_epochs = meta_every_steps, warmup_epochs
-        self.warming_up = False
+        self.warming_up, self.formed = False, None
         if not all(math.isfinite(value) for value in (alpha, beta, delta)):
             raise ValueError(f"alpha, beta, delta are {alpha}, {beta}, {delta}; they must be finite")
         learns = torch.tensor([float(name in terms) for name in TERMS])
@@ -159,7 +159,7 @@ class LiLAW(Method):
         self.register_buffer("weight_decay", _per_parameter("weight_decay", weight_decay), persistent=False)
         self.register_buffer("included", learns.bool(), persistent=False)
         self.register_buffer("factors", learns, persistent=False)
-        self.register_buffer("signs", torch.tensor([1.0, -1.0, 1.0]), persistent=False)  # see closed_form
+        self.register_buffer("signs", torch.tensor(closed_form.SIGNS), persistent=False)
         self.register_buffer("theta", torch.zeros(3) if scales else None)
 
     @property
@@ -197,7 +197,7 @@ class LiLAW(Method):
 
     def weighted_loss(self, logits: Tensor, target: Tensor) -> Tensor:
         """L_W of Eq. 6, [], the mean over the batch."""
-        return self._weighted(logits, target, lambda: self.per_sample(logits, target)).loss
+        return self._weighted(logits, target, lambda: self.per_sample(logits, target))[0]
 
     @torch.no_grad()
     def meta_update(self, val_logits: Tensor, val_target: Tensor) -> None:
@@ -207,8 +207,7 @@ class LiLAW(Method):
         closed = self._of_classes(val_logits, val_target)
         loss = None if closed and self.cross_entropy else self.per_sample(val_logits, val_target)
         if closed:
-            gradient, terms, loss = closed_form.meta_gradient(val_logits, val_target, self._arguments(), loss)
-            gradient *= self.signs
+            gradient, terms, loss = closed_form.meta_gradient(val_logits, val_target, self._form(), loss)
         else:
             agreed, gaussian = agreement(val_logits, val_target, self.target_range), self._gaussian(val_target)
             gradient = meta_gradient(loss, *agreed, self.params, gaussian)
@@ -252,23 +251,26 @@ class LiLAW(Method):
             return TERMS + SCALES, torch.cat([self.params, self.scales])
         return TERMS, self.params
 
-    def _weighted(self, logits: Tensor, target: Tensor, losses: Callable[[], Tensor]) -> Weighted:
+    def _weighted(self, logits: Tensor, target: Tensor, losses: Callable[[], Tensor]) -> tuple[Tensor, Tensor]:
         if self._of_classes(logits, target):
             self._follow(logits)
-            factors = self.factors if self.theta is None else self.scales
-            given = None if self.cross_entropy else losses()
-            return closed_form.weighted_loss(logits, target, self._arguments(), factors, given, self.detach_weight)
+            p = closed_form.picked(logits, target)
+            return WeightedMean.apply(p, None if self.cross_entropy else losses(), self._form(), self.detach_weight)
         weight = self.weights(logits, target)
-        return Weighted(((weight.detach() if self.detach_weight else weight) * losses()).mean(), weight.detach())
+        return ((weight.detach() if self.detach_weight else weight) * losses()).mean(), weight.detach()
 
     def _of_classes(self, logits: Tensor, target: Tensor) -> bool:
         """Whether the closed form is for these; not where autograd is to see the parameters."""
         one_label = target.ndim == 1 and not target.is_floating_point()
         return one_label and logits.dtype == self.params.dtype and not self.params.requires_grad
 
-    def _arguments(self) -> Tensor:
-        """M of closed_form, [2, 3]."""
-        return torch.stack([self.signs * self.params, -self.signs])
+    def _form(self) -> closed_form.Form:
+        """Of the parameters as they are now; an update makes new ones, a loaded state changes them in place."""
+        key = self.params, self.params._version
+        if self.formed is None or self.formed[0] is not key[0] or self.formed[1] != key[1]:
+            factors = self.factors if self.theta is None else self.scales
+            self.formed = *key, closed_form.form(self.params, factors, self.signs)
+        return self.formed[2]
 
     def _gaussian(self, target: Tensor) -> bool:
         return self.regression_delta == "gaussian" or not target.is_floating_point()
