@@ -26,6 +26,7 @@ from lilawbench.data.base import Batch
 from lilawbench.distributed import World
 from lilawbench.errors import ConfigError, RunFailed
 from lilawbench.losses import StatefulLoss
+from lilawbench.models.finetune import follows_train
 from lilawbench.tasks import ALL
 
 Forward = Callable[[Tensor], Tensor]
@@ -67,7 +68,7 @@ class Context:
     share: float = 1.0  # this rank's weight in a mean over it
 
     def __post_init__(self) -> None:
-        self._modules = list(self.model.modules())
+        self._modules = [module for module in self.model.modules() if follows_train(module)]
 
     def _set_modes(self, training: list[bool]) -> None:
         """As `module.training = ...`, past nn.Module's slow attributes: this runs twice in every meta step."""

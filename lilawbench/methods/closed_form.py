@@ -10,61 +10,86 @@ with factors c, 1 or 0 unless they are learned. In p = log x, which autograd tak
 cross-entropy, l = -p_y, d(W l)/dp has -W beside it. Of tied maxima the one that torch.argmax finds has the slope.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-SIGNS = ((1.0, -1.0, 1.0), (1.0, 1.0, -1.0), (0.0, 0.0, 1.0))  # of M's first row; k; where T is a Gaussian
+ROWS = (  # of what `constants` wants as a tensor
+    (1.0, -1.0, 1.0),  # of M's first row
+    (1.0, 1.0, -1.0),  # k
+    (0.0, 0.0, 1.0),  # where T is a Gaussian
+    (-0.5, -0.5, -0.5),
+)
+
+
+class Constants(NamedTuple):
+    """What does not change with the parameters."""
+
+    gain: Tensor  # M = gain (alpha, beta, delta) + offset, each [2, 3]
+    offset: Tensor
+    weight: Tensor  # [3, 2], T -> (W, 0)
+    flip: Tensor  # c k, [3]
+    turn: Tensor  # (1, -1, -1)
+    gaussian: Tensor
+    minus_half: Tensor
 
 
 class Form(NamedTuple):
-    """What the formulas need of the parameters, made once for each of their values."""
+    """M and c k M of some parameters, each [2, 3], and the constants."""
 
-    arguments: Tensor  # M, [2, 3]
-    back: Tensor  # (c k M)^T, [3, 2]
-    weight: Tensor  # [3, 2], T -> (W, 0)
-    turn: Tensor  # (1, -1, -1)
-    gaussian: Tensor  # (0, 0, 1)
-    minus_half: Tensor  # []
+    arguments: Tensor
+    flipped: Tensor
+    constants: Constants
 
 
-def form(params: Tensor, factors: Tensor, signs: Tensor) -> Form:
-    """Of (alpha, beta, delta), of c, and of SIGNS as a tensor."""
-    first, flip, gaussian = signs.unbind()
-    arguments = torch.stack((first * params, -first))
-    weight = torch.stack((factors, torch.zeros_like(factors)), 1)
-    return Form(arguments, (factors * flip * arguments).T, weight, first * flip, gaussian, signs.new_full((), -0.5))
+def constants(rows: Tensor, factors: Tensor) -> Constants:
+    """Of ROWS as a tensor, [4, 3], and c, [3]."""
+    first, flip, gaussian, minus_half = rows.unbind()
+    nothing = torch.zeros_like(first)
+    gain, offset = torch.stack((first, nothing)), torch.stack((nothing, -first))
+    return Constants(gain, offset, torch.stack((factors, nothing), 1), factors * flip, first * flip, gaussian, minus_half)
+
+
+def form(params: Tensor, constants: Constants) -> Form:
+    """Of (alpha, beta, delta)."""
+    arguments = torch.addcmul(constants.offset, constants.gain, params)
+    return Form(arguments, arguments * constants.flip, constants)
 
 
 def picked(logits: Tensor, target: Tensor) -> Tensor:
     """p = (log s_y, log s_max), [B, 2], of logits [B, K] and classes [B]."""
-    log_probs = logits.log_softmax(1)
-    return log_probs.gather(1, torch.cat((target[:, None], logits.argmax(1, keepdim=True)), 1))
+    places = torch.cat((target.unsqueeze(1), logits.argmax(1, keepdim=True)), 1)
+    return logits.log_softmax(1).gather(1, places)
 
 
-def terms(x: Tensor, form: Form) -> tuple[Tensor, Tensor]:
-    """T and Q, each [B, 3]."""
+def slopes(x: Tensor, form: Form) -> tuple[Tensor, Tensor, Tensor]:
+    """Q, [B, 3], and sigmoid(t) and exp(-t^2 / 2), of which T is made."""
     t = x @ form.arguments
-    gate = torch.sigmoid(t)
-    bell = (t * t).mul_(form.minus_half).exp_()
-    slopes = torch.lerp(torch.addcmul(gate, gate, gate, value=-1), t * bell, form.gaussian)
-    return torch.lerp(gate, bell, form.gaussian), slopes
+    gate, bell = torch.sigmoid(t), (t * t).mul_(form.constants.minus_half).exp_()
+    return torch.addcmul(gate, gate, gate, value=-1).lerp_(t.mul_(bell), form.constants.gaussian), gate, bell
+
+
+def terms(gate: Tensor, bell: Tensor, form: Form) -> Tensor:
+    """T, [B, 3], in the place of `gate`."""
+    return gate.lerp_(bell, form.constants.gaussian)
 
 
 def meta_gradient(
     logits: Tensor, target: Tensor, form: Form, losses: Tensor | None
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradient of mean(W l) for c = 1 with respect to (alpha, beta, delta), [3]; T [B, 3]; l [B].
+) -> tuple[Tensor, Callable[[], Tensor]]:
+    """Gradient of mean(W l) for c = 1 with respect to (alpha, beta, delta), [3]; and what gives mean(T l), [3].
 
     Args:
         losses: l, [B]; None: cross-entropy.
     """
     p = picked(logits, target)
-    x, loss = p.exp(), -p[:, 0] if losses is None else losses
-    values, slopes = terms(x, form)
-    gradient = (loss * x[:, 0]) @ slopes
-    return gradient.mul_(form.turn).div_(len(loss)), values, loss
+    x, loss = p.exp(), -p.select(1, 0) if losses is None else losses
+    found, *parts = slopes(x, form)
+    gradient = (loss * x.select(1, 0)) @ found
+    return gradient.mul_(form.constants.turn).div_(len(loss)), lambda: loss @ terms(*parts, form) / len(loss)
 
 
 class WeightedMean(torch.autograd.Function):
@@ -75,17 +100,17 @@ class WeightedMean(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, p: Tensor, losses: Tensor | None, form: Form, detach: bool) -> tuple[Tensor, Tensor]:
-        x = p.exp()
-        values, slopes = terms(x, form)
-        both = values @ form.weight
-        weight, loss = both[:, 0], p[:, 0] if losses is None else losses
-        ctx.count = len(p) if losses is not None else -len(p)  # -l is at hand, of cross-entropy
-        slope = None if detach else (slopes @ form.back).mul_(x)
-        if losses is None:
-            slope = both if detach else torch.addcmul(both, slope, loss[:, None])
+        x, given = p.exp(), losses is not None
+        found, *parts = slopes(x, form)
+        both = terms(*parts, form) @ form.constants.weight
+        weight, loss = both.select(1, 0), losses if given else p.select(1, 0)
+        ctx.count = len(p) if given else -len(p)  # of cross-entropy -l is at hand
+        slope = None if detach else F.linear(found, form.flipped).mul_(x)
+        if not given:
+            slope = both if detach else torch.addcmul(both, slope, loss.unsqueeze(1))
         elif not detach:
-            slope.mul_(loss[:, None])
-        ctx.save_for_backward(slope, None if losses is None else weight)
+            slope.mul_(loss.unsqueeze(1))
+        ctx.save_for_backward(slope, weight if given else None)
         ctx.mark_non_differentiable(weight)
         return torch.dot(weight, loss).div_(ctx.count), weight
 

@@ -150,7 +150,7 @@ class LiLAW(Method):
         self.terms = tuple(name for name in TERMS if name in terms)
         self.clamp, self.detach_weight, self.meta_mode = clamp, detach_weight, meta_mode
         self.meta_every_steps, self.warmup_epochs = meta_every_steps, warmup_epochs
-        self.warming_up, self.formed = False, None
+        self.warming_up, self.constants, self.formed = False, None, None
         if not all(math.isfinite(value) for value in (alpha, beta, delta)):
             raise ValueError(f"alpha, beta, delta are {alpha}, {beta}, {delta}; they must be finite")
         learns = torch.tensor([float(name in terms) for name in TERMS])
@@ -159,7 +159,7 @@ class LiLAW(Method):
         self.register_buffer("weight_decay", _per_parameter("weight_decay", weight_decay), persistent=False)
         self.register_buffer("included", learns.bool(), persistent=False)
         self.register_buffer("factors", learns, persistent=False)
-        self.register_buffer("signs", torch.tensor(closed_form.SIGNS), persistent=False)
+        self.register_buffer("rows", torch.tensor(closed_form.ROWS), persistent=False)
         self.register_buffer("theta", torch.zeros(3) if scales else None)
 
     @property
@@ -203,24 +203,29 @@ class LiLAW(Method):
     def meta_update(self, val_logits: Tensor, val_target: Tensor) -> None:
         """One descent step on alpha, beta, delta from validation logits [B, K] and their observed targets."""
         self._follow(val_logits)
-        val_logits = val_logits.to(self.params.dtype)
+        params = self.params
+        if val_logits.dtype != params.dtype:
+            val_logits = val_logits.to(params.dtype)
         closed = self._of_classes(val_logits, val_target)
         loss = None if closed and self.cross_entropy else self.per_sample(val_logits, val_target)
         if closed:
-            gradient, terms, loss = closed_form.meta_gradient(val_logits, val_target, self._form(), loss)
+            gradient, mean_terms = closed_form.meta_gradient(val_logits, val_target, self._form(), loss)
         else:
             agreed, gaussian = agreement(val_logits, val_target, self.target_range), self._gaussian(val_target)
-            gradient = meta_gradient(loss, *agreed, self.params, gaussian)
-            terms = torch.stack(weight_terms(*agreed, self.params, gaussian), dim=1)
+            gradient = meta_gradient(loss, *agreed, params, gaussian)
+
+            def mean_terms() -> Tensor:
+                return torch.stack(weight_terms(*agreed, params, gaussian)) @ loss / len(loss)
+
         if self.theta is not None:
             scales = self.scales
             gradient *= scales
-            slopes = scales * (loss @ terms / len(loss))
+            slopes = scales * mean_terms()
             slopes -= scales / len(self.terms) * slopes.sum()  # through the softmax
             self.theta = self.theta - self.lr * (slopes + self.weight_decay * self.theta)
         # p - lr (g + wd p), in new tensors: a graph that holds the old ones can still be back-propagated
-        gradient = torch.addcmul(gradient, self.weight_decay, self.params)
-        self.params = params = torch.addcmul(self.params, self.lr, gradient, value=-1)
+        gradient = torch.addcmul(gradient, self.weight_decay, params)
+        self.params = params = torch.addcmul(params, self.lr, gradient, value=-1)
         if self.clamp:
             first, second, third = params.unbind()
             if "alpha" in self.terms:
@@ -266,10 +271,13 @@ class LiLAW(Method):
 
     def _form(self) -> closed_form.Form:
         """Of the parameters as they are now; an update makes new ones, a loaded state changes them in place."""
-        key = self.params, self.params._version
-        if self.formed is None or self.formed[0] is not key[0] or self.formed[1] != key[1]:
-            factors = self.factors if self.theta is None else self.scales
-            self.formed = *key, closed_form.form(self.params, factors, self.signs)
+        params = self.params
+        if self.formed is None or self.formed[0] is not params or self.formed[1] != params._version:
+            made = None if self.constants is None or self.theta is not None else self.constants.turn
+            if made is None or made.dtype != params.dtype or made.device != params.device:
+                factors = self.factors if self.theta is None else self.scales
+                self.constants = closed_form.constants(self.rows, factors)
+            self.formed = params, params._version, closed_form.form(params, self.constants)
         return self.formed[2]
 
     def _gaussian(self, target: Tensor) -> bool:
