@@ -20,6 +20,7 @@ import torch
 from hydra.errors import InstantiationException
 from omegaconf import DictConfig
 
+from lilawbench.attack import Pixels
 from lilawbench.check import check
 from lilawbench.config import CONF, bind, build
 from lilawbench.data.base import Source
@@ -108,6 +109,7 @@ def run(cfg: DictConfig) -> RunRecord:
             full_batch_size=cfg.train.batch_size,
             fetch=train.batch,
             targets=train.target,
+            pixels=pixels_of(source, device),
             target_range=source.target_range,
             seed=cfg.seed,
             clip_grad_norm=cfg.train.clip_grad_norm,
@@ -131,6 +133,7 @@ def run(cfg: DictConfig) -> RunRecord:
 def draw_labels(cfg: DictConfig, source: Source) -> dict[str, np.ndarray]:
     """Observed and clean labels of all labelled rows (training, then official validation), and the rows of either part.
 
+    Where the data set has copies of training rows, `train` ends with the rows in `copied`, which it names twice.
     Depends on the seed, the noise and the split, never on the method. Where nobody knows the clean labels there are
     none, unless noise is added: then the labels as given count as clean.
     """
@@ -160,7 +163,11 @@ def draw_labels(cfg: DictConfig, source: Source) -> dict[str, np.ndarray]:
         if not clean_known:
             raise ConfigError([f"split.val_labels=clean: the clean labels of dataset={cfg.dataset.name} are not known"])
         observed[val] = clean[val]
-    return {"observed": observed, **({"clean": clean} if clean_known else {}), "train": train, "val": val}
+    labels = {"observed": observed, **({"clean": clean} if clean_known else {}), "train": train, "val": val}
+    if source.copy is None:
+        return labels
+    copied = np.sort(derive(cfg.seed, "copied").permutation(train)[: len(train) // 2])
+    return {**labels, "train": np.concatenate([train, copied]), "copied": copied}
 
 
 def stored_inputs(source: Source, rows: np.ndarray) -> torch.Tensor:
@@ -178,15 +185,29 @@ def residents(
         wanting = "train.augment, train.resize_px and split.val_augment want images"
         raise ConfigError([f"{wanting}; dataset={cfg.dataset.name} has none"])
 
+    if cfg.attack.space == "unit" and pixels_of(source, device) is None:
+        raise ConfigError([f"attack.space=unit wants images; dataset={cfg.dataset.name} has none"])
+
     def resident(input: torch.Tensor | ImageFiles, target: np.ndarray) -> Resident:
         return table(input, torch.from_numpy(target), source.mean, source.std, device, cfg.train.resize_px)
 
-    train, val = (
-        resident(source.labelled_input(rows), labels["observed"][rows]) for rows in (labels["train"], labels["val"])
-    )
+    if "copied" in labels:
+        kept, copied = (source.labelled_input(rows) for rows in (np.unique(labels["train"]), labels["copied"]))
+        inputs = torch.cat([kept, source.copy(copied, derive(cfg.seed, "copies"))])
+    else:
+        inputs = source.labelled_input(labels["train"])
+    train = resident(inputs, labels["observed"][labels["train"]])
+    val = resident(source.labelled_input(labels["val"]), labels["observed"][labels["val"]])
     if cfg.split.val_augment:
         val = val.augmented(VAL_AUGMENT, derive_torch(cfg.seed, "val_augment", device=device))
     return train, val.normalised() if len(val) else val, resident(source.test_input, source.test_clean)
+
+
+def pixels_of(source: Source, device: torch.device) -> Pixels | None:
+    """How the data set's images enter a network; None if it has none."""
+    if not source.is_image or source.mean is None:
+        return None
+    return Pixels(*(torch.tensor(values, device=device).view(-1, 1, 1) for values in (source.mean, source.std)))
 
 
 def initialise_model(cfg: DictConfig, source: Source) -> torch.nn.Module:

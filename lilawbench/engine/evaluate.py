@@ -22,12 +22,17 @@ def predict(ctx: Context, data: Resident) -> Tensor:
 
 
 def predict_attacked(
-    ctx: Context, data: Resident, eps: Sequence[float], sign: bool = True, clip: Sequence[float] | None = None
+    ctx: Context,
+    data: Resident,
+    eps: Sequence[float],
+    sign: bool = True,
+    clip: Sequence[float] | None = None,
+    space: str = "input",
 ) -> Tensor:
     """Logits [E, N, K] after FGSM of each eps on the plain loss of the split's labels: cross-entropy, bce, squared.
 
     Args:
-        eps, sign, clip: see `attack.fgsm`.
+        eps, sign, clip: see `attack.fgsm`. space: "input" | "unit", of pixels in [0, 1].
     Source: RRM, Section 4.2.2.
     """
     logits = torch.zeros(len(eps), len(data), ctx.num_classes, device=ctx.device)
@@ -38,7 +43,7 @@ def predict_attacked(
         def losses(input: Tensor) -> Tensor:
             return plain(ctx.forward(input), batch.target)
 
-        return fgsm(losses, batch.input, eps, sign, clip)
+        return fgsm(losses, batch.input, eps, sign, clip, ctx.pixels if space == "unit" else None)
 
     with ctx.side_pass("eval"):
         for batch in data.in_order(world=ctx.world):
