@@ -17,6 +17,7 @@ Rows:
     processes       as many processes as cores against one, as launcher=joblib runs them
     probe           runs of a linear probe of ViT-B/16, in passes of the network over the data
     files           a list of a million images read and checked, and images decoded by threads against a plain loop
+    table           a table of a million rows and 40 columns read, checked and split
     collect         10,000 finished runs read back, from nothing and again
     startup         the start of a process to its first epoch, and a finished run skipped
 
@@ -39,6 +40,7 @@ from benchmarks.rrm import bench_epochs, bench_reweight
 from benchmarks.scenes import SCENES, Setup
 from benchmarks.startup import bench_startup
 from benchmarks.steps import bench_steps
+from benchmarks.table import bench_table
 from benchmarks.threads import bench_threads
 
 from lilawbench.engine import runtime
@@ -55,6 +57,7 @@ ROWS = {
     "processes": bench_processes,
     "probe": bench_probe,
     "files": bench_files,
+    "table": bench_table,
     "collect": bench_collect,
     "startup": bench_startup,
 }

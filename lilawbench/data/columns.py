@@ -111,6 +111,13 @@ def read_columns(path: Path, delimiter: str = ",", missing: Sequence[str] = ()) 
     return Columns(path, arrays, delimiter)
 
 
+def release_memory() -> None:
+    """Gives what Arrow has freed back to the system: the split that follows copies a table's size once more."""
+    import pyarrow
+
+    pyarrow.default_memory_pool().release_unused()
+
+
 def listed(names: Sequence[str]) -> str:
     """The first few of a list, quoted."""
     shown = ", ".join(repr(str(name)) for name in names[:MOST_NAMED])

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from lilawbench.data.base import Dataset, Source
-from lilawbench.data.columns import Columns, listed, read_columns
+from lilawbench.data.columns import Columns, listed, read_columns, release_memory
 from lilawbench.data.split import class_rows, stratified, stratified_test
 from lilawbench.errors import DataError
 
@@ -90,6 +90,12 @@ class Table(Dataset):
         self.missing, self.delimiter = [str(value) for value in missing], delimiter
 
     def load(self, data_dir: Path | None) -> Source:
+        try:
+            return self._load(data_dir)
+        finally:
+            release_memory()
+
+    def _load(self, data_dir: Path | None) -> Source:
         table = self._read(self.path, data_dir)
         tested = None if self.test_path is None else self._read(self.test_path, data_dir)
         values = self.task == "regression"
