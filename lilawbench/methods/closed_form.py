@@ -50,7 +50,9 @@ def constants(rows: Tensor, factors: Tensor) -> Constants:
     first, flip, gaussian, minus_half = rows.unbind()
     nothing = torch.zeros_like(first)
     gain, offset = torch.stack((first, nothing)), torch.stack((nothing, -first))
-    return Constants(gain, offset, torch.stack((factors, nothing), 1), factors * flip, first * flip, gaussian, minus_half)
+    return Constants(
+        gain, offset, torch.stack((factors, nothing), 1), factors * flip, first * flip, gaussian, minus_half
+    )
 
 
 def form(params: Tensor, constants: Constants) -> Form:
@@ -117,6 +119,8 @@ class WeightedMean(torch.autograd.Function):
     @staticmethod
     def backward(ctx, gradient: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         if torch.is_grad_enabled():
-            raise RuntimeError("LiLAW's loss of classes has no second derivative; (LiLAW.weights(...) * losses).mean() has")
+            raise RuntimeError(
+                "LiLAW's loss of classes has no second derivative; (LiLAW.weights(...) * losses).mean() has"
+            )
         scale = gradient / ctx.count
         return *(None if slope is None else slope * scale for slope in ctx.saved_tensors), None, None

@@ -31,7 +31,10 @@ def bench_table(setup: Setup) -> None:
             read = [sys.executable, "-c", f"from benchmarks.table import load; load({folder!r}, {kind!r})"]
             said = subprocess.run(read, check=True, capture_output=True, text=True, env=environment).stdout
             seconds, processor, peak = map(float, said.split()[-3:])
-            print(f"| {kind}, read, checked, split | {seconds:.1f} | {processor:.1f} | 30 | {peak:.0f} | 1500 |", flush=True)
+            print(
+                f"| {kind}, read, checked, split | {seconds:.1f} | {processor:.1f} | 30 | {peak:.0f} | 1500 |",
+                flush=True,
+            )
 
 
 def load(folder: str, kind: str) -> None:
