@@ -28,8 +28,8 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 
 from lilawbench.distributed import World
-from lilawbench.models.finetune import follows_train
 from lilawbench.methods.virtual_step import Tensors, virtual_step
+from lilawbench.models.finetune import follows_train
 
 HYPERGRADIENTS = ("jvp", "double_backward", "finite_difference")
 Stream = tuple[Tensor, Tensor | None]  # states of the CPU's and the CUDA device's random generator
