@@ -178,7 +178,7 @@ def residents(
     train = resident(inputs, labels["observed"][labels["train"]])
     val = resident(source.labelled_input(labels["val"]), labels["observed"][labels["val"]])
     if cfg.split.val_augment:
-        val = val.augmented(VAL_AUGMENT, derive_torch(cfg.seed, "val_augment", device=device))
+        val = val.augmented(VAL_AUGMENT, derive_torch(cfg.seed, "val_augment"))
     return train, val.normalised() if len(val) else val, resident(source.test_input, source.test_clean)
 
 

@@ -7,11 +7,11 @@
 pip's own messages come out whole if it fails, and its exit code is this one's.
 """
 
-import itertools
 import re
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 
 PIP = (sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--no-color", "--progress-bar", "off")
@@ -62,7 +62,7 @@ def told(line: str, seen: set[str], total: int) -> str:
 
 def expected(arguments: list[str]) -> int:
     """How many packages a requirements file among pip's arguments names."""
-    files = [after for option, after in itertools.pairwise(arguments) if option in ("-r", "--requirement")]
+    files = [after for option, after in pairwise(arguments) if option in ("-r", "--requirement")]
     lines = [line for file in files for line in Path(file).read_text(encoding="utf-8").splitlines()]
     return sum(bool(line.strip()) and not line.startswith(("#", "-")) for line in lines)
 

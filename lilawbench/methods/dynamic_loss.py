@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lilawbench import host
 from lilawbench.data.base import Batch
 from lilawbench.errors import ConfigError
 from lilawbench.losses import ce
@@ -132,12 +133,14 @@ class DynamicLoss(Method):
         self.how, self.reuse_forward, self.meta_mode = hypergradient, reuse_forward, meta_mode
         self.finetune_on_meta = finetune_on_meta
         self.warming_up, self.pending, self.in_meta_set = False, None, None
+        self.tables = None  # g and q with their graph, from a step's end to the next look-ahead, which moves the nets
         self.batch_size = 1  # the largest of the epoch
 
     def setup(self, ctx: Context) -> None:
         super().setup(ctx)
-        counts = ctx.targets.bincount(minlength=ctx.num_classes)
-        self.nets = MetaNets(counts, self.num_bins, **self.net_options, generator=derive_torch(ctx.seed, "meta_nets"))
+        counts = host.bring(ctx.targets, "labels at setup").bincount(minlength=ctx.num_classes)
+        generator = derive_torch(ctx.seed, "meta_nets")
+        self.nets = MetaNets(host.send(counts, ctx.device), self.num_bins, **self.net_options, generator=generator)
         smallest = counts.min().item()
         self.primary, self.count = int(self.primary_fraction * smallest), int(self.meta_fraction * smallest)
         if self.nets.learned and not self.count:
@@ -150,6 +153,7 @@ class DynamicLoss(Method):
         self.warming_up = ctx.epoch <= self.warmup_epochs
         self.noise = derive_torch(ctx.seed, "pseudo_label", ctx.epoch, device=ctx.device)
         self.batch_size, self.in_meta_set = 1, None
+        self.tables = None
         self.targets, self.bins = ctx.targets, torch.zeros_like(ctx.targets)
         if self.warming_up or not self.nets.learned:
             return
@@ -158,7 +162,7 @@ class DynamicLoss(Method):
         self.bins = loss_bins(losses, ctx.targets if self.class_wise else self.bins, self.num_bins)
         generator = derive_torch(ctx.seed, "primary", ctx.epoch)
         self.in_meta_set = meta_rows(losses, ctx.targets, self.primary, self.count, generator, self.meta_sampling)
-        self.draw = RowDraw(self.in_meta_set.nonzero()[:, 0], derive_torch(ctx.seed, "meta_batches", ctx.epoch))
+        self.draw = RowDraw(self._meta_rows(), derive_torch(ctx.seed, "meta_batches", ctx.epoch))
         self.network = Network(ctx.model, ctx.autocast)
         self.verify = True  # once an epoch
 
@@ -179,17 +183,19 @@ class DynamicLoss(Method):
         pseudo, bins = self._pseudo_labels(logits.detach(), ctx), self.bins[batch.index]
         if ctx:
             self._look_ahead(ctx, batch, logits, pseudo, bins, stream)
-        with torch.no_grad():
-            g, q = self.nets()
+        if self.tables is None:
+            self.tables = self.nets()
+        g, q = (table.detach() for table in self.tables)
         loss = dynamic_loss(logits, batch.target, pseudo, g[bins, batch.target], q).mean()
         return StepOutput(loss, logits.detach())
 
     def on_epoch_end(self, ctx: Context) -> None:
-        self.network = None  # a method holds no model
+        self.network = self.tables = None  # a method holds no model
         if not self.finetune_on_meta or self.in_meta_set is None:
             return
-        rows = self.in_meta_set.nonzero()[:, 0]
-        order = rows[torch.randperm(len(rows), generator=derive_torch(ctx.seed, "finetune", ctx.epoch)).to(rows.device)]
+        rows = self._meta_rows()
+        order = torch.randperm(len(rows), generator=derive_torch(ctx.seed, "finetune", ctx.epoch))
+        order = rows[host.send(order, rows.device)]
         for piece in order.tensor_split(max(1, len(order) // self.batch_size)):
             batch = ctx.fetch(ctx.world.share(piece))
             F.cross_entropy(ctx.forward(batch.input), batch.target).backward()
@@ -207,7 +213,7 @@ class DynamicLoss(Method):
         if self.in_meta_set is None:
             return {}
         g, q = self.nets()
-        return {"g": g.T, "margin": q, "g_mean": g.mean().item()}
+        return {"g": g.T, "margin": q, "g_mean": host.read(g.mean(), "mean of g")}
 
     @torch.no_grad()
     def sample_values(self) -> dict[str, Tensor]:
@@ -217,6 +223,10 @@ class DynamicLoss(Method):
         g, _ = self.nets()
         label = corrected_label(self.targets, self.swept.softmax(1), g[self.bins, self.targets]).argmax(1)
         return {"corrected_label": label, "in_meta_set": self.in_meta_set}
+
+    def _meta_rows(self) -> Tensor:
+        """The meta set's rows in order; as many of each class, so that nobody has to count them."""
+        return torch.nonzero_static(self.in_meta_set, size=self.count * self.nets.shape[1])[:, 0]
 
     def _pseudo_labels(self, logits: Tensor, ctx: Context | None) -> Tensor:
         """y' [B, K], drawn for the whole batch of all processes."""
@@ -234,7 +244,7 @@ class DynamicLoss(Method):
         """Moves the meta nets (Eq. 7-8)."""
         rows = self.draw(ctx.batch_size or len(batch.index))
         meta_batch = ctx.fetch(ctx.world.share(rows))
-        tables = self.nets()
+        tables, self.tables = self.tables or self.nets(), None
         g, q = leaves = [table.detach().requires_grad_(table.requires_grad) for table in tables]
 
         def inner(z: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What a person waits for before anything is computed, as ratios to T = `python -c "import torch"` of the same rounds."""
+"""What a person waits for before anything is computed, as ratios to T = `python -c "import torch"`, in turn with it."""
 
 import os
 import resource
@@ -39,7 +39,8 @@ seconds, planned = timed(lambda: [run.folder for run in plan(sys.argv[1:]).runs]
 runs = plan(sys.argv[1:]).runs
 check(runs[0].cfg)
 cells = [run for run in runs if run.seed == 0]
-print(len(runs), len(cells), 1e3 * seconds / len(runs), 1e3 * timed(lambda: [check(c.cfg) for c in cells])[0] / len(cells))
+checking, _ = timed(lambda: [check(run.cfg) for run in cells])
+print(len(runs), len(cells), 1e3 * seconds / len(runs), 1e3 * checking / len(cells))
 """
 SWEEPS = {
     "2 methods x 4 rates x 250 seeds": ["method=ce,lilaw", "noise.rate=0,0.1,0.2,0.3", "seed=range(0,250)"],
