@@ -29,10 +29,11 @@ from lilawbench.data.transforms import Augment
 from lilawbench.engine import loop
 from lilawbench.errors import ConfigError
 from lilawbench.methods.supervised import Supervised
+from lilawbench.pipeline import initialise_model
 from lilawbench.results.recorder import Recorder
 from lilawbench.seeding import derive_torch
 from lilawbench.tasks import tasks_of
-from lilawbench.train import initialise_model, run
+from lilawbench.train import run
 
 META = torch.device("meta")
 NAMES = {group: sorted(path.stem for path in (CONF / group).glob("*.yaml")) for group in ("method", "loss", "model")}
