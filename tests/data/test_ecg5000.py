@@ -7,7 +7,8 @@ import torch
 from lilawbench.data import ecg5000
 from lilawbench.data.ecg5000 import ECG5000, ECG5000A, perturbed
 from lilawbench.errors import DataError
-from lilawbench.train import draw_labels, residents, run
+from lilawbench.pipeline import draw_labels, residents
+from lilawbench.train import run
 
 
 @pytest.fixture
