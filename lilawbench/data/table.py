@@ -1,16 +1,21 @@
 """The user's own table: a CSV or Parquet file with a label column; the other columns are found by what they hold."""
 
+from __future__ import annotations
+
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from lilawbench.data.base import Dataset, Source
 from lilawbench.data.columns import Columns, listed, read_columns, release_memory
 from lilawbench.data.split import class_rows, stratified, stratified_test
 from lilawbench.errors import DataError
+
+if TYPE_CHECKING:
+    import torch
 
 log = logging.getLogger("lilawbench")
 
@@ -205,6 +210,8 @@ class _Features:
 
     def __call__(self, table: Columns, rows: np.ndarray) -> torch.Tensor:
         """[len(rows), D] float32."""
+        import torch
+
         width = len(self.numeric) + len(self.flagged) + sum(map(len, self.categories.values()))
         encoded = np.zeros((len(rows), width), np.float32)
         place = len(self.numeric)

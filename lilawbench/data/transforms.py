@@ -1,38 +1,30 @@
-"""Batched augmentation with parameters per sample, on the device where the images live."""
+"""Batched augmentation with parameters per sample, on the device where the images live.
+
+What chance decides is drawn on the host: the views of a seed are the same on every device, and nobody waits for them.
+"""
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lilawbench import host
+from lilawbench.data.augment import AugmentOptions
 from lilawbench.data.autoaugment import auto_augment
 
 
-@dataclass
-class Augment:
-    """Random views of images; all zeros leave them as they are. Also the schema of `train.augment`.
-
-    Args:
-        crop_px: shift by up to this many pixels in each direction, black beyond the border.
-        flip: mirror left-right with probability 1/2.
-        rotate_degrees: rotate by up to this angle, bilinear, black beyond the border.
-        jitter: brightness and contrast factors from [1 - jitter, 1 + jitter].
-        policy: AutoAugment's, null | cifar10 | imagenet | svhn (`autoaugment.POLICIES`), after the flip.
-    """
-
-    crop_px: int = 0
-    flip: bool = False
-    rotate_degrees: float = 0.0
-    jitter: float = 0.0
-    policy: str | None = None
+class Augment(AugmentOptions):
+    """Random views of images; all zeros leave them as they are. Its options: see `AugmentOptions`."""
 
     def __bool__(self) -> bool:
         return bool(self.crop_px or self.flip or self.rotate_degrees or self.jitter or self.policy)
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Flips, auto-augments, rotates and jitters images [B, C, H, W] uint8 (cropping is `Windows`').
+
+        Args:
+            generator: the host's.
 
         They stay uint8 as long as they can, a quarter of the traffic: rotation and jitter make them float32 in 0..255.
         """
@@ -68,7 +60,7 @@ class Windows:
 
     def __call__(self, rows: Tensor, generator: torch.Generator) -> Tensor:
         """Crops [B, C, H, W] of the images in `rows` [B], each with its own shift."""
-        dy, dx = torch.randint(self.shifts, (2, len(rows)), generator=generator, device=rows.device)
+        dy, dx = host.send(torch.randint(self.shifts, (2, len(rows)), generator=generator), rows.device)
         return self.view[rows, :, dy, dx]
 
 
@@ -84,4 +76,4 @@ def rotate(images: Tensor, radians: Tensor) -> Tensor:
 
 def _uniform(images: Tensor, generator: torch.Generator) -> Tensor:
     """One draw from [-1, 1) per image, [B, 1, 1, 1]."""
-    return 2 * torch.rand(len(images), 1, 1, 1, generator=generator, device=images.device) - 1
+    return host.send(2 * torch.rand(len(images), 1, 1, 1, generator=generator) - 1, images.device)

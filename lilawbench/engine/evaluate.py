@@ -14,7 +14,7 @@ from lilawbench.methods.base import Context
 
 def predict(ctx: Context, data: Resident) -> Tensor:
     """Logits [N, K] of a split in eval mode, in order; neither the model nor the random stream moves."""
-    logits = torch.zeros(len(data), ctx.num_classes, device=ctx.device)
+    logits = torch.zeros(len(data), ctx.num_classes, device=data.device)
     with ctx.side_pass("eval"):
         for batch in data.in_order(world=ctx.world):
             logits.index_copy_(0, batch.index, ctx.forward(batch.input))
@@ -35,7 +35,7 @@ def predict_attacked(
         eps, sign, clip: see `attack.fgsm`. space: "input" | "unit", of pixels in [0, 1].
     Source: RRM, Section 4.2.2.
     """
-    logits = torch.zeros(len(eps), len(data), ctx.num_classes, device=ctx.device)
+    logits = torch.zeros(len(eps), len(data), ctx.num_classes, device=data.device)
 
     plain = bce if data.target.ndim == 2 else squared if data.target.is_floating_point() else ce
 
@@ -43,10 +43,12 @@ def predict_attacked(
         def losses(input: Tensor) -> Tensor:
             return plain(ctx.forward(input), batch.target)
 
-        return fgsm(losses, batch.input, eps, sign, clip, ctx.pixels if space == "unit" else None)
+        with ctx.side_pass("eval", grad=True):
+            return fgsm(losses, batch.input, eps, sign, clip, ctx.pixels if space == "unit" else None)
 
-    with ctx.side_pass("eval"):
-        for batch in data.in_order(world=ctx.world):
-            for number, input in enumerate(attacked(batch)):
+    for batch in data.in_order(world=ctx.world):
+        inputs = attacked(batch)
+        with ctx.side_pass("eval"):
+            for number, input in enumerate(inputs):
                 logits[number].index_copy_(0, batch.index, ctx.forward(input))
     return ctx.world.sum_(logits)

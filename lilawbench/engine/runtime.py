@@ -5,7 +5,6 @@ import ctypes
 import logging
 import os
 import resource
-import sys
 import tempfile
 from pathlib import Path
 
@@ -138,15 +137,6 @@ def peak_memory_bytes(device: torch.device) -> int:
         return torch.cuda.max_memory_allocated(device)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if os.uname().sysname == "Darwin" else peak * 1024
-
-
-def log_to_console() -> None:
-    """Messages to stdout; per-epoch lines only where no progress bar shows the epochs."""
-    handler = logging.StreamHandler(sys.stdout)
-    handler.addFilter(lambda record: not (getattr(record, "per_epoch", False) and sys.stderr.isatty()))
-    log.addHandler(handler)
-    log.setLevel(logging.INFO)
-    log.propagate = False
 
 
 def log_to_file(path: Path) -> logging.Handler:

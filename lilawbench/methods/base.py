@@ -28,6 +28,7 @@ from lilawbench.distributed import World
 from lilawbench.errors import ConfigError, RunFailed
 from lilawbench.losses import StatefulLoss
 from lilawbench.models.finetune import follows_train
+from lilawbench.models.recurrent import backward_in_eval, recurrent_layers
 from lilawbench.tasks import ALL
 
 Forward = Callable[[Tensor], Tensor]
@@ -71,6 +72,7 @@ class Context:
 
     def __post_init__(self) -> None:
         self._modules = [module for module in self.model.modules() if follows_train(module)]
+        self._recurrent = recurrent_layers(self.model)
 
     def _set_modes(self, training: list[bool]) -> None:
         """As `module.training = ...`, past nn.Module's slow attributes: this runs twice in every meta step."""
@@ -84,13 +86,13 @@ class Context:
         Args:
             mode: how BatchNorm and dropout behave inside. "eval" switches every module; "train" leaves each as
                 it is, restores buffers and forks the global random stream: even a no_grad forward moves both.
-            grad: True keeps a graph, for gradients taken inside.
+            grad: True keeps a graph, for gradients taken inside, with kernels that have a backward in either mode.
         """
         if mode == "eval":
             modes = [module.training for module in self._modules]
             self._set_modes([False] * len(modes))
             try:
-                with torch.set_grad_enabled(grad):
+                with torch.set_grad_enabled(grad), self._kernels(grad):
                     yield
             finally:
                 self._set_modes(modes)
@@ -98,11 +100,14 @@ class Context:
         kept = [(buffer, buffer.clone()) for buffer in self.model.buffers()]
         devices = [self.device] if self.device.type == "cuda" else []
         try:
-            with torch.random.fork_rng(devices), torch.set_grad_enabled(grad):
+            with torch.random.fork_rng(devices), torch.set_grad_enabled(grad), self._kernels(grad):
                 yield
         finally:
             for buffer, value in kept:
                 buffer.data.copy_(value)  # past autograd's version counter: a pending backward may hold the buffer
+
+    def _kernels(self, grad: bool) -> AbstractContextManager:
+        return backward_in_eval(self._recurrent, self.device) if grad else nullcontext()
 
 
 class Method(nn.Module, ABC):
