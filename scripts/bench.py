@@ -19,7 +19,7 @@ Rows:
     files           a list of a million images read and checked, and images decoded by threads against a plain loop
     table           a table of a million rows and 40 columns read, checked and split
     collect         10,000 finished runs read back, from nothing and again
-    startup         the start of a process to its first epoch, and a finished run skipped
+    startup         what is waited for before anything is computed: --help, a typo, a table, debug=fast, a plan
 
 Every figure is the median over rounds; in a round all candidates run in turn, so a machine that slows down slows all.
 """

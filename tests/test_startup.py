@@ -1,6 +1,7 @@
 """What is answered without torch: a process of its own asks for it all, and torch is not in it at the end."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -49,7 +50,7 @@ def answers(tmp_path_factory):
             (run.folder / "result.json").write_text("{}")
     asked = {name: [one.format(out=out) for one in arguments] for name, arguments in ASKED.items()}
     command = [sys.executable, "-c", ASK, json.dumps([HEAVY, asked])]
-    environment = {"COMP_LINE": "lilawbench method=lil", "COMP_POINT": "21", "HOME": str(out), "PATH": ""}
+    environment = os.environ | {"COMP_LINE": "lilawbench method=lil", "COMP_POINT": "21", "COLUMNS": "100"}
     done = subprocess.run(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, cwd=out
     )
@@ -94,3 +95,13 @@ def test_a_run_that_begins_says_so_before_torch_is_there(tmp_path, capsys, monke
     cfg = compose(f"paths.output_dir={tmp_path}")
     train.run(cfg)
     assert said == [f"starting {run_folder(cfg).name}: 30 epochs", "pipeline"]
+
+
+def test_a_run_does_not_import_the_compiler_nor_what_others_need(tmp_path):
+    """Nor may a run on the digits need the packages of other data, of reports and of the mirror."""
+    unwanted = ["torch._dynamo", "torchvision", "timm", "sklearn", "pandas", "scipy", "medmnist", "wandb", "matplotlib"]
+    code = "import sys\nfrom lilawbench.train import run\nfrom lilawbench.config import compose\n"
+    code += f"run(compose('debug=fast', 'train.threads=1', 'paths.output_dir={tmp_path}'))\n"
+    code += f"print([name for name in {unwanted} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "[]\n", done.stdout + done.stderr

@@ -8,6 +8,8 @@ import torch
 from omegaconf import DictConfig
 from torch import nn
 
+from lilawbench.engine.lean import lean
+
 
 def build_optimizer(
     parameters: Iterable[nn.Parameter], train: DictConfig, device: torch.device
@@ -16,8 +18,9 @@ def build_optimizer(
     parameters = [p for p in parameters if p.requires_grad]
     common = {"lr": train.lr, "weight_decay": train.weight_decay, "fused": device.type in ("cpu", "cuda")}
     if train.optimizer == "sgd":
-        return torch.optim.SGD(parameters, momentum=train.momentum, nesterov=train.nesterov, **common)
-    return {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[train.optimizer](parameters, **common)
+        return lean(torch.optim.SGD, parameters, momentum=train.momentum, nesterov=train.nesterov, **common)
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[train.optimizer]
+    return lean(kind, parameters, **common)
 
 
 def build_schedule(train: DictConfig) -> Callable[[float], float]:

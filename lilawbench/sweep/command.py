@@ -8,6 +8,7 @@ from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hydra.types import RunMode
+from omegaconf.errors import OmegaConfBaseException
 
 import lilawbench
 from lilawbench.config import CONF, to_dict
@@ -51,8 +52,12 @@ def help_asked(arguments: Sequence[str]) -> str | None:
     for folder in sorted(path for path in CONF.rglob("*") if path.is_dir()):
         names = ", ".join(sorted(path.stem for path in folder.glob("*.yaml")))
         lines.append(textwrap.fill(f"{folder.relative_to(CONF)}: {names}", 100, subsequent_indent="  "))
-    with composer(args.config_dir) as composed:
-        config = yaml.safe_dump(to_dict(composed.plain(args.overrides)), sort_keys=False)
+    try:
+        with composer(args.config_dir) as composed:
+            cfg = composed.plain(args.overrides)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError([" ".join(str(error).split())]) from error
+    config = yaml.safe_dump(to_dict(cfg), sort_keys=False)
     return HELP.format(version=lilawbench.__version__, groups="\n".join(lines), config=config)
 
 

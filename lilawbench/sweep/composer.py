@@ -56,6 +56,7 @@ class Composer:
         self.further = [f"hydra.searchpath=[file://{folder}]" for folder in self.folders]
         self._bases: dict[tuple[bool, tuple[str, ...]], DictConfig] = {}
         self._trees: dict[tuple[tuple[str, str | None], ...], Plain] = {}
+        self._resolved: dict[str, Plain] = {}
         self._typed_values: dict[str, Any] = {}  # by override
         self._typed = OmegaConf.structured(Config)
 
@@ -79,7 +80,7 @@ class Composer:
             for key, override in given.items():
                 if _is_value(key):
                     tree = _with(tree, key.split("."), self._leaf(tree, key, override))
-            return resolved(tree)
+            return resolved(tree, self._resolved)
         except FALL_BACK:
             return plain(self(overrides))  # which says what is wrong
 

@@ -56,9 +56,11 @@ def raw(choices: Mapping[str, str | None], folders: Sequence[Path] = ()) -> Plai
     return Plain({name: _typed(name, tree.get(name)) for name in TYPES})
 
 
-def resolved(tree: Plain) -> Plain:
+def resolved(tree: Plain, known: dict[str, Plain]) -> Plain:
     """The same without interpolations. What holds none is shared.
 
+    Args:
+        known: what was resolved before, to be added to; of one plan, for they may look at the environment.
     Raises:
         Unsupported: an interpolation that may refer to anything. OmegaConfBaseException: one that cannot be resolved.
     """
@@ -73,21 +75,18 @@ def resolved(tree: Plain) -> Plain:
                 raise Unsupported(text)
             names |= TYPES.keys() & set(re.findall(r"[^\W\d][\w-]*", text))
     part = {name: tree[name] for name in TYPES if name in names}
-    return Plain({**tree, **_resolved(part)})
+    return Plain({**tree, **_resolved(part, known)})
 
 
-_known: dict[str, Plain] = {}
-
-
-def _resolved(part: dict[str, Any]) -> Plain:
+def _resolved(part: dict[str, Any], known: dict[str, Plain]) -> Plain:
     key = repr(part)
-    if key not in _known:
+    if key not in known:
         blocks = {
             name: OmegaConf.merge(OmegaConf.structured(TYPES[name]), block) if is_dataclass(TYPES[name]) else block
             for name, block in to_dict(part).items()
         }
-        _known[key] = plain(OmegaConf.create(blocks))
-    return _known[key]
+        known[key] = plain(OmegaConf.create(blocks))
+    return known[key]
 
 
 def _typed(name: str, content: Any) -> Any:
