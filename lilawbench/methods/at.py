@@ -26,6 +26,7 @@ class Adversary:
         if mode not in ("eval", "train"):
             raise ValueError(f"fgsm.mode is {mode!r}; it must be eval or train")
         self.eps, self.clip, self.mode = eps, clip, mode
+        self.steps_differ = None if mode == "eval" else "fgsm.mode=train puts the random stream back"
 
     def perturb(self, method: Method, ctx: Context, batch: Batch) -> Tensor:
         """Perturbed inputs, [B, ...]."""
@@ -59,6 +60,7 @@ class AT(Method):
     def __init__(self, fgsm: Mapping[str, Any] | None = None, loss: Loss = ce):
         super().__init__(loss)
         self.adversary = adversary(fgsm)
+        self.steps_differ = self.adversary.steps_differ
         self._perturbed: Tensor | None = None
 
     def before_step(self, ctx: Context, batch: Batch) -> None:

@@ -17,6 +17,7 @@ The formulas stay as they are.
 import functools
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor
@@ -24,6 +25,7 @@ from torch import Tensor
 from lilawbench.data.base import Batch
 from lilawbench.losses import ce
 from lilawbench.methods.base import Context, Forward, Loss, Method, StepOutput
+from lilawbench.side_stream import SideStream
 
 TERMS = ("alpha", "beta", "delta")
 SCALES = ("alpha_scale", "beta_scale", "delta_scale")
@@ -147,7 +149,11 @@ class LiLAW(Method):
         self.terms = tuple(name for name in TERMS if name in terms)
         self.clamp, self.detach_weight, self.meta_mode = clamp, detach_weight, meta_mode
         self.meta_every_steps, self.warmup_epochs = meta_every_steps, warmup_epochs
-        self.warming_up = False
+        self.beside: SideStream | None = None  # while a meta step may still be running there
+        if meta_mode == "train":
+            self.steps_differ = "method.meta_mode=train puts the random stream back"
+        else:
+            self.steps_differ = None if meta_every_steps == 1 else "not every step has a meta step"
         if not all(math.isfinite(value) for value in (alpha, beta, delta)):
             raise ValueError(f"alpha, beta, delta are {alpha}, {beta}, {delta}; they must be finite")
         learns = torch.tensor([float(name in terms) for name in TERMS])
@@ -225,6 +231,7 @@ class LiLAW(Method):
 
     def loss(self, forward: Forward, batch: Batch) -> StepOutput:
         logits = forward(batch.input)
+        self._settle()
         losses = self.sample_losses(logits, batch)
         if self.warming_up:
             return StepOutput(losses.mean(), logits.detach())
@@ -234,12 +241,20 @@ class LiLAW(Method):
     def after_step(self, ctx: Context, batch: Batch, out: StepOutput) -> None:
         if self.warming_up or ctx.step % self.meta_every_steps:
             return
-        val = ctx.meta(ctx.full_batch_size)
-        with ctx.side_pass(self.meta_mode):
-            self.meta_update(ctx.forward(val.input), val.target)
+        # the next forward reads the same weights; in train mode both would write the same buffers
+        self.beside = ctx.beside if self.meta_mode == "eval" else None
+        with self.beside(self._learned()) if self.beside else nullcontext():
+            val = ctx.meta(ctx.full_batch_size)
+            with ctx.side_pass(self.meta_mode):
+                self.meta_update(ctx.forward(val.input), val.target)
+
+    def on_epoch_end(self, ctx: Context) -> None:
+        self._settle()
+        super().on_epoch_end(ctx)
 
     def trace(self) -> tuple[tuple[str, ...], Tensor]:
         if self.theta is not None:
+            self._settle()
             return TERMS + SCALES, torch.cat([self.params, self.scales])
         return TERMS, self.params
 
@@ -248,6 +263,15 @@ class LiLAW(Method):
         if self.detach_weight:
             weight = weight.detach()
         return (weight * losses).mean(), weight
+
+    def _learned(self) -> list[Tensor]:
+        return [self.params] if self.theta is None else [self.params, self.theta]
+
+    def _settle(self) -> None:
+        """A meta step that may still be running is one that is done."""
+        if self.beside is not None:
+            self.beside.join(self._learned())
+            self.beside = None
 
     def _gaussian(self, target: Tensor) -> bool:
         return self.regression_delta == "gaussian" or not target.is_floating_point()

@@ -48,12 +48,12 @@ def recorded(cfg: DictConfig) -> dict[str, Any]:
 
 def run_name(cfg: DictConfig) -> str:
     """digits-symmetric0.4-mlp-lilaw-s3-1a2b3c4d; the same config always gives the same name."""
-    return f"{_label(cfg)}-s{cfg.seed}-{_hash8(identity(cfg))}"
+    return f"{_label(cfg)}-s{cfg.seed}-{_hash8(_hashed(cfg))}"
 
 
 def cell_name(cfg: DictConfig) -> str:
     """As `run_name` without the seed: all seeds of one cell share it."""
-    parts = identity(cfg)
+    parts = _hashed(cfg)
     del parts["seed"]
     return f"{_label(cfg)}-{_hash8(parts)}"
 
@@ -77,6 +77,16 @@ def _label(cfg: DictConfig) -> str:
     if cfg.loss.name not in (*PLAIN_LOSSES, method):
         method += f"+{cfg.loss.name}"
     return f"{cfg.dataset.name}-{noise}-{cfg.model.name}-{method}"
+
+
+def _hashed(cfg: DictConfig) -> dict[str, Any]:
+    """The identity less options of `train` that leave every bit as it is: runs from before there were any keep their
+    names."""
+    parts = identity(cfg)
+    parts["train"].pop("side_stream", None)
+    if not parts["train"].get("cuda_graphs"):
+        parts["train"].pop("cuda_graphs", None)
+    return parts
 
 
 def _hash8(tree: dict[str, Any]) -> str:
