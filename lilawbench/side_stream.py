@@ -33,7 +33,7 @@ class SideStream:
 
     @contextmanager
     def __call__(self, reads: Sequence[Tensor]) -> Iterator[None]:
-        """`reads`: tensors of the stream outside, besides weights and data, that may be freed before the work is done."""
+        """`reads`: tensors of the stream outside, besides weights and data, that may be freed before it is done."""
         self.join()
         originals = [(module, name, module._buffers[name]) for module, name in self.places]
         self._copy([buffer for _, _, buffer in originals])

@@ -188,7 +188,7 @@ def residents(
         resident(source.labelled_input(rows), labels["observed"][rows]) for rows in (labels["train"], labels["val"])
     )
     if cfg.split.val_augment:
-        val = val.augmented(VAL_AUGMENT, derive_torch(cfg.seed, "val_augment", device=device))
+        val = val.augmented(VAL_AUGMENT, derive_torch(cfg.seed, "val_augment"))
     return train, val.normalised() if len(val) else val, resident(source.test_input, source.test_clean)
 
 

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lilawbench import host
+
 POLICIES = ("cifar10", "imagenet", "svhn")
 LEVELS = 10  # the policies' magnitudes are levels 0..9 of each operation's range
 
@@ -26,7 +28,8 @@ def auto_augment(images: Tensor, policy: str, generator: torch.Generator) -> Ten
 
     Args:
         images: [B, C, H, W] uint8, C = 1 or 3.
-        policy: the data that it was found on, one of `POLICIES`. generator: on the images' device.
+        policy: the data that it was found on, one of `POLICIES`. generator: the host's, which knows without asking the
+            device how many images each operation has.
     Returns:
         [B, C, H, W] uint8. Moved pixels are the nearest ones; black beyond the border.
 
@@ -38,25 +41,27 @@ def auto_augment(images: Tensor, policy: str, generator: torch.Generator) -> Ten
 
 def draw(policy: str, count: int, generator: torch.Generator) -> Draw:
     """Chance for `count` images."""
-    given = {"generator": generator, "device": generator.device}
-    sub_policy = torch.randint(len(sub_policies(policy)), (count,), **given)
-    return Draw(sub_policy, torch.rand(count, 2, **given), 2.0 * torch.randint(2, (count, 2), **given) - 1)
+    sub_policy = torch.randint(len(sub_policies(policy)), (count,), generator=generator)
+    chance = torch.rand(count, 2, generator=generator)
+    return Draw(sub_policy, chance, 2.0 * torch.randint(2, (count, 2), generator=generator) - 1)
 
 
 def augmented(images: Tensor, policy: str, drawn: Draw) -> Tensor:
     """As `auto_augment`, with what chance decided."""
-    table = steps(policy, *images.shape[2:], images.device)
+    table = steps(policy, *images.shape[2:])
     operation, probability, strength, signed = (column[drawn.sub_policy] for column in table)
     strength = torch.where(signed, strength * drawn.sign, strength)
     operation = torch.where(drawn.chance < probability, operation, len(OPERATIONS))  # the last one does nothing
     for step in range(2):  # the images of an operation lie side by side while it is done
         order = operation[:, step].argsort()
         counts = operation[:, step].bincount(minlength=len(OPERATIONS) + 1).tolist()
-        parts = zip(images.index_select(0, order).split(counts), strength[order, step].view(-1, 1, 1, 1).split(counts))
+        there, back = host.send(torch.stack([order, order.argsort()]), images.device)
+        amounts = host.send(strength[order, step].view(-1, 1, 1, 1), images.device)
+        parts = zip(images.index_select(0, there).split(counts), amounts.split(counts))
         done = [
             apply(*part) if len(part[0]) else part[0] for apply, part in zip((*OPERATIONS.values(), _nothing), parts)
         ]
-        images = torch.cat(done).index_select(0, order.argsort())  # a tenth of the time of indexing
+        images = torch.cat(done).index_select(0, back)  # a tenth of the time of indexing
     return images
 
 
@@ -69,12 +74,12 @@ def sub_policies(policy: str) -> list[tuple[tuple[str, float, int | None], ...]]
 
 
 @cache
-def steps(policy: str, height: int, width: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def steps(policy: str, height: int, width: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The steps of each sub-policy, [S, 2]: place in OPERATIONS, probability, strength, whether that has a sign."""
     places, ranges = {name: place for place, name in enumerate(OPERATIONS)}, strengths(height, width)
 
     def column(value: Callable[[str, float, int | None], float]) -> Tensor:
-        return torch.tensor([[value(*step) for step in pair] for pair in sub_policies(policy)], device=device)
+        return torch.tensor([[value(*step) for step in pair] for pair in sub_policies(policy)])
 
     return (
         column(lambda name, *_: places[name]),
@@ -171,8 +176,7 @@ def auto_contrast(images: Tensor, _: Tensor) -> Tensor:
 def equalize(images: Tensor, _: Tensor) -> Tensor:
     """Each channel's histogram made flat, with Pillow's whole-number arithmetic."""
     pixels = images.flatten(0, 1).flatten(1).long()  # [R = B C, H W]
-    first = 256 * torch.arange(len(pixels), device=images.device).unsqueeze(1)
-    counts = (pixels + first).flatten().bincount(minlength=256 * len(pixels)).view(-1, 256)
+    counts = pixels.new_zeros(len(pixels), 256).scatter_add_(1, pixels, torch.ones_like(pixels))
     brightest = counts.gather(1, pixels.amax(1, keepdim=True))
     step = (pixels.shape[1] - brightest) // 255
     before = counts.cumsum(1) - counts  # pixels darker than each grey

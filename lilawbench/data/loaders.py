@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lilawbench import host
 from lilawbench.data.base import Batch
 from lilawbench.data.transforms import Augment, Windows
 from lilawbench.distributed import World
@@ -47,6 +48,11 @@ class Resident:
     def _held(self, input: Tensor) -> Tensor:
         return input.to(self.device)
 
+    @property
+    def rows_device(self) -> torch.device:
+        """Where it wants the numbers of the rows that it is asked for."""
+        return self.device
+
     def __len__(self) -> int:
         return len(self.target)
 
@@ -57,10 +63,11 @@ class Resident:
         generator: torch.Generator | None = None,
         world: World | None = None,
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Rows [B] int64 on the device -> those rows and their inputs as they are stored, one part after another.
+        """Rows [B] int64 on `rows_device` -> they and their inputs as stored, on the device, one part after another.
 
         Args:
-            crop_px: shift of each image by up to so many pixels, drawn by `generator`; black beyond the border.
+            crop_px: shift of each image by up to so many pixels, drawn by `generator`, which is the host's; black
+                beyond the border.
             world: of the rank that asks and that needs its share of each part alone; here it has all of them at hand.
         """
         if crop_px and (self.windows is None or self.windows.crop_px != crop_px):
@@ -79,7 +86,7 @@ class Resident:
         return F.interpolate(ready, size=(self.resize_px,) * 2, mode="bilinear", antialias=True)
 
     def batch(self, rows: Tensor) -> Batch:
-        """Rows [B] int64 on the device -> Batch, un-augmented."""
+        """Rows [B] int64 on `rows_device` -> Batch on the device, un-augmented."""
         return next(self.batches([rows]))
 
     def batches(self, parts: Iterable[Tensor]) -> Iterator[Batch]:
@@ -97,7 +104,7 @@ class Resident:
         """
         if not self.scaled or self.resize_px is not None:
             return self
-        ready = torch.cat([self.normalise(self.input[rows]) for rows in torch.arange(len(self)).split(EVAL_BATCH)])
+        ready = torch.cat([self.normalise(part.clone()) for part in self.input.split(EVAL_BATCH)])
         return Resident(ready, self.target, device=self.device)
 
     def in_order(self, size: int | None = None, world: World | None = None) -> Iterator[Batch]:
@@ -108,7 +115,7 @@ class Resident:
             world: gives only this rank's share of the rows, so that each row is in exactly one rank's.
         """
         size = size or (CPU_EVAL_BATCH if self.device.type == "cpu" else EVAL_BATCH)
-        rows = torch.arange(len(self), device=self.device)
+        rows = torch.arange(len(self), device=self.rows_device)
         if world is not None:
             rows = rows.tensor_split(world.size)[world.rank]
         yield from self.batches(part for part in rows.split(size) if len(part))
@@ -146,7 +153,8 @@ class TrainLoader:
     ):
         self.data, self.batch_size, self.seed, self.augment = data, batch_size, seed, augment or Augment()
         self.world = world
-        classes = len(data.target.unique()) if balanced_samples else 1
+        self.target = host.bring(data.target, "labels to balance") if balanced_samples else None
+        classes = len(self.target.unique()) if balanced_samples else 1
         self.per_class = None if balanced_samples is None else max(1, balanced_samples // classes)
 
     def __len__(self) -> int:
@@ -154,23 +162,23 @@ class TrainLoader:
         return self.steps()
 
     def rows(self, epoch: int, mask: Tensor | None = None) -> tuple[Tensor, ...]:
-        """Row numbers of each batch of an epoch, on the device.
+        """Row numbers of each batch of an epoch, where the data want them.
 
         Args:
-            mask: [N] bool, the rows that take part (None: all); they keep the order they have among all rows.
+            mask: [N] bool on the host, the rows that take part (None: all); they keep the order they have among all.
         """
-        order = torch.randperm(len(self.data), generator=derive_torch(self.seed, "order", epoch)).to(self.data.device)
+        order = torch.randperm(len(self.data), generator=derive_torch(self.seed, "order", epoch))
         if mask is not None:
             order = order[mask[order]]
         if self.per_class is not None:
-            order = order[first_of_each(self.data.target[order], self.per_class)]
-        return order.split(self._sizes(len(order)))
+            order = order[first_of_each(self.target[order], self.per_class)]
+        return host.send(order, self.data.rows_device).split(self._sizes(len(order)))
 
     def steps(self, mask: Tensor | None = None) -> int:
         """Steps in an epoch over the rows of a mask."""
         if self.per_class is None:
             return len(self._sizes(len(self.data) if mask is None else int(mask.sum())))
-        target = self.data.target if mask is None else self.data.target[mask]
+        target = self.target if mask is None else self.target[mask]
         return len(self._sizes(int(target.bincount().clamp(max=self.per_class).sum())))
 
     def _sizes(self, count: int) -> list[int]:
@@ -183,7 +191,7 @@ class TrainLoader:
         return sizes
 
     def epoch(self, epoch: int, mask: Tensor | None = None) -> Iterator[Batch]:
-        views = derive_torch(self.seed, "augment", epoch, device=self.data.device)
+        views = derive_torch(self.seed, "augment", epoch)
         for rows, raw in self.data.pixels(self.rows(epoch, mask), self.augment.crop_px, views, self.world):
             yield Batch(rows, self.data.normalise(self.augment(raw, views)), self.data.target.index_select(0, rows))
 
@@ -214,7 +222,8 @@ class MetaLoader:
         """A fresh batch of min(size, len(validation set)) rows."""
         size = min(size, len(self.data))
         if self.position + size > len(self.order):
-            self.order = torch.randperm(len(self.data), generator=self.generator).to(self.data.device)
+            order = torch.randperm(len(self.data), generator=self.generator)
+            self.order = host.send(order, self.data.rows_device)
             self.position = 0
         rows = self.order[self.position : self.position + size]
         self.position += size

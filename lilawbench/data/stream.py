@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lilawbench import host
 from lilawbench.data.base import Batch
 from lilawbench.data.image_files import Decoding, ImageFiles
 from lilawbench.data.loaders import Resident
@@ -35,6 +36,11 @@ class Streamed(Resident):
 
     def _held(self, input: ImageFiles) -> ImageFiles:
         return input
+
+    @property
+    def rows_device(self) -> torch.device:
+        """The host: it opens the files."""
+        return torch.device("cpu")
 
     def pixels(
         self,
@@ -67,10 +73,12 @@ class Streamed(Resident):
 
     def _start(self, rows: Tensor, shift: Tensor | None = None, world: World | None = None) -> Decoding:
         own = None if world is None else world.share(torch.arange(len(rows))).numpy()
+        if rows.device != self.rows_device:
+            rows = host.bring(rows, "rows of images in files")
         return self.input.start(rows.tolist(), None if shift is None else shift.numpy(), own)
 
     def _ready(self, rows: Tensor, images: Decoding) -> tuple[Tensor, Tensor]:
-        return rows, images.wait().to(self.device)
+        return host.send(rows, self.device), host.send(images.wait(), self.device)
 
     def expect(self, rows: Tensor) -> None:
         """Begins to decode them."""
@@ -80,7 +88,7 @@ class Streamed(Resident):
         """As `Resident.batch`; rows that were expected are on their way already."""
         expected, self.expected = self.expected, None
         if expected is not None and torch.equal(expected[0], rows):
-            raw = self._ready(*expected)[1]
+            rows, raw = self._ready(*expected)
             return Batch(rows, self.normalise(raw), self.target.index_select(0, rows))
         if expected is not None:
             expected[1].cancel()

@@ -1,4 +1,7 @@
-"""Batched augmentation with parameters per sample, on the device where the images live."""
+"""Batched augmentation with parameters per sample, on the device where the images live.
+
+What chance decides is drawn on the host: the views of a seed are the same on every device, and nobody waits for them.
+"""
 
 import math
 from dataclasses import dataclass
@@ -7,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lilawbench import host
 from lilawbench.data.autoaugment import auto_augment
 
 
@@ -33,6 +37,9 @@ class Augment:
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Flips, auto-augments, rotates and jitters images [B, C, H, W] uint8 (cropping is `Windows`').
+
+        Args:
+            generator: the host's.
 
         They stay uint8 as long as they can, a quarter of the traffic: rotation and jitter make them float32 in 0..255.
         """
@@ -68,7 +75,7 @@ class Windows:
 
     def __call__(self, rows: Tensor, generator: torch.Generator) -> Tensor:
         """Crops [B, C, H, W] of the images in `rows` [B], each with its own shift."""
-        dy, dx = torch.randint(self.shifts, (2, len(rows)), generator=generator, device=rows.device)
+        dy, dx = host.send(torch.randint(self.shifts, (2, len(rows)), generator=generator), rows.device)
         return self.view[rows, :, dy, dx]
 
 
@@ -84,4 +91,4 @@ def rotate(images: Tensor, radians: Tensor) -> Tensor:
 
 def _uniform(images: Tensor, generator: torch.Generator) -> Tensor:
     """One draw from [-1, 1) per image, [B, 1, 1, 1]."""
-    return 2 * torch.rand(len(images), 1, 1, 1, generator=generator, device=images.device) - 1
+    return host.send(2 * torch.rand(len(images), 1, 1, 1, generator=generator) - 1, images.device)

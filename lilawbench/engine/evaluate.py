@@ -38,10 +38,12 @@ def predict_attacked(
         def losses(input: Tensor) -> Tensor:
             return plain(ctx.forward(input), batch.target)
 
-        return fgsm(losses, batch.input, eps, sign, clip)
+        with ctx.side_pass("eval", grad=True):
+            return fgsm(losses, batch.input, eps, sign, clip)
 
-    with ctx.side_pass("eval"):
-        for batch in data.in_order(world=ctx.world):
-            for number, input in enumerate(attacked(batch)):
+    for batch in data.in_order(world=ctx.world):
+        inputs = attacked(batch)
+        with ctx.side_pass("eval"):
+            for number, input in enumerate(inputs):
                 logits[number].index_copy_(0, batch.index, ctx.forward(input))
     return ctx.world.sum_(logits)

@@ -1,4 +1,4 @@
-"""Training steps as CUDA graphs: recorded once, then launched whole. For networks so small that launching takes the time.
+"""Training steps as CUDA graphs: recorded once, then launched whole. For networks so small that launching takes long.
 
 A graph does the same operations on the same memory again, and no Python. So a step is recorded on tensors of its own,
 which every batch, validation batch and learning rate is copied into, and what the step puts in the place of the

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from lilawbench import host
 from lilawbench.data.base import Batch
 from lilawbench.data.loaders import MetaLoader, TrainLoader
 from lilawbench.errors import RunFailed
@@ -17,7 +18,7 @@ from lilawbench.methods.base import Context, Method, StepOutput
 from lilawbench.seeding import seed_global
 
 Step = Callable[[Context, Method, Batch, float], StepOutput]
-CUDA_CHECK_STEPS = 50  # asking whether a loss is finite makes the host wait for the device
+CHECK_STEPS = 50  # asking whether a loss is finite makes the host wait for the device
 
 
 @dataclass
@@ -76,7 +77,7 @@ def _train_epoch(
     step: Step,
 ) -> Epoch:
     start = time.perf_counter()
-    check_steps = CUDA_CHECK_STEPS if ctx.device.type == "cuda" else 1
+    check_steps = 1 if ctx.device.type == "cpu" else CHECK_STEPS
     losses, traces = [], []
     logits = torch.zeros(ctx.num_train, ctx.num_classes, device=ctx.device)
     weight = torch.zeros(ctx.num_train, device=ctx.device)
@@ -86,6 +87,8 @@ def _train_epoch(
     method.on_epoch_start(ctx)
     ctx.model.train()
     mask = method.training_rows()
+    if mask is not None:
+        mask = host.bring(mask, "rows that train")
     steps = loader.steps(mask)
     for batch in loader.epoch(ctx.epoch, mask):
         ctx.batch_size, ctx.share = len(batch.index), ctx.world.fraction(len(batch.index))
@@ -107,8 +110,8 @@ def _train_epoch(
     method.on_epoch_end(ctx)
 
     names = method.trace()[0] if traces else ()
-    columns = torch.stack(traces).T.tolist() if traces else []
-    losses = torch.stack(losses).cpu()  # waits for the device, so that the seconds are real
+    columns = host.read(torch.stack(traces).T, "trace of an epoch") if traces else []
+    losses = host.bring(torch.stack(losses), "losses of an epoch")  # all steps are done: the seconds are real
     return Epoch(
         number=ctx.epoch,
         step=ctx.step,
@@ -176,12 +179,14 @@ def _gather(ctx: Context, seen: Tensor, logits: Tensor, weight: Tensor) -> None:
 
 def _check_finite(losses: list[Tensor], last: int, ctx: Context, loader: TrainLoader, mask: Tensor | None) -> None:
     """Looks at the `last` losses of the epoch so far."""
-    values = [value.item() for value in losses[len(losses) - last :]]
+    if not last:
+        return
+    values = host.read(torch.stack(losses[-last:]), "finite losses")
     first = next((i for i, value in enumerate(values) if not math.isfinite(value)), None)
     if first is None:
         return
     position = len(losses) - last + first
-    rows = loader.rows(ctx.epoch, mask)[position].tolist()
+    rows = host.read(loader.rows(ctx.epoch, mask)[position], "rows of a loss that is not finite")
     raise RunFailed(
         f"the loss is {values[first]} at epoch {ctx.epoch}, step {ctx.step - len(losses) + position + 1} (batch "
         f"{position + 1} of the epoch), training rows {rows}. Lower train.lr, set train.clip_grad_norm, or look at "

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lilawbench import host
 from lilawbench.losses.base import Predict, StatefulLoss
 
 Matrix = Sequence[Sequence[float]] | Tensor
@@ -68,7 +69,10 @@ class Correction(StatefulLoss):
 
     def start_epoch(self, epoch: int, predict: Predict) -> None:
         if self.estimates and epoch == self.warmup_epochs + 1:
-            self._use(estimate_matrix(predict()[0], self.quantile))
+            logits = predict()[0]
+            # to the host, where a look-up table that needs an inverse is made without more waits
+            self._use(host.bring(estimate_matrix(logits, self.quantile), "estimated matrix"))
+            self.matrix, self.table = (host.send(kept, logits.device) for kept in (self.matrix, self.table))
 
     def forward(self, logits: Tensor, target: Tensor, index: Tensor | None = None) -> Tensor:
         if self.table is None:  # to be estimated, and not set up: a check of the config

@@ -26,6 +26,7 @@ from lilawbench.data.base import Batch
 from lilawbench.distributed import World
 from lilawbench.errors import ConfigError, RunFailed
 from lilawbench.losses import StatefulLoss
+from lilawbench.models.recurrent import backward_in_eval, recurrent_layers
 from lilawbench.side_stream import SideStream
 from lilawbench.tasks import ALL
 
@@ -69,7 +70,7 @@ class Context:
     share: float = 1.0  # this rank's weight in a mean over it
 
     def __post_init__(self) -> None:
-        self._modules = list(self.model.modules())
+        self._modules, self._recurrent = list(self.model.modules()), recurrent_layers(self.model)
 
     def _set_modes(self, training: list[bool]) -> None:
         """As `module.training = ...`, past nn.Module's slow attributes: this runs twice in every meta step."""
@@ -83,13 +84,13 @@ class Context:
         Args:
             mode: how BatchNorm and dropout behave inside. "eval" switches every module; "train" leaves each as
                 it is, restores buffers and forks the global random stream: even a no_grad forward moves both.
-            grad: True keeps a graph, for gradients taken inside.
+            grad: True keeps a graph, for gradients taken inside, with kernels that have a backward in either mode.
         """
         if mode == "eval":
             modes = [module.training for module in self._modules]
             self._set_modes([False] * len(modes))
             try:
-                with torch.set_grad_enabled(grad):
+                with torch.set_grad_enabled(grad), self._kernels(grad):
                     yield
             finally:
                 self._set_modes(modes)
@@ -97,11 +98,14 @@ class Context:
         kept = [(buffer, buffer.clone()) for buffer in self.model.buffers()]
         devices = [self.device] if self.device.type == "cuda" else []
         try:
-            with torch.random.fork_rng(devices), torch.set_grad_enabled(grad):
+            with torch.random.fork_rng(devices), torch.set_grad_enabled(grad), self._kernels(grad):
                 yield
         finally:
             for buffer, value in kept:
                 buffer.data.copy_(value)  # past autograd's version counter: a pending backward may hold the buffer
+
+    def _kernels(self, grad: bool) -> AbstractContextManager:
+        return backward_in_eval(self._recurrent, self.device) if grad else nullcontext()
 
 
 class Method(nn.Module, ABC):
@@ -115,8 +119,8 @@ class Method(nn.Module, ABC):
     splits_batches: ClassVar[bool] = True  # whether the loss of a batch is the mean of those of its parts
     perturbs_inputs: ClassVar[bool] = False  # trains or sweeps on other inputs than the data's
     tasks: ClassVar[tuple[str, ...]] = ALL  # that it is for, see tasks.py; the loss says the same of itself
-    # Why two steps on whole batches may differ in what they do, rather than in the values they do it with: no CUDA graph
-    # can stand for both. None: they never do while `warming_up` stays as it is, and keep what changes in buffers.
+    # Why two steps on whole batches may differ in what they do, not only in values: no CUDA graph can stand for both.
+    # None: they never do while `warming_up` stays as it is, and keep what changes in buffers.
     steps_differ: str | None = "it does not say that its steps are all alike"
     warming_up: bool = False
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lilawbench import host
 from lilawbench.data.base import Batch
 from lilawbench.errors import ConfigError
 from lilawbench.losses import ce
@@ -137,8 +138,9 @@ class DynamicLoss(Method):
 
     def setup(self, ctx: Context) -> None:
         super().setup(ctx)
-        counts = ctx.targets.bincount(minlength=ctx.num_classes)
-        self.nets = MetaNets(counts, self.num_bins, **self.net_options, generator=derive_torch(ctx.seed, "meta_nets"))
+        counts = host.bring(ctx.targets, "labels at setup").bincount(minlength=ctx.num_classes)
+        generator = derive_torch(ctx.seed, "meta_nets")
+        self.nets = MetaNets(host.send(counts, ctx.device), self.num_bins, **self.net_options, generator=generator)
         smallest, problems = counts.min().item(), []
         self.primary, self.count = int(self.primary_fraction * smallest), int(self.meta_fraction * smallest)
         class_ = f"the smallest class ({counts.argmin()}) has {smallest} training samples"
@@ -164,7 +166,7 @@ class DynamicLoss(Method):
         self.bins = loss_bins(losses, ctx.targets if self.class_wise else self.bins, self.num_bins)
         generator = derive_torch(ctx.seed, "primary", ctx.epoch)
         self.in_meta_set = meta_rows(losses, ctx.targets, self.primary, self.count, generator, self.meta_sampling)
-        self.draw = RowDraw(self.in_meta_set.nonzero()[:, 0], derive_torch(ctx.seed, "meta_batches", ctx.epoch))
+        self.draw = RowDraw(self._meta_rows(), derive_torch(ctx.seed, "meta_batches", ctx.epoch))
         self.network = Network(ctx.model, ctx.autocast)
         self.verify = True  # once an epoch
 
@@ -194,8 +196,9 @@ class DynamicLoss(Method):
         self.network = None  # a method holds no model
         if not self.finetune_on_meta or self.in_meta_set is None:
             return
-        rows = self.in_meta_set.nonzero()[:, 0]
-        order = rows[torch.randperm(len(rows), generator=derive_torch(ctx.seed, "finetune", ctx.epoch)).to(rows.device)]
+        rows = self._meta_rows()
+        order = torch.randperm(len(rows), generator=derive_torch(ctx.seed, "finetune", ctx.epoch))
+        order = rows[host.send(order, rows.device)]
         for piece in order.tensor_split(max(1, len(order) // self.batch_size)):
             batch = ctx.fetch(ctx.world.share(piece))
             F.cross_entropy(ctx.forward(batch.input), batch.target).backward()
@@ -213,7 +216,7 @@ class DynamicLoss(Method):
         if self.in_meta_set is None:
             return {}
         g, q = self.nets()
-        return {"g": g.T, "margin": q, "g_mean": g.mean().item()}
+        return {"g": g.T, "margin": q, "g_mean": host.read(g.mean(), "mean of g")}
 
     @torch.no_grad()
     def sample_values(self) -> dict[str, Tensor]:
@@ -223,6 +226,10 @@ class DynamicLoss(Method):
         g, _ = self.nets()
         label = corrected_label(self.targets, self.swept.softmax(1), g[self.bins, self.targets]).argmax(1)
         return {"corrected_label": label, "in_meta_set": self.in_meta_set}
+
+    def _meta_rows(self) -> Tensor:
+        """The meta set's rows in order; as many of each class, so that nobody has to count them."""
+        return torch.nonzero_static(self.in_meta_set, size=self.count * self.nets.shape[1])[:, 0]
 
     def _pseudo_labels(self, logits: Tensor, ctx: Context | None) -> Tensor:
         """y' [B, K], drawn for the whole batch of all processes."""

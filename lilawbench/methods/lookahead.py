@@ -27,8 +27,10 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
+from lilawbench import host
 from lilawbench.distributed import World
 from lilawbench.methods.virtual_step import Tensors, virtual_step
+from lilawbench.models.recurrent import backward_in_eval, recurrent_layers
 
 HYPERGRADIENTS = ("jvp", "double_backward", "finite_difference")
 Stream = tuple[Tensor, Tensor | None]  # states of the CPU's and the CUDA device's random generator
@@ -49,7 +51,7 @@ class Network:
         self.module, self.autocast = module, autocast
         named = {name: p for name, p in module.named_parameters() if p.requires_grad}
         self.names, self.weights = list(named), list(named.values())
-        self.recurrent = any(isinstance(m, nn.RNNBase) for m in module.modules())
+        self.recurrent = recurrent_layers(module)
         self.has_forward_mode = True  # until a pass has shown otherwise
 
     def __call__(self, weights: Sequence[Tensor], input: Tensor, stream: Stream | None = None) -> Tensor:
@@ -60,9 +62,8 @@ class Network:
         """
         values = dict(zip(self.names, weights, strict=True))
         values |= {name: buffer.clone() for name, buffer in self.module.named_buffers()}
-        # cudnn's recurrent layers have no backward in eval mode
-        plain = self.plain_kernels() if self.recurrent and input.is_cuda and not self.module.training else nullcontext()
-        with torch.random.fork_rng([input.device] if input.is_cuda else []), self.autocast(), plain:
+        kernels = backward_in_eval(self.recurrent, input.device)
+        with torch.random.fork_rng([input.device] if input.is_cuda else []), self.autocast(), kernels:
             if stream is not None:
                 torch.set_rng_state(stream[0])
                 if stream[1] is not None:
@@ -163,8 +164,10 @@ def hypergradient(
         tangents = pull(_meta_gradient(meta, virtual, world, meta_share))
         along = finite_difference if how == "finite_difference" else forward_mode
         again, u = along(network, input, tangents, stream)
-        if reused and verify and not (again - z).norm() <= 0.02 * z.norm():  # bfloat16 is below, a dropout mask above
-            raise ForwardNotRepeatable("a second forward of the batch differs from the first")
+        if reused and verify:
+            same = (again - z).norm() <= 0.02 * z.norm()  # bfloat16 is below, a dropout mask above
+            if not host.read(same, "whether a forward can be repeated"):
+                raise ForwardNotRepeatable("a second forward of the batch differs from the first")
         out = torch.autograd.grad(s, phi, u.neg())
     out = list(out)
     world.mean_(out, share)

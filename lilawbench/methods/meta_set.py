@@ -1,10 +1,13 @@
 """Which samples Dynamic Loss learns its meta nets from, and the loss bin of every sample.
 
-Everything here rests on one operation: the rank of a value within its class, by two stable sorts.
+Everything here rests on one operation: the rank of a value within its class, by two stable sorts. Nothing here makes
+the host wait for the device: how many samples a class has is found by searching the sorted classes, not by bincount.
 """
 
 import torch
 from torch import Tensor
+
+from lilawbench import host
 
 SAMPLINGS = ("hierarchical", "lowest_loss", "random")
 
@@ -19,8 +22,8 @@ def ranks(values: Tensor, classes: Tensor) -> Tensor:
     """
     order = values.argsort(stable=True)
     order = order[classes[order].argsort(stable=True)]  # by class, then by value
-    counts = classes.bincount()
-    starts = (counts.cumsum(0) - counts)[classes[order]]
+    classes = classes[order]
+    starts = torch.searchsorted(classes, classes)  # where the class of each begins
     out = torch.empty_like(order)
     out[order] = torch.arange(len(order), device=order.device) - starts
     return out
@@ -35,7 +38,13 @@ def loss_bins(losses: Tensor, classes: Tensor, bins: int) -> Tensor:
         [N] int64 in 0..R-1, 0 the smallest losses.
     Source: Dynamic Loss, "Label Corrector".
     """
-    return ranks(losses, classes) * bins // (classes.bincount()[classes] + 1)
+    return ranks(losses, classes) * bins // (class_sizes(classes) + 1)
+
+
+def class_sizes(classes: Tensor) -> Tensor:
+    """How many samples each sample's class has, [N] int64, from classes [N] int64."""
+    ascending = classes.sort().values
+    return torch.searchsorted(ascending, classes, right=True) - torch.searchsorted(ascending, classes)
 
 
 def meta_rows(
@@ -58,7 +67,7 @@ def meta_rows(
         [N] bool.
     Source: Dynamic Loss, "Hierarchical Sampling Strategy"; Table 4 for the others.
     """
-    places = ranks(torch.rand(len(losses), generator=generator).to(losses.device), classes)
+    places = ranks(host.send(torch.rand(len(losses), generator=generator), losses.device), classes)
     if sampling == "random":
         return places < count
     if sampling == "lowest_loss":
@@ -78,7 +87,8 @@ class RowDraw:
         """min(size, all) rows."""
         size = min(size, len(self.rows))
         if self.position + size > len(self.order):
-            self.order = self.rows[torch.randperm(len(self.rows), generator=self.generator).to(self.rows.device)]
+            order = torch.randperm(len(self.rows), generator=self.generator)
+            self.order = self.rows[host.send(order, self.rows.device)]
             self.position = 0
         self.position += size
         return self.order[self.position - size : self.position]

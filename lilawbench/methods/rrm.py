@@ -12,6 +12,7 @@ import math
 import torch
 from torch import Tensor
 
+from lilawbench import host
 from lilawbench.data.base import Batch
 from lilawbench.errors import RunFailed
 from lilawbench.losses import ce
@@ -39,7 +40,8 @@ def reweight(
     Source: RRM, Corollary 3.1.1 and Section 3.5.1. Deviations: none.
     """
     _check_threshold(gamma, contamination, penalty_scale)
-    smallest, largest = (value.item() for value in losses.aminmax()) if len(losses) else (math.nan, math.nan)
+    ends = torch.stack(losses.aminmax()) if len(losses) else losses.new_full((2,), math.nan)
+    smallest, largest = host.read(ends, "losses to re-weight")
     if not (math.isfinite(smallest) and math.isfinite(largest)):
         raise ValueError(
             f"losses are {smallest} to {largest} over {len(losses)} samples; there must be some, and all finite"
@@ -52,7 +54,7 @@ def reweight(
     else:
         pruned = torch.zeros_like(losses, dtype=torch.bool)
     least = losses == smallest
-    share = pruned.sum().item() / (len(losses) * least.sum().item())
+    share = pruned.sum(dtype=torch.float64) / (len(losses) * least.sum())
     return least.double().mul_(share).add_(pruned, alpha=-1 / len(losses))
 
 
@@ -155,7 +157,8 @@ class RRM(Method):
         return batch.input
 
     def logs(self) -> dict[str, float | Tensor]:
-        return {"reweightings": self.round.item(), "pruned": self.pruned.double().mean().item()}
+        rounds, pruned = host.read(torch.stack([self.round.double(), self.pruned.double().mean()]), "re-weightings")
+        return {"reweightings": int(rounds), "pruned": pruned}
 
     def sample_values(self) -> dict[str, Tensor]:
         return {"weight": self._weight(), "pruned": self.pruned, "lowest_weight": self.lowest_weight}

@@ -5,6 +5,7 @@ import math
 import platform
 import shutil
 from contextlib import suppress
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 import lilawbench
+from lilawbench import host
 from lilawbench.config import build
 from lilawbench.data.base import Source
 from lilawbench.data.loaders import Resident
@@ -57,7 +59,7 @@ class Recorder:
         world: World,
     ):
         self.folder, self.cfg, self.labels, self.device, self.world = folder, cfg, labels, device, world
-        self.clean = torch.from_numpy(labels["clean"][labels["train"]]).to(device) if "clean" in labels else None
+        self.clean = torch.from_numpy(labels["clean"][labels["train"]]) if "clean" in labels else None
         self.task, self.num_test = TASKS[source.task], len(source.test_clean)
         self.groups = GroupRecord(source) if source.test_groups else None
         self.result: dict[str, Any] = {}
@@ -124,11 +126,11 @@ class Recorder:
     def measure(self, epoch: Epoch, ctx: Context, train: Resident, val: Resident, test: Resident) -> None:
         """Evaluates the model and writes the epoch's lines."""
         evaluated = self._evaluate(ctx, val, test)
-        self.world.main_does(lambda: self._write(epoch, train, evaluated))
+        self.world.main_does(lambda: self._write(_on_host(epoch), train, evaluated))
 
     def _write(self, epoch: Epoch, train: Resident, evaluated: dict[str, float]) -> None:
         row: dict[str, Any] = {"kind": "epoch", "epoch": epoch.number, "step": epoch.step, "lr": epoch.lr}
-        seen, observed, weight = epoch.seen, train.target, epoch.weight
+        seen, observed, weight = epoch.seen, host.bring(train.target, "labels to measure against"), epoch.weight
         row |= {"train_loss": epoch.losses.double().mean().item()}
         row |= {f"train_{self.task.measure}": headline(epoch.logits[seen], observed[seen])}
         numbers, tables = {}, {}
@@ -160,16 +162,19 @@ class Recorder:
         out = {}
         for name, data in (("val", val), ("test", test)):
             if len(data):
-                logits = predict(ctx, data)
-                out |= {f"{name}_{key}": value for key, value in measure(logits, data.target).items()}
+                logits = host.bring(predict(ctx, data), "logits to measure")
+                target = host.bring(data.target, "labels to measure against")
+                out |= {f"{name}_{key}": value for key, value in measure(logits, target).items()}
         if self.groups and self.world.is_main:
             key = f"val_{self.task.measure}"
             self.groups.see(logits, best_val=key in out and self._is_best({key: out[key]}, key))
         attack = self.cfg.attack
         if attack.eps and self.world.agree(self._selectable(out.get(f"val_{self.task.measure}"), ctx.epoch)):
-            attacked = predict_attacked(ctx, test, list(attack.eps), attack.sign, attack.clip)
+            attacked = host.bring(
+                predict_attacked(ctx, test, list(attack.eps), attack.sign, attack.clip), "attacked logits to measure"
+            )
             for eps, logits in zip(attack.eps, attacked, strict=True):
-                out[f"test_attacked_{eps:g}_{self.task.measure}"] = headline(logits, test.target)
+                out[f"test_attacked_{eps:g}_{self.task.measure}"] = headline(logits, target)
         return out
 
     def _selectable(self, value: float | None, epoch: int) -> bool:
@@ -298,6 +303,17 @@ class Recorder:
             for i in range(len(losses))
             if (first + i + 1) % self.cfg.train.log_every_steps == 0
         ]
+
+
+def _on_host(epoch: Epoch) -> Epoch:
+    """With all its tensors on the host, where they are measured and written."""
+
+    def brought(part: Any) -> Any:
+        if isinstance(part, dict):
+            return {name: brought(value) for name, value in part.items()}
+        return host.bring(part, "epoch to measure") if isinstance(part, torch.Tensor) else part
+
+    return replace(epoch, **{field.name: brought(getattr(epoch, field.name)) for field in fields(epoch)})
 
 
 def _line(row: dict[str, Any], epochs: int) -> str:

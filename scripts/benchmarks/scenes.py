@@ -83,6 +83,7 @@ def parts(cfg: DictConfig, scene: Scene, device: torch.device, batches: int = 32
         autocast=autocast_in(cfg.train.precision, device),
         batch_size=scene.batch,
         full_batch_size=scene.batch,
+        beside=side_stream_in(cfg.train, net, device),
     )
     return ctx, TrainLoader(data, scene.batch, 0)
 
