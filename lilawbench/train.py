@@ -134,6 +134,7 @@ def run(cfg: DictConfig) -> RunRecord:
 def draw_labels(cfg: DictConfig, source: Source) -> dict[str, np.ndarray]:
     """Observed and clean labels of all labelled rows (training, then official validation), and the rows of either part.
 
+    Where the data set has copies of training rows, `train` ends with the rows in `copied`, which it names twice.
     Depends on the seed, the noise and the split, never on the method. Where nobody knows the clean labels there are
     none, unless noise is added: then the labels as given count as clean.
     """
@@ -163,7 +164,11 @@ def draw_labels(cfg: DictConfig, source: Source) -> dict[str, np.ndarray]:
         if not clean_known:
             raise ConfigError([f"split.val_labels=clean: the clean labels of dataset={cfg.dataset.name} are not known"])
         observed[val] = clean[val]
-    return {"observed": observed, **({"clean": clean} if clean_known else {}), "train": train, "val": val}
+    labels = {"observed": observed, **({"clean": clean} if clean_known else {}), "train": train, "val": val}
+    if source.copy is None:
+        return labels
+    copied = np.sort(derive(cfg.seed, "copied").permutation(train)[: len(train) // 2])
+    return {**labels, "train": np.concatenate([train, copied]), "copied": copied}
 
 
 def stored_inputs(source: Source, rows: np.ndarray) -> torch.Tensor:
@@ -184,9 +189,13 @@ def residents(
     def resident(input: torch.Tensor | ImageFiles, target: np.ndarray) -> Resident:
         return table(input, torch.from_numpy(target), source.mean, source.std, device, cfg.train.resize_px)
 
-    train, val = (
-        resident(source.labelled_input(rows), labels["observed"][rows]) for rows in (labels["train"], labels["val"])
-    )
+    if "copied" in labels:
+        kept, copied = (source.labelled_input(rows) for rows in (np.unique(labels["train"]), labels["copied"]))
+        inputs = torch.cat([kept, source.copy(copied, derive(cfg.seed, "copies"))])
+    else:
+        inputs = source.labelled_input(labels["train"])
+    train = resident(inputs, labels["observed"][labels["train"]])
+    val = resident(source.labelled_input(labels["val"]), labels["observed"][labels["val"]])
     if cfg.split.val_augment:
         val = val.augmented(VAL_AUGMENT, derive_torch(cfg.seed, "val_augment"))
     return train, val.normalised() if len(val) else val, resident(source.test_input, source.test_clean)

@@ -1,6 +1,6 @@
 """The three shapes every data set, loader and method shares: Source, Dataset and Batch."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -45,6 +45,8 @@ class Source:
     clean_known: bool = True  # False: train_clean holds the labels as given, and nobody knows which are right
     reference_groups: dict[str, str] = field(default_factory=dict)  # e.g. {"sex": "Male"}: others are compared with it
     target_range: float | None = None  # of values: the R of LiLAW, A.7
+    copy: Callable[[Tensor, np.random.Generator], Tensor] | None = None  # perturbs the copies that half of the training
+    # rows get after the split; None: there are none
 
     @property
     def task(self) -> str:

@@ -17,6 +17,7 @@ MD5 = {TRAIN: "a7ec9b6577e0cc897dca3adaaa0699ed", TEST: "7ba001a264a37ee360326b1
 
 CLASS_NAMES = ("normal", "R-on-T PVC", "PVC", "SP or EB", "unclassified")
 SPLITS = ("official", "swapped")
+AUGMENTS = ("after_split", "before_split")
 LENGTH = 140
 
 
@@ -57,15 +58,33 @@ class ECG5000(Dataset):
 class ECG5000A(ECG5000):
     """ECG5000 with noisy copies: half of the training beats, drawn at random, are there twice.
 
-    The copies, x + b + sqrt(u) * eps, follow the other rows in their order and keep their labels; label noise and the
-    validation split treat them as rows of their own. Test beats stay as they are.
+    The copies, x + b + sqrt(u) * eps, follow the other rows in their order. Test beats stay as they are.
 
-    Args: see `ECG5000`. `classes`, `imbalance` and `per_class` choose the beats that are copied from.
-    Source: LiLAW, A.23. Deviations: none; the paper does not say how a copy is split or made noisy.
+    Args:
+        augment: "after_split" copies half of the rows that train, each with its observed label, so that no validation
+            beat has a twin in training; "before_split" makes rows of their own for label noise and validation split,
+            and more than half of the validation beats have one.
+        split, classes, imbalance, per_class: see `ECG5000`; they choose the beats that are copied from.
+    Source: LiLAW, A.23. Deviations: none; the paper does not say when it copies.
     """
+
+    def __init__(
+        self,
+        split: str = "official",
+        augment: str = "after_split",
+        classes: Sequence[int] | None = None,
+        imbalance: float | None = None,
+        per_class: int | None = None,
+    ):
+        super().__init__(split, classes, imbalance, per_class)
+        if augment not in AUGMENTS:
+            raise ValueError(f"augment must be one of {', '.join(AUGMENTS)}, got {augment!r}")
+        self.augment = augment
 
     def source(self, data_dir: Path | None, generator: np.random.Generator) -> Source:
         source = super().source(data_dir, generator)
+        if self.augment == "after_split":
+            return replace(source, copy=perturbed)
         rows = np.sort(generator.permutation(len(source.train_clean))[: len(source.train_clean) // 2])
         copies = perturbed(source.train_input[rows], generator)
         return replace(

@@ -217,6 +217,8 @@ def _reason_against(cfg: DictConfig, source: Source, splits: Sequence[Resident],
         return "augmentation changes them"
     if cfg.attack.eps or method.perturbs_inputs:
         return "attacks change the inputs"
+    if source.copy is not None:
+        return "copies of training rows are drawn anew for each seed"
     rows, used = len(source.labelled_clean) + len(source.test_input), sum(map(len, splits))
     if cfg.train.epochs * used < rows:
         return f"all {rows} rows would cost more than {cfg.train.epochs} epoch(s) of {used}"

@@ -60,7 +60,7 @@ class DynamicLoss(Method):
 
     Args:
         loss: per-sample loss of the warm-up and of the loss ranks; the dynamic loss itself is cross-entropy.
-        num_bins: R, loss bins a class; at most the size of the smallest class.
+        num_bins: R, loss bins a class, >= 1; in a class of fewer samples some bins stay empty and learn nothing.
         corrector: False trusts every observed label, g = 1.
         margin: True, learned; "balanced_softmax", log of the observed class counts; False, none.
         meta_net: "mlp" | "vector", whether small nets produce g and q or their values are learned directly.
@@ -141,17 +141,12 @@ class DynamicLoss(Method):
         counts = host.bring(ctx.targets, "labels at setup").bincount(minlength=ctx.num_classes)
         generator = derive_torch(ctx.seed, "meta_nets")
         self.nets = MetaNets(host.send(counts, ctx.device), self.num_bins, **self.net_options, generator=generator)
-        smallest, problems = counts.min().item(), []
+        smallest = counts.min().item()
         self.primary, self.count = int(self.primary_fraction * smallest), int(self.meta_fraction * smallest)
-        class_ = f"the smallest class ({counts.argmin()}) has {smallest} training samples"
         if self.nets.learned and not self.count:
-            problems.append(f"method.meta_fraction={self.meta_fraction}: {class_}, so none is left for the meta set")
-        ranked = smallest if self.class_wise else ctx.num_train
-        if self.nets.corrector is not None and self.num_bins > ranked:
-            samples = class_ if self.class_wise else f"there are {ranked} training samples"
-            problems.append(f"method.num_bins={self.num_bins}: {samples}; it must be at most {ranked}")
-        if problems:
-            raise ConfigError(problems)
+            class_ = f"the smallest class ({counts.argmin()}) has {smallest} training samples"
+            problem = f"method.meta_fraction={self.meta_fraction}: {class_}, so none is left for the meta set"
+            raise ConfigError([problem])
 
     def on_epoch_start(self, ctx: Context) -> None:
         super().on_epoch_start(ctx)

@@ -7,7 +7,7 @@ import torch
 from lilawbench.data import ecg5000
 from lilawbench.data.ecg5000 import ECG5000, ECG5000A, perturbed
 from lilawbench.errors import DataError
-from lilawbench.train import run
+from lilawbench.train import draw_labels, residents, run
 
 
 @pytest.fixture
@@ -87,7 +87,8 @@ def test_half_of_the_training_beats_get_a_copy(tmp_path, write_ecg):
     lines = [f"{k} " + " ".join(f"{x:.6f}" for x in random.standard_normal(140)) + "\n" for k in labels]
     write_ecg(TRAIN="".join(lines), TEST=beats([1, 2]))
     plain = ECG5000().load(tmp_path)
-    source = ECG5000A().source(tmp_path, np.random.default_rng(3))
+    before = {"augment": "before_split"}
+    source = ECG5000A(**before).source(tmp_path, np.random.default_rng(3))
     assert torch.equal(source.train_input[:21], plain.train_input)
     assert torch.equal(source.test_input, plain.test_input)
     copies = source.train_input[21:, :, 0]
@@ -96,11 +97,38 @@ def test_half_of_the_training_beats_get_a_copy(tmp_path, write_ecg):
     assert (originals.diff() > 0).all()  # different ones, in their order
     assert source.train_clean.tolist() == [*plain.train_clean, *plain.train_clean[originals.numpy()]]
 
-    again, other = (ECG5000A().source(tmp_path, np.random.default_rng(seed)) for seed in (3, 4))
+    again, other = (ECG5000A(**before).source(tmp_path, np.random.default_rng(seed)) for seed in (3, 4))
     assert torch.equal(again.train_input, source.train_input)
     assert not torch.equal(other.train_input, source.train_input)
-    few = ECG5000A(per_class=1).source(tmp_path, np.random.default_rng(3))
+    few = ECG5000A(per_class=1, **before).source(tmp_path, np.random.default_rng(3))
     assert len(few.train_clean) == 5 + 2
+
+
+@pytest.mark.parametrize("augment", ["after_split", "before_split"])
+def test_no_validation_beat_has_a_twin_in_training(augment, tmp_path, write_ecg, composed):
+    """Unless the copies are made before the split. A beat and its copy are the only ones less than 10 apart."""
+    random = np.random.default_rng(0)
+    labels = np.arange(200) % 5 + 1
+    lines = [f"{k} " + " ".join(f"{x:.6f}" for x in random.standard_normal(140)) + "\n" for k in labels]
+    write_ecg(TRAIN="".join(lines), TEST=beats([1, 2]))
+    cfg = composed(
+        "dataset=ecg5000_a", f"dataset.augment={augment}", f"paths.data_dir={tmp_path}", "split.val_fraction=0.3"
+    )
+    source = ECG5000A(augment=augment).source(tmp_path, np.random.default_rng(0))
+    labels = draw_labels(cfg, source)
+    train, val, _ = residents(cfg, source, labels, torch.device("cpu"))
+    twins = (torch.cdist(val.input[..., 0], train.input[..., 0]) < 10).any(dim=1)
+    if augment == "before_split":
+        assert len(train) + len(val) == 300 and twins.float().mean() > 0.4
+        return
+    assert (len(train), len(val)) == (140 + 70, 60) and not twins.any()
+    apart = torch.cdist(train.input[140:, :, 0], train.input[:140, :, 0])
+    originals = apart.argmin(dim=1)
+    assert (apart.amin(dim=1) < 10).all() and (originals.diff() > 0).all()
+    assert torch.equal(train.target[140:], train.target[originals])  # the observed label, right or wrong
+    assert (labels["observed"] != labels["clean"]).mean() == 0.4
+    other = draw_labels(composed("dataset=ecg5000_a", "seed=1", "split.val_fraction=0.3"), source)
+    assert not np.array_equal(other["copied"], labels["copied"])
 
 
 def test_a_copy_is_shifted_once_and_noisy_everywhere():
@@ -118,14 +146,14 @@ def test_a_copy_is_shifted_once_and_noisy_everywhere():
 
 @pytest.mark.parametrize("split, count", [("official", 750), ("swapped", 6_750)])
 def test_real_ecg_with_copies(split, count, real_dir, check_types):
-    source = ECG5000A(split=split).source(real_dir, np.random.default_rng(0))
+    source = ECG5000A(split=split, augment="before_split").source(real_dir, np.random.default_rng(0))
     check_types(source, 5)
     assert len(source.train_clean) == count and len(source.test_clean) == 5_000 - count * 2 // 3
 
 
 @pytest.mark.slow
 def test_real_ecg_with_copies_end_to_end(real_dir, composed):
-    """Of 750 rows 38 validate; the copies differ with the seed and are the same for every method."""
+    """Of 500 rows 25 validate; the copies differ with the seed and are the same for every method."""
     options = [
         f"paths.data_dir={real_dir}",
         "split.train_samples=64",
@@ -137,5 +165,5 @@ def test_real_ecg_with_copies_end_to_end(real_dir, composed):
         run(composed("dataset=ecg5000_a", *options, *more)).result
         for more in ([], ["method=lilaw", "method.warmup_epochs=0"], ["seed=1"])
     )
-    assert (one["num_train"], one["num_val"], one["num_test"]) == (64, 38, 4_500)
+    assert (one["num_train"], one["num_val"], one["num_test"]) == (64 + 32, 25, 4_500)
     assert one["labels.sha256"] == lilaw["labels.sha256"] != other["labels.sha256"]

@@ -326,8 +326,6 @@ def test_other_optimizers(name, float64):
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"num_bins": 16}, r"method.num_bins=16: the smallest class \(2\) has 15 training samples; .* at most 15"),
-        ({"num_bins": 91, "class_wise": False}, "method.num_bins=91: there are 90 training samples; .* at most 90"),
         ({"meta_fraction": 0.06}, r"method.meta_fraction=0.06: the smallest class \(2\) has 15 training samples, so"),
     ],
 )
@@ -335,6 +333,23 @@ def test_data_too_small_for_the_options(options, message):
     with pytest.raises(ConfigError, match=message):
         Run(small(**options))
     Run(small(**{**options, "corrector": False, "margin": False}))  # which learns nothing and needs neither
+
+
+@pytest.mark.parametrize("class_wise, bins", [(True, 40), (False, 200)])
+def test_more_bins_than_samples_leave_some_empty(class_wise, bins, float64):
+    """The paper's R = 50 on classes of five: r = floor(rank / (n + 1) R) still, exact, and both nets learn."""
+    runs = [Run(small(num_bins=bins, class_wise=class_wise, hypergradient=how)) for how in ("jvp", "double_backward")]
+    for run in runs:
+        before = weights(run.method.nets).clone()
+        run.train(2)
+        assert (weights(run.method.nets) != before).any()
+        sizes = run.data.target.bincount() if class_wise else torch.tensor([len(run.data)])
+        for c, size in enumerate(sizes.tolist()):
+            rows = (run.data.target == c) if class_wise else slice(None)
+            expected = sorted(int(rank / (size + 1) * bins) for rank in range(size))
+            assert sorted(run.method.bins[rows].tolist()) == expected
+            assert len(set(expected)) < bins
+    torch.testing.assert_close(weights(runs[0].method.nets), weights(runs[1].method.nets), rtol=0, atol=1e-8)
 
 
 def test_batches_have_indices_of_the_training_table():
