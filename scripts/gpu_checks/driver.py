@@ -31,6 +31,7 @@ def drive(
 
     What a part leaves of its share of the budget (seconds) is there for those behind it.
     """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     start, total = time.time(), sum(part.share for part in parts)
     out.parent.mkdir(parents=True, exist_ok=True)
     lines: list[Line] = []
@@ -60,10 +61,21 @@ def _work(
     job = {"device": device, "tiny": tiny, "parts": [(p.name, p.module, deadlines[p.name]) for p in parts]}
     scripts = Path(__file__).resolve().parents[1]
     path = os.pathsep.join([str(scripts), str(scripts.parent), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "PYTHONPATH": path} | ({"OMP_NUM_THREADS": "1"} if tiny else {})
     worker = subprocess.Popen(
         [sys.executable, "-m", "gpu_checks.worker", json.dumps(job)],
-        stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": path}, start_new_session=True,
+        stdout=subprocess.PIPE, text=True, env=environment, start_new_session=True,
     )  # fmt: skip
+    try:
+        return _listen(worker, parts, deadlines, lines, file, grace)
+    finally:  # whoever interrupts this leaves nothing behind
+        if worker.poll() is None:
+            os.killpg(worker.pid, signal.SIGKILL)
+
+
+def _listen(
+    worker: subprocess.Popen, parts: list[Part], deadlines: dict[str, float], lines: list[Line], file: TextIO, grace: float
+) -> list[Part]:
     told: queue.Queue[str | None] = queue.Queue()
 
     def listen() -> None:
