@@ -23,10 +23,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the checkout tha
 from gpu_checks.driver import Part, drive
 
 PARTS = [  # in order of worth; shares of the time
-    Part("rightness", "gpu_checks.rightness", 20, "five steps of every method agree with the CPU's, fp32 and bf16", True),
+    Part(
+        "rightness", "gpu_checks.rightness", 20, "five steps of every method agree with the CPU's, fp32 and bf16", True
+    ),
     Part("sync", "gpu_checks.sync", 8, "no training step of any method waits for the device", True),
     Part("resume", "gpu_checks.resume", 10, "a run that dies after two epochs goes on bitwise", True),
-    Part("options", "gpu_checks.options", 12, "options of train: and whole runs give the numbers that they should", True),
+    Part(
+        "options", "gpu_checks.options", 12, "options of train: and whole runs give the numbers that they should", True
+    ),
     Part("steps", "gpu_checks.steps", 20, "a training step of every method over one of CE"),
     Part("side_stream", "gpu_checks.beside", 5, "LiLAW over CE with its meta step beside the next forward"),
     Part("reweight", "gpu_checks.reweight", 2, "RRM's re-weighting of a million losses"),
@@ -44,7 +48,9 @@ def main() -> None:
     )
     parser.add_argument("--device", default="cuda", help="cuda | cuda:N | cpu (default: cuda)")
     parser.add_argument("--tiny", action="store_true", help="the smallest sizes: whether the checks run, not how fast")
-    parser.add_argument("--only", action="append", choices=[part.name for part in PARTS], metavar="PART", help="again: more")
+    parser.add_argument(
+        "--only", action="append", choices=[part.name for part in PARTS], metavar="PART", help="again: more"
+    )
     parser.add_argument("--out", type=Path, default=Path("outputs/check_gpu.jsonl"), help="(default: %(default)s)")
     parser.add_argument("--budget", type=float, default=470, help="seconds for all parts (default: %(default)s)")
     args = parser.parse_args()

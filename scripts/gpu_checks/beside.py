@@ -23,7 +23,8 @@ def check(c: Checks) -> None:
     for scene in TINY if c.tiny else SCENES:
         with c.attempt(str(scene)):
             ways = {"ce": ["method=ce"]} | {
-                name: ["method=lilaw", f"train.side_stream={on}"] for name, on in (("beside", "true"), ("after", "false"))
+                name: ["method=lilaw", f"train.side_stream={on}"]
+                for name, on in (("beside", "true"), ("after", "false"))
             }
             steps = {name: stepper(scene, c.device, *given, *BF16, batches=8) for name, given in ways.items()}
             times = interleaved(steps, 1 if c.tiny else ROUNDS, scene.steps, c.device)

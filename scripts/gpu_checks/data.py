@@ -16,8 +16,8 @@ class Drawn(Dataset):
     """
 
     def __init__(self, shape: list[int], rows: int, tests: int, num_classes: int = 4):
-        super().__init__()
         self.shape, self.rows, self.tests, self.num_classes = shape, rows, tests, num_classes
+        super().__init__()
 
     def load(self, data_dir: Path | None) -> Source:
         draw, image = np.random.default_rng(0), len(self.shape) == 3

@@ -24,9 +24,7 @@ class Part(NamedTuple):
     rightness: bool = False
 
 
-def drive(
-    parts: Sequence[Part], device: str, tiny: bool, out: Path, budget: float, grace: float = GRACE
-) -> int:
+def drive(parts: Sequence[Part], device: str, tiny: bool, out: Path, budget: float, grace: float = GRACE) -> int:
     """Does all parts, however some of them end. Returns the exit code of scripts/check_gpu.py.
 
     What a part leaves of its share of the budget (seconds) is there for those behind it.
@@ -55,7 +53,13 @@ def exit_code(lines: Sequence[Line], parts: Sequence[Part]) -> int:
 
 
 def _work(
-    parts: list[Part], deadlines: dict[str, float], device: str, tiny: bool, lines: list[Line], file: TextIO, grace: float
+    parts: list[Part],
+    deadlines: dict[str, float],
+    device: str,
+    tiny: bool,
+    lines: list[Line],
+    file: TextIO,
+    grace: float,
 ) -> list[Part]:
     """One process that does parts in turn. Returns those that are left when it has ended."""
     job = {"device": device, "tiny": tiny, "parts": [(p.name, p.module, deadlines[p.name]) for p in parts]}
@@ -74,7 +78,12 @@ def _work(
 
 
 def _listen(
-    worker: subprocess.Popen, parts: list[Part], deadlines: dict[str, float], lines: list[Line], file: TextIO, grace: float
+    worker: subprocess.Popen,
+    parts: list[Part],
+    deadlines: dict[str, float],
+    lines: list[Line],
+    file: TextIO,
+    grace: float,
 ) -> list[Part]:
     told: queue.Queue[str | None] = queue.Queue()
 
@@ -106,8 +115,17 @@ def _listen(
     code = worker.wait()
     lost = now or (left.pop(0) if not began else None)  # who cannot even begin does not try the same for ever
     if lost is not None:
-        how = "killed: its time was long over" if code == -signal.SIGKILL else f"its process ended with exit code {code}"
-        line = {"part": lost.name, "what": "the part as a whole", "value": None, "goal": "", "ok": False, "seconds": None}
+        how = (
+            "killed: its time was long over" if code == -signal.SIGKILL else f"its process ended with exit code {code}"
+        )
+        line = {
+            "part": lost.name,
+            "what": "the part as a whole",
+            "value": None,
+            "goal": "",
+            "ok": False,
+            "seconds": None,
+        }
         _note(line | card | {"error": how}, lines, file)
     return left
 
@@ -132,7 +150,11 @@ def shown(value: Any) -> str:
 def summary(lines: Sequence[Line], names: Sequence[str]) -> str:
     """A Markdown table of all that was found, part by part."""
     head = next((f"{line['card']}, torch {line['torch']}" for line in lines if line.get("card")), "nothing was done")
-    rows = [f"\n{head}, {time.strftime('%Y-%m-%d')}\n", "| part | what | measured | goal | met |", "|---|---|---:|---|---|"]
+    rows = [
+        f"\n{head}, {time.strftime('%Y-%m-%d')}\n",
+        "| part | what | measured | goal | met |",
+        "|---|---|---:|---|---|",
+    ]
     for name in names:
         for line in (line for line in lines if line["part"] == name):
             met = {True: "yes", False: "**no**", None: ""}[line["ok"]]

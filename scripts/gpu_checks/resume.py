@@ -44,7 +44,9 @@ def check(c: Checks) -> None:
                 assert "going on after epoch 2" in (folders[0] / "train.log").read_text(), "it began anew"
                 (rows, model), (other_rows, other) = map(record, folders)
                 same = rows == other_rows and all(torch.equal(model[key], other[key]) for key in other)
-                c.line(f"{name}: dead after {BROKEN_AFTER} epochs of {EPOCHS}", "every bit" if same else "differs", ok=same)
+                c.line(
+                    f"{name}: dead after {BROKEN_AFTER} epochs of {EPOCHS}", "every bit" if same else "differs", ok=same
+                )
 
 
 def broken() -> None:

@@ -23,7 +23,7 @@ def check(c: Checks) -> None:
     runtime.prepare(c.device, runtime.choose_threads(None), deterministic=True)
     plain = {}
     for net in nets(c.tiny):
-        for method in METHODS:
+        for method in METHODS if net.name == "mlp" or not c.tiny else ("ce", "lilaw", "dynamic_loss"):
             with c.attempt(f"{net.name}, {method}, fp32"):
                 options = [*net.options, *acting(method), *SGD]
                 plain[net.name, method] = five(net, torch.device("cpu"), options)
