@@ -1,4 +1,4 @@
-"""Is everything right on this GPU, and how fast? One command, no network, a few minutes; the most important comes first.
+"""Is everything right on this GPU, and how fast? One command, no network, some minutes; the best comes first.
 
     python scripts/check_gpu.py                        all parts, on cuda
     python scripts/check_gpu.py --only rightness --only sync
@@ -7,9 +7,9 @@
 Parts:
 {parts}
 
-What is found is printed and appended to --out as it comes, one JSON object a line. A part that fails, hangs or takes the
-process with it never stops the next. In the end a table in Markdown. scripts/README.md says what to take to a machine
-without a network.
+What is found is printed and appended to --out as it comes, one JSON object a line. A part that fails, hangs or takes
+the process with it never stops the next. In the end a table in Markdown. scripts/README.md says what to take to a
+machine without a network.
 
 Exit code: 0 all is well; 1 a part on rightness failed; 3 another part broke off. A goal of speed that is missed is 0.
 """

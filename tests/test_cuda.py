@@ -15,9 +15,12 @@ EVERY_METHOD = ["ce", "focal", "lilaw", "rrm", "a_rrm", "at", "dynamic_loss", "d
 
 
 @pytest.fixture
-def full_float32(monkeypatch):
-    monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", False)
-    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+def full_float32():
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    kept = matmul.allow_tf32, cudnn.allow_tf32
+    matmul.allow_tf32 = cudnn.allow_tf32 = False
+    yield
+    matmul.allow_tf32, cudnn.allow_tf32 = kept
 
 
 def on(device, composed, tmp_path, *options):

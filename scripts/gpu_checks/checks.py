@@ -4,11 +4,12 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from functools import cached_property
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
 
-import torch
-
-from lilawbench.engine.runtime import device_name
+if TYPE_CHECKING:
+    import torch
 
 
 class OutOfTime(BaseException):
@@ -24,19 +25,33 @@ class Checks:
     """
 
     def __init__(self, part: str, device: str, tiny: bool, deadline: float, say: Callable[[dict], None]):
-        self.part, self.device, self.tiny = part, torch.device(device), tiny
+        self.part, self.named, self.tiny = part, device, tiny
         self.deadline, self.say, self.since = deadline, say, time.perf_counter()
+
+    @cached_property
+    def device(self) -> "torch.device":
+        import torch
+
+        return torch.device(self.named)
 
     @property
     def on_cuda(self) -> bool:
-        return self.device.type == "cuda"
+        return self.named.startswith("cuda")
 
     def left(self) -> float:
         """Seconds."""
         return self.deadline - time.time()
 
     def machine(self) -> dict[str, str]:
-        return {"card": device_name(self.device), "torch": torch.__version__}
+        return {"card": self.card, "torch": version("torch")}
+
+    @cached_property
+    def card(self) -> str:
+        if not self.on_cuda:
+            return self.named
+        import torch
+
+        return torch.cuda.get_device_name(self.device)
 
     def line(
         self,
@@ -62,6 +77,10 @@ class Checks:
         self.since = now
         self.say(line | self.machine() | ({"error": error} if error else {}))
 
+    def speed(self, what: str, value: float, **goal: float) -> None:
+        """As `line`; tiny, no goal is missed or met."""
+        self.line(what, value, **goal) if not self.tiny else self.line(what, value)
+
     @contextmanager
     def attempt(self, what: str) -> Iterator[None]:
         """What fails inside is said, with its traceback, and the part goes on."""
@@ -76,6 +95,8 @@ class Checks:
         """Whether an error has made this process's CUDA device useless, as an illegal access to memory does."""
         if not self.on_cuda:
             return False
+        import torch
+
         try:
             torch.cuda.synchronize(self.device)
         except RuntimeError:

@@ -1,4 +1,4 @@
-"""Runs the parts in a process of their own, another one whenever that dies, and writes down what they find. No torch."""
+"""Runs the parts in a process of their own, and another whenever it dies; writes down what they find. No torch here."""
 
 import json
 import os
@@ -88,8 +88,9 @@ def _listen(
     told: queue.Queue[str | None] = queue.Queue()
 
     def listen() -> None:
-        for said in worker.stdout:
-            told.put(said)
+        with worker.stdout as lines:
+            for said in lines:
+                told.put(said)
         told.put(None)
 
     threading.Thread(target=listen, daemon=True).start()

@@ -4,8 +4,8 @@ from benchmarks.dynamic_loss import ITERATIONS, LIMITS, SGD
 from benchmarks.memory import growth
 from benchmarks.scenes import Scene, stepper
 from benchmarks.timing import interleaved, milliseconds, ratio
-from gpu_checks.checks import Checks
 
+from gpu_checks.checks import Checks
 from lilawbench.engine import runtime
 
 SCENE, TINY = Scene("resnet32", (3, 32, 32), 128, 2), Scene("resnet32", (3, 8, 8), 16, 1)
@@ -26,10 +26,10 @@ def check(c: Checks) -> None:
                 bins = ["method.num_bins=10"] if name != "ce" else []
                 steps[name] = stepper(scene, c.device, *SGD, *given, *bins, *options, *small, batches=12)
             times = interleaved(steps, 1 if c.tiny else 7, scene.steps, c.device)
-            c.line(f"{scene}, {kind}: CE step, ms", milliseconds(times["ce"]))
+            c.speed(f"{scene}, {kind}: CE step, ms", milliseconds(times["ce"]))
             for base, limit in LIMITS.items():
-                c.line(f"{scene}, {kind}: jvp / {base}", ratio(times["jvp"], times[base]), at_most=limit)
+                c.speed(f"{scene}, {kind}: jvp / {base}", ratio(times["jvp"], times[base]), at_most=limit)
             for name in ("jvp, reuse_forward=false", "finite_difference"):
-                c.line(f"{scene}, {kind}: {name} / ce", ratio(times[name], times["ce"]))
+                c.speed(f"{scene}, {kind}: {name} / ce", ratio(times[name], times["ce"]))
             for name in ("ce",) if c.tiny else ("ce", "jvp", "double_backward"):
-                c.line(f"{scene}, {kind}: {name}, MiB at the peak", growth(steps[name], c.device) / 2**20)
+                c.speed(f"{scene}, {kind}: {name}, MiB at the peak", growth(steps[name], c.device) / 2**20)

@@ -1,14 +1,14 @@
-"""Training images a second of large networks: ours over the same step on one batch, over a bare loop; input path alone."""
+"""Training images a second of large networks: over the same step on one batch, over a bare loop; the input path alone."""
 
 from collections.abc import Callable
 
 import torch
 from benchmarks.scenes import CLASSES, LR, Scene, composed, forever, prepared
 from benchmarks.timing import interleaved, milliseconds, ratio
-from gpu_checks.checks import Checks
-from gpu_checks.scenes import BF16
 from torch.nn import functional as F
 
+from gpu_checks.checks import Checks
+from gpu_checks.scenes import BF16
 from lilawbench.config import build
 from lilawbench.data.loaders import TrainLoader
 from lilawbench.data.transforms import Augment
@@ -29,14 +29,14 @@ def check(c: Checks) -> None:
             ways = {"input": inputs, "ours": ours, "same batch": same, "bare": bare(c, scene, options)}
             times = interleaved(ways, 1 if c.tiny else 7, scene.steps, c.device)
             speed = {name: scene.batch / milliseconds(seconds) * 1e3 for name, seconds in times.items()}
-            c.line(f"{scene}, bf16: training images/s, crop and flip", speed["ours"])
-            c.line(
+            c.speed(f"{scene}, bf16: training images/s, crop and flip", speed["ours"])
+            c.speed(
                 f"{scene}: over one batch that never changes",
                 ratio(times["same batch"], times["ours"]),
                 at_least=SAME_BATCH,
             )
-            c.line(f"{scene}: over a bare timm + torch loop", ratio(times["bare"], times["ours"]), at_least=BARE)
-            c.line(f"{scene}: input path alone, images/s", speed["input"])
+            c.speed(f"{scene}: over a bare timm + torch loop", ratio(times["bare"], times["ours"]), at_least=BARE)
+            c.speed(f"{scene}: input path alone, images/s", speed["input"])
 
 
 def training(c: Checks, scene: Scene, options: list[str]) -> tuple[Callable[[], object], ...]:

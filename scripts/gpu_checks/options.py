@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from benchmarks.memory import growth
 from benchmarks.scenes import prepared, stepper
+
 from gpu_checks.checks import Checks
 from gpu_checks.rightness import distance, exact
 from gpu_checks.runs import PICTURES, TABLE, config, result
 from gpu_checks.scenes import BF16, METHODS, SGD, Net, acting, nets
-
 from lilawbench.engine import runtime
 from lilawbench.engine.graphs import GraphedStep
 from lilawbench.engine.loop import fit

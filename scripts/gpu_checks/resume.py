@@ -8,10 +8,10 @@ import tempfile
 from pathlib import Path
 
 import torch
+
 from gpu_checks.checks import Checks
 from gpu_checks.runs import PICTURES, TABLE, config, record
 from gpu_checks.scenes import METHODS, acting
-
 from lilawbench.results.recorder import Recorder
 from lilawbench.train import run
 

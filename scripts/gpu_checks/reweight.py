@@ -3,8 +3,8 @@
 import torch
 from benchmarks.rrm import CONTAMINATION, GAMMA
 from benchmarks.timing import interleaved, milliseconds
-from gpu_checks.checks import Checks
 
+from gpu_checks.checks import Checks
 from lilawbench.methods.rrm import reweight
 
 GOAL_MS = 5
@@ -18,4 +18,4 @@ def check(c: Checks) -> None:
         f"contamination {CONTAMINATION}": lambda: reweight(losses, contamination=CONTAMINATION),
     }
     for way, seconds in interleaved(ways, 2 if c.tiny else 15, 3, c.device).items():
-        c.line(f"{size:,} losses by {way}: ms", milliseconds(seconds), at_most=GOAL_MS)
+        c.speed(f"{size:,} losses by {way}: ms", milliseconds(seconds), at_most=GOAL_MS)

@@ -5,11 +5,10 @@ from contextlib import AbstractContextManager, contextmanager
 
 import torch
 from benchmarks.scenes import prepared
-from gpu_checks.checks import Checks
-from gpu_checks.scenes import BF16, METHODS, SGD, Net, acting, nets
-
 from torch.utils._pytree import tree_leaves
 
+from gpu_checks.checks import Checks
+from gpu_checks.scenes import BF16, METHODS, SGD, Net, acting, nets
 from lilawbench.engine import runtime
 from lilawbench.engine.loop import train_step
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import torch
 from benchmarks.scenes import LR, Scene, forever, prepared
 from benchmarks.timing import interleaved, milliseconds, ratio
+
 from gpu_checks.checks import Checks
 from gpu_checks.runs import config
-
 from lilawbench.engine import runtime
 from lilawbench.engine.graphs import GraphedStep
 from lilawbench.engine.loop import train_step
@@ -36,9 +36,11 @@ def check(c: Checks) -> None:
                     steps["graph"] = steps_of(c, scene, method, GraphedStep())
                 times = interleaved(steps, 1 if c.tiny else 9, scene.steps, c.device)
                 for kind, seconds in times.items():
-                    c.line(f"{name}, {method}, {kind}: steps/s", 1e3 / milliseconds(seconds))
+                    c.speed(f"{name}, {method}, {kind}: steps/s", 1e3 / milliseconds(seconds))
                 if "graph" in times:
-                    c.line(f"{name}, {method}: gain of graphs", ratio(times["as it is"], times["graph"]), at_least=GOAL)
+                    c.speed(
+                        f"{name}, {method}: gain of graphs", ratio(times["as it is"], times["graph"]), at_least=GOAL
+                    )
     with c.attempt("processes"):
         processes(c)
 
@@ -85,10 +87,10 @@ def processes(c: Checks) -> None:
                 assert not failures, failures[0]
                 hourly = 3600 * count / (time.perf_counter() - start)
                 alone = alone or hourly
-                c.line(f"{count} process(es){kind}: runs/hour", hourly)
+                c.speed(f"{count} process(es){kind}: runs/hour", hourly)
                 if hourly is not alone:
                     goal = GOAL if count == counts[-1] else None
-                    c.line(f"{count} process(es){kind}, over one without graphs", hourly / alone, at_least=goal)
+                    c.speed(f"{count} process(es){kind}, over one without graphs", hourly / alone, at_least=goal)
         for worker in workers:
             worker.send(None)
 

@@ -3,9 +3,9 @@
 from benchmarks.scenes import Scene, stepper
 from benchmarks.steps import METHODS
 from benchmarks.timing import interleaved, milliseconds, ratio
+
 from gpu_checks.checks import Checks
 from gpu_checks.scenes import BF16
-
 from lilawbench.engine import runtime
 
 SCENES = [  # the ones that matter most first; the steps are those of a timing
@@ -46,8 +46,8 @@ def check(c: Checks) -> None:
                     steps[method] = step
             times = interleaved(steps, 1 if c.tiny else ROUNDS, scene.steps, c.device)
             base = milliseconds(times["ce"])
-            c.line(f"{scene}, {kind}: CE step, ms", base)
+            c.speed(f"{scene}, {kind}: CE step, ms", base)
             for method in steps:
                 if method != "ce":
                     goal = GOAL.get(method) if base > 1e3 * LARGE else None
-                    c.line(f"{scene}, {kind}: {method} / CE", ratio(times[method], times["ce"]), at_most=goal)
+                    c.speed(f"{scene}, {kind}: {method} / CE", ratio(times[method], times["ce"]), at_most=goal)

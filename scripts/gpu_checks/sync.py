@@ -10,9 +10,9 @@ from pathlib import Path
 
 import torch
 from benchmarks.scenes import LR, prepared
+
 from gpu_checks.checks import Checks
 from gpu_checks.scenes import METHODS, Net, acting, nets
-
 from lilawbench import host
 from lilawbench.engine import runtime
 from lilawbench.engine.loop import fit
