@@ -8,6 +8,7 @@ method's buffers is copied back over the ones it was recorded with.
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -56,6 +57,13 @@ class GraphedStep:
         self.replay: Callable[[], object] | None = None
 
     def __call__(self, ctx: Context, method: Method, batch: Batch, lr: float) -> StepOutput:
+        """As `train_step`, with the learning rate as float32 has it: a graph reads it from a tensor."""
+        out = self._step(ctx, method, batch, float(np.float32(lr)))
+        for group in ctx.optimizer.param_groups:
+            group["lr"] = lr
+        return out
+
+    def _step(self, ctx: Context, method: Method, batch: Batch, lr: float) -> StepOutput:
         if len(batch.index) != ctx.full_batch_size:
             return train_step(ctx, method, batch, lr)
         if self.phase != method.warming_up:
@@ -69,8 +77,6 @@ class GraphedStep:
             self._fill(ctx, method, batch, lr)
             ctx.step += 1
         self.replay()
-        for group in ctx.optimizer.param_groups:
-            group["lr"] = lr
         for name in self.replaced:  # theirs stay: a trace keeps what it was given
             _put(method, name, self.buffers[name].clone())
         return self.out._replace(loss=self.out.loss.clone())

@@ -1,4 +1,4 @@
-"""Training images a second of large networks: over the same step on one batch, over a bare loop; the input path alone."""
+"""Training images a second of large networks: over the same step on one batch, over a bare loop; input path alone."""
 
 from collections.abc import Callable
 
