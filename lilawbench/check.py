@@ -262,7 +262,7 @@ def _check_attack(attack: DictConfig) -> list[str]:
     problems = []
     for eps in attack.eps or [0]:
         try:
-            check_attack(eps, attack.clip)
+            check_attack(eps, attack.clip, attack.space)
         except ValueError as error:
             problems.append(f"attack: {error}")
     return problems

@@ -62,10 +62,11 @@ class Split:
 
 @dataclass
 class Attack:
-    # test accuracy under FGSM of each, in the model's input space, at the epochs that last and best_val choose from
+    # test accuracy under FGSM of each, at the epochs that last and best_val choose from
     eps: list[float] = field(default_factory=list)
     sign: bool = True  # false: x + eps grad, as RRM prints it for the test set
     clip: list[float] | None = None  # [lo, hi] of the perturbed input
+    space: str = "input"  # of eps and clip: the model's input | unit: pixels in [0, 1], clipped there
 
 
 @dataclass

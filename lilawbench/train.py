@@ -20,6 +20,7 @@ import torch
 from hydra.errors import InstantiationException
 from omegaconf import DictConfig
 
+from lilawbench.attack import Pixels
 from lilawbench.check import check
 from lilawbench.config import CONF, bind, build
 from lilawbench.data.base import Source
@@ -109,6 +110,7 @@ def run(cfg: DictConfig) -> RunRecord:
             full_batch_size=cfg.train.batch_size,
             fetch=train.batch,
             targets=train.target,
+            pixels=pixels_of(source, device),
             target_range=source.target_range,
             seed=cfg.seed,
             clip_grad_norm=cfg.train.clip_grad_norm,
@@ -186,6 +188,9 @@ def residents(
         wanting = "train.augment, train.resize_px and split.val_augment want images"
         raise ConfigError([f"{wanting}; dataset={cfg.dataset.name} has none"])
 
+    if cfg.attack.space == "unit" and pixels_of(source, device) is None:
+        raise ConfigError([f"attack.space=unit wants images; dataset={cfg.dataset.name} has none"])
+
     def resident(input: torch.Tensor | ImageFiles, target: np.ndarray) -> Resident:
         return table(input, torch.from_numpy(target), source.mean, source.std, device, cfg.train.resize_px)
 
@@ -199,6 +204,13 @@ def residents(
     if cfg.split.val_augment:
         val = val.augmented(VAL_AUGMENT, derive_torch(cfg.seed, "val_augment"))
     return train, val.normalised() if len(val) else val, resident(source.test_input, source.test_clean)
+
+
+def pixels_of(source: Source, device: torch.device) -> Pixels | None:
+    """How the data set's images enter a network; None if it has none."""
+    if not source.is_image or source.mean is None:
+        return None
+    return Pixels(*(torch.tensor(values, device=device).view(-1, 1, 1) for values in (source.mean, source.std)))
 
 
 def initialise_model(cfg: DictConfig, source: Source) -> torch.nn.Module:

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from lilawbench.attack import check_attack, fgsm
+from lilawbench.attack import Pixels, check_attack, fgsm
 
 RANDOM = torch.Generator().manual_seed(0)
 INPUT = torch.randn(5, 4, dtype=torch.float64, generator=RANDOM)
@@ -87,6 +87,31 @@ def test_it_leaves_nothing_behind(model, graph):
     assert all(p.grad is None for p in model.parameters())
 
 
+@pytest.mark.parametrize("sign", [True, False])
+@pytest.mark.parametrize("clip", [None, [0.1, 0.7]])
+def test_in_the_space_of_pixels_it_is_fgsm_on_pixels(sign, clip):
+    """Against a network that standardises by itself: the same pixels come out, and never leave [0, 1]."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(2 * 9, 3)).double()
+    mean, std = (torch.tensor(v, dtype=torch.float64).view(-1, 1, 1) for v in ((0.3, 0.5), (0.2, 0.05)))
+    image = torch.rand(5, 2, 3, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    eps = [0.0, 0.02, 0.3]
+    expected = fgsm(losses_of(nn.Sequential(Standard(mean, std), net)), image, eps, sign, clip or [0, 1])
+    moved = fgsm(losses_of(net), (image - mean) / std, eps, sign, clip, Pixels(mean, std))
+    for one, other in zip(moved, expected, strict=True):
+        torch.testing.assert_close(one * std + mean, other, rtol=0, atol=1e-12)
+    assert (expected[2] == (clip or [0, 1])[1]).any()
+
+
+class Standard(nn.Module):
+    def __init__(self, mean, std):
+        super().__init__()
+        self.mean, self.std = mean, std
+
+    def forward(self, input):
+        return (input - self.mean) / self.std
+
+
 @pytest.mark.parametrize(
     "eps, clip, message",
     [
@@ -103,6 +128,11 @@ def test_it_leaves_nothing_behind(model, graph):
 def test_attacks_out_of_range_are_refused(eps, clip, message):
     with pytest.raises(ValueError, match=message):
         check_attack(eps, clip)
+
+
+def test_an_unknown_space_is_refused():
+    with pytest.raises(ValueError, match="space is 'pixels'; it must be input or unit"):
+        check_attack(0.1, None, "pixels")
 
 
 def test_attacks_in_range_are_not():

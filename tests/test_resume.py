@@ -189,6 +189,16 @@ def test_a_finished_run_is_skipped_untouched(tiny, monkeypatch):
     assert {path.name: path.stat().st_mtime_ns for path in first.folder.iterdir()} == kept
 
 
+def test_options_that_came_later_leave_the_names_of_earlier_runs(tiny):
+    """Runs of 0.1.0; a run that uses such an option is another."""
+    from lilawbench.results.record import run_name
+
+    names = [run_name(tiny(f"method={method}", "paths.output_dir=out")) for method in ("ce", "at")]
+    assert names == ["digits-symmetric0.4-mlp-ce-s0-555ca95b", "digits-symmetric0.4-mlp-at-s0-ec5d3c11"]
+    assert run_name(tiny("attack.space=unit")) not in names
+    assert run_name(tiny("method=at", "method.fgsm.space=unit")) not in names
+
+
 def test_a_changed_option_is_another_folder_and_a_changed_place_is_not(tiny):
     from lilawbench.results.record import run_name
 

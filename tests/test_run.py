@@ -8,8 +8,14 @@ import torch
 from omegaconf import OmegaConf
 
 from lilawbench.data.base import Source
-from lilawbench.errors import ConfigError
+from lilawbench.errors import ConfigError, RunFailed
+from lilawbench.methods.lilaw import LiLAW
 from lilawbench.train import initialise_model, run
+
+
+def epochs_of(record):
+    lines = [json.loads(line) for line in (record.folder / "metrics.jsonl").read_text().splitlines()]
+    return [line for line in lines if line["kind"] == "epoch"]
 
 
 def test_the_record_holds_what_others_rely_on(tiny):
@@ -109,6 +115,40 @@ def test_a_run_that_is_all_warm_up_says_so(tiny, caplog):
 def test_a_run_that_ends_its_warm_up_does_not(tiny, caplog):
     run(tiny("method=lilaw", "loss=forward_correction", "loss.warmup_epochs=2"))
     assert "warm-up" not in caplog.text
+
+
+def test_negative_weights_stop_a_run_and_name_the_row(tiny, monkeypatch):
+    """Whatever method they are from; a rounding below 0 is none."""
+    real = LiLAW.loss
+
+    def turned(lowest):
+        def loss(self, forward, batch):
+            out = real(self, forward, batch)
+            return out._replace(weight=torch.where(batch.index == 7, lowest, 1.0))
+
+        return loss
+
+    monkeypatch.setattr(LiLAW, "loss", turned(-0.25))
+    with pytest.raises(RunFailed, match=r"gave training row 7 the weight -0.25 in epoch 1; weights must be >= 0"):
+        run(tiny("method=lilaw"))
+    monkeypatch.setattr(LiLAW, "loss", turned(-1e-7))
+    assert run(tiny("method=lilaw", "seed=1")).status == "done"
+
+
+def test_learned_factors_end_as_well_as_none(tiny):
+    """The five parameters of LiLAW: free factors fell until the weights were negative and the loss rose."""
+    long = ["train.epochs=30", "method.warmup_epochs=0", "method.lr=0.05", "method=lilaw"]
+    plain, scaled = (epochs_of(run(tiny(*long, f"method.scales={scales}"))) for scales in (False, True))
+    assert scaled[-1]["test_accuracy"] > plain[-1]["test_accuracy"] - 0.1 > 0.3
+    for row in scaled:
+        assert row["alpha_scale"] + row["beta_scale"] + row["delta_scale"] == pytest.approx(3)
+
+
+def test_a_class_balanced_epoch_does_not_prune_what_it_saw(tiny):
+    """RRM on the losses of the epoch's batches: the rows left out had loss 0 and became the smallest."""
+    options = ["method=rrm", "method.reweight_losses=training", "method.reweight_every_epochs=1", "method.gamma=1"]
+    pruned = [row["pruned"] for row in epochs_of(run(tiny(*options, "train.balanced_samples=60", "train.epochs=2")))]
+    assert len(pruned) == 2 and all(0 < share < 0.3 for share in pruned)  # 60 of 128 rows are seen, .47
 
 
 @pytest.mark.parametrize("val_fraction", [0, 0.15])

@@ -22,8 +22,8 @@ class Images(Dataset):
     """A data set of images whose pixels can be scaled in two ways.
 
     Args:
-        pixels: "standard", (pixel - mean) / std; "unit", pixels in [0, 1], as RRM's code has them (FGSM's eps and clip
-            are then on that scale too).
+        pixels: "standard", (pixel - mean) / std; "unit", pixels in [0, 1]; FGSM's eps and clip are then on that
+            scale too.
         The others: see `Dataset`.
     Raises:
         ValueError: any of these out of range.

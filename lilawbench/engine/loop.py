@@ -19,6 +19,7 @@ from lilawbench.seeding import seed_global
 
 Step = Callable[[Context, Method, Batch, float], StepOutput]
 CHECK_STEPS = 50  # asking whether a loss is finite makes the host wait for the device
+ROUNDING = 1e-6  # of a weight that should be 0
 
 
 @dataclass
@@ -54,7 +55,8 @@ def fit(
     Args:
         step: does a training step; None: `train_step`.
     Raises:
-        RunFailed: the loss is NaN or infinite; says the epoch, the step and the rows of the batch.
+        RunFailed: the loss is NaN or infinite, or the method's weights are negative; says the epoch, and the step and
+            rows of the batch or the row.
     """
     total, done = epochs * len(loader), ctx.epoch * len(loader)
     shown = ctx.world.is_main and sys.stderr.isatty()
@@ -107,6 +109,8 @@ def _train_epoch(
         bar.update()
     _check_finite(losses, len(losses) % check_steps, ctx, loader, mask)
     _gather(ctx, seen, logits, weight)
+    if weighted:
+        _check_weights(weight, ctx.epoch)
     method.on_epoch_end(ctx)
 
     names = method.trace()[0] if traces else ()
@@ -166,6 +170,16 @@ def _backward(ctx: Context, method: Method, batch: Batch) -> StepOutput:
         return outs[0]
     losses, logits, weights = zip(*outs, strict=True)
     return StepOutput(sum(losses), torch.cat(logits), None if weights[0] is None else torch.cat(weights))
+
+
+def _check_weights(weight: Tensor, epoch: int) -> None:
+    """A sample of negative weight is trained uphill, which no measure of the whole shows before it is too late."""
+    lowest, row = host.read(torch.stack([found.double() for found in weight.min(dim=0)]), "lowest weight of an epoch")
+    if lowest < -ROUNDING:
+        raise RunFailed(
+            f"the method gave training row {row:.0f} the weight {lowest:.3g} in epoch {epoch}; weights must be "
+            ">= 0, or a sample's loss is driven up. Lower the method's own learning rate, if it has one."
+        )
 
 
 def _gather(ctx: Context, seen: Tensor, logits: Tensor, weight: Tensor) -> None:

@@ -17,7 +17,7 @@ class ARRM(RRM):
     each sweep.
 
     Args:
-        fgsm: options of `at.Adversary`: eps, clip, mode.
+        fgsm: options of `at.Adversary`: eps, clip, mode, space.
         options: of `RRM`.
     Source: RRM, Algorithms 1-3 with eps > 0. Deviations: none that is not an option.
     """
@@ -42,6 +42,10 @@ class ARRM(RRM):
         self.adversary = adversary(fgsm)
         self.steps_differ = self.adversary.steps_differ
         self._perturbed: Tensor | None = None
+
+    def setup(self, ctx: Context) -> None:
+        super().setup(ctx)
+        self.adversary.check(ctx)
 
     def before_step(self, ctx: Context, batch: Batch) -> None:
         super().before_step(ctx, batch)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from lilawbench.attack import check_attack, fgsm
 from lilawbench.data.base import Batch
+from lilawbench.errors import ConfigError
 from lilawbench.losses import ce
 from lilawbench.methods.base import Context, Forward, Loss, Method, StepOutput
 
@@ -15,18 +16,25 @@ class Adversary:
     """FGSM against a method's own unweighted loss, with the model and the random stream left as they were.
 
     Args:
-        eps: step in the model's input space, >= 0. clip: [lo, hi] of the perturbed input, or None.
+        eps: step, >= 0. clip: [lo, hi] of the perturbed input, or None.
+        space: "input", both are in the model's input space, for images in standard deviations, as in RRM's code |
+            "unit", in that of pixels in [0, 1], where images are clipped, as Algorithm 1 has its eps.
         mode: "eval" | "train", BatchNorm and dropout while the gradient is taken.
     Raises:
         ValueError: any of these out of range.
     """
 
-    def __init__(self, eps: float = 1.0, clip: Sequence[float] | None = None, mode: str = "eval"):
-        check_attack(eps, clip)
+    def __init__(self, eps: float = 1.0, clip: Sequence[float] | None = None, mode: str = "eval", space: str = "input"):
+        check_attack(eps, clip, space)
         if mode not in ("eval", "train"):
             raise ValueError(f"fgsm.mode is {mode!r}; it must be eval or train")
-        self.eps, self.clip, self.mode = eps, clip, mode
+        self.eps, self.clip, self.mode, self.space = eps, clip, mode, space
         self.steps_differ = None if mode == "eval" else "fgsm.mode=train puts the random stream back"
+
+    def check(self, ctx: Context) -> None:
+        """Raises: ConfigError, the data have no pixels."""
+        if self.space == "unit" and ctx.pixels is None:
+            raise ConfigError(["method.fgsm.space=unit wants images; use method.fgsm.space=input with these data"])
 
     def perturb(self, method: Method, ctx: Context, batch: Batch) -> Tensor:
         """Perturbed inputs, [B, ...]."""
@@ -35,14 +43,15 @@ class Adversary:
             return method.sample_losses(ctx.forward(input), batch, update=False)
 
         with ctx.side_pass(self.mode, grad=True):
-            return fgsm(losses, batch.input, [self.eps], clip=self.clip)[0]
+            pixels = ctx.pixels if self.space == "unit" else None
+            return fgsm(losses, batch.input, [self.eps], clip=self.clip, pixels=pixels)[0]
 
 
 def adversary(options: Mapping[str, Any] | None) -> Adversary:
-    """From the options eps, clip, mode. Raises: ValueError naming an unknown one."""
+    """From the options eps, clip, mode, space. Raises: ValueError naming an unknown one."""
     options = dict(options or {})
-    if unknown := set(options) - {"eps", "clip", "mode"}:
-        raise ValueError(f"fgsm.{sorted(unknown)[0]} is not an option (valid: eps, clip, mode)")
+    if unknown := set(options) - {"eps", "clip", "mode", "space"}:
+        raise ValueError(f"fgsm.{sorted(unknown)[0]} is not an option (valid: eps, clip, mode, space)")
     return Adversary(**options)
 
 
@@ -50,7 +59,7 @@ class AT(Method):
     """Adversarial training: mean_i l(f(x_i + eps sign(grad_x l)), y_i). The baseline of A-RRM.
 
     Args:
-        fgsm: options of `Adversary`: eps, clip, mode.
+        fgsm: options of `Adversary`: eps, clip, mode, space.
         loss: per-sample loss.
     Source: Goodfellow et al. 2015; RRM, Section 4.2.2.
     """
@@ -62,6 +71,10 @@ class AT(Method):
         self.adversary = adversary(fgsm)
         self.steps_differ = self.adversary.steps_differ
         self._perturbed: Tensor | None = None
+
+    def setup(self, ctx: Context) -> None:
+        super().setup(ctx)
+        self.adversary.check(ctx)
 
     def before_step(self, ctx: Context, batch: Batch) -> None:
         self._perturbed = self.adversary.perturb(self, ctx, batch)

@@ -22,6 +22,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from lilawbench.attack import Pixels
 from lilawbench.data.base import Batch
 from lilawbench.distributed import World
 from lilawbench.errors import ConfigError, RunFailed
@@ -58,6 +59,7 @@ class Context:
     fetch: Callable[[Tensor], Batch] | None = None  # any rows [n] of the training table, un-augmented
     targets: Tensor | None = None  # [N] (or [N, K]) observed labels of the training table
     seed: int = 0  # for random streams of the method's own: derive_torch(ctx.seed, purpose, ctx.epoch)
+    pixels: Pixels | None = None  # of images
     target_range: float | None = None  # of regression: the range of the true targets, as the field knows it
     clip_grad_norm: float | None = None
     accumulate_steps: int = 1  # parts of a batch, each with a forward and a backward of its own

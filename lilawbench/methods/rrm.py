@@ -67,6 +67,8 @@ class RRM(Method):
         reweight_every_epochs: sigma, >= 1.
         reweight_losses: "sweep", all losses from one pass in eval mode, un-augmented; "training", an approximation
             that costs nothing: each sample's loss as it was seen in the epoch's own batches, while the model moved.
+            Where an epoch does not see all rows (train.balanced_samples), those seen re-weight among themselves the
+            mass that they have, and the others keep theirs.
         loss_scale: "mean", the batch loss mean_i N p_i l_i; "paper", sum_i p_i l_i, which wants a learning rate
             N / B times larger.
         loss: per-sample base loss.
@@ -112,12 +114,12 @@ class RRM(Method):
         self.register_buffer("pruned", torch.zeros(count, dtype=torch.bool, device=device))  # by the last round
         self.register_buffer("round", torch.zeros((), dtype=torch.int64, device=device))
         self.register_buffer("weight", torch.ones(count, device=device), persistent=False)  # N p_i
-        self.register_buffer("seen_losses", torch.zeros(count, device=device), persistent=False)
+        self.register_buffer("seen_losses", torch.zeros(count, device=device), persistent=False)  # NaN: not seen
 
     def on_epoch_start(self, ctx: Context) -> None:
         super().on_epoch_start(ctx)
         self.weight = self._weight()  # anew after a resume
-        self.seen_losses = torch.zeros_like(self.seen_losses)
+        self.seen_losses = torch.full_like(self.seen_losses, math.nan)
 
     def before_step(self, ctx: Context, batch: Batch) -> None:
         self.batch_size = ctx.batch_size
@@ -137,13 +139,13 @@ class RRM(Method):
         super().on_epoch_end(ctx)
         if ctx.epoch % self.reweight_every_epochs:
             return
-        losses = self._swept_losses(ctx) if self.reweight_losses == "sweep" else self._seen_losses(ctx)
+        rows, losses = (slice(None), self._swept_losses(ctx)) if self.reweight_losses == "sweep" else self._seen(ctx)
         try:
             best = reweight(losses, self.gamma, self.contamination, self.penalty_scale)
         except ValueError as error:
             raise RunFailed(f"re-weighting after epoch {ctx.epoch}: {error}; lower train.lr") from error
-        self.pruned = best < 0
-        self.u = (self.mu * best + (1 - self.mu) * self.u).clamp_(min=-1 / ctx.num_train)
+        self.u, self.pruned = self.u.clone(), self.pruned.clone()
+        self.u[rows], self.pruned[rows] = self._moved(self.u[rows], best), best < 0
         self.round = self.round + 1
         self.weight = self._weight()
         self.lowest_weight = torch.minimum(self.lowest_weight, self.weight)
@@ -163,6 +165,17 @@ class RRM(Method):
     def sample_values(self) -> dict[str, Tensor]:
         return {"weight": self._weight(), "pruned": self.pruned, "lowest_weight": self.lowest_weight}
 
+    def _moved(self, u: Tensor, best: Tensor) -> Tensor:
+        """mu u* + (1 - mu) u of n rows, [n], with u* = m (1/n + best) - 1/N: the sum m of their weights p stays.
+
+        Args:
+            best: their re-weighting as if they were all, [n]; of all N rows it is u*.
+        """
+        count = len(self.u)
+        if len(best) < count:
+            best = (u + 1 / count).sum() * (1 / len(best) + best) - 1 / count
+        return (self.mu * best + (1 - self.mu) * u).clamp_(min=-1 / count)
+
     def _weight(self) -> Tensor:
         """N p_i = 1 + N u_i, [N] float32, mean 1."""
         return (1 + len(self.u) * self.u).float()
@@ -177,12 +190,15 @@ class RRM(Method):
             losses.index_copy_(0, batch.index, swept.to(losses.dtype))
         return ctx.world.sum_(losses)
 
-    def _seen_losses(self, ctx: Context) -> Tensor:
-        """The losses of the epoch's batches; a row that every rank did counts once."""
-        if ctx.world.size == 1:
-            return self.seen_losses
-        times = ctx.world.sum_((self.seen_losses != 0).float()).clamp_(min=1)
-        return ctx.world.sum_(self.seen_losses.clone()) / times
+    def _seen(self, ctx: Context) -> tuple[Tensor, Tensor]:
+        """Rows of the epoch's batches, and their losses; of a row that several ranks did, the mean."""
+        losses = self.seen_losses
+        if ctx.world.size > 1:
+            times = ctx.world.sum_(losses.isnan().logical_not_().float())
+            losses = ctx.world.sum_(losses.nan_to_num(0.0)) / times  # 0 / 0 is NaN
+        seen = losses.isnan().logical_not_()
+        rows = torch.nonzero_static(seen, size=host.read(seen.sum(), "how many rows were seen"))[:, 0]
+        return rows, losses[rows]
 
 
 def _check_threshold(gamma: float | None, contamination: float | None, penalty_scale: float) -> None:

@@ -1,5 +1,6 @@
 """The identity of a run: its folder, its cell (everything but the seed) and its flat result."""
 
+import functools
 import hashlib
 import json
 from dataclasses import dataclass, field
@@ -17,6 +18,8 @@ UNKNOWN_CLEAN = (
 )
 # where, how and what for a run is made, not what it computes
 NOT_IDENTITY = ("paths", "logger", "sweep", "launcher", "table", "experiment_name")
+# options that came later: a run that leaves them as they were before keeps its name
+LATER = {"attack.space": "input", "method.fgsm.space": "input"}
 
 
 @dataclass
@@ -37,6 +40,11 @@ class RunRecord:
 def identity(cfg: DictConfig) -> dict[str, Any]:
     """The resolved config less what does not change the numbers."""
     resolved = OmegaConf.to_container(cfg, resolve=True)
+    for name, before in LATER.items():
+        *path, key = name.split(".")
+        node = functools.reduce(lambda tree, step: tree.get(step) or {}, path, resolved)
+        if node.get(key) == before:
+            del node[key]
     return {key: value for key, value in resolved.items() if key not in NOT_IDENTITY}
 
 

@@ -170,9 +170,8 @@ class Recorder:
             self.groups.see(logits, best_val=key in out and self._is_best({key: out[key]}, key))
         attack = self.cfg.attack
         if attack.eps and self.world.agree(self._selectable(out.get(f"val_{self.task.measure}"), ctx.epoch)):
-            attacked = host.bring(
-                predict_attacked(ctx, test, list(attack.eps), attack.sign, attack.clip), "attacked logits to measure"
-            )
+            attacked = predict_attacked(ctx, test, list(attack.eps), attack.sign, attack.clip, attack.space)
+            attacked = host.bring(attacked, "attacked logits to measure")
             for eps, logits in zip(attack.eps, attacked, strict=True):
                 out[f"test_attacked_{eps:g}_{self.task.measure}"] = headline(logits, target)
         return out

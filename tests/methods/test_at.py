@@ -6,9 +6,12 @@ import pytest
 import torch
 from torch import nn
 
+from lilawbench.attack import Pixels
 from lilawbench.data.base import Batch
 from lilawbench.engine.loop import train_step
+from lilawbench.errors import ConfigError
 from lilawbench.losses import ELR, ce, mse
+from lilawbench.methods.a_rrm import ARRM
 from lilawbench.methods.at import AT, Adversary, adversary
 from lilawbench.methods.supervised import Supervised
 
@@ -128,9 +131,23 @@ def test_eps_zero_is_plain_training_to_the_bit(context, mode):
 
 
 def test_options_of_the_yaml():
-    default, given = adversary(None), adversary({"eps": 0.5, "clip": [0, 1], "mode": "train"})
-    assert (default.eps, default.clip, default.mode) == (1.0, None, "eval")
-    assert (given.eps, given.clip, given.mode) == (0.5, [0, 1], "train")
+    default, given = adversary(None), adversary({"eps": 0.5, "clip": [0, 1], "mode": "train", "space": "unit"})
+    assert (default.eps, default.clip, default.mode, default.space) == (1.0, None, "eval", "input")
+    assert (given.eps, given.clip, given.mode, given.space) == (0.5, [0, 1], "train", "unit")
+
+
+@pytest.mark.parametrize("method", [AT, ARRM])
+def test_unit_space_is_that_of_pixels(context, method):
+    """eps .1 of a channel whose std is .25 moves its input by .4, as far as pixels go; other data have no pixels."""
+    torch.manual_seed(0)
+    images = Batch(torch.arange(6), torch.rand(6, 1, 2, 2) * 4 - 2, torch.tensor([0, 2, 1, 1, 0, 2]))
+    ctx, unit = context(nn.Sequential(nn.Flatten(), nn.Linear(4, 3))), method({"eps": 0.1, "space": "unit"})
+    with pytest.raises(ConfigError, match="method.fgsm.space=unit wants images"):
+        unit.setup(ctx)
+    ctx.pixels = Pixels(torch.full((1, 1, 1), 0.5), torch.full((1, 1, 1), 0.25))
+    unit.setup(ctx)
+    far = method({"eps": 0.4, "clip": [-2, 2]}).adversary.perturb(unit, ctx, images)
+    torch.testing.assert_close(unit.adversary.perturb(unit, ctx, images), far)
 
 
 @pytest.mark.parametrize(
@@ -138,8 +155,9 @@ def test_options_of_the_yaml():
     [
         ({"eps": -1}, "eps is -1; it must be >= 0"),
         ({"clip": [1, 0]}, r"clip is \[1, 0\]; it must be null or \[lo, hi\] with lo < hi"),
+        ({"space": "pixels"}, "space is 'pixels'; it must be input or unit"),
         ({"mode": "both"}, "fgsm.mode is 'both'; it must be eval or train"),
-        ({"eps": 1, "typo": 1}, r"fgsm.typo is not an option \(valid: eps, clip, mode\)"),
+        ({"eps": 1, "typo": 1}, r"fgsm.typo is not an option \(valid: eps, clip, mode, space\)"),
     ],
 )
 def test_options_out_of_range_are_refused(options, message):

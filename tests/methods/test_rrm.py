@@ -211,6 +211,29 @@ def test_training_losses_are_those_of_the_epochs_own_batches(context):
     assert torch.equal(method.u, reweight(seen, 0.3)) and method.pruned.any()  # the first round's weights are not in it
 
 
+@pytest.mark.parametrize("mu", [0.5, 1.0])
+def test_rows_not_seen_keep_their_weight_and_the_others_share_what_they_have(context, mu):
+    """Training losses of an epoch over half of the rows, others the next time: c_min is theirs, in float64 by hand."""
+    ctx, method = scene(context, RRM(0.3, mu=mu, reweight_every_epochs=1, reweight_losses="training"))
+    u = torch.zeros(N, dtype=torch.float64)
+    for ctx.epoch, seen in enumerate((torch.arange(0, N, 2), torch.arange(N // 2), torch.arange(N)), start=1):
+        method.on_epoch_start(ctx)
+        losses = torch.zeros(N, dtype=torch.float32)
+        for index in seen.split(3):
+            losses[index] = ce(ctx.model(rows(index).input), rows(index).target).detach().float()
+            train_step(ctx, method, rows(index), 0.5)
+        method.on_epoch_end(ctx)
+        c, mass = losses[seen], (1 / N + u[seen]).sum()
+        pruned = c > c.min() + 0.3
+        assert 0 < pruned.sum() < len(seen)
+        best = torch.full((len(seen),), mass / len(seen), dtype=torch.float64)  # weights p of those seen
+        best[pruned] = 0.0
+        best[c.argmin()] += mass - best.sum()
+        u[seen] = mu * (best - 1 / N) + (1 - mu) * u[seen]
+        torch.testing.assert_close(method.u, u, rtol=0, atol=1e-15)
+        assert method.u.sum().abs() < 1e-15 and method.u.min() >= -1 / N
+
+
 @pytest.mark.parametrize("lost", [False, True], ids=["kept", "negative control"])
 def test_state_goes_on_as_if_never_interrupted(context, lost):
     def fresh():
