@@ -24,20 +24,20 @@ from gpu_checks.driver import Part, drive
 
 PARTS = [  # in order of worth; shares of the time
     Part(
-        "rightness", "gpu_checks.rightness", 20, "five steps of every method agree with the CPU's, fp32 and bf16", True
+        "rightness", "gpu_checks.rightness", 18, "five steps of every method agree with the CPU's, fp32 and bf16", True
     ),
     Part("sync", "gpu_checks.sync", 8, "no training step of any method waits for the device", True),
-    Part("resume", "gpu_checks.resume", 10, "a run that dies after two epochs goes on bitwise", True),
+    Part("resume", "gpu_checks.resume", 9, "a run that dies after two epochs goes on bitwise", True),
     Part(
-        "options", "gpu_checks.options", 12, "options of train: and whole runs give the numbers that they should", True
+        "options", "gpu_checks.options", 11, "options of train: and whole runs give the numbers that they should", True
     ),
-    Part("steps", "gpu_checks.steps", 20, "a training step of every method over one of CE"),
+    Part("steps", "gpu_checks.steps", 18, "a training step of every method over one of CE"),
     Part("side_stream", "gpu_checks.beside", 5, "LiLAW over CE with its meta step beside the next forward"),
     Part("reweight", "gpu_checks.reweight", 2, "RRM's re-weighting of a million losses"),
     Part("dynamic_loss", "gpu_checks.dynamic_loss", 6, "Dynamic Loss over CE and over a double backward"),
     Part("images", "gpu_checks.images", 8, "images a second of large networks over bare loops, and of the input path"),
-    Part("small", "gpu_checks.small", 6, "small networks: as they are, as graphs, in several processes"),
-    Part("pytest", "gpu_checks.tests", 3, "the tests that want a GPU: pytest -m cuda", True),
+    Part("small", "gpu_checks.small", 11, "small networks: as they are, as graphs, in several processes"),
+    Part("pytest", "gpu_checks.tests", 4, "the tests that want a GPU: pytest -m cuda", True),
 ]
 
 
