@@ -154,5 +154,5 @@ def test_all_parts_run_on_a_cpu_without_what_a_gpu_machine_may_lack(tmp_path, mo
     right = [line for line in lines if line["part"] in {part.name for part in PARTS if part.rightness}]
     assert len(right) > 30 and not [line for line in right if line["ok"] is False]
     stepped = " ".join(line["what"] for line in lines if line["part"] == "rightness")
-    assert all(f", {method}, fp32" in stepped for method in METHODS)
+    assert all(f"mlp, {method}, fp32" in stepped for method in METHODS)
     assert done.stdout.count("\n| ") == len(lines) + 1

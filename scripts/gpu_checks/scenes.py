@@ -9,7 +9,7 @@ from lilawbench.config import CONF
 METHODS = sorted(path.stem for path in (CONF / "method").glob("*.yaml"))
 # with which a method does on a few rows and steps what it does on many
 ACTING = {
-    "lilaw": ["method.lr=0.5"],
+    "lilaw": ["method.lr=0.05"],
     "rrm": ["method.reweight_every_epochs=1"],
     "a_rrm": ["method.reweight_every_epochs=1", "method.fgsm.eps=0.01"],
     "at": ["method.fgsm.eps=0.01"],
@@ -40,7 +40,7 @@ def nets(tiny: bool) -> list[Net]:
             Net("mlp", Scene("mlp", (1, 8, 8), 16, 1), ("model.hidden=[16,8]",)),
             Net("small cnn", Scene("cnn", (1, 8, 8), 16, 1), ("model.channels=[4,4,4]", "model.dense=8")),
             Net("lstm", Scene("lstm", (10, 1), 16, 1), ("model.hidden=8",)),
-            Net("resnet32", Scene("resnet32", (3, 8, 8), 16, 1), ("model.depth=8",)),
+            Net("resnet32", Scene("resnet32", (3, 16, 16), 16, 1), ("model.depth=8",)),
             Net("small ViT", Scene("vit_s16", (3, 32, 32), 16, 1), vit),
         ]
     return [
