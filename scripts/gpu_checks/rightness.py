@@ -15,7 +15,8 @@ from lilawbench.engine.loop import train_step
 
 FP32 = 1e-4  # relative
 CHANGE = 0.02  # of the weights in five steps: rounding, over steps that are small themselves
-ATTACKED = 20  # times these limits of methods with FGSM: the sign of a gradient that is rounding is chance, and moves a pixel by 2 eps
+# times these limits with FGSM: the sign of a gradient that is rounding is chance, and moves a pixel by 2 eps
+ATTACKED = 20
 BF16_LOSSES = 2**-6  # eight bits of significand, through a few layers
 LR = 3e-4  # at .01, rounding alone grows to 6e-4 in the logits of a ResNet-32 within five steps
 STEPS, AFTER = 5, 3  # an epoch ends after the third: RRM re-weights, Dynamic Loss draws its meta set anew
@@ -47,7 +48,7 @@ def check(c: Checks) -> None:
 
 
 def five(net: Net, device: torch.device, options: Sequence[str]) -> list[torch.Tensor]:
-    """What five steps leave behind, on the host: losses [5], logits of a batch, change of weights, the method's state."""
+    """What five steps leave, on the host: losses [5], logits of a batch, change of the weights, the method's state."""
     ctx, method, loader = prepared(net.scene, device, *options, batches=BATCHES)
     start = flat(ctx.model)
     losses = []
