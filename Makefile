@@ -40,8 +40,8 @@ $(READY): requirements.lock pyproject.toml
 	fi; \
 	echo "Setting up $(VENV) with $$("$$python" --version): about 6 GB with CUDA, some minutes, once"; \
 	"$$python" -m venv $(VENV) || { echo "python -m venv failed; on Debian: apt-get install python3-venv" >&2; exit 1; }; \
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock; \
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .; \
+	$(BIN)/python scripts/install.py --requirement requirements.lock; \
+	$(BIN)/python scripts/install.py --no-deps --no-build-isolation --editable .; \
 	touch $(READY)
 
 lock:

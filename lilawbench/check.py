@@ -9,7 +9,6 @@ import shutil
 import sys
 import sysconfig
 from collections.abc import Callable
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -20,28 +19,14 @@ from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
 from lilawbench.attack import check_attack
-from lilawbench.config import (
-    CONF,
-    LABELS_ONLY,
-    Attack,
-    Augment,
-    Config,
-    Paths,
-    Split,
-    Sweep,
-    Table,
-    Train,
-    bind,
-    build,
-    options,
-)
+from lilawbench.config import CONF, LABELS_ONLY, Plain, bind, build, check_keys, options, plain
 from lilawbench.data.autoaugment import POLICIES
 from lilawbench.errors import ConfigError
 from lilawbench.models.finetune import FINETUNE
 from lilawbench.tasks import CLASSES, example, tasks_of
 
 
-def check(cfg: DictConfig, num_classes: int | None = None) -> None:
+def check(cfg: DictConfig | Plain, num_classes: int | None = None) -> None:
     """Refuses a config that cannot run.
 
     Args:
@@ -49,8 +34,8 @@ def check(cfg: DictConfig, num_classes: int | None = None) -> None:
     Raises:
         ConfigError: with every problem found: unknown options, values out of range, parts that do not fit together.
     """
-    if strange := _unknown_keys(cfg):
-        raise ConfigError(strange)
+    cfg = plain(cfg)
+    check_keys(cfg)
     problems = _check_train(cfg.train) + _check_split(cfg.split) + _check_attack(cfg.attack)
     if cfg.seed < 0:
         problems.append(f"seed is {cfg.seed}; it must be >= 0")
@@ -114,28 +99,7 @@ def check(cfg: DictConfig, num_classes: int | None = None) -> None:
         raise ConfigError(problems)
 
 
-def _unknown_keys(cfg: DictConfig) -> list[str]:
-    """Keys that +KEY=VALUE added beside the schema, and values that nobody gave."""
-    problems = [f"{key} has no value: give it with {key}=..." for key in sorted(OmegaConf.missing_keys(cfg))]
-    for name, block in {
-        "": Config,
-        "train": Train,
-        "train.augment": Augment,
-        "split": Split,
-        "attack": Attack,
-        "paths": Paths,
-        "sweep": Sweep,
-        "table": Table,
-    }.items():
-        valid = [item.name for item in fields(block)]
-        for key in OmegaConf.select(cfg, name) if name else cfg:
-            if key not in valid:
-                dotted = f"{name}.{key}" if name else key
-                problems.append(f"{dotted} is not an option (valid: {', '.join(valid)})")
-    return problems
-
-
-def _misfits(cfg: DictConfig, task: str, unknown: dict[str, list[str]]) -> dict[str, str]:
+def _misfits(cfg: Plain, task: str, unknown: dict[str, list[str]]) -> dict[str, str]:
     """The loss, noise and method that are not for this task, a line each."""
     lines = {}
     for group in ("loss", "noise", "method"):
@@ -157,7 +121,7 @@ def _choices(group: str) -> list[tuple[str, str]]:
     return [(name, target) for name, target in targets if target]
 
 
-def _unknown_options(group: str, node: DictConfig) -> list[str]:
+def _unknown_options(group: str, node: Plain) -> list[str]:
     """Keys of the node that its target does not take, and a target that does not exist."""
     if "_target_" not in node:
         return [f"{group} has no _target_ (choose one with {group}=NAME)"]
@@ -165,7 +129,7 @@ def _unknown_options(group: str, node: DictConfig) -> list[str]:
         target = get_object(node["_target_"])
     except Exception as error:
         return [f"{group}._target_: {error}"]
-    taken = inspect.signature(target).parameters
+    taken = _taken(target)
     runtime = {"clean", "generator", "logits", "target", "index", "input_shape"} | (
         {"loss"} if group == "method" else set()
     )
@@ -177,7 +141,12 @@ def _unknown_options(group: str, node: DictConfig) -> list[str]:
     ]
 
 
-def _check_train(train: DictConfig) -> list[str]:
+@functools.cache
+def _taken(target: Callable[..., Any]) -> tuple[str, ...]:
+    return tuple(inspect.signature(target).parameters)
+
+
+def _check_train(train: Plain) -> list[str]:
     problems = []
 
     def need(ok: bool, key: str, rule: str) -> None:
@@ -258,7 +227,7 @@ def _check_device(name: str) -> list[str]:
     return []
 
 
-def _check_attack(attack: DictConfig) -> list[str]:
+def _check_attack(attack: Plain) -> list[str]:
     problems = []
     for eps in attack.eps or [0]:
         try:
@@ -268,7 +237,7 @@ def _check_attack(attack: DictConfig) -> list[str]:
     return problems
 
 
-def _check_split(split: DictConfig) -> list[str]:
+def _check_split(split: Plain) -> list[str]:
     problems = []
     if split.val_fraction is not None and not 0 <= split.val_fraction < 1:
         problems.append(f"split.val_fraction is {split.val_fraction}; it must lie in [0, 1)")

@@ -2,18 +2,20 @@
 
 import functools
 import inspect
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.config_store import ConfigStore
+from hydra.errors import InstantiationException
 from hydra.utils import get_object, instantiate
 from omegaconf import MISSING, DictConfig, OmegaConf
 
-from lilawbench.data.transforms import Augment
+from lilawbench.data.augment import AugmentOptions
+from lilawbench.errors import ConfigError
 
 # in an installed package, in a checkout
 CONF = next(p for p in (Path(__file__).parent / "conf", Path(__file__).parent.parent / "conf") if p.is_dir())
@@ -36,7 +38,7 @@ class Train:
     clip_grad_norm: float | None = None
     balanced_samples: int | None = None  # rows of an epoch, evenly of each observed class, drawn anew; null: all rows
     early_stop_epochs: int | None = None  # stop after so many epochs without a lower val_loss
-    augment: Augment = field(default_factory=Augment)  # random views of training images
+    augment: AugmentOptions = field(default_factory=AugmentOptions)  # random views of training images
     resize_px: int | None = None  # side that every image is scaled to for the network, batch by batch; null: as it is
     precision: str = "fp32"  # fp32 | bf16; never by device: one command would give other results on another machine
     channels_last: bool | None = None  # layout of image networks; null: on CUDA alone (a CPU keeps its last bits)
@@ -124,23 +126,112 @@ ConfigStore.instance().store(name="schema", node=Config)
 OmegaConf.register_new_resolver("case", lambda key, values, other=None: values.get(key, other), replace=True)
 
 
+class Plain(dict):
+    """A resolved config as plain values that is read as Hydra's is: `cfg.train.lr`, `cfg["train"]`. Quick to make."""
+
+    def __getattr__(self, key: str) -> Any:
+        try:
+            return self[key]
+        except KeyError:
+            raise AttributeError(key) from None
+
+
+def plain(cfg: DictConfig | Plain) -> Plain:
+    """A config resolved; one that is already is returned as it is."""
+    return cfg if isinstance(cfg, Plain) else to_plain(OmegaConf.to_container(cfg, resolve=True))
+
+
+def to_plain(tree: Any) -> Any:
+    """Dicts as Plain, all the way down."""
+    if isinstance(tree, dict):
+        return Plain({key: to_plain(value) for key, value in tree.items()})
+    return [to_plain(value) for value in tree] if isinstance(tree, list) else tree
+
+
+def to_dict(tree: Any) -> Any:
+    """The other way round: OmegaConf takes dicts alone."""
+    if isinstance(tree, dict):
+        return {key: to_dict(value) for key, value in tree.items()}
+    return [to_dict(value) for value in tree] if isinstance(tree, list) else tree
+
+
 def compose(*overrides: str) -> DictConfig:
     """The config that the command line would compose: `run(compose("method=lilaw", "seed=3"))`."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return hydra_compose("config", list(overrides))
 
 
-def options(node: DictConfig) -> dict[str, Any]:
+def check_keys(cfg: DictConfig | Plain) -> None:
+    """Refuses what composition lets pass.
+
+    Raises:
+        ConfigError: keys that +KEY=VALUE added beside the schema, and values that nobody gave.
+    """
+    cfg = plain(cfg)
+    problems = [f"{key} has no value: give it with {key}=..." for key in sorted(_missing(cfg))]
+    for name, valid in _valid_keys().items():
+        for key in functools.reduce(Plain.get, name.split("."), cfg) if name else cfg:
+            if key not in valid:
+                dotted = f"{name}.{key}" if name else key
+                problems.append(f"{dotted} is not an option (valid: {', '.join(valid)})")
+    if problems:
+        raise ConfigError(problems)
+
+
+def _missing(tree: Plain, name: str = "") -> Iterator[str]:
+    """Dotted keys without a value."""
+    for key, value in tree.items():
+        if isinstance(value, Plain):
+            yield from _missing(value, f"{name}{key}.")
+        elif value == MISSING:
+            yield f"{name}{key}"
+
+
+@functools.cache
+def _valid_keys() -> dict[str, list[str]]:
+    return {name: [item.name for item in fields(block)] for name, block in _blocks(Config)}
+
+
+def _blocks(schema: type, name: str = "") -> Iterator[tuple[str, type]]:
+    """A dataclass and those that its fields hold, under their dotted names."""
+    yield name, schema
+    for item in fields(schema):
+        if is_dataclass(item.type):
+            yield from _blocks(item.type, f"{name}.{item.name}" if name else item.name)
+
+
+def options(node: DictConfig | Plain) -> dict[str, Any]:
     """The node without the keys that only name it."""
-    return {key: value for key, value in OmegaConf.to_container(node, resolve=True).items() if key not in LABELS_ONLY}
+    return {key: to_dict(value) for key, value in plain(node).items() if key not in LABELS_ONLY}
 
 
-def build(node: DictConfig, **given: Any) -> Any:
-    """The object a group's node describes. `given` are the arguments that only the running program knows."""
-    return instantiate(options(node), **given, _convert_="all")
+def build(node: DictConfig | Plain, **given: Any) -> Any:
+    """The object a group's node describes. `given` are the arguments that only the running program knows.
+
+    As hydra's `instantiate`, which takes milliseconds for it; what else that can do is left to it.
+
+    Raises:
+        InstantiationException: the target refuses its arguments; its own error is the cause.
+    """
+    kept = options(node)
+    if any(_is_special(key, value) for key, value in kept.items()):
+        return instantiate(kept, **given, _convert_="all")
+    target = get_object(kept.pop("_target_"))
+    try:
+        return target(**{**kept, **given})
+    except Exception as error:
+        raise InstantiationException(f"Error in call to target {target.__qualname__!r}: {error!r}") from error
 
 
-def bind(node: DictConfig) -> Callable[..., Any]:
+def _is_special(key: str, value: Any) -> bool:
+    """Whether an option is hydra's own (`_partial_`), or holds an object to build."""
+    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return (isinstance(key, str) and key.startswith("_") and key != "_target_") or any(
+        part == "_target_" or _is_special(part, held) for part, held in inside
+    )
+
+
+def bind(node: DictConfig | Plain) -> Callable[..., Any]:
     """The function a group's node describes, with its options bound; where it names a class, one built with them.
 
     Not hydra's `_partial_`, whose result checks its target anew at every call: 0.16 ms, several times a step.

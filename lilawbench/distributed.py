@@ -4,14 +4,15 @@ A global batch is cut into contiguous parts, one a rank; a mean over the batch i
 by their share of the rows. With one process every function here does nothing.
 """
 
+from __future__ import annotations
+
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-import torch
-from torch import Tensor
-from torch import distributed as dist
+if TYPE_CHECKING:  # a process alone needs no torch here
+    from torch import Tensor
 
 T = TypeVar("T")
 
@@ -45,6 +46,8 @@ class World:
     def mean_(self, tensors: Sequence[Tensor], share: float) -> None:
         """Replaces tensors by their mean over the ranks weighted by `share`, in place, in one message."""
         if self.size > 1 and tensors:
+            from torch import distributed as dist
+
             flat = _flat(tensors).mul_(share)
             dist.all_reduce(flat)
             _unflatten(flat, tensors)
@@ -52,12 +55,16 @@ class World:
     def sum_(self, tensor: Tensor) -> Tensor:
         """Replaces a tensor by its sum over the ranks, in place, and returns it."""
         if self.size > 1:
+            from torch import distributed as dist
+
             dist.all_reduce(tensor)
         return tensor
 
     def copy_from_main_(self, tensors: Sequence[Tensor]) -> None:
         """Replaces floating-point tensors by those of the main process, in place, in one message."""
         if self.size > 1 and tensors:
+            from torch import distributed as dist
+
             flat = _flat(tensors)
             dist.broadcast(flat, 0)
             _unflatten(flat, tensors)
@@ -66,6 +73,8 @@ class World:
         """What the main process says."""
         if self.size == 1:
             return value
+        from torch import distributed as dist
+
         said = [value]
         dist.broadcast_object_list(said, 0)
         return said[0]
@@ -87,6 +96,8 @@ class World:
 
 
 def _flat(tensors: Sequence[Tensor]) -> Tensor:
+    import torch
+
     return torch.cat([tensor.detach().reshape(-1) for tensor in tensors])
 
 
@@ -99,6 +110,9 @@ def join() -> World:
     """The world that torchrun has set up for this process, joined; without torchrun a world of one."""
     if int(os.environ.get("WORLD_SIZE", 1)) == 1:
         return World()
+    import torch
+    from torch import distributed as dist
+
     if not dist.is_initialized():  # tensors travel by the backend of their device, everything else by gloo
         dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
     return World(dist.get_rank(), dist.get_world_size())
@@ -106,5 +120,9 @@ def join() -> World:
 
 def leave() -> None:
     """Ends what `join` began; after an error better not: NCCL would wait for ranks that do not leave."""
+    if int(os.environ.get("WORLD_SIZE", 1)) == 1:
+        return
+    from torch import distributed as dist
+
     if dist.is_available() and dist.is_initialized():
         dist.destroy_process_group()

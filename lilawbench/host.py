@@ -1,4 +1,5 @@
-"""The doors between the host and the device. Training waits for its device in `bring`, and nowhere else.
+"""The doors between the host and the device. Training waits for its device in `bring`, and nowhere else; what is
+loaded before the first step, and a checkpoint after an epoch, go their own way.
 
 The host queues work on a CUDA device and runs ahead; whatever looks at a value makes it wait until all of that is done.
 So every value that training needs passes one door, with the name of the place. Call it as `host.bring`: whoever

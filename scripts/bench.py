@@ -7,6 +7,7 @@
 
 Rows:
     steps           a training step of every method over one of cross-entropy
+    probe_steps     the same for heads on cached features, in whole epochs as a run trains
     epochs          an epoch of RRM over one of cross-entropy
     reweight        RRM's re-weighting, and the linear program that it replaces
     hypergradients  an iteration of Dynamic Loss by each hypergradient: time and peak memory
@@ -16,6 +17,7 @@ Rows:
     processes       as many processes as cores against one, as launcher=joblib runs them
     probe           runs of a linear probe of ViT-B/16, in passes of the network over the data
     files           a list of a million images read and checked, and images decoded by threads against a plain loop
+    table           a table of a million rows and 40 columns read, checked and split
     collect         10,000 finished runs read back, from nothing and again
     startup         the start of a process to its first epoch, and a finished run skipped
 
@@ -32,17 +34,20 @@ from benchmarks.files import bench_files
 from benchmarks.input import bench_input
 from benchmarks.options import bench_options
 from benchmarks.probe import bench_probe
+from benchmarks.probe_steps import bench_probe_steps
 from benchmarks.processes import bench_processes
 from benchmarks.rrm import bench_epochs, bench_reweight
 from benchmarks.scenes import SCENES, Setup
 from benchmarks.startup import bench_startup
 from benchmarks.steps import bench_steps
+from benchmarks.table import bench_table
 from benchmarks.threads import bench_threads
 
 from lilawbench.engine import runtime
 
 ROWS = {
     "steps": bench_steps,
+    "probe_steps": bench_probe_steps,
     "epochs": bench_epochs,
     "reweight": bench_reweight,
     "hypergradients": bench_hypergradients,
@@ -52,6 +57,7 @@ ROWS = {
     "processes": bench_processes,
     "probe": bench_probe,
     "files": bench_files,
+    "table": bench_table,
     "collect": bench_collect,
     "startup": bench_startup,
 }

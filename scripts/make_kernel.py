@@ -22,9 +22,9 @@ from lilawbench.config import build
 from lilawbench.data.stream import table
 from lilawbench.engine import checkpoint, runtime
 from lilawbench.errors import DataError, UserError
+from lilawbench.pipeline import initialise_model
 from lilawbench.seeding import derive
 from lilawbench.tasks import CLASSES
-from lilawbench.train import initialise_model
 
 
 def confusion(cfg: DictConfig, weights: dict[str, torch.Tensor], split: str) -> np.ndarray:

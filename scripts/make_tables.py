@@ -64,7 +64,7 @@ def sorted_out(names: list[str]) -> tuple[list[Path], list[str], list[str]]:
         elif "=" in name:
             overrides.append(name)
         else:
-            from lilawbench.sweep import listing  # which imports torch
+            from lilawbench.sweep import listing
 
             known = listing.experiments()
             if name not in known:
@@ -95,9 +95,11 @@ def report_experiment(name: str, overrides: list[str], options: argparse.Namespa
 
 
 def list_tables(root: Path, names: list[str]) -> None:
+    """Those that can run here come first."""
     from lilawbench.sweep import listing
 
-    for name, title, done, runs, state in listing.tables(root, names=names):
+    found = sorted(listing.tables(root, names=names), key=lambda entry: entry.state != listing.RUNNABLE)
+    for name, title, done, runs, state in found:
         count = f"done {done} of {runs} runs, " if runs else ""
         print(f"{name}: {count}{state}\n    {title}", flush=True)
     print(f"\nSmall sizes that two cores run in minutes: experiment=NAME{listing.SMOKE}")

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from lilawbench.data.base import Source
-from lilawbench.train import draw_labels, residents, run
+from lilawbench.pipeline import draw_labels, residents
+from lilawbench.train import run
 
 
 def source(val=20):

@@ -141,12 +141,12 @@ def test_a_probe_saves_what_trains_and_in_the_end_the_whole(tiny, tmp_path, unti
 
 
 def test_other_frozen_weights_than_the_run_began_with_are_refused(tiny, monkeypatch):
-    from lilawbench import train
+    from lilawbench import pipeline
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(PowerCut):
         cut_at(patch, "metrics")
         run(tiny(*PROBE))
-    monkeypatch.setattr(train, "seed_global", lambda *purpose: torch.manual_seed(99))
+    monkeypatch.setattr(pipeline, "seed_global", lambda *purpose: torch.manual_seed(99))
     with pytest.raises(DataError, match="the frozen weights are not those that .* began with"):
         run(tiny(*PROBE))
 
@@ -183,7 +183,7 @@ def test_early_stopping_survives_a_break(tiny, tmp_path, untimed):
 def test_a_finished_run_is_skipped_untouched(tiny, monkeypatch):
     first = run(tiny())
     kept = {path.name: path.stat().st_mtime_ns for path in first.folder.iterdir()}
-    monkeypatch.setattr("lilawbench.train.check", lambda cfg: pytest.fail("a finished run needs no check"))
+    monkeypatch.setattr("lilawbench.pipeline.check", lambda cfg: pytest.fail("a finished run needs no check"))
     second = run(tiny())
     assert second.status == "skipped" and second.result == first.result
     assert {path.name: path.stat().st_mtime_ns for path in first.folder.iterdir()} == kept
@@ -228,7 +228,7 @@ def test_other_labels_than_the_run_began_with_are_refused(tiny, monkeypatch):
     with pytest.MonkeyPatch.context() as patch, pytest.raises(PowerCut):
         cut_at(patch, "metrics")
         run(tiny("train.epochs=4"))
-    monkeypatch.setattr("lilawbench.train.derive", lambda seed, *purpose: __import__("numpy").random.default_rng(5))
+    monkeypatch.setattr("lilawbench.pipeline.derive", lambda seed, *purpose: __import__("numpy").random.default_rng(5))
     with pytest.raises(DataError, match="holds other labels"):
         run(tiny("train.epochs=4"))
 

@@ -10,7 +10,8 @@ from omegaconf import OmegaConf
 from lilawbench.data.base import Source
 from lilawbench.errors import ConfigError, RunFailed
 from lilawbench.methods.lilaw import LiLAW
-from lilawbench.train import initialise_model, run
+from lilawbench.pipeline import initialise_model
+from lilawbench.train import run
 
 
 def epochs_of(record):

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from lilawbench.data.base import Dataset, Source
 from lilawbench.data.download import fetch
@@ -60,10 +59,11 @@ class Adult(Dataset):
         self.test_fraction = test_fraction
 
     def load(self, data_dir: Path | None) -> Source:
+        table = _read(fetch(FILE, [URL], MD5, data_dir))
+        import torch
         from sklearn.compose import make_column_transformer
         from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-        table = _read(fetch(FILE, [URL], MD5, data_dir))
         target = (table["income"] == CLASS_NAMES[1]).to_numpy(np.int64)
         train, test = split_rows(target, self.test_fraction)
         encoder = make_column_transformer(

@@ -1,17 +1,20 @@
 """The three shapes every data set, loader and method shares: Source, Dataset and Batch."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from lilawbench.data.image_files import ImageFiles
 from lilawbench.data.subset import checked_classes, checked_imbalance, draw, keep_classes, long_tail
 from lilawbench.tasks import CLASSES, task_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Batch(NamedTuple):
@@ -69,6 +72,8 @@ class Source:
 
     def labelled_input(self, rows: np.ndarray) -> Tensor | ImageFiles:
         """Inputs of some rows, sorted, of those that `labelled_clean` counts; a whole split is not copied."""
+        import torch
+
         if self.val_input is None:
             return _take(self.train_input, rows)
         first = len(self.train_input)

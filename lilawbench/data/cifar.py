@@ -1,8 +1,11 @@
 """CIFAR-10 and CIFAR-100: 50,000 + 10,000 colour images of 32x32 pixels in 10 or 100 classes.
 
 The files are torchvision's own (names, folders, mirror, hashes). They are pickles, which can run code when they are
-read: each is read only after its md5 has been found right.
+read: each is read only after its md5 has been found right. The names are written down here, for torchvision takes a
+second to import and torch with it.
 """
+
+from __future__ import annotations
 
 import pickle
 import warnings
@@ -10,7 +13,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 
 from lilawbench.data.base import Source
 from lilawbench.data.download import fetch
@@ -19,30 +21,32 @@ from lilawbench.errors import DataError
 
 
 class Cifar(Images):
-    """A data set of CIFAR's python version. A subclass gives the constants; `name` is torchvision's for the class.
+    """A data set of CIFAR's python version. A subclass gives the constants, md5s of its files among them.
 
     Args: see `Images`. `imbalance` makes the long-tailed CIFAR-10-LT and CIFAR-100-LT.
     """
 
-    name: ClassVar[str]
+    folder: ClassVar[str]
+    url: ClassVar[str]
+    train_files: ClassVar[dict[str, str]]
+    test_files: ClassVar[dict[str, str]]
+    names_file: ClassVar[dict[str, str]]
+    names_key: ClassVar[str]
 
     def load(self, data_dir: Path | None) -> Source:
-        import torchvision
+        def find(files: dict[str, str]) -> list[Path]:
+            return [fetch(f"{self.folder}/{file}", [self.url], md5, data_dir, file) for file, md5 in files.items()]
 
-        official = getattr(torchvision.datasets, self.name)
-
-        def find(file: str, md5: str) -> Path:
-            return fetch(f"{official.base_folder}/{file}", [official.url], md5, data_dir, member=file)
-
-        train = [self._read(find(*file)) for file in official.train_list]
-        test = [self._read(find(*file)) for file in official.test_list]
+        train, test = ([self._read(path) for path in find(files)] for files in (self.train_files, self.test_files))
         train_input, train_clean, test_input, test_clean = (
             np.concatenate([batch[i] for batch in batches]) for batches in (train, test) for i in (0, 1)
         )
-        meta = find(official.meta["filename"], official.meta["md5"])
-        class_names = _unpickled(meta).get(official.meta["key"], [])
+        [meta] = find(self.names_file)
+        class_names = _unpickled(meta).get(self.names_key, [])
         if len(class_names) != type(self).num_classes:
             raise DataError(f"{meta}: {len(class_names)} class names, expected {type(self).num_classes}")
+        import torch
+
         return Source(
             torch.from_numpy(train_input),
             train_clean,
@@ -73,7 +77,17 @@ class CIFAR10(Cifar):
     """
 
     num_classes = 10
-    name = "CIFAR10"
+    folder, url = "cifar-10-batches-py", "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
+    train_files: ClassVar = {
+        "data_batch_1": "c99cafc152244af753f735de768cd75f",
+        "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
+        "data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
+        "data_batch_4": "634d18415352ddfa80567beed471001a",
+        "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
+    }
+    test_files: ClassVar = {"test_batch": "40351d587109b95175f43aff81a1287e"}
+    names_file: ClassVar = {"batches.meta": "5ff9c542aee3614f3951f8cda6e48888"}
+    names_key = "label_names"
     mean, std = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 
 
@@ -84,7 +98,11 @@ class CIFAR100(Cifar):
     """
 
     num_classes = 100
-    name = "CIFAR100"
+    folder, url = "cifar-100-python", "https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz"
+    train_files: ClassVar = {"train": "16019d7e3df5f24257cddd939b257f8d"}
+    test_files: ClassVar = {"test": "f0ef6b0ae62326f3e7ffdfab6717acfc"}
+    names_file: ClassVar = {"meta": "7973b15100ade9c7d40fb424638fde48"}
+    names_key = "fine_label_names"
     mean, std = (0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)
 
 

@@ -1,12 +1,14 @@
 """scikit-learn's digits: real handwritten 8x8 digits that come with the library, nothing to download."""
 
+from __future__ import annotations
+
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from lilawbench.data.base import Dataset, Source
+from lilawbench.data.download import at_hand
 from lilawbench.data.split import stratified
 from lilawbench.errors import DataError
 
@@ -30,6 +32,8 @@ class Digits(Dataset):
             DataError: the installed scikit-learn has no such file.
         """
         table = _read_bundled()
+        import torch
+
         images = torch.from_numpy(GREY_STEP * table[:, :64].reshape(-1, 1, 8, 8))
         target = table[:, 64].astype(np.int64)
         train, test = stratified(target, 0.2, np.random.default_rng(0))
@@ -55,4 +59,5 @@ def _read_bundled() -> np.ndarray:
     path = package and Path(package.origin).with_name("datasets") / "data" / "digits.csv.gz"
     if path is None or not path.is_file():
         raise DataError(f"scikit-learn's digits are not at {path}: install the scikit-learn that the project pins")
+    at_hand(path)
     return np.loadtxt(path, delimiter=",", dtype=np.uint8)

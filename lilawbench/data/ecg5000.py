@@ -1,15 +1,20 @@
 """UCR ECG5000: 5,000 heartbeats of one patient, 140 values each, in five classes."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from lilawbench.data.base import Dataset, Source
 from lilawbench.data.download import fetch
 from lilawbench.errors import DataError
+
+if TYPE_CHECKING:
+    import torch
 
 URL = "https://www.timeseriesclassification.com/aeon-toolkit/ECG5000.zip"
 TRAIN, TEST = "ECG5000_TRAIN.txt", "ECG5000_TEST.txt"
@@ -86,6 +91,8 @@ class ECG5000A(ECG5000):
         if self.augment == "after_split":
             return replace(source, copy=perturbed)
         rows = np.sort(generator.permutation(len(source.train_clean))[: len(source.train_clean) // 2])
+        import torch
+
         copies = perturbed(source.train_input[rows], generator)
         return replace(
             source,
@@ -101,6 +108,8 @@ def perturbed(beats: torch.Tensor, generator: np.random.Generator) -> torch.Tens
         beats: [N, T, 1] float32. Not modified.
     Source: LiLAW, A.23.
     """
+    import torch
+
     each = (len(beats), 1, 1)
     offset, variance = generator.uniform(-0.2, 0.2, each), generator.uniform(0.05, 0.1, each)
     noise = offset + np.sqrt(variance) * generator.standard_normal(tuple(beats.shape))
@@ -109,6 +118,8 @@ def perturbed(beats: torch.Tensor, generator: np.random.Generator) -> torch.Tens
 
 def _read(path: Path) -> tuple[torch.Tensor, np.ndarray]:
     """Beats [N, 140, 1] float32 and labels [N] int64 in 0..4, from lines of a label 1..5 and 140 values."""
+    import torch
+
     try:
         table = np.loadtxt(path, ndmin=2)
     except ValueError as error:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
 from lilawbench.data.base import Dataset, Source
 from lilawbench.data.download import at_hand
@@ -92,6 +91,8 @@ class Embeddings(Dataset):
             raise DataError(f"the sources have different numbers of features: {widths}")
         train, val, test = (_joined(rows) for rows in self._divided(parts))
         inputs = [part.features for part in (train, val, test)]
+        import torch
+
         scaled = standardised(*inputs) if self.standardise else tuple(map(torch.from_numpy, inputs))
         official = {} if self.meta is None else {"val_input": scaled[1], "val_clean": val.target}
         source_of_row = np.repeat(self.test, [len(parts[name].target) for name in self.test])

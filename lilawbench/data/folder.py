@@ -1,15 +1,20 @@
 """The user's own images: a folder for each class, as torchvision's ImageFolder has them."""
 
+from __future__ import annotations
+
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from lilawbench.data.base import Dataset, Source
 from lilawbench.data.image_files import ENDINGS, ImageFiles, check_frame
 from lilawbench.data.split import class_rows, stratified_test
 from lilawbench.errors import DataError
+
+if TYPE_CHECKING:
+    import torch
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 

@@ -1,15 +1,20 @@
 """Images that stay in their files: names that take the place of a uint8 tensor and are decoded row by row."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from lilawbench.errors import DataError
+
+if TYPE_CHECKING:
+    import torch
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff", ".gif")
 MOST_NAMED = 10  # files that one message names
@@ -54,12 +59,14 @@ class ImageFiles:
         """[N, C, size, size], as of the decoded table."""
         return len(self), self.channels, self.size, self.size
 
-    def __getitem__(self, rows: np.ndarray) -> "ImageFiles":
+    def __getitem__(self, rows: np.ndarray) -> ImageFiles:
         """Some of the rows; nothing is decoded."""
         return ImageFiles(self.root, self.names[rows], self.size, self.resize, self.channels, self.threads)
 
     def identity(self) -> list[torch.Tensor]:
         """What tells these images from others without reading them: frame, names, and each file's size and time."""
+        import torch
+
         found = (os.stat(self.path(row)) for row in range(len(self)))
         stats = np.array([(file.st_size, file.st_mtime_ns) for file in found], dtype=np.int64)
         names = np.frombuffer(self.names.tobytes(), dtype=np.uint8).copy()
@@ -71,7 +78,7 @@ class ImageFiles:
 
     def start(
         self, rows: Sequence[int], shifts: np.ndarray | None = None, own: Sequence[int] | None = None
-    ) -> "Decoding":
+    ) -> Decoding:
         """Begins to decode rows.
 
         Args:
@@ -138,6 +145,8 @@ class Decoding:
         Raises:
             DataError: images cannot be read; they are counted and the first ten named.
         """
+        import torch
+
         try:
             errors = [job.result() for job in self.jobs]
         except BaseException:  # an interrupt: the process could not end before the rest is decoded

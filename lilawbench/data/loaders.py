@@ -217,17 +217,20 @@ class MetaLoader:
     def start(self, epoch: int) -> None:
         self.generator = derive_torch(self.seed, "meta", epoch)
         self.order, self.position = torch.empty(0, dtype=torch.int64), 0
+        self.pieces, self.size = [], 0  # what is left of the permutation in pieces of one size, the next one last
 
     def __call__(self, size: int) -> Batch:
         """A fresh batch of min(size, len(validation set)) rows."""
         size = min(size, len(self.data))
-        if self.position + size > len(self.order):
-            order = torch.randperm(len(self.data), generator=self.generator)
-            self.order = host.send(order, self.data.rows_device)
-            self.position = 0
-        rows = self.order[self.position : self.position + size]
+        if size != self.size or not self.pieces:
+            if self.position + size > len(self.order):
+                order = torch.randperm(len(self.data), generator=self.generator)
+                self.order = host.send(order, self.data.rows_device)
+                self.position = 0
+            left = self.order[self.position :]
+            self.pieces, self.size = list(left[: len(left) // size * size].split(size))[::-1], size
         self.position += size
-        batch, following = self.data.batch(rows), self.order[self.position : self.position + size]
-        if len(following) == size:
-            self.data.expect(following)
+        batch = self.data.batch(self.pieces.pop())
+        if self.pieces:
+            self.data.expect(self.pieces[-1])
         return batch

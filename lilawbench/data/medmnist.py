@@ -3,6 +3,8 @@
 Names, addresses, hashes, channels and labels are those of the medmnist package.
 """
 
+from __future__ import annotations
+
 import functools
 import runpy
 import zipfile
@@ -10,15 +12,17 @@ import zlib
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from lilawbench.data.base import Source
 from lilawbench.data.download import fetch
 from lilawbench.data.vision import Images
 from lilawbench.errors import DataError
+
+if TYPE_CHECKING:
+    import torch
 
 SIZES = (28, 64, 128, 224)
 
@@ -81,6 +85,8 @@ class MedMNIST(Images):
 
     def _checked(self, path: Path, part: str, content: Any) -> tuple[torch.Tensor, np.ndarray]:
         """Images [N, C, H, W] uint8 and labels as `Source` has them, from [N, H, W] or [N, H, W, 3] and [N, 1 or K]."""
+        import torch
+
         images, labels = content[f"{part}_images"], content[f"{part}_labels"]
         num_classes, side, colour = len(self.info["label"]), self.size, self.info["n_channels"] == 3
         shape = (len(labels), side, side, 3) if colour else (len(labels), side, side)

@@ -1,8 +1,13 @@
 """Standardised columns of a table."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
-import torch
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def standardised(train: np.ndarray, *others: np.ndarray) -> tuple[Tensor, ...]:
@@ -10,6 +15,8 @@ def standardised(train: np.ndarray, *others: np.ndarray) -> tuple[Tensor, ...]:
 
     A column that is constant in training is 0 there.
     """
+    import torch
+
     train = np.asarray(train, dtype=np.float64)
     mean, std = train.mean(axis=0), train.std(axis=0)
     std[std == 0] = 1

@@ -1,17 +1,21 @@
 """The user's own table: a CSV or Parquet file with a label column; the other columns are found by what they hold."""
 
+from __future__ import annotations
+
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from lilawbench.data.base import Dataset, Source
-from lilawbench.data.columns import Columns, listed, read_columns
+from lilawbench.data.columns import Columns, listed, read_columns, release_memory
 from lilawbench.data.split import class_rows, stratified, stratified_test
 from lilawbench.errors import DataError
+
+if TYPE_CHECKING:
+    import torch
 
 log = logging.getLogger("lilawbench")
 
@@ -91,6 +95,12 @@ class Table(Dataset):
         self.missing, self.delimiter = [str(value) for value in missing], delimiter
 
     def load(self, data_dir: Path | None) -> Source:
+        try:
+            return self._load(data_dir)
+        finally:
+            release_memory()
+
+    def _load(self, data_dir: Path | None) -> Source:
         table = self._read(self.path, data_dir)
         tested = None if self.test_path is None else self._read(self.test_path, data_dir)
         values = self.task == "regression"
@@ -118,7 +128,7 @@ class Table(Dataset):
             test_input=features(tested, test),
             test_clean=test_clean,
             class_names=names,
-            test_groups={name: _filled(tested.text[name][test]).astype(str) for name in self.groups},
+            test_groups={name: _named(tested, name, test) for name in self.groups},
             train_observed=None if self.clean_label is None else given[train],
             clean_known=self.clean_label is not None,
             target_range=float(np.ptp(given[train])) if values else None,
@@ -138,7 +148,7 @@ class Table(Dataset):
         found = set()
         for column in columns:
             _need_labels(table, column)
-            found.update(table.text[column])
+            found.update(table.texts(column)[1])
         if len(found) < 2:
             raise DataError(
                 f"{table.path}: column {self.label!r} has one label only, {found.pop()!r}; name another dataset.label"
@@ -160,7 +170,7 @@ class Table(Dataset):
         values, wrong = table.numbers(column)
         if len(wrong):
             raise DataError(
-                f"{table.at(wrong[0])}: {table.text[column][wrong[0]]!r} in column {column!r} is no finite number "
+                f"{table.at(wrong[0])}: {table.text(column, wrong[0])!r} in column {column!r} is no finite number "
                 f"({len(wrong)} such rows); dataset.task=regression wants numbers"
             )
         return values.astype(np.float32)
@@ -171,7 +181,7 @@ class Table(Dataset):
             table.need(getattr(self, option), f"dataset.{option}")
         left_out = {self.label, self.clean_label, *self.ignore}
         numeric, categorical = [], []
-        for name in (name for name in table.text if name not in left_out):
+        for name in (name for name in table.arrays if name not in left_out):
             wrong = [] if name in self.categorical else table.numbers(name)[1]
             if name in self.numeric and len(wrong):
                 raise _not_a_number(table, name, wrong)
@@ -179,7 +189,7 @@ class Table(Dataset):
                 numeric.append(name)
                 continue
             categorical.append(name)
-            if (values := len(set(table.text[name]))) > self.max_categories:
+            if (values := len(table.texts(name)[1])) > self.max_categories:
                 raise DataError(
                     f"{table.path}: column {name!r} holds {values} different values that are not all numbers, more "
                     f"than dataset.max_categories={self.max_categories}. Raise that, leave the column out with "
@@ -191,63 +201,90 @@ class Table(Dataset):
 
 
 class _Features:
-    """The encoding of rows, fitted on some of them."""
+    """The encoding of rows, fitted on some of them, column by column: nothing of the table's size is held twice."""
 
     def __init__(self, table: Columns, rows: np.ndarray, numeric: list[str], categorical: list[str]):
-        from sklearn.compose import make_column_transformer
-        from sklearn.impute import MissingIndicator, SimpleImputer
-        from sklearn.pipeline import make_pipeline
-        from sklearn.preprocessing import OneHotEncoder, StandardScaler
-
-        self.numeric, self.categorical = numeric, categorical
-        frame = self._frame(table, rows)
-        for name in numeric:
-            if frame[name].isna().all():
-                raise DataError(
-                    f"{table.path}: column {name!r} has no value in the training rows; leave it out with "
-                    f"dataset.ignore=[{name}]"
-                )
-        one_hot = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
-        self.encoder = make_column_transformer(
-            (make_pipeline(SimpleImputer(strategy="median"), StandardScaler()), numeric),
-            (MissingIndicator(error_on_new=False), numeric if frame[numeric].isna().any(axis=None) else []),
-            (one_hot, categorical),
-            sparse_threshold=0,
-        ).fit(frame)
+        self.numeric = {name: _Scale(table, rows, name) for name in numeric}
+        self.flagged = [name for name, scale in self.numeric.items() if scale.has_gaps]
+        self.categories = {name: sorted(set(_filled(table, name, rows)[1])) for name in categorical}
 
     def __call__(self, table: Columns, rows: np.ndarray) -> torch.Tensor:
         """[len(rows), D] float32."""
-        return torch.from_numpy(self.encoder.transform(self._frame(table, rows)).astype(np.float32))
+        import torch
+
+        width = len(self.numeric) + len(self.flagged) + sum(map(len, self.categories.values()))
+        encoded = np.zeros((len(rows), width), np.float32)
+        place = len(self.numeric)
+        for column, (name, scale) in enumerate(self.numeric.items()):
+            values = _finite(table, name)[rows]
+            if name in self.flagged:
+                encoded[:, place] = np.isnan(values)
+                place += 1
+            encoded[:, column] = scale(values)
+        for name, categories in self.categories.items():
+            codes, texts = _filled(table, name, rows)
+            number = {text: place + i for i, text in enumerate(categories)}
+            columns = np.array([number.get(text, -1) for text in texts])[codes]
+            known = np.flatnonzero(columns >= 0)
+            encoded[known, columns[known]] = 1
+            place += len(categories)
+        return torch.from_numpy(encoded)
 
     def described(self) -> str:
         """The categorical columns with their number of values."""
-        if not self.categorical:
-            return "none"
-        sizes = map(len, self.encoder.transformers_[-1][1].categories_)
-        return ", ".join(f"{name} ({size})" for name, size in zip(self.categorical, sizes, strict=True))
+        return ", ".join(f"{name} ({len(values)})" for name, values in self.categories.items()) or "none"
 
-    def _frame(self, table: Columns, rows: np.ndarray) -> Any:
-        import pandas
 
-        columns = {}
-        for name in self.numeric:
-            columns[name], wrong = table.numbers(name)
-            if len(wrong):
-                raise _not_a_number(table, name, wrong)
-        columns |= {name: _filled(table.text[name]) for name in self.categorical}
-        return pandas.DataFrame(columns, index=range(len(table))).iloc[rows]
+class _Scale:
+    """Numbers to mean 0 and standard deviation 1 over some rows, a missing one as their median; a constant is 0."""
+
+    def __init__(self, table: Columns, rows: np.ndarray, name: str):
+        values = _finite(table, name)[rows]
+        gaps = np.isnan(values)
+        self.has_gaps = bool(gaps.any())
+        if gaps.all():
+            raise DataError(
+                f"{table.path}: column {name!r} has no value in the training rows; leave it out with "
+                f"dataset.ignore=[{name}]"
+            )
+        self.median = np.median(values[~gaps]) if self.has_gaps else 0.0
+        values[gaps] = self.median
+        self.mean, self.std = values.mean(), values.std()
+        rounding = np.finfo(np.float64).eps * (len(values) * self.std**2 + (len(values) * self.mean) ** 2) ** 0.5
+        if self.std <= rounding:
+            self.std = 1.0
+
+    def __call__(self, values: np.ndarray) -> np.ndarray:
+        return (np.where(np.isnan(values), self.median, values) - self.mean) / self.std
+
+
+def _finite(table: Columns, name: str) -> np.ndarray:
+    """A numeric column, [N] float64, NaN where missing."""
+    values, wrong = table.numbers(name)
+    if len(wrong):
+        raise _not_a_number(table, name, wrong)
+    return values
 
 
 def _need_labels(table: Columns, column: str) -> None:
-    if len(gone := np.flatnonzero(table.text[column] == "")):
+    if len(gone := np.flatnonzero(table.arrays[column].is_null().to_numpy(zero_copy_only=False))):
         raise DataError(
             f"{table.at(gone[0])}: no label in column {column!r} ({len(gone)} such rows; dataset.missing lists what "
             "counts as missing)"
         )
 
 
-def _filled(text: np.ndarray) -> np.ndarray:
-    return np.where(text == "", "missing", text).astype(object)
+def _filled(table: Columns, name: str, rows: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """The texts of some rows as numbers, [len(rows)], and the texts that are there; a missing one is "missing"."""
+    codes, texts = table.texts(name)
+    there, codes = np.unique(codes[rows], return_inverse=True)
+    return codes, [texts[i] or "missing" for i in there]
+
+
+def _named(table: Columns, name: str, rows: np.ndarray) -> np.ndarray:
+    """The texts of some rows, [len(rows)] str."""
+    codes, texts = _filled(table, name, rows)
+    return np.array(texts, dtype=str)[codes]
 
 
 def _natural(label: str) -> tuple[bool, float, str]:
@@ -261,10 +298,11 @@ def _natural(label: str) -> tuple[bool, float, str]:
 def _numbered(table: Columns, column: str, names: tuple[str, ...]) -> np.ndarray:
     """A column of labels as class numbers [N] int64."""
     number = {name: i for i, name in enumerate(names)}
-    labels = np.array([number.get(label, -1) for label in table.text[column]], dtype=np.int64)
+    codes, texts = table.texts(column)
+    labels = np.array([number.get(text, -1) for text in texts], dtype=np.int64)[codes]
     if len(strange := np.flatnonzero(labels < 0)):
         raise DataError(
-            f"{table.at(strange[0])}: label {table.text[column][strange[0]]!r} in column {column!r} is none of the "
+            f"{table.at(strange[0])}: label {table.text(column, strange[0])!r} in column {column!r} is none of the "
             f"training labels {listed(names)} ({len(strange)} such rows)"
         )
     return labels
@@ -272,7 +310,7 @@ def _numbered(table: Columns, column: str, names: tuple[str, ...]) -> np.ndarray
 
 def _not_a_number(table: Columns, name: str, wrong: np.ndarray) -> DataError:
     return DataError(
-        f"{table.at(wrong[0])}: {table.text[name][wrong[0]]!r} in the numeric column {name!r} is no finite number "
+        f"{table.at(wrong[0])}: {table.text(name, wrong[0])!r} in the numeric column {name!r} is no finite number "
         f"({len(wrong)} such rows); dataset.missing lists what counts as missing, dataset.categorical=[{name}] takes "
         "the column as categories"
     )

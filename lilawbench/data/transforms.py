@@ -4,33 +4,18 @@ What chance decides is drawn on the host: the views of a seed are the same on ev
 """
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from lilawbench import host
+from lilawbench.data.augment import AugmentOptions
 from lilawbench.data.autoaugment import auto_augment
 
 
-@dataclass
-class Augment:
-    """Random views of images; all zeros leave them as they are. Also the schema of `train.augment`.
-
-    Args:
-        crop_px: shift by up to this many pixels in each direction, black beyond the border.
-        flip: mirror left-right with probability 1/2.
-        rotate_degrees: rotate by up to this angle, bilinear, black beyond the border.
-        jitter: brightness and contrast factors from [1 - jitter, 1 + jitter].
-        policy: AutoAugment's, null | cifar10 | imagenet | svhn (`autoaugment.POLICIES`), after the flip.
-    """
-
-    crop_px: int = 0
-    flip: bool = False
-    rotate_degrees: float = 0.0
-    jitter: float = 0.0
-    policy: str | None = None
+class Augment(AugmentOptions):
+    """Random views of images; all zeros leave them as they are. Its options: see `AugmentOptions`."""
 
     def __bool__(self) -> bool:
         return bool(self.crop_px or self.flip or self.rotate_degrees or self.jitter or self.policy)

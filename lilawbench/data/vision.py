@@ -1,21 +1,26 @@
 """MNIST and Fashion-MNIST: 60,000 + 10,000 grey images of 28x28 pixels in ten classes.
 
-The files are torchvision's own (names, folders, mirrors, hashes), read into memory without unpacking on disk.
+The files are torchvision's own (names, folders, mirrors, hashes), read into memory without unpacking on disk. The names
+are written down here, for torchvision takes a second to import and torch with it.
 """
+
+from __future__ import annotations
 
 import gzip
 import math
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-import torch
 
 from lilawbench.data.base import Dataset, Source
 from lilawbench.data.download import fetch
 from lilawbench.errors import DataError
+
+if TYPE_CHECKING:
+    import torch
 
 
 class Images(Dataset):
@@ -55,10 +60,14 @@ class Images(Dataset):
 class IdxImages(Images):
     """A data set of four idx files. A subclass gives the constants; `name` is torchvision's for class and folder.
 
+    `files` has the md5 of train images, train labels, test images, test labels.
+
     Args: see `Images`.
     """
 
     name: ClassVar[str]
+    files: ClassVar[dict[str, str]]
+    mirrors: ClassVar[tuple[str, ...]]
     class_names: ClassVar[tuple[str, ...]]
 
     def load(self, data_dir: Path | None) -> Source:
@@ -72,21 +81,20 @@ class IdxImages(Images):
 
     def _files(self, data_dir: Path | None) -> list[Path]:
         """Train images, train labels, test images, test labels: .gz, or unpacked as torchvision leaves them."""
-        import torchvision
-
-        official = getattr(torchvision.datasets, self.name)
         paths = []
-        for file, md5 in official.resources:
+        for file, md5 in self.files.items():
             name = f"{self.name}/raw/{file}"
             packed = data_dir and Path(data_dir) / name
             if packed and not packed.exists() and packed.with_suffix("").exists():
                 paths.append(packed.with_suffix(""))
             else:
-                paths.append(fetch(name, [mirror + file for mirror in official.mirrors], md5, data_dir))
+                paths.append(fetch(name, [mirror + file for mirror in self.mirrors], md5, data_dir))
         return paths
 
     def _checked(self, images: np.ndarray, labels: np.ndarray) -> tuple[torch.Tensor, np.ndarray]:
         """Images [N, 1, 28, 28] uint8 and labels [N] int64."""
+        import torch
+
         if images.shape[1:] != (28, 28) or labels.shape != images.shape[:1] or labels.max() >= len(self.class_names):
             raise DataError(
                 f"the {self.name} files do not fit together: images {list(images.shape)}, labels {list(labels.shape)} "
@@ -103,6 +111,13 @@ class MNIST(IdxImages):
 
     num_classes = 10
     name = "MNIST"
+    files: ClassVar = {
+        "train-images-idx3-ubyte.gz": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+        "train-labels-idx1-ubyte.gz": "d53e105ee54ea40749a09fcbcd1e9432",
+        "t10k-images-idx3-ubyte.gz": "9fb629c4189551a2d022fa330f9573f3",
+        "t10k-labels-idx1-ubyte.gz": "ec29112dd5afa0611ce80d1b7f02629c",
+    }
+    mirrors = ("https://ossci-datasets.s3.amazonaws.com/mnist/", "http://yann.lecun.com/exdb/mnist/")
     class_names = tuple("0123456789")
     mean, std = (0.1307,), (0.3081,)
 
@@ -115,6 +130,13 @@ class FashionMNIST(IdxImages):
 
     num_classes = 10
     name = "FashionMNIST"
+    files: ClassVar = {
+        "train-images-idx3-ubyte.gz": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+        "train-labels-idx1-ubyte.gz": "25c81989df183df01b3e8a0aad5dffbe",
+        "t10k-images-idx3-ubyte.gz": "bef4ecab320f06d8554ea6380940ec79",
+        "t10k-labels-idx1-ubyte.gz": "bb300cfdad3c16e7a12a480ee83cd310",
+    }
+    mirrors = ("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",)
     class_names = (
         "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
     )  # fmt: skip

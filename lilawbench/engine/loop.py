@@ -146,7 +146,9 @@ def train_step(ctx: Context, method: Method, batch: Batch, lr: float) -> StepOut
     if ctx.clip_grad_norm is not None:
         nn.utils.clip_grad_norm_(ctx.model.parameters(), ctx.clip_grad_norm)
     ctx.optimizer.step()
-    ctx.optimizer.zero_grad(set_to_none=True)  # now: a meta step finds the gradients' memory free and warm
+    for group in ctx.optimizer.param_groups:  # now: a meta step finds the gradients' memory free and warm
+        for p in group["params"]:
+            p.grad = None
     ctx.step += 1
     method.after_step(ctx, batch, out)
     return out
@@ -164,10 +166,11 @@ def _backward(ctx: Context, method: Method, batch: Batch) -> StepOutput:
         share = len(part.index) / count
         method.before_step(ctx, part)
         out = method.loss(ctx.forward, part)
+        if parts < 2:
+            out.loss.backward()
+            return out._replace(loss=out.loss.detach())
         out.loss.backward(torch.full_like(out.loss, share))
         outs.append(out._replace(loss=out.loss.detach() * share))
-    if len(outs) == 1:
-        return outs[0]
     losses, logits, weights = zip(*outs, strict=True)
     return StepOutput(sum(losses), torch.cat(logits), None if weights[0] is None else torch.cat(weights))
 

@@ -27,6 +27,7 @@ from lilawbench.data.base import Batch
 from lilawbench.distributed import World
 from lilawbench.errors import ConfigError, RunFailed
 from lilawbench.losses import StatefulLoss
+from lilawbench.models.finetune import follows_train
 from lilawbench.models.recurrent import backward_in_eval, recurrent_layers
 from lilawbench.side_stream import SideStream
 from lilawbench.tasks import ALL
@@ -72,7 +73,8 @@ class Context:
     share: float = 1.0  # this rank's weight in a mean over it
 
     def __post_init__(self) -> None:
-        self._modules, self._recurrent = list(self.model.modules()), recurrent_layers(self.model)
+        self._modules = [module for module in self.model.modules() if follows_train(module)]
+        self._recurrent = recurrent_layers(self.model)
 
     def _set_modes(self, training: list[bool]) -> None:
         """As `module.training = ...`, past nn.Module's slow attributes: this runs twice in every meta step."""

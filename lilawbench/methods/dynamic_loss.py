@@ -134,6 +134,7 @@ class DynamicLoss(Method):
         self.how, self.reuse_forward, self.meta_mode = hypergradient, reuse_forward, meta_mode
         self.finetune_on_meta = finetune_on_meta
         self.warming_up, self.pending, self.in_meta_set = False, None, None
+        self.tables = None  # g and q with their graph, from a step's end to the next look-ahead, which moves the nets
         self.batch_size = 1  # the largest of the epoch
 
     def setup(self, ctx: Context) -> None:
@@ -153,6 +154,7 @@ class DynamicLoss(Method):
         self.warming_up = ctx.epoch <= self.warmup_epochs
         self.noise = derive_torch(ctx.seed, "pseudo_label", ctx.epoch, device=ctx.device)
         self.batch_size, self.in_meta_set = 1, None
+        self.tables = None
         self.targets, self.bins = ctx.targets, torch.zeros_like(ctx.targets)
         if self.warming_up or not self.nets.learned:
             return
@@ -182,13 +184,14 @@ class DynamicLoss(Method):
         pseudo, bins = self._pseudo_labels(logits.detach(), ctx), self.bins[batch.index]
         if ctx:
             self._look_ahead(ctx, batch, logits, pseudo, bins, stream)
-        with torch.no_grad():
-            g, q = self.nets()
+        if self.tables is None:
+            self.tables = self.nets()
+        g, q = (table.detach() for table in self.tables)
         loss = dynamic_loss(logits, batch.target, pseudo, g[bins, batch.target], q).mean()
         return StepOutput(loss, logits.detach())
 
     def on_epoch_end(self, ctx: Context) -> None:
-        self.network = None  # a method holds no model
+        self.network = self.tables = None  # a method holds no model
         if not self.finetune_on_meta or self.in_meta_set is None:
             return
         rows = self._meta_rows()
@@ -242,7 +245,7 @@ class DynamicLoss(Method):
         """Moves the meta nets (Eq. 7-8)."""
         rows = self.draw(ctx.batch_size or len(batch.index))
         meta_batch = ctx.fetch(ctx.world.share(rows))
-        tables = self.nets()
+        tables, self.tables = self.tables or self.nets(), None
         g, q = leaves = [table.detach().requires_grad_(table.requires_grad) for table in tables]
 
         def inner(z: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ The formulas stay as they are.
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 
 import torch
@@ -24,7 +24,9 @@ from torch import Tensor
 
 from lilawbench.data.base import Batch
 from lilawbench.losses import ce
+from lilawbench.methods import closed_form
 from lilawbench.methods.base import Context, Forward, Loss, Method, StepOutput
+from lilawbench.methods.closed_form import WeightedMean
 from lilawbench.side_stream import SideStream
 
 TERMS = ("alpha", "beta", "delta")
@@ -48,7 +50,7 @@ def agreement(logits: Tensor, target: Tensor, target_range: float | None = None)
         return logits / target_range, target.to(logits.dtype)[:, None] / target_range
     if target.ndim == 1:
         probs = logits.softmax(dim=1)
-        return probs.gather(1, target[:, None]), probs.amax(dim=1, keepdim=True)
+        return probs.gather(1, target[:, None]), probs.max(dim=1, keepdim=True).values
     probs, count = logits.sigmoid(), target.sum(dim=1, keepdim=True)
     top = probs.sort(dim=1, descending=True).values * (torch.arange(probs.shape[1], device=probs.device) < count)
     return tuple(kept.sum(dim=1, keepdim=True) / count.clamp(min=1) for kept in (probs * target, top))
@@ -134,6 +136,7 @@ class LiLAW(Method):
         regression_delta: str = "gaussian",
     ):
         super().__init__(loss)
+        self.cross_entropy = getattr(loss, "func", loss) is ce
         if not terms or set(terms) - set(TERMS) or len(set(terms)) < len(terms):
             raise ValueError(f"terms is {terms}; it must be a non-empty subset of {list(TERMS)}")
         if meta_mode not in ("eval", "train"):
@@ -154,6 +157,7 @@ class LiLAW(Method):
             self.steps_differ = "method.meta_mode=train puts the random stream back"
         else:
             self.steps_differ = None if meta_every_steps == 1 else "not every step has a meta step"
+        self.constants, self.formed = None, None
         if not all(math.isfinite(value) for value in (alpha, beta, delta)):
             raise ValueError(f"alpha, beta, delta are {alpha}, {beta}, {delta}; they must be finite")
         learns = torch.tensor([float(name in terms) for name in TERMS])
@@ -161,6 +165,8 @@ class LiLAW(Method):
         self.register_buffer("lr", learns * _per_parameter("lr", lr, positive=True), persistent=False)
         self.register_buffer("weight_decay", _per_parameter("weight_decay", weight_decay), persistent=False)
         self.register_buffer("included", learns.bool(), persistent=False)
+        self.register_buffer("factors", learns, persistent=False)
+        self.register_buffer("rows", torch.tensor(closed_form.ROWS), persistent=False)
         self.register_buffer("theta", torch.zeros(3) if scales else None)
 
     @property
@@ -198,26 +204,35 @@ class LiLAW(Method):
 
     def weighted_loss(self, logits: Tensor, target: Tensor) -> Tensor:
         """L_W of Eq. 6, [], the mean over the batch."""
-        return self._weighted(logits, target, self.per_sample(logits, target))[0]
+        return self._weighted(logits, target, lambda: self.per_sample(logits, target))[0]
 
     @torch.no_grad()
     def meta_update(self, val_logits: Tensor, val_target: Tensor) -> None:
         """One descent step on alpha, beta, delta from validation logits [B, K] and their observed targets."""
         self._follow(val_logits)
-        val_logits = val_logits.to(self.params.dtype)
-        loss = self.per_sample(val_logits, val_target)
-        s_y, s_max = agreement(val_logits, val_target, self.target_range)
-        gaussian = self._gaussian(val_target)
-        gradient = meta_gradient(loss, s_y, s_max, self.params, gaussian)
+        params = self.params
+        if val_logits.dtype != params.dtype:
+            val_logits = val_logits.to(params.dtype)
+        closed = self._of_classes(val_logits, val_target)
+        loss = None if closed and self.cross_entropy else self.per_sample(val_logits, val_target)
+        if closed:
+            gradient, mean_terms = closed_form.meta_gradient(val_logits, val_target, self._form(), loss)
+        else:
+            agreed, gaussian = agreement(val_logits, val_target, self.target_range), self._gaussian(val_target)
+            gradient = meta_gradient(loss, *agreed, params, gaussian)
+
+            def mean_terms() -> Tensor:
+                return torch.stack(weight_terms(*agreed, params, gaussian)) @ loss / len(loss)
+
         if self.theta is not None:
             scales = self.scales
             gradient *= scales
-            slopes = scales * (torch.stack(weight_terms(s_y, s_max, self.params, gaussian)) @ loss / len(loss))
+            slopes = scales * mean_terms()
             slopes -= scales / len(self.terms) * slopes.sum()  # through the softmax
             self.theta = self.theta - self.lr * (slopes + self.weight_decay * self.theta)
         # p - lr (g + wd p), in new tensors: a graph that holds the old ones can still be back-propagated
-        gradient = torch.addcmul(gradient, self.weight_decay, self.params)
-        self.params = params = torch.addcmul(self.params, self.lr, gradient, value=-1)
+        gradient = torch.addcmul(gradient, self.weight_decay, params)
+        self.params = params = torch.addcmul(params, self.lr, gradient, value=-1)
         if self.clamp:
             first, second, third = params.unbind()
             if "alpha" in self.terms:
@@ -232,11 +247,10 @@ class LiLAW(Method):
     def loss(self, forward: Forward, batch: Batch) -> StepOutput:
         logits = forward(batch.input)
         self._settle()
-        losses = self.sample_losses(logits, batch)
         if self.warming_up:
-            return StepOutput(losses.mean(), logits.detach())
-        loss, weight = self._weighted(logits, batch.target, losses)
-        return StepOutput(loss, logits.detach(), weight.detach())
+            return StepOutput(self.sample_losses(logits, batch).mean(), logits.detach())
+        loss, weight = self._weighted(logits, batch.target, lambda: self.sample_losses(logits, batch))
+        return StepOutput(loss, logits.detach(), weight)
 
     def after_step(self, ctx: Context, batch: Batch, out: StepOutput) -> None:
         if self.warming_up or ctx.step % self.meta_every_steps:
@@ -258,11 +272,29 @@ class LiLAW(Method):
             return TERMS + SCALES, torch.cat([self.params, self.scales])
         return TERMS, self.params
 
-    def _weighted(self, logits: Tensor, target: Tensor, losses: Tensor) -> tuple[Tensor, Tensor]:
+    def _weighted(self, logits: Tensor, target: Tensor, losses: Callable[[], Tensor]) -> tuple[Tensor, Tensor]:
+        if self._of_classes(logits, target):
+            self._follow(logits)
+            p = closed_form.picked(logits, target)
+            return WeightedMean.apply(p, None if self.cross_entropy else losses(), self._form(), self.detach_weight)
         weight = self.weights(logits, target)
-        if self.detach_weight:
-            weight = weight.detach()
-        return (weight * losses).mean(), weight
+        return ((weight.detach() if self.detach_weight else weight) * losses()).mean(), weight.detach()
+
+    def _of_classes(self, logits: Tensor, target: Tensor) -> bool:
+        """Whether the closed form is for these; not where autograd is to see the parameters."""
+        one_label = target.ndim == 1 and not target.is_floating_point()
+        return one_label and logits.dtype == self.params.dtype and not self.params.requires_grad
+
+    def _form(self) -> closed_form.Form:
+        """Of the parameters as they are now; an update makes new ones, a loaded state changes them in place."""
+        params = self.params
+        if self.formed is None or self.formed[0] is not params or self.formed[1] != params._version:
+            made = None if self.constants is None or self.theta is not None else self.constants.turn
+            if made is None or made.dtype != params.dtype or made.device != params.device:
+                factors = self.factors if self.theta is None else self.scales
+                self.constants = closed_form.constants(self.rows, factors)
+            self.formed = params, params._version, closed_form.form(params, self.constants)
+        return self.formed[2]
 
     def _learned(self) -> list[Tensor]:
         return [self.params] if self.theta is None else [self.params, self.theta]

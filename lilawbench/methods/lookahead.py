@@ -30,6 +30,7 @@ from torch.autograd import forward_ad
 from lilawbench import host
 from lilawbench.distributed import World
 from lilawbench.methods.virtual_step import Tensors, virtual_step
+from lilawbench.models.finetune import follows_train
 from lilawbench.models.recurrent import backward_in_eval, recurrent_layers
 
 HYPERGRADIENTS = ("jvp", "double_backward", "finite_difference")
@@ -53,6 +54,16 @@ class Network:
         self.names, self.weights = list(named), list(named.values())
         self.recurrent = recurrent_layers(module)
         self.has_forward_mode = True  # until a pass has shown otherwise
+        self.draws: dict[bool, bool] = {}  # by mode, whether a pass moves the random stream; not there: not known yet
+        # what a frozen module has does not change
+        self.buffers = {
+            f"{prefix}.{name}" if prefix else name: buffer
+            for prefix, inner in module.named_modules()
+            if follows_train(inner)
+            for name, buffer in inner.named_buffers(recurse=False)
+        }
+        whole = [list(module.named_parameters(remove_duplicate=each)) for each in (False, True)]
+        self.tied = len(whole[0]) > len(whole[1])
 
     def __call__(self, weights: Sequence[Tensor], input: Tensor, stream: Stream | None = None) -> Tensor:
         """Logits [B, K], float32 at least, with `weights` in the place of `self.weights`.
@@ -61,14 +72,20 @@ class Network:
             stream: where the random stream stands for this pass, from `random_state`; None: where it stands now.
         """
         values = dict(zip(self.names, weights, strict=True))
-        values |= {name: buffer.clone() for name, buffer in self.module.named_buffers()}
+        values |= {name: buffer.clone() for name, buffer in self.buffers.items()}
         kernels = backward_in_eval(self.recurrent, input.device)
-        with torch.random.fork_rng([input.device] if input.is_cuda else []), self.autocast(), kernels:
-            if stream is not None:
+        training = self.module.training
+        draws = self.draws.get(training, True)
+        fork = torch.random.fork_rng([input.device] if input.is_cuda else []) if draws else nullcontext()
+        with fork, self.autocast(), kernels:
+            if draws and stream is not None:
                 torch.set_rng_state(stream[0])
                 if stream[1] is not None:
                     torch.cuda.set_rng_state(stream[1], input.device)
-            logits = torch.func.functional_call(self.module, values, (input,))
+            first = None if training in self.draws else random_state(input.device)
+            logits = torch.func.functional_call(self.module, values, (input,), tie_weights=self.tied)
+            if first is not None:
+                self.draws[training] = not _same(first, random_state(input.device))
         return logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
 
     @contextmanager
@@ -94,6 +111,11 @@ class Network:
 
 def _property(backend) -> tuple[Callable[[], bool], Callable[[bool], None]]:
     return lambda: backend.enabled, lambda value: setattr(backend, "enabled", value)
+
+
+def _same(one: Stream, other: Stream) -> bool:
+    """Of states, which are on the host."""
+    return all(a is None or torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 
 def random_state(device: torch.device) -> Stream:

@@ -94,9 +94,10 @@ class MetaNets(nn.Module):
 
     def descend(self, tables: list[Tensor], gradients: list[Tensor]) -> None:
         """One step of Adam, from gradients at learned tables that `forward` gave."""
-        self.optimizer.zero_grad()
         torch.autograd.backward(tables, gradients)
         self.optimizer.step()
+        for p in self.parameters():
+            p.grad = None
 
     def get_extra_state(self) -> dict[str, Any]:
         return self.optimizer.state_dict() if self.learned else {}

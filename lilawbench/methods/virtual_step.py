@@ -88,14 +88,19 @@ def _adam(weight: Tensor, gradient: Tensor, group: dict, state: dict) -> tuple[T
         gradient = gradient.add(weight, alpha=decay)
     count = state["step"].double() + 1 if state else torch.ones((), dtype=torch.float64)
     correction1, correction2 = ((1 - beta**count).to(weight.dtype) for beta in (beta1, beta2))
-    first, second = (1 - beta1) * gradient, (1 - beta2) * gradient.square()
     if state:
-        first, second = first + beta1 * state["exp_avg"], second + beta2 * state["exp_avg_sq"]
+        first = torch.lerp(state["exp_avg"], gradient, 1 - beta1)
+        second = (beta2 * state["exp_avg_sq"]).addcmul(gradient, gradient, value=1 - beta2)
+    else:
+        first, second = (1 - beta1) * gradient, (1 - beta2) * gradient.square()
     # the floor, far below eps, keeps the root's slope finite where no gradient ever came
     root = (second / correction2).clamp(min=torch.finfo(second.dtype).tiny).sqrt()
-    scale = lr / correction1 / (root + group["eps"])
-    curve = first / (root + group["eps"]) * gradient / root * ((1 - beta2) / correction2)
-    return weight - scale * first, (scale * (1 - beta1 - curve)).detach()
+    floored = root + group["eps"]
+    scale = lr / correction1 / floored
+    with torch.no_grad():
+        curve = first / floored * gradient / root * ((1 - beta2) / correction2)
+        slope = scale * (1 - beta1 - curve)
+    return weight - scale * first, slope
 
 
 def _clip(

@@ -1,13 +1,18 @@
 """Measures of one class a sample."""
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lilawbench.metrics.multilabel import column_mean
+from lilawbench.metrics.ranking import auroc
+from lilawbench.metrics.rates import precision_recall_f1
+from lilawbench.metrics.scalars import mean_where, read
 
 
 def classification(logits: Tensor, target: Tensor) -> dict[str, float]:
     """Loss (mean cross-entropy), accuracy, from six classes on top-5 accuracy, and means over classes.
+
+    All are taken where the logits are, and read from there once.
 
     Args:
         logits: [N, K]. target: [N] int64.
@@ -18,32 +23,33 @@ def classification(logits: Tensor, target: Tensor) -> dict[str, float]:
         the classes' sizes ("weighted_recall"); all but the loss are fractions. Classes without a yes or a no have no
         AUROC and are left out of its mean; with a single class in `target` it is not there.
     """
-    from torchmetrics.functional import classification as tm  # seconds, mostly matplotlib and SciPy
-
     num_classes = logits.shape[1]
-    out = {"loss": F.cross_entropy(logits, target).item(), "accuracy": accuracy(logits, target)}
-    logits, target = logits.cpu().double(), target.cpu()  # CUDA's cumulative sums are not repeatable
+    out = {"loss": F.cross_entropy(logits, target), "accuracy": _accuracy(logits, target)}
+    logits = logits.double()
     if num_classes > 5:
-        out["top5_accuracy"] = tm.multiclass_accuracy(logits, target, num_classes, average="micro", top_k=5).item()
-    predicted, present = logits.argmax(1), target.unique()
-    for name, measure in (
-        ("precision", tm.multiclass_precision),
-        ("recall", tm.multiclass_recall),
-        ("f1", tm.multiclass_f1_score),
-    ):
-        out[name] = measure(predicted, target, num_classes, average="macro").item()
+        out["top5_accuracy"] = (logits.topk(5, dim=1).indices == target[:, None]).any(dim=1).double().mean()
+    classes = torch.arange(num_classes, device=logits.device)
+    truth = target[:, None] == classes
+    sizes = truth.sum(dim=0)
+    present = sizes > 0
+    rates, counted = precision_recall_f1(logits.argmax(1)[:, None] == classes, truth)
+    for name, of_each in rates.items():
+        out[name] = mean_where(of_each, counted)
         if num_classes == 2:
-            of_each = measure(predicted, target, num_classes, average="none").tolist()
             out |= {f"{name}_class{number}": value for number, value in enumerate(of_each)}
-            out[f"weighted_{name}"] = measure(predicted, target, num_classes, average="weighted").item()
-    recalls = tm.multiclass_recall(predicted, target, num_classes, average="none")
-    out["balanced_accuracy"] = recalls[present].mean().item()
-    if len(present) > 1:
-        yes = F.one_hot(target, num_classes)[:, present]
-        out["auroc"] = column_mean(tm.binary_auroc, logits.softmax(1)[:, present], yes)
-    return out
+            out[f"weighted_{name}"] = (of_each * sizes).sum() / sizes.sum()
+    out["balanced_accuracy"] = mean_where(rates["recall"], present)
+    out["auroc"] = mean_where(auroc(logits.softmax(1), truth), present)
+    values = read({**out, "classes": present.sum()})
+    if values.pop("classes") < 2:
+        del values["auroc"]
+    return values
 
 
 def accuracy(logits: Tensor, target: Tensor) -> float:
     """Share of the samples whose largest logit is the target's, from logits [N, K] and target [N]."""
-    return (logits.argmax(1) == target).double().mean().item()
+    return _accuracy(logits, target).item()
+
+
+def _accuracy(logits: Tensor, target: Tensor) -> Tensor:
+    return (logits.argmax(1) == target).double().mean()

@@ -2,6 +2,8 @@
 
 from torch import Tensor
 
+from lilawbench.metrics.scalars import read
+
 
 def regression(logits: Tensor, target: Tensor) -> dict[str, float]:
     """Errors of predictions f of values y, in the values' own unit.
@@ -12,15 +14,21 @@ def regression(logits: Tensor, target: Tensor) -> dict[str, float]:
         {"loss": mean squared error, "rmse": its root, "mae": mean |f - y|, "r2": 1 - loss / variance of y}; without a
         variance no r2.
     """
-    from torchmetrics.functional import regression as tm
-
-    predicted, truth = logits.squeeze(1).double(), target.double()
-    out = {
-        "loss": tm.mean_squared_error(predicted, truth).item(),
-        "rmse": rmse(logits, target),
-        "mae": tm.mean_absolute_error(predicted, truth).item(),
-    }
-    return out | ({"r2": tm.r2_score(predicted, truth).item()} if truth.unique().numel() > 1 else {})
+    truth = target.double()
+    error = logits.squeeze(1).double() - truth
+    loss, variance = error.square().mean(), truth.var(correction=0)
+    out = read(
+        {
+            "loss": loss,
+            "rmse": loss.sqrt(),
+            "mae": error.abs().mean(),
+            "r2": 1 - loss / variance,
+            "varies": (truth != truth[0]).any(),
+        }
+    )
+    if not out.pop("varies"):
+        del out["r2"]
+    return out
 
 
 def rmse(logits: Tensor, target: Tensor) -> float:

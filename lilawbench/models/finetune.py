@@ -94,6 +94,11 @@ def frozen_modules(model: nn.Module, first: nn.Module) -> list[nn.Module]:
     return before
 
 
+def follows_train(module: nn.Module) -> bool:
+    """Whether model.train() reaches a module; a frozen one is in eval mode for good."""
+    return getattr(module.train, "__func__", None) is not _stay
+
+
 def _units(module: nn.Module) -> Iterator[nn.Module]:
     for child in module.children():
         whole = BLOCK.search(type(child).__name__) or any(True for _ in child.parameters(recurse=False))

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
+from lilawbench.config import Plain, plain
 from lilawbench.tasks import PLAIN_LOSSES
 
 SCHEMA_VERSION = 1
@@ -19,7 +20,12 @@ UNKNOWN_CLEAN = (
 # where, how and what for a run is made, not what it computes
 NOT_IDENTITY = ("paths", "logger", "sweep", "launcher", "table", "experiment_name")
 # options that came later: a run that leaves them as they were before keeps its name
-LATER = {"attack.space": "input", "method.fgsm.space": "input"}
+LATER = {
+    "attack.space": "input",
+    "method.fgsm.space": "input",
+    "train.cuda_graphs": False,
+    "train.side_stream": True,
+}
 
 
 @dataclass
@@ -37,36 +43,38 @@ class RunRecord:
     exit_code: int = 0
 
 
-def identity(cfg: DictConfig) -> dict[str, Any]:
+def identity(cfg: DictConfig | Plain) -> dict[str, Any]:
     """The resolved config less what does not change the numbers."""
-    resolved = OmegaConf.to_container(cfg, resolve=True)
+    parts = {key: value for key, value in plain(cfg).items() if key not in NOT_IDENTITY}
     for name, before in LATER.items():
         *path, key = name.split(".")
-        node = functools.reduce(lambda tree, step: tree.get(step) or {}, path, resolved)
+        node = functools.reduce(lambda tree, step: tree.get(step) or {}, path, parts)
         if node.get(key) == before:
-            del node[key]
-    return {key: value for key, value in resolved.items() if key not in NOT_IDENTITY}
+            parts = _without(parts, [*path, key])
+    return parts
 
 
-def recorded(cfg: DictConfig) -> dict[str, Any]:
+def recorded(cfg: DictConfig | Plain) -> dict[str, Any]:
     """The resolved config as result.json has it: less the blocks that are a whole sweep's."""
-    resolved = OmegaConf.to_container(cfg, resolve=True)
-    return {key: value for key, value in resolved.items() if key not in ("sweep", "launcher", "table")}
+    return {key: value for key, value in plain(cfg).items() if key not in ("sweep", "launcher", "table")}
 
 
-def run_name(cfg: DictConfig) -> str:
+def run_name(cfg: DictConfig | Plain) -> str:
     """digits-symmetric0.4-mlp-lilaw-s3-1a2b3c4d; the same config always gives the same name."""
-    return f"{_label(cfg)}-s{cfg.seed}-{_hash8(_hashed(cfg))}"
+    cfg = plain(cfg)
+    return f"{_label(cfg)}-s{cfg.seed}-{_hash8(identity(cfg))}"
 
 
-def cell_name(cfg: DictConfig) -> str:
+def cell_name(cfg: DictConfig | Plain) -> str:
     """As `run_name` without the seed: all seeds of one cell share it."""
-    parts = _hashed(cfg)
+    cfg = plain(cfg)
+    parts = identity(cfg)
     del parts["seed"]
     return f"{_label(cfg)}-{_hash8(parts)}"
 
 
-def run_folder(cfg: DictConfig) -> Path:
+def run_folder(cfg: DictConfig | Plain) -> Path:
+    cfg = plain(cfg)
     return Path(cfg.paths.output_dir) / cfg.experiment_name / run_name(cfg)
 
 
@@ -79,22 +87,18 @@ def flatten(tree: dict[str, Any], prefix: str) -> dict[str, Any]:
     return flat
 
 
-def _label(cfg: DictConfig) -> str:
+def _without(tree: dict[str, Any], path: list[str]) -> dict[str, Any]:
+    """A copy less one leaf; what lies beside the path is shared."""
+    key, *rest = path
+    return {**tree, key: _without(tree[key], rest)} if rest else {name: tree[name] for name in tree if name != key}
+
+
+def _label(cfg: Plain) -> str:
     noise = f"{cfg.noise.name}{cfg.noise.get('rate', '')}"
     method = cfg.method.name
     if cfg.loss.name not in (*PLAIN_LOSSES, method):
         method += f"+{cfg.loss.name}"
     return f"{cfg.dataset.name}-{noise}-{cfg.model.name}-{method}"
-
-
-def _hashed(cfg: DictConfig) -> dict[str, Any]:
-    """The identity less options of `train` that leave every bit as it is: runs from before there were any keep their
-    names."""
-    parts = identity(cfg)
-    parts["train"].pop("side_stream", None)
-    if not parts["train"].get("cuda_graphs"):
-        parts["train"].pop("cuda_graphs", None)
-    return parts
 
 
 def _hash8(tree: dict[str, Any]) -> str:

@@ -45,7 +45,7 @@ class Recorder:
     every rank measures, and the main one alone writes.
 
     Args:
-        labels: observed, clean [N]; train, val: rows (see train.draw_labels). Without clean labels all measures that
+        labels: observed, clean [N]; train, val: rows (see pipeline.draw_labels). Without clean labels all measures that
             need them are left out.
     """
 

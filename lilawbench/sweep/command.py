@@ -1,19 +1,59 @@
-"""Whether a command line asks for one run, which is Hydra's to do, or for a sweep."""
+"""Whether a command line asks for help, for one run, which is Hydra's to do, or for a sweep."""
 
+import textwrap
 from collections.abc import Sequence
 
+import yaml
 from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hydra.types import RunMode
 
+import lilawbench
+from lilawbench.config import CONF, to_dict
 from lilawbench.errors import ConfigError
-from lilawbench.sweep.plan import check_choices, composer
+from lilawbench.sweep.composer import composer
+from lilawbench.sweep.plan import check_choices
 
 HYDRAS_OWN = (
-    *("help", "hydra_help", "cfg", "info", "shell_completion", "config_path", "config_name", "experimental_rerun"),
+    *("hydra_help", "cfg", "info", "shell_completion", "config_path", "config_name", "experimental_rerun"),
     "run",
 )
+
+
+HELP = """\
+lilawbench {version}: learning with noisy labels
+  python -m lilawbench.train [GROUP=NAME ...] [KEY=VALUE ...]            one run
+  python -m lilawbench.train -m [GROUP=NAME,NAME ...] [KEY=VALUE,VALUE]  every combination, then their comparison
+  python -m lilawbench.train experiment=NAME                             the runs of a table or comparison
+
+  --cfg job        prints the config, resolved with --resolve, and runs nothing
+  --config-dir DIR a further folder of YAML files
+  -sc install=bash TAB completes (zsh, fish: -sc install=zsh)
+  --version, --hydra-help
+
+Groups: GROUP=NAME
+{groups}
+
+The config: KEY=VALUE (train.lr=0.01)
+{config}"""
+
+
+def help_asked(arguments: Sequence[str]) -> str | None:
+    """What --help prints, with the config that the other arguments make; None if it is not asked for.
+
+    Hydra's own help looks into each group anew and takes seconds.
+    """
+    args = get_args_parser().parse_intermixed_args(arguments)
+    if not args.help:
+        return None
+    lines = []
+    for folder in sorted(path for path in CONF.rglob("*") if path.is_dir()):
+        names = ", ".join(sorted(path.stem for path in folder.glob("*.yaml")))
+        lines.append(textwrap.fill(f"{folder.relative_to(CONF)}: {names}", 100, subsequent_indent="  "))
+    with composer(args.config_dir) as composed:
+        config = yaml.safe_dump(to_dict(composed.plain(args.overrides)), sort_keys=False)
+    return HELP.format(version=lilawbench.__version__, groups="\n".join(lines), config=config)
 
 
 def sweep_asked(arguments: Sequence[str]) -> tuple[list[str], str | None] | None:

@@ -16,8 +16,8 @@ from lilawbench.distributed import join
 from lilawbench.results.lock import FRESH_SECONDS
 from lilawbench.results.record import RunRecord
 from lilawbench.sweep import preempt
-from lilawbench.sweep.machine import take_gpu
-from lilawbench.sweep.plan import Planned, composer
+from lilawbench.sweep.composer import composer
+from lilawbench.sweep.plan import Planned
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,8 @@ class Jobs:
         """
         tree = json.loads(self.path.read_text(encoding="utf-8"))
         if cfg.launcher.name == "joblib":
+            from lilawbench.sweep.machine import take_gpu  # which imports torch
+
             take_gpu(cfg.launcher.runs_per_gpu)
         records = []
         with composer(tree["config_dir"]) as composed:

@@ -13,13 +13,11 @@ from hydra.types import HydraContext
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
-from lilawbench.check import check
 from lilawbench.config import CONF
 from lilawbench.distributed import join
 from lilawbench.errors import ConfigError, DataError
 from lilawbench.results.record import RunRecord
 from lilawbench.results.writer import read_json
-from lilawbench.sweep import machine
 from lilawbench.sweep.jobs import Jobs
 from lilawbench.sweep.plan import Plan, Planned
 from lilawbench.sweep.progress import Progress
@@ -74,6 +72,8 @@ def settled(run: Planned) -> RunRecord | None:
 
 def _refused(runs: Sequence[Planned]) -> dict[Path, RunRecord]:
     """Records of the runs whose config cannot run: better known before a job waits in a queue for them."""
+    from lilawbench.check import check  # which imports torch
+
     verdicts: dict[tuple[str, ...], str] = {}
     records = {}
     for run in runs:
@@ -98,6 +98,8 @@ def _launch(
     """
     workers = None
     if plan.cfg.launcher.name == "joblib":
+        from lilawbench.sweep import machine  # which imports torch
+
         done = (record.result for run in plan.runs if (record := settled(run)) and record.status == "skipped")
         workers = machine.processes(plan.cfg.launcher, [result["peak_memory_bytes"] for result in done])
     while True:

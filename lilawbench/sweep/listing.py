@@ -1,26 +1,26 @@
 """All tables: how much of each is done, and whether the rest can be run here. Nothing is trained or downloaded."""
 
+import functools
 import itertools
 import math
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from lilawbench.config import CONF, build
+from lilawbench.config import CONF, Plain, build
 from lilawbench.data.download import missing
 from lilawbench.errors import UserError
-from lilawbench.models.weights import cached_weights
 from lilawbench.results.collect import collect
 from lilawbench.results.match import match
-from lilawbench.sweep.plan import Compose, composer, plan
+from lilawbench.sweep.composer import Composer, by_key, composer
+from lilawbench.sweep.plan import plan
 
 SMOKE = "_smoke"  # a table's small size: listed only when asked for
+RUNNABLE = "runnable here"
 MOST_NAMED = 4
 
 
@@ -29,7 +29,7 @@ class Listed(NamedTuple):
     title: str  # first line of its file
     done: int
     runs: int
-    state: str  # "runnable here", "data missing: cifar100_m", "waiting: ...", "broken: ..."
+    state: str  # RUNNABLE, "data missing: cifar100_m", "waiting: ...", "broken: ..."
 
 
 def experiments(config_dir: str | Path | None = None) -> dict[str, Path]:
@@ -41,7 +41,7 @@ def experiments(config_dir: str | Path | None = None) -> dict[str, Path]:
 def tables(
     root: str | Path = "outputs", config_dir: str | Path | None = None, names: Collection[str] = ()
 ) -> Iterator[Listed]:
-    """The experiments that have a table, one after the other; those whose runs have begun take longest.
+    """The experiments that have a table, in their files' order; those whose runs have begun take longest.
 
     Args:
         root: above the runs' folders. config_dir: a further folder of YAML files. names: these alone; none: all.
@@ -52,10 +52,10 @@ def tables(
             if name not in names if names else name.endswith(SMOKE):
                 continue
             try:
-                cfg = composed([f"experiment={name}"], with_hydra=True)
+                cfg, swept = composed.plain([f"experiment={name}"]), composed.swept([f"experiment={name}"])
                 if not (cfg.table.rows or cfg.table.paper):
                     continue
-                done, runs = _progress(name, cfg, Path(root), config_dir)
+                done, runs = _progress(name, cfg, swept, Path(root), config_dir)
                 state = _state(name, cfg, composed, seen)
             except (UserError, ValueError, HydraException, OmegaConfBaseException) as error:
                 done, runs, state = 0, 0, "broken: " + " ".join(str(error).split())
@@ -70,7 +70,9 @@ def title(path: Path) -> str:
     return ""
 
 
-def _progress(name: str, cfg: DictConfig, root: Path, config_dir: str | Path | None) -> tuple[int, int]:
+def _progress(
+    name: str, cfg: Plain, swept: dict[str, Any], root: Path, config_dir: str | Path | None
+) -> tuple[int, int]:
     """Finished and all runs. Only where there may be finished ones is every run composed."""
     if not cfg.table.rows:
         return 0, 0
@@ -78,26 +80,25 @@ def _progress(name: str, cfg: DictConfig, root: Path, config_dir: str | Path | N
     names = {cfg.experiment_name, *(value for key, _, value in own if key == "experiment_name")}
     folders = [root / each for each in sorted(names) if next((root / each).glob("*/result.json"), None) is not None]
     if not folders:
-        return 0, _size(cfg)
+        return 0, _size(cfg, swept)
     planned = plan([f"experiment={name}"], config_dir).runs
     return sum(map(bool, match(planned, collect(folders)).found)), len(planned)
 
 
-def _size(cfg: DictConfig) -> int:
+def _size(cfg: Plain, params: dict[str, Any]) -> int:
     """Rows x columns x what is swept."""
     parts = [_kept(part, cfg.table.only) for part in (cfg.table.rows, cfg.table.columns)]
     decided = {override.split("=", 1)[0] for part in parts for overrides in part for override in overrides}
-    params = cfg.hydra.sweeper.get("params") or {}
-    swept = OverridesParser.create().parse_overrides([f"{k}={v}" for k, v in params.items() if k not in decided])
-    return math.prod(map(len, parts)) * len(BasicSweeper.split_arguments(swept, None)[0])
+    swept = by_key([f"{key}={value}" for key, value in params.items() if key not in decided])
+    return math.prod(map(len, parts)) * len(BasicSweeper.split_arguments(list(swept.values()), None)[0])
 
 
-def _kept(parts: DictConfig, only: Sequence[str] | None) -> list[list[str]]:
+def _kept(parts: Plain, only: Sequence[str] | None) -> list[list[str]]:
     some = only is not None and set(parts) & set(only)
     return [list(overrides) for name, overrides in parts.items() if not some or name in only] or [[]]
 
 
-def _state(name: str, cfg: DictConfig, composed: Compose, seen: dict[str, str | None]) -> str:
+def _state(name: str, cfg: Plain, composed: Composer, seen: dict[str, str | None]) -> str:
     """`seen`: why a data set cannot be read, by its config."""
     if "table" in cfg.table.waiting:
         return f"waiting: {cfg.table.waiting.table}"
@@ -110,8 +111,8 @@ def _state(name: str, cfg: DictConfig, composed: Compose, seen: dict[str, str | 
     for of_row, of_column in itertools.product(*map(sorted, choices)):
         own = [*of_row, *of_column]
         chosen = any(o.startswith("dataset=") for o in own)  # then the experiment's own choice does not count
-        dataset = composed([*([] if chosen else [f"experiment={name}"]), *own]).dataset if own else cfg.dataset
-        key = OmegaConf.to_yaml(dataset)
+        dataset = composed.plain([*([] if chosen else [f"experiment={name}"]), *own]).dataset if own else cfg.dataset
+        key = repr(dataset)
         if key not in seen:
             seen[key] = missing(lambda data=dataset: build(data).load(data_dir))
         if seen[key] is not None:
@@ -120,11 +121,18 @@ def _state(name: str, cfg: DictConfig, composed: Compose, seen: dict[str, str | 
     states = [f"data missing: {_some(list(lacking))}"] if lacking else []
     if cfg.model.get("pretrained") and not _has_weights(cfg.model.architecture):
         states.append(f"weights missing: {cfg.model.name}")
-    return "; ".join(states) or "runnable here"
+    return "; ".join(states) or RUNNABLE
 
 
+@functools.cache
 def _has_weights(architecture: str) -> bool:
+    from huggingface_hub import constants
+
+    if not any(Path(constants.HF_HUB_CACHE).glob(f"models--*{architecture.split('.')[0]}*")):
+        return False  # without timm and torch, whose import takes longer than the whole list
     import timm
+
+    from lilawbench.models.weights import cached_weights
 
     return cached_weights(timm.get_pretrained_cfg(architecture, allow_unregistered=False)) is not None
 

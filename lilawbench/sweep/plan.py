@@ -1,28 +1,25 @@
 """Which runs a command asks for: rows x columns of its table x what is swept, each composed, with its folder."""
 
-import copy
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from hydra import compose, initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, OverrideParseException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from lilawbench.config import CONF
+from lilawbench.config import CONF, Plain
 from lilawbench.errors import ConfigError, closest
 from lilawbench.results.record import run_folder
+from lilawbench.sweep.composer import GROUPS, Composer, by_key, composer
 
-GROUPS = {path.name for path in CONF.iterdir() if path.is_dir()}
-Compose = Callable[..., DictConfig]  # (overrides, with_hydra=False)
+log = logging.getLogger("lilawbench")
+TOLD = 100  # runs whose planning is announced
 
 
 @dataclass(frozen=True)
@@ -30,7 +27,7 @@ class Planned:
     """One run of a plan. `row` and `column` are names of the table's, "" without a table."""
 
     overrides: list[str]
-    cfg: DictConfig = field(repr=False)
+    cfg: Plain = field(repr=False)
     row: str = ""
     column: str = ""
 
@@ -72,29 +69,33 @@ def plan(overrides: Sequence[str], config_dir: str | None = None) -> Plan:
     """
     try:
         with composer(config_dir) as composed:
-            return _plan(_by_key(overrides), composed, config_dir)
+            return _plan(by_key(overrides), composed, config_dir)
     except (HydraException, OmegaConfBaseException) as error:
         where = f"{error.override}: " if isinstance(error, OverrideParseException) else ""
         raise ConfigError([where + " ".join(str(error).split())]) from error
 
 
-def _plan(given: dict[str, Override], composed: Compose, config_dir: str | None) -> Plan:
+def _plan(given: dict[str, Override], composed: Composer, config_dir: str | None) -> Plan:
     check_choices(given.values(), config_dir)
     root = composed([_first(override) for override in given.values()], with_hydra=True)
     table, params = root.table, root.hydra.sweeper.get("params") or {}
     rows, columns = (_kept(kind, table, given) for kind in ("rows", "columns"))
-    swept = _by_key([f"{key}={value}" for key, value in params.items()]) | given
+    swept = by_key([f"{key}={value}" for key, value in params.items()]) | given
     own = {key: swept.pop(key) for key in list(swept) if key.startswith("hydra.")}
 
-    cells = []
+    cells, products = [], {}
     for (column, of_column), (row, of_row) in itertools.product(columns.items(), rows.items()):
-        decided = _by_key([*of_column, *of_row])
-        free = [override for key, override in swept.items() if key not in decided]
+        decided = by_key([*of_column, *of_row])
+        free = tuple(key for key in swept if key not in decided)
+        if free not in products:
+            products[free] = BasicSweeper.split_arguments([swept[key] for key in free], None)[0]
         chosen = [override.input_line for override in decided.values()]
-        cells.append([(product + chosen, row, column) for product in BasicSweeper.split_arguments(free, None)[0]])
+        cells.append([(product + chosen, row, column) for product in products[free]])
+    if (count := sum(map(len, cells))) >= TOLD:
+        log.info("planning %d runs", count)
 
     every = [
-        Planned(overrides, composed(overrides), row, column)
+        Planned(overrides, composed.plain(overrides), row, column)
         for overrides, row, column in filter(None, itertools.chain(*itertools.zip_longest(*cells)))
     ]
     runs: dict[Path, Planned] = {}
@@ -103,41 +104,6 @@ def _plan(given: dict[str, Override], composed: Compose, config_dir: str | None)
     planned = list(runs.values())
     first = composed([*planned[0].overrides, *(override.input_line for override in own.values())], with_hydra=True)
     return Plan(given["experiment"].value() if "experiment" in given else "default", first, planned, every)
-
-
-@contextmanager
-def composer(config_dir: str | None = None) -> Iterator[Compose]:
-    """What composes a run's config from its overrides.
-
-    Choices of groups go through Hydra, once for each set of them; values are put into a copy, as Hydra does.
-    """
-    further = [f"hydra.searchpath=[file://{Path(config_dir).absolute()}]"] if config_dir else []
-    bases: dict[tuple[bool, tuple[str, ...]], DictConfig] = {}
-
-    def composed(overrides: Sequence[str], with_hydra: bool = False) -> DictConfig:
-        by_key = _by_key(overrides)
-        choices = tuple(o.input_line for key, o in by_key.items() if not _is_value(key))
-        base = bases.get((with_hydra, choices))
-        if base is None:
-            base = compose("config", [*further, *choices], return_hydra_config=with_hydra)
-            bases[with_hydra, choices] = base
-        cfg = copy.deepcopy(base)
-        try:
-            for key, override in by_key.items():
-                if _is_value(key):
-                    OmegaConf.update(cfg, key, override.value(), merge=True)
-        except OmegaConfBaseException:
-            compose("config", [*further, *overrides])  # for Hydra's own words
-            raise
-        return cfg
-
-    outer = GlobalHydra.instance().hydra  # a launcher's, if this is one of its jobs
-    GlobalHydra.instance().clear()
-    try:
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            yield composed
-    finally:
-        GlobalHydra.instance().hydra = outer
 
 
 def check_choices(overrides: Sequence[Override], config_dir: str | None = None) -> None:
@@ -171,9 +137,9 @@ def _kept(kind: str, table: DictConfig, given: Mapping[str, Override]) -> dict[s
         asked = given.get(override.get_key_element())
         return asked is None or override.value() in _values(asked)
 
-    kept = {name: part for name, part in parts.items() if all(map(agrees, _by_key(part).values()))}
+    kept = {name: part for name, part in parts.items() if all(map(agrees, by_key(part).values()))}
     if not kept:
-        keys = {override.get_key_element() for part in parts.values() for override in _by_key(part).values()}
+        keys = {override.get_key_element() for part in parts.values() for override in by_key(part).values()}
         asked = " ".join(override.input_line for key, override in given.items() if key in keys)
         raise ConfigError([f"{asked}: none of the table's {kind} has it ({'; '.join(map(_described, parts.items()))})"])
     return kept
@@ -183,26 +149,15 @@ def _described(part: tuple[str, list[str]]) -> str:
     return f"{part[0]}: {' '.join(part[1])}"
 
 
-def _by_key(overrides: Sequence[str]) -> dict[str, Override]:
-    """Parsed overrides by key, the last of a key."""
-    parsed = OverridesParser.create().parse_overrides(list(overrides))
-    return {override.get_key_element(): override for override in parsed}
-
-
 def _values(override: Override) -> list:
     """All values that an override stands for, as they are in a config."""
     if not override.is_sweep_override():
         return [override.value()]
     key = override.get_key_element()
-    return [next(iter(_by_key([f"{key}={text}"]).values())).value() for text in override.sweep_string_iterator()]
+    return [next(iter(by_key([f"{key}={text}"]).values())).value() for text in override.sweep_string_iterator()]
 
 
 def _first(override: Override) -> str:
     if not override.is_sweep_override():
         return override.input_line
     return f"{override.get_key_element()}={next(iter(override.sweep_string_iterator()))}"
-
-
-def _is_value(key: str) -> bool:
-    """Whether an override's key names a value that the config has, rather than a choice or a change of its shape."""
-    return key not in GROUPS and not key.startswith(("hydra", "+", "~")) and "@" not in key and "/" not in key

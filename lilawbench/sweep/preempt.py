@@ -1,7 +1,7 @@
 """Inside a job that its cluster wants to end: finish the epoch if it fits into the grace time, then hand over.
 
     with watched(grace_s):      # submitit has set its handlers
-        ...                     # train.run calls check(world) after every checkpoint
+        ...                     # pipeline.train calls check(world) after every checkpoint
 
 Two signals ask for it: submitit's own (SIGUSR2, or SUBMITIT_PREEMPT_SIGNAL's), some time before the time limit, and
 SIGTERM, which comes with a preemption and with scancel. A job is requeued, by submitit, unless Slurm has ended it: one

@@ -16,8 +16,8 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra_plugins.hydra_submitit_launcher import submitit_launcher
 from hydra_plugins.hydra_submitit_launcher.config import BaseQueueConf
 
+from lilawbench.console import log_to_console
 from lilawbench.distributed import leave
-from lilawbench.engine import runtime
 from lilawbench.errors import UserError
 from lilawbench.results.writer import read_json, write_json
 from lilawbench.sweep import preempt, slurm_queue
@@ -91,7 +91,7 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):
         """What every task of a job does, with the arguments that `_submit` gave it."""
         import submitit
 
-        runtime.log_to_console()
+        log_to_console()
         environment = submitit.JobEnvironment()
         if environment.num_tasks > 1:  # of one run, as torchrun has them: each sees all GPUs of its node
             submitit.helpers.TorchDistributedEnvironment().export(set_cuda_visible_devices=False, overwrite=True)

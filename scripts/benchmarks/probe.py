@@ -17,7 +17,8 @@ from benchmarks.timing import ratio
 from lilawbench.config import compose
 from lilawbench.data.base import Dataset, Source
 from lilawbench.data.loaders import Resident
-from lilawbench.train import initialise_model, run
+from lilawbench.pipeline import initialise_model
+from lilawbench.train import run
 
 SIDE, EPOCHS = 224, 10
 ROWS = {"train": 48, "val": 8, "test": 8}

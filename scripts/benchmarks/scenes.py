@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import torch
 from omegaconf import DictConfig
+from torch import nn
 
 from lilawbench.config import bind, build, compose
 from lilawbench.data.base import Batch
@@ -56,25 +57,28 @@ class Setup:
         return [scene for scene in scenes if self.models is None or scene.model in self.models]
 
 
-def parts(cfg: DictConfig, scene: Scene, device: torch.device, batches: int = 32) -> tuple[Context, TrainLoader]:
-    """Random data of a scene with everything a step needs around it."""
+def drawn(scene: Scene, device: torch.device, batches: int = 32) -> Resident:
+    """Random rows of a scene: bytes for images, numbers for the rest."""
     generator = torch.Generator().manual_seed(0)
     count, shape = batches * scene.batch, scene.shape
     image = len(shape) == 3
     raw = torch.randint(0, 256, (count, *shape), generator=generator, dtype=torch.uint8)
     scaled = ((0.5,) * shape[0], (0.25,) * shape[0]) if image else (None, None)
     target = torch.randint(0, CLASSES, (count,), generator=generator)
-    data = Resident(raw if image else raw / 128 - 1, target, *scaled, device)
-    torch.manual_seed(0)
-    net = build(cfg.model, num_classes=CLASSES, input_shape=shape).to(device)
-    net = lay_out(net, cfg.train.channels_last, device)
+    return Resident(raw if image else raw / 128 - 1, target, *scaled, device)
+
+
+def around(
+    cfg: DictConfig, net: nn.Module, data: Resident, scene: Scene, device: torch.device
+) -> tuple[Context, TrainLoader]:
+    """Everything that the steps of a network on some rows need around them."""
     ctx = Context(
         model=net,
         forward=forward_in(cfg.train, net, device),
         optimizer=build_optimizer(net.parameters(), cfg.train, device),
         sweep=data.in_order,
         meta=MetaLoader(data.normalised(), 0),
-        num_train=count,
+        num_train=len(data),
         num_classes=CLASSES,
         device=device,
         fetch=data.batch,
@@ -90,15 +94,28 @@ def parts(cfg: DictConfig, scene: Scene, device: torch.device, batches: int = 32
     return ctx, TrainLoader(data, scene.batch, 0)
 
 
+def parts(cfg: DictConfig, scene: Scene, device: torch.device, batches: int = 32) -> tuple[Context, TrainLoader]:
+    """Random data of a scene with everything a step needs around it."""
+    data = drawn(scene, device, batches)
+    torch.manual_seed(0)
+    net = build(cfg.model, num_classes=CLASSES, input_shape=scene.shape).to(device)
+    return around(cfg, lay_out(net, cfg.train.channels_last, device), data, scene, device)
+
+
+def set_up(cfg: DictConfig, ctx: Context) -> Method:
+    """The method of a config, ready for its first epoch."""
+    method = build(cfg.method, loss=bind(cfg.loss)).to(ctx.device)
+    method.setup(ctx)
+    return method
+
+
 def prepared(
     scene: Scene, device: torch.device, *overrides: str, batches: int = 32
 ) -> tuple[Context, Method, TrainLoader]:
     """A scene and the method that the overrides name, set up for its first epoch."""
     cfg = composed(f"model={scene.model}", *overrides)
     ctx, loader = parts(cfg, scene, device, batches)
-    method = build(cfg.method, loss=bind(cfg.loss)).to(device)
-    method.setup(ctx)
-    return ctx, method, loader
+    return ctx, set_up(cfg, ctx), loader
 
 
 def stepper(scene: Scene, device: torch.device, *overrides: str, batches: int = 32) -> Callable[[], None]:

@@ -12,6 +12,7 @@ import torch
 from torchvision import datasets
 
 from lilawbench.config import bind, build
+from lilawbench.data import cifar
 from lilawbench.data.cifar import CIFAR10, CIFAR100
 from lilawbench.errors import DataError
 from lilawbench.noise import human
@@ -47,17 +48,28 @@ def write(path, content):
 
 @pytest.fixture
 def official(monkeypatch, md5):
-    """official("CIFAR10", folder): torchvision's hashes become those of the files there."""
+    """official("CIFAR10", folder): the hashes, torchvision's too, become those of the files there."""
 
     def make(name, folder):
-        theirs = getattr(datasets, name)
+        ours, theirs = getattr(cifar, name), getattr(datasets, name)
+        for files in ("train_files", "test_files", "names_file"):
+            monkeypatch.setattr(ours, files, {file: md5(folder / file) for file in getattr(ours, files)})
+        monkeypatch.setattr(ours, "url", f"http://127.0.0.1:1/{theirs.filename}")
         for files in ("train_list", "test_list"):
             hashes = [[file, md5(folder / file)] for file, _ in getattr(theirs, files)]
             monkeypatch.setattr(theirs, files, hashes)
         monkeypatch.setattr(theirs, "meta", theirs.meta | {"md5": md5(folder / theirs.meta["filename"])})
-        monkeypatch.setattr(theirs, "url", f"http://127.0.0.1:1/{theirs.filename}")
 
     return make
+
+
+@pytest.mark.parametrize("ours", [CIFAR10, CIFAR100])
+def test_names_addresses_and_hashes_are_torchvisions(ours):
+    theirs = getattr(datasets, ours.__name__)
+    assert (ours.folder, ours.url) == (theirs.base_folder, theirs.url)
+    assert list(ours.train_files.items()) == [*map(tuple, theirs.train_list)]
+    assert list(ours.test_files.items()) == [*map(tuple, theirs.test_list)]
+    assert ours.names_file == {theirs.meta["filename"]: theirs.meta["md5"]} and ours.names_key == theirs.meta["key"]
 
 
 @pytest.fixture

@@ -19,9 +19,13 @@ def write(tmp_path):
     return make
 
 
+def texts(table):
+    return {name: [table.text(name, row) for row in range(len(table))] for name in table.arrays}
+
+
 def test_text_is_stripped_and_missing_values_are_empty(write):
     table = read_columns(write("\ufeff a ,b\r\n 1, x\r\n?,NA\r\n"), missing=("?",))
-    assert {name: values.tolist() for name, values in table.text.items()} == {"a": ["1", ""], "b": ["x", "NA"]}
+    assert texts(table) == {"a": ["1", ""], "b": ["x", "NA"]}
 
 
 def test_lines_count_empty_ones_and_quoted_breaks(write):
@@ -33,7 +37,7 @@ def test_lines_count_empty_ones_and_quoted_breaks(write):
 @pytest.mark.parametrize("name, delimiter", [("my.tsv", ","), ("my.csv", "\t")])
 def test_delimiters(write, name, delimiter):
     table = read_columns(write("a\tb\n1,5\t2\n", name), delimiter)
-    assert table.text["a"].tolist() == ["1,5"]
+    assert texts(table)["a"] == ["1,5"]
 
 
 def test_numbers_and_what_is_none(write):
@@ -78,18 +82,34 @@ def test_parquet_reads_as_its_csv(tmp_path):
     frame.to_parquet(tmp_path / "my.parquet")
     frame.to_csv(tmp_path / "my.csv", index=False)
     ours, theirs = (read_columns(tmp_path / name) for name in ("my.parquet", "my.csv"))
-    assert {n: v.tolist() for n, v in ours.text.items()} == {n: v.tolist() for n, v in theirs.text.items()}
+    assert texts(ours) == texts(theirs)
     assert ours.at(0).endswith("my.parquet, row 1")
 
 
-def test_parquet_without_pyarrow(write, monkeypatch):
+def test_values_that_count_as_missing_in_typed_columns(tmp_path):
+    """Of a whole number -9 is one and 1000 none of its kind; of a number -9 is written -9.0; NaN always is."""
     import pandas
 
-    def read(*_, **__):
-        raise ImportError("Missing optional dependency 'pyarrow'")
+    frame = pandas.DataFrame({"a": pandas.array([-9, 1], "int8"), "b": [-9.0, float("nan")], "c": [True, False]})
+    frame.to_parquet(tmp_path / "my.parquet")
+    table = read_columns(tmp_path / "my.parquet", missing=("-9", "1000", "NA"))
+    assert texts(table) == {"a": ["", "1"], "b": ["-9.0", ""], "c": ["True", "False"]}
+    np.testing.assert_array_equal(table.numbers("b")[0], [-9, np.nan])
 
-    monkeypatch.setattr(pandas, "read_parquet", read)
-    with pytest.raises(DataError, match=r"my\.parquet: reading Parquet needs pyarrow"):
+
+def test_rows_without_any_value_are_none(write):
+    table = read_columns(write("a,b\n1,2\n , \n\n3,\n"))
+    assert texts(table) == {"a": ["1", "3"], "b": ["2", ""]} and table.lines.tolist() == [2, 5]
+
+
+def test_numbers_that_pandas_alone_reads(write):
+    values, wrong = read_columns(write("a,b\n+1,0\n1e2,0\nx,0\n")).numbers("a")
+    assert values[:2].tolist() == [1, 100] and wrong.tolist() == [2]
+
+
+def test_without_pyarrow(write, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(DataError, match=r"my\.parquet: reading tables needs pyarrow"):
         read_columns(write("", "my.parquet"))
 
 

@@ -192,3 +192,10 @@ def test_a_test_file_that_does_not_fit(write, rows, head, message):
     tested = write(rows, "test.csv", head)
     with pytest.raises(DataError, match=message):
         table(write(people()), test_path=tested).load(None)
+
+
+def test_a_constant_column_is_zero(write):
+    """.1 is no binary fraction: its mean over 7 rows is off by a rounding, and so is its deviation from it."""
+    rows = [["0.1", "1e9", str(i), str(i % 2)] for i in range(7)]
+    source = Table(write(rows, head=["a", "b", "c", "y"]), "y", test_path=write(rows, "t.csv", ["a", "b", "c", "y"]))
+    assert source.load(None).train_input[:, :2].abs().max() < 1e-6

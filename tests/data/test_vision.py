@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torchvision import datasets
 
 from lilawbench.data.vision import MNIST, FashionMNIST
 from lilawbench.errors import DataError
@@ -16,21 +17,27 @@ def idx(values: np.ndarray) -> bytes:
     return bytes([0, 0, 8, values.ndim]) + struct.pack(f">{values.ndim}i", *values.shape) + values.tobytes()
 
 
+@pytest.mark.parametrize("ours", [MNIST, FashionMNIST])
+def test_names_addresses_and_hashes_are_torchvisions(ours):
+    theirs = getattr(datasets, ours.name)
+    assert list(ours.files.items()) == theirs.resources and list(ours.mirrors) == theirs.mirrors
+
+
 @pytest.fixture
 def make_official(monkeypatch, md5):
-    """make_official(folder): torchvision's hashes become those of the files there."""
+    """make_official(folder): the official hashes become those of the files there."""
 
     def make(folder: Path):
         names = [f"{part}-{kind}-ubyte.gz" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")]
         files = [(name, md5(folder / name)) for name in names]
-        monkeypatch.setattr("torchvision.datasets.MNIST.resources", files)
+        monkeypatch.setattr("lilawbench.data.vision.MNIST.files", dict(files))
 
     return make
 
 
 @pytest.fixture
 def tiny_mnist(tmp_path, monkeypatch, make_official):
-    """Thirty training and ten test images in a folder that torchvision's hashes are made to fit."""
+    """Thirty training and ten test images in a folder that the official hashes are made to fit."""
     random = np.random.default_rng(0)
     folder = tmp_path / "MNIST" / "raw"
     folder.mkdir(parents=True)
@@ -40,7 +47,7 @@ def tiny_mnist(tmp_path, monkeypatch, make_official):
         for kind, values in [("images-idx3", images), ("labels-idx1", labels)]:
             (folder / f"{part}-{kind}-ubyte.gz").write_bytes(gzip.compress(idx(values)))
     make_official(folder)
-    monkeypatch.setattr("torchvision.datasets.MNIST.mirrors", ["http://127.0.0.1:1/"])
+    monkeypatch.setattr("lilawbench.data.vision.MNIST.mirrors", ("http://127.0.0.1:1/",))
     return folder
 
 

@@ -129,9 +129,5 @@ def test_what_cannot_be_is_refused_by_name(tiny, options, words):
 
 
 def test_names_of_runs_from_before_the_option_stay(tiny):
-    plain, parts = tiny(), record.identity(tiny())
-    for key in ("cuda_graphs", "side_stream"):
-        del parts["train"][key]
-    assert record.run_name(plain).endswith(record._hash8(parts))
-    assert record.run_name(tiny("train.side_stream=false")) == record.run_name(plain)
-    assert record.run_name(tiny("train.cuda_graphs=true")) != record.run_name(plain)
+    assert not {"cuda_graphs", "side_stream"} & record.identity(tiny())["train"].keys()
+    assert record.run_name(tiny("train.cuda_graphs=true")) != record.run_name(tiny())

@@ -1,5 +1,6 @@
 """Threads by who else is on the machine; devices by what is there; checkpoints whole or not at all."""
 
+import ctypes
 import logging
 import os
 import subprocess
@@ -106,3 +107,33 @@ def test_a_checkpoint_with_code_in_it_is_not_run(tmp_path):
     with pytest.raises(DataError, match=r"checkpoint\.pt cannot be read"):
         checkpoint.load(tmp_path / "checkpoint.pt")
     assert not (tmp_path / "harm").exists()
+
+
+def resident_after_free(**environment: str) -> list[str]:
+    """Whether memory was set, and the MB that 64 MB of touched and freed memory leave behind, in a fresh process."""
+    code = """
+import ctypes
+from lilawbench.engine import runtime
+read = lambda: int(open("/proc/self/statm").read().split()[1]) * 4096
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]
+done, before = runtime.keep_freed_memory(), read()
+block = libc.malloc(2**26)
+ctypes.memset(block, 1, 2**26)
+libc.free(block)
+print(done, round((read() - before) / 1e6))
+"""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_"))}
+    return subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, env={**kept, **environment}
+    ).stdout.split()
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "gnu_get_libc_version"), reason="another C library than glibc")
+def test_freed_memory_stays_unless_the_user_has_a_say():
+    done, kept = resident_after_free()
+    if done == "True":  # glibc 2.35 and newer
+        assert int(kept) > 60
+    for name, value in (("MALLOC_ARENA_MAX", "1"), ("GLIBC_TUNABLES", "glibc.malloc.arena_max=1")):
+        done, kept = resident_after_free(**{name: value})
+        assert done == "False" and int(kept) < 10

@@ -28,9 +28,9 @@ def batch(seed=0, size=40, classes=6):
 
 
 def plain_terms(logits, target, alpha, beta, delta):
-    """Eq. 2-4 as printed. A tied maximum shares its slope evenly (amax)."""
+    """Eq. 2-4 as printed. Of tied maxima the first has the slope."""
     s = logits.softmax(1)
-    s_y, s_max = s[torch.arange(len(s)), target], s.amax(1)
+    s_y, s_max = s[torch.arange(len(s)), target], s.max(1).values
     easy, hard = torch.sigmoid(alpha * s_y - s_max), torch.sigmoid(-(beta * s_y - s_max))
     return {"alpha": easy, "beta": hard, "delta": torch.exp(-((delta * s_y - s_max) ** 2) / 2)}
 
@@ -328,3 +328,43 @@ def test_meta_update_takes_logits_of_any_precision_and_keeps_its_own(dtype):
     logits = torch.randn(8, 3, generator=torch.Generator().manual_seed(0))
     lilaw.meta_update(logits.to(dtype), torch.zeros(8, dtype=torch.int64))
     assert lilaw.params.dtype == torch.float32 and lilaw.alpha < 10 and lilaw.beta > 2
+
+
+@pytest.mark.parametrize("loss", [ce, focal])
+def test_a_second_derivative_is_refused_rather_than_wrong(loss):
+    logits, target = batch()
+    value = LiLAW(loss=loss).double().weighted_loss(logits.requires_grad_(), target)
+    with pytest.raises(RuntimeError, match="no second derivative here"):
+        torch.autograd.grad(value, logits, create_graph=True)
+
+
+@pytest.mark.parametrize("change", ["loaded", "in place", "dtype"])
+def test_the_loss_is_of_the_parameters_as_they_are_now(change):
+    """What the closed form keeps of the parameters follows a loaded state, a change in place and another precision."""
+    logits, target = batch()
+    logits = logits[4:].float()  # without saturated ones
+    lilaw = LiLAW()
+    lilaw.weighted_loss(logits, target[4:])
+    if change == "loaded":
+        lilaw.load_state_dict(LiLAW(*START).state_dict())
+    elif change == "in place":
+        lilaw.params.copy_(torch.tensor(START))
+    else:
+        lilaw, logits = lilaw.double(), logits.double()
+    expected = (plain_weight(logits, target[4:], *lilaw.params.tolist()) * ce(logits, target[4:])).mean()
+    torch.testing.assert_close(lilaw.weighted_loss(logits, target[4:]), expected)
+    assert change == "dtype" or lilaw.params.tolist() == list(START)
+
+
+@pytest.mark.parametrize("terms", SUBSETS, ids="+".join)
+@pytest.mark.parametrize("scales", [False, True])
+def test_the_closed_form_is_autograd_of_the_weights(terms, scales):
+    """With any terms and learned factors: value, weight and slope on the logits."""
+    logits, target = batch()
+    lilaw = LiLAW(*START, terms=terms, scales=scales, lr=0.5).double()
+    lilaw.meta_update(logits, target)
+    grads = []
+    for value in (lilaw.weighted_loss, lambda z, y: (lilaw.weights(z, y) * ce(z, y)).mean()):
+        leaf = logits.clone().requires_grad_()
+        grads.append((value(leaf, target), *torch.autograd.grad(value(leaf, target), leaf)))
+    torch.testing.assert_close(*grads, rtol=0, atol=1e-10)

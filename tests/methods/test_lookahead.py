@@ -257,3 +257,26 @@ def test_under_bfloat16_autocast():
     assert ours.dtype == torch.float32
     assert relative(ours, scene.gradient("double_backward")) < 0.1
     assert 1e-4 < relative(ours, exact) < 0.3
+
+
+@pytest.mark.parametrize("net, draws", [("mlp", False), ("mlp with dropout", True), ("lstm with dropout", True)])
+def test_the_stream_is_kept_only_where_a_pass_moves_it(net, draws):
+    """Known after the first pass, for each mode by itself; dropout draws nothing in eval mode."""
+    scene = Scene(net)
+    scene.gradient()
+    assert scene.network.draws == {True: draws}
+    scene.model.eval()
+    before = torch.get_rng_state()
+    for _ in range(2):
+        scene.network(scene.network.weights, scene.input, scene.stream)
+    assert scene.network.draws == {True: draws, False: False} and torch.equal(torch.get_rng_state(), before)
+
+
+def test_tied_weights_move_together():
+    scene = Scene("mlp")
+    scene.model.append(nn.Linear(CLASSES, CLASSES).double())
+    scene.model.append(nn.Linear(CLASSES, CLASSES).double())
+    scene.model[-1].weight = scene.model[-2].weight
+    scene.network = Network(scene.model)
+    assert scene.network.tied
+    assert relative(scene.gradient(reuse=True), scene.gradient("double_backward")) < 1e-8

@@ -6,6 +6,8 @@ import pytest
 import torch
 from torch import nn
 
+from lilawbench.models.finetune import finetune
+
 INPUT = torch.randn(16, 4, generator=torch.Generator().manual_seed(0)) + 3
 
 
@@ -129,3 +131,16 @@ def test_train_mode_between_forward_and_backward_harms_neither(context):
         model(x)
     loss.backward()
     assert model[0].weight.grad.isfinite().all()
+
+
+def test_frozen_modules_are_left_alone(context):
+    """A probe's are in eval mode for good: a side pass of a ViT's head need not look at two hundred of them."""
+    model = finetune(
+        nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Linear(4, 4), nn.Linear(4, 3)), "linear_probe"
+    )
+    model.train()
+    ctx, before = context(model), snapshot(model)
+    assert [module for module in model.modules() if module not in ctx._modules] == [model[0], model[1]]
+    with ctx.side_pass():
+        assert not any(flags(model))
+    assert_untouched(model, *before)

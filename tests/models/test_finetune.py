@@ -12,7 +12,8 @@ from lilawbench.config import build as build_node
 from lilawbench.engine.optim import build_optimizer
 from lilawbench.methods.lookahead import Network, hypergradient
 from lilawbench.models.finetune import finetune
-from lilawbench.train import CONF, initialise_model, run
+from lilawbench.pipeline import initialise_model
+from lilawbench.train import CONF, run
 
 TRAINED = {  # shape, and the modules whose parameters train: the last two parameterised layers
     "mlp": ((4,), ("3", "5")),

@@ -11,7 +11,7 @@ from lilawbench.data.download import fetch
 from lilawbench.errors import DataError
 from lilawbench.noise import Human
 from lilawbench.noise.human import FILES
-from lilawbench.train import draw_labels
+from lilawbench.pipeline import draw_labels
 
 TEN = ["aggre", "random1", "random2", "random3", "worst"]
 

@@ -9,8 +9,9 @@ import torch
 from lilawbench.config import build
 from lilawbench.noise import Instance
 from lilawbench.noise.instance import draw_other
+from lilawbench.pipeline import draw_labels
 from lilawbench.seeding import derive
-from lilawbench.train import draw_labels, run
+from lilawbench.train import run
 
 K, N = 4, 100_000
 PROTOTYPES = torch.tensor([[1.0, 0.0], [0.5, -1.0], [0.0, 0.0]])

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lilawbench.check import check
 from lilawbench.config import bind
 from lilawbench.data.folder import IMAGENET_MEAN, IMAGENET_STD
 from lilawbench.errors import ConfigError, DataError
 from lilawbench.noise import kernel, transition
 from lilawbench.noise.checks import read_matrix
-from lilawbench.train import check, run
+from lilawbench.train import run
 
 N = 100_000
 TABLE = [[0.0, 0.75, 0.25], [0.5, 0.0, 0.5], [1.0, 0.0, 0.0]]

@@ -1,0 +1,96 @@
+"""What is answered without torch: a process of its own asks for it all, and torch is not in it at the end."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from lilawbench.results.record import run_folder
+from lilawbench.sweep.plan import plan
+
+# name -> arguments: each is done by `main` in one process, which prints what was imported after it
+ASKED = {
+    "version": ["--version"],
+    "help": ["--help", "method=lilaw"],
+    "a typo in a group": ["method=lilau"],
+    "a typo in a key": ["method.lrr=1"],
+    "a key that is no option": ["+typo=1"],
+    "a typo in a sweep": ["-m", "noise.rat=0.1,0.2"],
+    "the config": ["--cfg", "job", "experiment=digits"],
+    "TAB": ["-sc", "query=bash"],
+    "a finished run": ["method=lilaw", "paths.output_dir={out}"],
+    "a finished sweep": ["-m", "seed=0,1", "sweep.retry_failed=false", "paths.output_dir={out}"],
+}
+HEAVY = ("torch", "torchvision", "timm", "sklearn", "scipy", "medmnist", "wandb", "torchmetrics", "matplotlib")
+ASK = """
+import json, sys
+from lilawbench import train
+heavy, asked = json.loads(sys.argv[1])
+sys.argv[0] = "lilawbench"
+for name, arguments in asked.items():
+    sys.argv[1:] = arguments
+    train._outcomes.clear()
+    try:
+        train.main()
+    except SystemExit as end:
+        code = end.code
+    print("@", json.dumps([name, code, sorted(set(heavy) & set(sys.modules))]), flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory):
+    """name -> (exit code, heavy modules that were imported by then, what was printed)."""
+    out = tmp_path_factory.mktemp("outputs")
+    for overrides in (["method=lilaw"], ["seed=0,1"]):
+        for run in plan([*overrides, f"paths.output_dir={out}"]).runs:
+            run.folder.mkdir(parents=True)
+            (run.folder / "result.json").write_text("{}")
+    asked = {name: [one.format(out=out) for one in arguments] for name, arguments in ASKED.items()}
+    command = [sys.executable, "-c", ASK, json.dumps([HEAVY, asked])]
+    environment = {"COMP_LINE": "lilawbench method=lil", "COMP_POINT": "21", "HOME": str(out), "PATH": ""}
+    done = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, cwd=out
+    )
+    found, printed = {}, []
+    for line in done.stdout.splitlines():
+        if line.startswith("@ "):
+            name, code, heavy = json.loads(line[2:])
+            found[name] = code, heavy, "\n".join(printed)
+            printed = []
+        else:
+            printed.append(line)
+    assert found.keys() == ASKED.keys(), done.stdout[-2000:]
+    return found
+
+
+@pytest.mark.parametrize("name", [name for name in ASKED if name != "a finished sweep"])
+def test_answers_need_no_torch(answers, name):
+    _, heavy, _ = answers[name]
+    assert heavy == []
+
+
+def test_the_answers_are_right(answers):
+    codes = {name: code for name, (code, _, _) in answers.items()}
+    assert [codes[name] for name in ("version", "help", "the config", "a finished run")] == [None, None, 0, 0]
+    assert codes["a typo in a group"] == codes["a key that is no option"] == codes["a typo in a sweep"] == 2
+    assert "did you mean lilaw?" in answers["a typo in a group"][2]
+    assert "Key 'lrr' is not in struct" in answers["a typo in a key"][2]
+    assert answers["version"][2].startswith("lilawbench ")
+    assert "warmup_epochs" in answers["help"][2] and "a_rrm, at, ce" in answers["help"][2]
+    assert "method=lilaw" in answers["TAB"][2]
+    assert answers["a finished run"][2].startswith("skipped, finished before: ")
+
+
+def test_a_run_that_begins_says_so_before_torch_is_there(tmp_path, capsys, monkeypatch):
+    """The first line is out when the pipeline, and torch with it, is imported."""
+    from lilawbench import pipeline, train
+    from lilawbench.config import compose
+
+    said = []
+    monkeypatch.setattr(train.log, "info", lambda text, *values: said.append(text % values))
+    monkeypatch.setattr(pipeline, "train", lambda cfg, folder, world: said.append("pipeline"))
+    cfg = compose(f"paths.output_dir={tmp_path}")
+    train.run(cfg)
+    assert said == [f"starting {run_folder(cfg).name}: 30 epochs", "pipeline"]
