@@ -32,14 +32,13 @@ class SideStream:
         self.copies: dict[int, Tensor] = {}  # by the id of what they are copies of
 
     @contextmanager
-    def __call__(self, reads: Sequence[Tensor]) -> Iterator[None]:
+    def __call__(self, reads: Sequence[Tensor | None]) -> Iterator[None]:
         """`reads`: tensors of the stream outside, besides weights and data, that may be freed before it is done."""
         self.join()
         originals = [(module, name, module._buffers[name]) for module, name in self.places]
         self._copy([buffer for _, _, buffer in originals])
         self.stream.wait_stream(torch.cuda.current_stream(self.device))
-        for tensor in reads:
-            tensor.record_stream(self.stream)
+        _used_in(self.stream, reads)
         try:
             for module, name, buffer in originals:
                 module._buffers[name] = self.copies[id(buffer)]
@@ -50,14 +49,13 @@ class SideStream:
             for module, name, buffer in originals:
                 module._buffers[name] = buffer
 
-    def join(self, made: Sequence[Tensor] = ()) -> None:
+    def join(self, made: Sequence[Tensor | None] = ()) -> None:
         """The stream that is current waits for the work; `made` are tensors of the work that it may now use."""
         if not self.waiting:
             return
         main, self.waiting = torch.cuda.current_stream(self.device), False
         main.wait_stream(self.stream)
-        for tensor in made:
-            tensor.record_stream(main)
+        _used_in(main, made)
 
     @torch.no_grad()
     def _copy(self, buffers: list[Tensor]) -> None:
@@ -70,3 +68,10 @@ class SideStream:
             by_type[buffer.dtype].append((self.copies[key], buffer))
         for pairs in by_type.values():
             torch._foreach_copy_(*map(list, zip(*pairs)))
+
+
+def _used_in(stream: torch.cuda.Stream, tensors: Sequence[Tensor | None]) -> None:
+    """Memory of theirs waits for the stream before it is given out again."""
+    for tensor in tensors:
+        if tensor is not None:
+            tensor.record_stream(stream)

@@ -2,7 +2,7 @@
 
     python scripts/check_gpu.py                        all parts, on cuda
     python scripts/check_gpu.py --only rightness --only sync
-    python scripts/check_gpu.py --device cpu --tiny    all parts in small, within a minute: proves the checks themselves
+    python scripts/check_gpu.py --device cpu --tiny    all parts in small: proves the checks themselves
 
 Parts:
 {parts}

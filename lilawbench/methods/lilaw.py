@@ -27,7 +27,6 @@ from lilawbench.losses import ce
 from lilawbench.methods import closed_form
 from lilawbench.methods.base import Context, Forward, Loss, Method, StepOutput
 from lilawbench.methods.closed_form import WeightedMean
-from lilawbench.side_stream import SideStream
 
 TERMS = ("alpha", "beta", "delta")
 SCALES = ("alpha_scale", "beta_scale", "delta_scale")
@@ -152,12 +151,10 @@ class LiLAW(Method):
         self.terms = tuple(name for name in TERMS if name in terms)
         self.clamp, self.detach_weight, self.meta_mode = clamp, detach_weight, meta_mode
         self.meta_every_steps, self.warmup_epochs = meta_every_steps, warmup_epochs
-        self.beside: SideStream | None = None  # while a meta step may still be running there
+        self.beside, self.constants, self.formed = None, None, None  # beside: while a meta step may be running there
+        self.steps_differ = None if meta_every_steps == 1 else "not every step has a meta step"
         if meta_mode == "train":
             self.steps_differ = "method.meta_mode=train puts the random stream back"
-        else:
-            self.steps_differ = None if meta_every_steps == 1 else "not every step has a meta step"
-        self.constants, self.formed = None, None
         if not all(math.isfinite(value) for value in (alpha, beta, delta)):
             raise ValueError(f"alpha, beta, delta are {alpha}, {beta}, {delta}; they must be finite")
         learns = torch.tensor([float(name in terms) for name in TERMS])
@@ -257,7 +254,7 @@ class LiLAW(Method):
             return
         # the next forward reads the same weights; in train mode both would write the same buffers
         self.beside = ctx.beside if self.meta_mode == "eval" else None
-        with self.beside(self._learned()) if self.beside else nullcontext():
+        with self.beside((self.params, self.theta)) if self.beside else nullcontext():
             val = ctx.meta(ctx.full_batch_size)
             with ctx.side_pass(self.meta_mode):
                 self.meta_update(ctx.forward(val.input), val.target)
@@ -296,13 +293,10 @@ class LiLAW(Method):
             self.formed = params, params._version, closed_form.form(params, self.constants)
         return self.formed[2]
 
-    def _learned(self) -> list[Tensor]:
-        return [self.params] if self.theta is None else [self.params, self.theta]
-
     def _settle(self) -> None:
         """A meta step that may still be running is one that is done."""
         if self.beside is not None:
-            self.beside.join(self._learned())
+            self.beside.join((self.params, self.theta))
             self.beside = None
 
     def _gaussian(self, target: Tensor) -> bool:
