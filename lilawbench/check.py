@@ -88,6 +88,8 @@ def check(cfg: DictConfig | Plain, num_classes: int | None = None) -> None:
         problems.append(f"split.val_fraction is null; dataset={cfg.dataset.name} has no validation rows of its own")
     if method is not None and not method.splits_batches and cfg.train.accumulate_steps > 1:
         problems.append(f"method={cfg.method.name} looks ahead on whole batches: train.accumulate_steps must be 1")
+    if method is not None and cfg.train.cuda_graphs and (reason := method.against_graphs()):
+        problems.append(f"train.cuda_graphs=true cannot be with method={cfg.method.name}: {reason}")
     no_val = cfg.split.val_fraction == 0 and not official_val
     if method is not None and method.uses_meta and no_val:
         problems.append(f"method={cfg.method.name} learns from validation batches: split.val_fraction must be > 0")
@@ -184,6 +186,7 @@ def _check_train(train: Plain) -> list[str]:
     rule = f"from 1 to {most}, so that parts of train.batch_size={train.batch_size} have two rows at least"
     need(1 <= train.accumulate_steps <= most, "accumulate_steps", rule)
     problems += _check_device(train.device)
+    problems += _check_graphs(train) if train.cuda_graphs else []
     return problems + (_check_compiler(train.device) if train.compile else [])
 
 
@@ -197,6 +200,17 @@ def _check_compiler(device: str) -> list[str]:
         return [f"train.compile=true needs a C++ compiler, and there is no {name}: {off} (CXX names another)"]
     header = Path(sysconfig.get_path("include"), "Python.h")
     return [] if header.exists() else [f"train.compile=true needs Python's headers, and there is no {header}: {off}"]
+
+
+def _check_graphs(train: DictConfig) -> list[str]:
+    problems = []
+    if train.device == "cpu" or not torch.cuda.is_available():
+        problems.append(f"train.cuda_graphs=true wants a CUDA device, and train.device={train.device} is none here")
+    if train.compile:
+        problems.append("train.cuda_graphs and train.compile do not go together: one of them must be false")
+    if (processes := int(os.environ.get("WORLD_SIZE", 1))) > 1:
+        problems.append(f"train.cuda_graphs=true cannot be under torchrun: {processes} processes share each step")
+    return problems
 
 
 def _check_device(name: str) -> list[str]:

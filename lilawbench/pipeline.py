@@ -30,7 +30,8 @@ from lilawbench.data.transforms import Augment
 from lilawbench.distributed import World
 from lilawbench.engine import runtime
 from lilawbench.engine.features import use_features
-from lilawbench.engine.forward import autocast_in, forward_in, lay_out
+from lilawbench.engine.forward import autocast_in, forward_in, lay_out, side_stream_in
+from lilawbench.engine.graphs import GraphedStep
 from lilawbench.engine.loop import fit
 from lilawbench.engine.optim import build_optimizer, build_schedule
 from lilawbench.errors import ConfigError
@@ -95,11 +96,13 @@ def train(cfg: DictConfig, folder: Path, world: World) -> RunRecord:
             accumulate_steps=cfg.train.accumulate_steps,
             autocast=autocast,
             world=world,
+            beside=side_stream_in(cfg.train, model, device),
         )
         method.setup(ctx)
         warn_of_endless_warmup(method, cfg.train.epochs)
         recorder.resume(ctx, method)
-        epochs = fit(ctx, method, loader, meta, build_schedule(cfg.train), epochs=cfg.train.epochs, name=folder.name)
+        schedule, step = build_schedule(cfg.train), GraphedStep() if cfg.train.cuda_graphs else None
+        epochs = fit(ctx, method, loader, meta, schedule, epochs=cfg.train.epochs, name=folder.name, step=step)
         while not recorder.stopped_early() and (epoch := next(epochs, None)) is not None:
             world.main_does(lock.check)
             recorder.measure(epoch, ctx, train, val, test)

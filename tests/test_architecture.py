@@ -14,7 +14,8 @@ from lilawbench.train import CONF
 PACKAGE = Path(lilawbench.__file__).parent
 # A room may import rooms of a lower number, and itself.
 LAYERS = {
-    "tasks": -1, "errors": 0, "console": 0, "apportion": 0, "seeding": 0, "losses": 0, "distributed": 0, "attack": 0,
+    "tasks": -1, "host": -1, "side_stream": -1,
+    "errors": 0, "console": 0, "apportion": 0, "seeding": 0, "losses": 0, "distributed": 0, "attack": 0,
     "atomic": 1, "data": 1, "noise": 1, "models": 1, "metrics": 1,
     "config": 2, "methods": 2, "check": 3, "engine": 3, "results": 4, "sweep": 5, "pipeline": 6, "train": 7,
 }  # fmt: skip

@@ -123,8 +123,12 @@ def test_a_warming_up_lilaw_is_ce_to_the_bit(tiny):
 def test_a_lilaw_that_cannot_weight_is_ce_to_the_bit(tiny):
     """Meta steps run from epoch 2 on, but a discarded meta forward leaves the run as it was."""
     ce = run(tiny("method=ce", "model.dropout=0.5")).result
+
+    def plain(self, logits, target, losses):
+        return losses().mean(), torch.ones(len(target))
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lilawbench.methods.lilaw.LiLAW.weights", lambda self, logits, target: torch.ones(len(target)))
+        patch.setattr("lilawbench.methods.lilaw.LiLAW._weighted", plain)
         for mode in ("eval", "train"):
             lilaw = run(tiny("method=lilaw", "model.dropout=0.5", f"method.meta_mode={mode}")).result
             assert lilaw["last.test_loss"] == ce["last.test_loss"]

@@ -135,7 +135,7 @@ class Away:
         patch(host, "bring", self.bring)
         patch(host, "send", self.send)
         patch("lilawbench.engine.runtime.choose_device", lambda name: META)
-        patch("lilawbench.train.fit", self.watched_epochs)
+        patch("lilawbench.pipeline.fit", self.watched_epochs)
         patch(loop, "train_step", self.noted(loop.train_step))
         patch(Recorder, "_evaluate", self.watched(Recorder._evaluate))
         patch(
@@ -307,7 +307,7 @@ def test_every_model_is_on_one_device(away, small, acting, monkeypatch, name, me
         with META:
             return initialise_model(*described)
 
-    monkeypatch.setattr("lilawbench.train.initialise_model", made_there)  # random weights take their time
+    monkeypatch.setattr("lilawbench.pipeline.initialise_model", made_there)  # random weights take their time
     shape = INPUTS.get(name, (3, 32, 32))
     input = images(*shape) if len(shape) == 3 else torch.randn(len(CLASSES), *shape)
     short = ["method.warmup_epochs=0", "train.epochs=1", "train.batch_size=30", "attack.eps=[0.1]"]

@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from lilawbench.methods.base import Forward
+from lilawbench.side_stream import SideStream
 
 
 def lay_out(model: nn.Module, channels_last: bool | None, device: torch.device) -> nn.Module:
@@ -48,6 +49,12 @@ def forward_in(train: DictConfig, model: nn.Module, device: torch.device) -> For
                 return model(input).float()
 
     return compiled(forward) if train.compile else forward
+
+
+def side_stream_in(train: DictConfig, model: nn.Module, device: torch.device) -> SideStream | None:
+    """Where a method may run what the next forward need not wait for; a compiled one and a graph keep to one stream."""
+    wanted = train.side_stream and device.type == "cuda" and not (train.compile or train.cuda_graphs)
+    return SideStream(device, model) if wanted else None
 
 
 def compiled(forward: Forward) -> Forward:

@@ -17,6 +17,7 @@ from lilawbench.errors import RunFailed
 from lilawbench.methods.base import Context, Method, StepOutput
 from lilawbench.seeding import seed_global
 
+Step = Callable[[Context, Method, Batch, float], StepOutput]
 CHECK_STEPS = 50  # asking whether a loss is finite makes the host wait for the device
 ROUNDING = 1e-6  # of a weight that should be 0
 
@@ -47,9 +48,12 @@ def fit(
     *,
     epochs: int,
     name: str = "",
+    step: Step | None = None,
 ) -> Iterator[Epoch]:
     """Trains from `ctx.epoch` (finished epochs) up to `epochs` and yields after each one.
 
+    Args:
+        step: does a training step; None: `train_step`.
     Raises:
         RunFailed: the loss is NaN or infinite, or the method's weights are negative; says the epoch, and the step and
             rows of the batch or the row.
@@ -62,7 +66,7 @@ def fit(
             seed_global(ctx.seed, "train", ctx.epoch, *([ctx.world.rank] if ctx.world.rank else []))
             if meta is not None:
                 meta.start(ctx.epoch)
-            yield _train_epoch(ctx, method, loader, lr_at, bar)
+            yield _train_epoch(ctx, method, loader, lr_at, bar, step or train_step)
             bar.update(ctx.epoch * len(loader) - bar.n)  # an epoch may have had fewer steps
 
 
@@ -72,6 +76,7 @@ def _train_epoch(
     loader: TrainLoader,
     lr_at: Callable[[float], float],
     bar: tqdm,
+    step: Step,
 ) -> Epoch:
     start = time.perf_counter()
     check_steps = 1 if ctx.device.type == "cpu" else CHECK_STEPS
@@ -90,7 +95,7 @@ def _train_epoch(
     for batch in loader.epoch(ctx.epoch, mask):
         ctx.batch_size, ctx.share = len(batch.index), ctx.world.fraction(len(batch.index))
         local = Batch(*map(ctx.world.share, batch))
-        out = train_step(ctx, method, local, lr_at(ctx.epoch - 1 + len(losses) / steps))
+        out = step(ctx, method, local, lr_at(ctx.epoch - 1 + len(losses) / steps))
         losses.append(out.loss.detach())
         if len(losses) % check_steps == 0:
             _check_finite(losses, check_steps, ctx, loader, mask)

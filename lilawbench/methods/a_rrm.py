@@ -40,6 +40,7 @@ class ARRM(RRM):
             gamma, mu, contamination, penalty_scale, reweight_every_epochs, reweight_losses, loss_scale, loss
         )
         self.adversary = adversary(fgsm)
+        self.steps_differ = self.adversary.steps_differ
         self._perturbed: Tensor | None = None
 
     def setup(self, ctx: Context) -> None:

@@ -29,6 +29,7 @@ class Adversary:
         if mode not in ("eval", "train"):
             raise ValueError(f"fgsm.mode is {mode!r}; it must be eval or train")
         self.eps, self.clip, self.mode, self.space = eps, clip, mode, space
+        self.steps_differ = None if mode == "eval" else "fgsm.mode=train puts the random stream back"
 
     def check(self, ctx: Context) -> None:
         """Raises: ConfigError, the data have no pixels."""
@@ -68,6 +69,7 @@ class AT(Method):
     def __init__(self, fgsm: Mapping[str, Any] | None = None, loss: Loss = ce):
         super().__init__(loss)
         self.adversary = adversary(fgsm)
+        self.steps_differ = self.adversary.steps_differ
         self._perturbed: Tensor | None = None
 
     def setup(self, ctx: Context) -> None:

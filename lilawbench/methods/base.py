@@ -29,6 +29,7 @@ from lilawbench.errors import ConfigError, RunFailed
 from lilawbench.losses import StatefulLoss
 from lilawbench.models.finetune import follows_train
 from lilawbench.models.recurrent import backward_in_eval, recurrent_layers
+from lilawbench.side_stream import SideStream
 from lilawbench.tasks import ALL
 
 Forward = Callable[[Tensor], Tensor]
@@ -65,6 +66,7 @@ class Context:
     accumulate_steps: int = 1  # parts of a batch, each with a forward and a backward of its own
     autocast: Callable[[], AbstractContextManager] = nullcontext  # what `forward` runs under
     world: World = field(default_factory=World)
+    beside: SideStream | None = None  # what runs beside training; None: on the CPU, and where forwards cannot be moved
     epoch: int = 0  # from 1
     step: int = 0  # finished training steps of the whole run
     batch_size: int = 0  # rows of the current global batch
@@ -121,10 +123,20 @@ class Method(nn.Module, ABC):
     splits_batches: ClassVar[bool] = True  # whether the loss of a batch is the mean of those of its parts
     perturbs_inputs: ClassVar[bool] = False  # trains or sweeps on other inputs than the data's
     tasks: ClassVar[tuple[str, ...]] = ALL  # that it is for, see tasks.py; the loss says the same of itself
+    # Why two steps on whole batches may differ in what they do, not only in values: no CUDA graph can stand for both.
+    # None: they never do while `warming_up` stays as it is, and keep what changes in buffers.
+    steps_differ: str | None = "it does not say that its steps are all alike"
+    warming_up: bool = False
 
     def __init__(self, loss: Loss):
         super().__init__()
         self.per_sample = loss
+
+    def against_graphs(self) -> str | None:
+        """Why no CUDA graph can stand for the steps; None: one can."""
+        if isinstance(self.per_sample, StatefulLoss):
+            return f"{type(self.per_sample).__name__} changes what it does from epoch to epoch"
+        return self.steps_differ
 
     def setup(self, ctx: Context) -> None:
         """Called once, with the model built and before a checkpoint is loaded: allocate state of size N here.

@@ -120,7 +120,7 @@ class WeightedMean(torch.autograd.Function):
     def backward(ctx, gradient: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         if torch.is_grad_enabled():
             raise RuntimeError(
-                "LiLAW's loss of classes has no second derivative; (LiLAW.weights(...) * losses).mean() has"
+                "LiLAW's loss has no second derivative here; (LiLAW.weights(...) * losses).mean() has one"
             )
         scale = gradient / ctx.count
         return *(None if slope is None else slope * scale for slope in ctx.saved_tensors), None, None

@@ -82,6 +82,7 @@ class DynamicLoss(Method):
 
     splits_batches = False  # a look-ahead is one step of the whole batch
     tasks = CLASSES
+    steps_differ = "it draws labels and puts the random stream back"
 
     def __init__(
         self,

@@ -17,6 +17,7 @@ The formulas stay as they are.
 import functools
 import math
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor
@@ -150,7 +151,10 @@ class LiLAW(Method):
         self.terms = tuple(name for name in TERMS if name in terms)
         self.clamp, self.detach_weight, self.meta_mode = clamp, detach_weight, meta_mode
         self.meta_every_steps, self.warmup_epochs = meta_every_steps, warmup_epochs
-        self.warming_up, self.constants, self.formed = False, None, None
+        self.beside, self.constants, self.formed = None, None, None  # beside: while a meta step may be running there
+        self.steps_differ = None if meta_every_steps == 1 else "not every step has a meta step"
+        if meta_mode == "train":
+            self.steps_differ = "method.meta_mode=train puts the random stream back"
         if not all(math.isfinite(value) for value in (alpha, beta, delta)):
             raise ValueError(f"alpha, beta, delta are {alpha}, {beta}, {delta}; they must be finite")
         learns = torch.tensor([float(name in terms) for name in TERMS])
@@ -239,6 +243,7 @@ class LiLAW(Method):
 
     def loss(self, forward: Forward, batch: Batch) -> StepOutput:
         logits = forward(batch.input)
+        self._settle()
         if self.warming_up:
             return StepOutput(self.sample_losses(logits, batch).mean(), logits.detach())
         loss, weight = self._weighted(logits, batch.target, lambda: self.sample_losses(logits, batch))
@@ -247,12 +252,20 @@ class LiLAW(Method):
     def after_step(self, ctx: Context, batch: Batch, out: StepOutput) -> None:
         if self.warming_up or ctx.step % self.meta_every_steps:
             return
-        val = ctx.meta(ctx.full_batch_size)
-        with ctx.side_pass(self.meta_mode):
-            self.meta_update(ctx.forward(val.input), val.target)
+        # the next forward reads the same weights; in train mode both would write the same buffers
+        self.beside = ctx.beside if self.meta_mode == "eval" else None
+        with self.beside((self.params, self.theta)) if self.beside else nullcontext():
+            val = ctx.meta(ctx.full_batch_size)
+            with ctx.side_pass(self.meta_mode):
+                self.meta_update(ctx.forward(val.input), val.target)
+
+    def on_epoch_end(self, ctx: Context) -> None:
+        self._settle()
+        super().on_epoch_end(ctx)
 
     def trace(self) -> tuple[tuple[str, ...], Tensor]:
         if self.theta is not None:
+            self._settle()
             return TERMS + SCALES, torch.cat([self.params, self.scales])
         return TERMS, self.params
 
@@ -279,6 +292,12 @@ class LiLAW(Method):
                 self.constants = closed_form.constants(self.rows, factors)
             self.formed = params, params._version, closed_form.form(params, self.constants)
         return self.formed[2]
+
+    def _settle(self) -> None:
+        """A meta step that may still be running is one that is done."""
+        if self.beside is not None:
+            self.beside.join((self.params, self.theta))
+            self.beside = None
 
     def _gaussian(self, target: Tensor) -> bool:
         return self.regression_delta == "gaussian" or not target.is_floating_point()

@@ -77,6 +77,8 @@ class RRM(Method):
     Source: RRM, Algorithms 1-3. Deviations: none that is not an option.
     """
 
+    steps_differ = None
+
     def __init__(
         self,
         gamma: float | None = 0.4,

@@ -12,6 +12,8 @@ class Supervised(Method):
         loss: per-sample loss, ([B, K], [B]) -> [B].
     """
 
+    steps_differ = None
+
     def __init__(self, loss: Loss = ce):
         super().__init__(loss)
 

@@ -20,7 +20,12 @@ UNKNOWN_CLEAN = (
 # where, how and what for a run is made, not what it computes
 NOT_IDENTITY = ("paths", "logger", "sweep", "launcher", "table", "experiment_name")
 # options that came later: a run that leaves them as they were before keeps its name
-LATER = {"attack.space": "input", "method.fgsm.space": "input"}
+LATER = {
+    "attack.space": "input",
+    "method.fgsm.space": "input",
+    "train.cuda_graphs": False,
+    "train.side_stream": True,
+}
 
 
 @dataclass

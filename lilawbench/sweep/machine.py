@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-import psutil
 import torch
 from filelock import FileLock, Timeout
 from omegaconf import DictConfig
@@ -44,6 +43,8 @@ def cores() -> int:
 
 def available_bytes() -> int:
     """Memory that is free here and, in a container, within its limit."""
+    import psutil  # one run alone can do without
+
     available = psutil.virtual_memory().available
     try:
         group = Path("/sys/fs/cgroup")

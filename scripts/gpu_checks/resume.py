@@ -1,0 +1,68 @@
+"""Runs whose process dies after two epochs, taken up again in another one, against unbroken ones: every bit."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+
+from gpu_checks.checks import Checks
+from gpu_checks.runs import PICTURES, TABLE, config, record
+from gpu_checks.scenes import METHODS, acting
+from lilawbench.results.recorder import Recorder
+from lilawbench.train import run
+
+EPOCHS, BROKEN_AFTER = 4, 2
+TRAIN = [f"train.epochs={EPOCHS}", "train.batch_size=64", "train.schedule=cosine", "train.deterministic=true"]
+
+
+class Died(BaseException):
+    """Nothing in the program may catch it."""
+
+
+def check(c: Checks) -> None:
+    data = TABLE | {"rows": 640} if c.tiny else TABLE
+    cases = {method: (data, [*acting(method), "model=mlp", "model.dropout=0.3"]) for method in METHODS}
+    if c.tiny:
+        cases = {name: case for name, case in cases.items() if name in ("lilaw", "dynamic_loss")}
+    else:
+        cases["lilaw, resnet32, bf16"] = (PICTURES, [*acting("lilaw"), "model=resnet32", "train.precision=bf16"])
+    with tempfile.TemporaryDirectory() as folder:
+        given = json.dumps([list(cases.values()), folder, str(c.device)])
+        child = [sys.executable, "-c", "from gpu_checks.resume import broken; broken()", given]
+        died = subprocess.run(child, stdout=sys.stderr)
+        assert died.returncode == 9, f"the process that was to die with 9 ended with {died.returncode}"
+        for name, (source, options) in cases.items():
+            with c.attempt(name):
+                going_on, whole = (
+                    config(source, Path(folder, kind), c.device, *options, *TRAIN) for kind in ("broken", "whole")
+                )
+                folders = [run(cfg).folder for cfg in (going_on, whole)]
+                assert "going on after epoch 2" in (folders[0] / "train.log").read_text(), "it began anew"
+                (rows, model), (other_rows, other) = map(record, folders)
+                same = rows == other_rows and all(torch.equal(model[key], other[key]) for key in other)
+                c.line(
+                    f"{name}: dead after {BROKEN_AFTER} epochs of {EPOCHS}", "every bit" if same else "differs", ok=same
+                )
+
+
+def broken() -> None:
+    """In a process of its own: does each run until its second epoch is on disk; then the process is gone."""
+    cases, folder, device = json.loads(sys.argv[1])
+    save = Recorder.checkpoint
+
+    def checkpoint(self: Recorder, ctx, method) -> None:
+        save(self, ctx, method)
+        if ctx.epoch == BROKEN_AFTER:
+            raise Died
+
+    Recorder.checkpoint = checkpoint
+    for data, options in cases:
+        try:
+            run(config(data, Path(folder, "broken"), torch.device(device), *options, *TRAIN))
+        except Died:
+            continue
+    os._exit(9)

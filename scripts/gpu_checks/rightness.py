@@ -1,0 +1,95 @@
+"""Five steps of every method on the device against the same five on the CPU."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+
+import torch
+from benchmarks.scenes import prepared
+from torch import nn
+from torch.utils._pytree import tree_leaves
+
+from gpu_checks.checks import Checks
+from gpu_checks.scenes import BF16, METHODS, SGD, Net, acting, nets
+from lilawbench.engine import runtime
+from lilawbench.engine.loop import train_step
+
+FP32 = 1e-4  # relative
+CHANGE = 0.02  # of the weights in five steps: rounding, over steps that are small themselves
+# times these limits with FGSM: the sign of a gradient that is rounding is chance, and moves a pixel by 2 eps
+ATTACKED = 20
+BF16_LOSSES = 2**-6  # eight bits of significand, through a few layers
+LR = 3e-4  # at .01, rounding alone grows to 6e-4 in the logits of a ResNet-32 within five steps
+STEPS, AFTER = 5, 3  # an epoch ends after the third: RRM re-weights, Dynamic Loss draws its meta set anew
+BATCHES = 16
+
+
+def check(c: Checks) -> None:
+    runtime.prepare(c.device, runtime.choose_threads(None), deterministic=True)
+    plain = {}
+    for net in nets(c.tiny):
+        for method in METHODS if net.name == "mlp" or not c.tiny else ("ce", "lilaw"):
+            with c.attempt(f"{net.name}, {method}, fp32"):
+                options = [*net.options, *acting(method), *SGD]
+                plain[net.name, method] = five(net, torch.device("cpu"), options)
+                with exact(c):
+                    there = five(net, c.device, options)
+                here, scale = plain[net.name, method], ATTACKED if method in ("at", "a_rrm") else 1
+                what = f"{net.name}, {method}, fp32"
+                c.line(what, distance([*there[:2], *there[3:]], [*here[:2], *here[3:]]), at_most=scale * FP32)
+                c.line(f"{what}: the weights' change", distance(there[2:3], here[2:3]), at_most=min(1, scale * CHANGE))
+    for net in nets(c.tiny):
+        if net.name == "lstm" and not c.on_cuda:
+            continue  # oneDNN has a bf16 LSTM for some processors only
+        for method in ("lilaw",) if c.tiny else ("ce", "lilaw"):
+            with c.attempt(f"{net.name}, {method}, bf16"):
+                losses, *_ = five(net, c.device, [*net.options, *acting(method), *SGD, *BF16])
+                off = distance([losses], plain[net.name, method][:1])
+                c.line(f"{net.name}, {method}, bf16: losses", off, at_most=BF16_LOSSES)
+
+
+def five(net: Net, device: torch.device, options: Sequence[str]) -> list[torch.Tensor]:
+    """What five steps leave, on the host: losses [5], logits of a batch, change of the weights, the method's state."""
+    ctx, method, loader = prepared(net.scene, device, *options, batches=BATCHES)
+    start = flat(ctx.model)
+    losses = []
+    for epoch, steps in ((10**6, AFTER), (10**6 + 1, STEPS - AFTER)):  # far behind any warm-up
+        ctx.epoch = epoch
+        method.on_epoch_start(ctx)
+        ctx.model.train()
+        batches = loader.epoch(epoch, method.training_rows())
+        for _, batch in zip(range(steps), batches):
+            ctx.batch_size = len(batch.index)
+            losses.append(train_step(ctx, method, batch, LR).loss.detach())
+        method.on_epoch_end(ctx)
+    batch = next(loader.epoch(0))
+    with ctx.side_pass("eval"):
+        logits = ctx.forward(batch.input)
+    state = [v.detach().double().flatten() for v in tree_leaves(method.state_dict()) if isinstance(v, torch.Tensor)]
+    found = [torch.stack(losses), logits, flat(ctx.model) - start, *([torch.cat(state)] if state else [])]
+    return [tensor.double().cpu() for tensor in found]
+
+
+def flat(model: nn.Module) -> torch.Tensor:
+    """All weights, one after another."""
+    return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+
+def distance(there: Sequence[torch.Tensor], here: Sequence[torch.Tensor]) -> float:
+    """The largest relative distance, |a - b| / |b|, of all that was kept."""
+    return max(((a - b).norm() / b.norm()).item() for a, b in zip(there, here, strict=True))
+
+
+def exact(c: Checks) -> AbstractContextManager:
+    """Full float32 products on CUDA; on a CPU, which is to differ from itself, other kernels."""
+    return full_float32() if c.on_cuda else torch.backends.mkldnn.flags(enabled=False)
+
+
+@contextmanager
+def full_float32() -> Iterator[None]:
+    """No TF32, which has ten bits."""
+    kept = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = kept

@@ -1,0 +1,78 @@
+"""Epochs of every method while torch refuses whatever makes the host wait for the device.
+
+The exceptions are the reads that pass `host.bring`, and of these the ones that tests/test_meta_device.py names.
+"""
+
+import ast
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from benchmarks.scenes import LR, prepared
+
+from gpu_checks.checks import Checks
+from gpu_checks.scenes import METHODS, Net, acting, nets
+from lilawbench import host
+from lilawbench.engine import runtime
+from lilawbench.engine.loop import fit
+
+STEPS = 20
+TEST = Path(__file__).resolve().parents[2] / "tests" / "test_meta_device.py"
+
+
+def check(c: Checks) -> None:
+    runtime.prepare(c.device, runtime.choose_threads(None), deterministic=False)
+    known = reasons()
+    chosen = [net for net in nets(c.tiny) if net.name in ("mlp", "lstm", "resnet32")]
+    for net in chosen[:1] if c.tiny else chosen:
+        for method in METHODS:
+            with c.attempt(f"{net.name}, {method}: {STEPS} steps"):
+                asked = whys(c, net, method)
+                strange = sorted(asked - known)
+                reads = f"no wait but {len(asked)} reads that have a reason"
+                c.line(f"{net.name}, {method}: an epoch of {STEPS} steps", strange or reads, ok=not strange)
+
+
+def whys(c: Checks, net: Net, method: str) -> set[str]:
+    """The reasons for which the second epoch reads from the device. Raises: RuntimeError, for any other wait."""
+    ctx, rule, loader = prepared(net.scene, c.device, *net.options, *acting(method), batches=STEPS)
+    ctx.epoch = 10**6
+    next(fit(ctx, rule, loader, ctx.meta, lambda _: LR, epochs=ctx.epoch + 1))  # libraries set themselves up
+    with no_waiting(c) as asked:
+        next(fit(ctx, rule, loader, ctx.meta, lambda _: LR, epochs=ctx.epoch + 1))
+    return asked
+
+
+@contextmanager
+def no_waiting(c: Checks) -> Iterator[set[str]]:
+    """Gives the reasons of the reads that happen inside."""
+    asked, bring = set(), host.bring
+
+    def mode(name: str) -> None:
+        if c.on_cuda:
+            torch.cuda.set_sync_debug_mode(name)
+
+    def lifted(value: torch.Tensor, why: str) -> torch.Tensor:
+        asked.add(why)
+        mode("default")
+        try:
+            return bring(value, why)
+        finally:
+            mode("error")
+
+    host.bring = lifted
+    mode("error")
+    try:
+        yield asked
+    finally:
+        mode("default")
+        host.bring = bring
+
+
+def reasons() -> set[str]:
+    """The names of the reads that the test on the meta device allows."""
+    for node in ast.parse(TEST.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and node.targets[0].id == "READS":
+            return set(ast.literal_eval(node.value))
+    raise LookupError(f"{TEST} has no READS")

@@ -1,0 +1,45 @@
+"""Does parts in turn and says on its stdout, a JSON object a line, what they find. What they print goes to stderr."""
+
+import importlib
+import json
+import os
+import signal
+import sys
+import traceback
+from typing import Any
+
+from gpu_checks.checks import Checks, OutOfTime
+
+
+def main() -> None:
+    job = json.loads(sys.argv[1])
+    said = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+
+    def say(line: dict[str, Any]) -> None:
+        said.write(json.dumps(line) + "\n")
+        said.flush()
+
+    def time_is_up(*signal_: object) -> None:
+        raise OutOfTime
+
+    signal.signal(signal.SIGALRM, time_is_up)
+    for name, module, deadline in job["parts"]:
+        checks = Checks(name, job["device"], job["tiny"], deadline, say)
+        say({"begins": name, **checks.machine()})
+        try:
+            signal.setitimer(signal.ITIMER_REAL, max(0.01, checks.left()))
+            importlib.import_module(module).check(checks)
+        except OutOfTime:
+            checks.line("the rest", "not done: out of time")
+        except Exception:
+            checks.line("the part as a whole", None, ok=False, error=traceback.format_exc())
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        say({"ends": name})
+        if checks.is_lost():
+            sys.exit(f"the device does not answer any more after {name}: the next part gets a new process")
+
+
+if __name__ == "__main__":
+    main()

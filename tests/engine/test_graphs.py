@@ -1,0 +1,133 @@
+"""Steps as graphs are steps as they are; without CUDA, with a graph that records what it does on the CPU."""
+
+import pytest
+import torch
+from torch import nn
+
+from lilawbench.config import CONF, bind, build
+from lilawbench.data.loaders import MetaLoader, Resident, TrainLoader
+from lilawbench.engine.graphs import GraphedStep
+from lilawbench.engine.loop import fit
+from lilawbench.engine.optim import build_optimizer
+from lilawbench.errors import ConfigError
+from lilawbench.methods.base import Context
+from lilawbench.results import record
+from lilawbench.train import run
+
+CPU = torch.device("cpu")
+
+
+class Recorder:
+    """In the place of graphs.CUDARecorder."""
+
+    def __init__(self, tape):
+        self.recorded, self.tape = 0, tape
+
+    def warm_up(self, work):
+        return work()
+
+    def __call__(self, work):
+        """While a graph is recorded nothing runs, and on a tape everything: so the first replay is none."""
+        self.recorded += 1
+        first = True
+
+        def replay():
+            nonlocal first
+            if not first:
+                tape.replay()
+            first = False
+
+        with self.tape() as tape:
+            work()
+        return replay
+
+
+def trained(composed, options, step, epochs=4):
+    """Everything that four epochs of six steps leave behind; the last batch of each is smaller."""
+    cfg = composed(*options)
+    generator = torch.Generator().manual_seed(0)
+    data = Resident(torch.randn(90, 6, generator=generator), torch.randint(0, 3, (90,), generator=generator))
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3))
+    meta = MetaLoader(data, 0)
+    ctx = Context(
+        model, model, build_optimizer(model.parameters(), cfg.train, CPU), data.in_order, meta, 90, 3, CPU, 16,
+        fetch=data.batch, targets=data.target, clip_grad_norm=cfg.train.clip_grad_norm,
+        accumulate_steps=cfg.train.accumulate_steps,
+    )  # fmt: skip
+    method = build(cfg.method, loss=bind(cfg.loss))
+    method.setup(ctx)
+    rates = lambda epochs: 2.0 ** -(4 + int(4 * epochs) % 3)  # noqa: E731 - exact in float32, where a graph keeps it
+    rows = list(fit(ctx, method, TrainLoader(data, 16, 0), meta, rates, epochs=epochs, step=step))
+    kept = [t for row in rows for t in (row.losses, row.logits, row.weight, row.seen) if t is not None]
+    traces = [row.trace for row in rows]
+    state = [*model.state_dict().values(), *method.state_dict().values(), *optimizer_state(ctx)]
+    return [t.clone() for t in [*kept, *state]], traces, [row.lr for row in rows], ctx.step
+
+
+def optimizer_state(ctx):
+    states = ctx.optimizer.state_dict()["state"].values()
+    return [value for state in states for value in state.values() if isinstance(value, torch.Tensor)]
+
+
+LILAW = ["method=lilaw", "method.lr=0.5"]
+CASES = {
+    "ce": ["method=ce"],
+    "focal": ["method=focal", "train.optimizer=sgd"],
+    "lilaw": LILAW,
+    "lilaw with scales, sgd": [*LILAW, "method.scales=true", "train.optimizer=sgd", "train.nesterov=true"],
+    "rrm": ["method=rrm", "method.reweight_every_epochs=2", "method.gamma=0.3"],
+    "rrm of losses in training": ["method=rrm", "method.reweight_every_epochs=1", "method.reweight_losses=training"],
+    "a_rrm": ["method=a_rrm", "method.reweight_every_epochs=1", "method.fgsm.eps=0.1"],
+    "at": ["method=at", "method.fgsm.eps=0.1"],
+    "parts and clipping": [*LILAW, "train.accumulate_steps=2", "train.clip_grad_norm=0.5", "train.optimizer=adamw"],
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_graphs_leave_every_bit(composed, tape, name):
+    recorder = Recorder(tape)
+    plain = trained(composed, CASES[name], None)
+    graphed = trained(composed, CASES[name], GraphedStep(recorder))
+    assert recorder.recorded == (2 if "lilaw" in str(CASES[name]) else 1)  # LiLAW's warm-up is another step
+    for mine, theirs in zip(graphed[0], plain[0], strict=True):
+        assert torch.equal(mine, theirs)
+    assert graphed[1:] == plain[1:]
+
+
+def test_negative_control_a_graph_that_keeps_its_first_batch_differs(composed, tape, monkeypatch):
+    plain = trained(composed, ["method=ce"], None)
+    monkeypatch.setattr(GraphedStep, "_fill", lambda *args: None)
+    graphed = trained(composed, ["method=ce"], GraphedStep(Recorder(tape)))
+    assert not all(torch.equal(mine, theirs) for mine, theirs in zip(graphed[0], plain[0], strict=True))
+
+
+def test_every_method_of_the_config_goes_through_a_graph_or_says_why_not(composed):
+    reasons = {}
+    for path in (CONF / "method").glob("*.yaml"):
+        cfg = composed(f"method={path.stem}")
+        reasons[path.stem] = build(cfg.method, loss=bind(cfg.loss)).against_graphs()
+    assert {name for name, reason in reasons.items() if reason} == {"dynamic_loss", "dynamic_loss_lt"}
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        (["method=dynamic_loss"], "method=dynamic_loss: it draws labels and puts the random stream back"),
+        (["method=lilaw", "method.meta_every_steps=2"], "method=lilaw: not every step has a meta step"),
+        (["method=lilaw", "method.meta_mode=train"], "method=lilaw: method.meta_mode=train puts"),
+        (["method=at", "method.fgsm.mode=train"], "method=at: fgsm.mode=train puts"),
+        (["loss=elr"], "ELR changes what it does"),
+        (["train.compile=true"], "train.cuda_graphs and train.compile do not go together"),
+        ([], "train.cuda_graphs=true wants a CUDA device, and train.device=cpu is none here"),
+    ],
+)
+def test_what_cannot_be_is_refused_by_name(tiny, options, words):
+    with pytest.raises(ConfigError) as refused:
+        run(tiny("train.cuda_graphs=true", "train.device=cpu", *options))
+    assert words in str(refused.value)
+
+
+def test_names_of_runs_from_before_the_option_stay(tiny):
+    assert not {"cuda_graphs", "side_stream"} & record.identity(tiny())["train"].keys()
+    assert record.run_name(tiny("train.cuda_graphs=true")) != record.run_name(tiny())
