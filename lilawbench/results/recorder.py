@@ -28,7 +28,7 @@ from lilawbench.errors import DataError, DiskError, RunFailed
 from lilawbench.methods.base import Context, Method
 from lilawbench.metrics.measure import headline, measure, memorisation
 from lilawbench.metrics.per_sample import per_sample
-from lilawbench.noise.checks import read_matrix
+from lilawbench.noise.rates import noise_rates
 from lilawbench.results.groups import GroupRecord
 from lilawbench.results.record import SCHEMA_VERSION, UNKNOWN_CLEAN, cell_name, flatten, recorded
 from lilawbench.results.selection import best, select
@@ -233,7 +233,7 @@ class Recorder:
             "task": self.task.name,
             **select(self.epochs, self.task),
             **(self.groups.result(self.cfg.seed) if self.groups else {}),
-            **self._noise_rates(),
+            **noise_rates(self.cfg.noise, self.labels),
             "labels.sha256": self.labels_sha256,
             "num_train": len(self.labels["train"]),
             "num_val": len(self.labels["val"]),
@@ -263,34 +263,6 @@ class Recorder:
         ]
         log.info("done, test %s %s: %s", self.task.measure, ", ".join(reached), self.folder / "result.json")
         return self.result
-
-    def _noise_rates(self) -> dict[str, float | bool | None]:
-        """What was asked for, and P(observed != clean) where the clean labels are known."""
-        if self.clean is None:
-            return {"labels.clean_known": False}
-        corrupted = self.labels["observed"] != self.labels["clean"]
-        return {
-            "labels.clean_known": True,
-            "noise.requested_rate": self._requested_rate(),
-            "noise.realised_rate": float(corrupted.mean()),
-            "noise.realised_rate_train": float(corrupted[self.labels["train"]].mean()),
-        }
-
-    def _requested_rate(self) -> float | None:
-        """noise.rate; of a transition matrix, or of two rates, what they imply for these labels; 0 without noise.
-
-        None where the labels are given and nobody asked for a rate.
-        """
-        noise = self.cfg.noise
-        if "matrix" in noise:
-            matrix = read_matrix(noise.matrix) if isinstance(noise.matrix, str) else noise.matrix
-            kept = np.diag(np.array(matrix, dtype=np.float64))
-            return float(1 - kept[self.labels["clean"]].mean())
-        rate = noise.get("rate", 0.0 if noise.name == "none" else None)
-        if (absent := noise.get("absent_rate")) is not None:  # of the labels that are not there
-            present = float(self.labels["clean"].mean())
-            return present * rate + (1 - present) * absent
-        return None if rate is None else float(rate)
 
     def _step_rows(self, epoch: Epoch) -> list[dict[str, Any]]:
         """Every train.log_every_steps-th step of the run, counted from 1."""

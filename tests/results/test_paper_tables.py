@@ -6,7 +6,6 @@ import json
 import math
 
 import pytest
-from omegaconf import OmegaConf
 
 import lilawbench
 from lilawbench.errors import UserError
@@ -73,7 +72,7 @@ def finish(toy, tmp_path):
         record = {
             "schema_version": 1,
             "run": folder.name,
-            **flatten(OmegaConf.to_container(run.cfg, resolve=True), "config"),
+            **flatten(run.cfg, "config"),
             "best_val.test_accuracy": accuracy,
             "last.test_accuracy": accuracy - 0.1,
             "last.test_auroc": 0.9,
