@@ -5,13 +5,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import lilawbench
 from lilawbench.results.names import BOOKKEEPING, text
-from lilawbench.results.record import flatten, identity
+from lilawbench.results.record import LATER, flatten, recorded
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
 # What every config has and most plans vary: only runs that agree in these are compared leaf by leaf.
 INDEX = ("seed", "dataset.name", "noise.name", "noise.rate", "model.name", "method.name", "loss.name")
+
+
+EARLIER = {f"config.{name}": text(before) for name, before in LATER.items()}  # what a run had before they came
 
 
 class Matches(NamedTuple):
@@ -48,8 +51,9 @@ def match(planned: Sequence[Any], runs: "DataFrame") -> Matches:
         fits, almost = [], []
         for number in candidates.get(tuple(record.get(f"config.{key}") for key in INDEX), ()):
             if number not in leaves:
-                leaves[number] = _text_leaves(flatten(identity(planned[number].cfg), "config"))
+                leaves[number] = _text_leaves(flatten(recorded(planned[number].cfg), "config"))
             wanted = leaves[number]
+            record = {name: before for name, before in EARLIER.items() if name in wanted} | record
             if any(record[leaf] != wanted[leaf] for leaf in wanted.keys() & record.keys()):
                 continue
             one_sided = sorted(wanted.keys() ^ record.keys())

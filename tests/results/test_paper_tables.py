@@ -207,6 +207,14 @@ def test_a_run_of_another_version_lacks_options(finish, reported):
     assert "Done 1 of 18 runs." in said and "1 of them are of another version of lilawbench" in said
 
 
+@pytest.mark.parametrize("asked, done", [("input", 1), ("unit", 0)])
+def test_a_run_from_before_an_option_has_its_earlier_value(finish, conf, tmp_path, asked, done):
+    """And is no run of another value, whatever its version."""
+    finish("CE", "0 %", 0, 0.75, name="old", config__attack__space="gone", versions__lilawbench="0.0.1")
+    planned = plan(["experiment=toy_table5", f"attack.space={asked}"], config_dir=str(conf))
+    assert f"Done {done} of 18 runs." in paper_report(planned, tmp_path, figures=conf)
+
+
 def test_a_run_of_this_version_with_other_options_is_not_used(finish, reported):
     folder = finish("CE", "0 %", 0, 0.75, name="near", config__train__threads="gone")
     said = reported()
