@@ -1,3 +1,3 @@
 """lilawbench: a Hydra-configured experiment runner for learning with noisy labels."""
 
-__version__ = "0.5.0"
+__version__ = "0.6.0"

@@ -11,10 +11,10 @@ import sys
 import traceback
 
 import hydra
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 import lilawbench
-from lilawbench.config import CONF, check_keys
+from lilawbench.config import CONF, Plain, check_keys, to_dict
 from lilawbench.console import log_to_console
 from lilawbench.distributed import join, leave
 from lilawbench.errors import RunBusy, RunFailed, UserError
@@ -28,11 +28,11 @@ from lilawbench.sweep.plan import plan
 log = logging.getLogger("lilawbench")
 
 
-def run(cfg: DictConfig) -> RunRecord:
+def run(cfg: DictConfig | Plain) -> RunRecord:
     """Does one run, or what is left of it.
 
     Args:
-        cfg: the composed root config; `lilawbench.config.compose("method=lilaw", ...)` makes one.
+        cfg: the composed root config; `lilawbench.config.compose("method=lilaw", ...)` makes one, a plan has many.
     Returns:
         The record; `status` is "done", or "skipped" if result.json was there already.
     Raises:
@@ -41,16 +41,19 @@ def run(cfg: DictConfig) -> RunRecord:
     """
     world, folder = join(), run_folder(cfg)
     if world.agree((folder / "result.json").exists()):
-        log.info("skipped, finished before: %s", folder)
-        return RunRecord(folder, "skipped", read_json(folder / "result.json"))
+        result = read_json(folder / "result.json")
+        version = result.get("versions.lilawbench")
+        other = "" if version in (None, lilawbench.__version__) else f" by version {version}"
+        log.info("skipped, finished before%s: %s", other, folder)
+        return RunRecord(folder, "skipped", result)
     check_keys(cfg)
     failed = folder / "failed.json"
     if world.agree(failed.exists()) and not cfg.sweep.retry_failed:
         raise RunFailed(f"failed before: {read_json(failed)['error']} (sweep.retry_failed=true tries again; {folder})")
-    log.info("starting %s: %d epochs", folder.name, cfg.train.epochs)
+    log.info("preparing %s: %d epochs", folder.name, cfg.train.epochs)
     from lilawbench import pipeline
 
-    return pipeline.train(cfg, folder, world)
+    return pipeline.train(cfg if isinstance(cfg, DictConfig) else OmegaConf.create(to_dict(cfg)), folder, world)
 
 
 def attempt(cfg: DictConfig, in_sweep: bool = True) -> RunRecord:

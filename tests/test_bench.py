@@ -24,17 +24,17 @@ def test_steps_has_every_method_and_a_scene_for_every_limit():
 
 @pytest.mark.slow
 def test_a_method_that_cannot_run_gets_a_dash_and_its_reason(monkeypatch, capsys):
-    """Batches of 4 make 128 samples: too few of a class for Dynamic Loss's 100 bins."""
+    """Batches of 1 make 32 samples: too few of a class for Dynamic Loss's meta set."""
     from benchmarks import steps
     from benchmarks.scenes import Scene, Setup
 
-    monkeypatch.setattr(steps, "SCENES", [Scene("mlp", (1, 4, 4), 4, 1), Scene("cnn", (1, 4, 4), 4, 1)])
+    monkeypatch.setattr(steps, "SCENES", [Scene("mlp", (1, 4, 4), 1, 1), Scene("cnn", (1, 4, 4), 1, 1)])
     steps.bench_steps(Setup(torch.device("cpu"), 1, ["mlp"]))
     _, _, *rows = capsys.readouterr().out.splitlines()
     cells = {row.split(" | ")[2]: row.split(" | ")[3] for row in rows}
-    assert {row.split(" | ")[0] for row in rows} == {"| mlp (4)"}
+    assert {row.split(" | ")[0] for row in rows} == {"| mlp (1)"}
     assert len(cells) == len(steps.METHODS) - 1 + 2
-    assert cells["dynamic_loss"].startswith("- (") and "method.num_bins=100" in cells["dynamic_loss"]
+    assert cells["dynamic_loss"].startswith("- (") and "method.meta_fraction=0.25" in cells["dynamic_loss"]
     assert all(float(value) > 0 for name, value in cells.items() if not name.startswith("dynamic_loss"))
 
 

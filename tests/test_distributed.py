@@ -104,15 +104,12 @@ class Descent:
     """w <- w - lr g. The first of torch's own optimisers in a process imports the compiler, for seconds."""
 
     def __init__(self, model: nn.Module):
-        self.model, self.param_groups = model, [{"lr": 0.0}]
+        self.model, self.param_groups = model, [{"lr": 0.0, "params": list(model.parameters())}]
 
     @torch.no_grad()
     def step(self) -> None:
         for p in self.model.parameters():
             p -= self.param_groups[0]["lr"] * p.grad
-
-    def zero_grad(self, set_to_none: bool) -> None:
-        self.model.zero_grad(set_to_none)
 
 
 def step(world: World, model: nn.Module, method, count: int, epoch: int = 9, **options) -> torch.Tensor:

@@ -94,7 +94,7 @@ def test_a_run_that_begins_says_so_before_torch_is_there(tmp_path, capsys, monke
     monkeypatch.setattr(pipeline, "train", lambda cfg, folder, world: said.append("pipeline"))
     cfg = compose(f"paths.output_dir={tmp_path}")
     train.run(cfg)
-    assert said == [f"starting {run_folder(cfg).name}: 30 epochs", "pipeline"]
+    assert said == [f"preparing {run_folder(cfg).name}: 30 epochs", "pipeline"]
 
 
 def test_a_run_does_not_import_the_compiler_nor_what_others_need(tmp_path):

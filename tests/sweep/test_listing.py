@@ -3,7 +3,6 @@
 import json
 
 import pytest
-from omegaconf import OmegaConf
 
 from lilawbench.results.record import flatten
 from lilawbench.sweep.listing import experiments, tables, title
@@ -69,7 +68,7 @@ def test_done_also_in_the_folder_of_another_experiment(conf, tmp_path):
     run = next(run for run in plan(["experiment=toy_here"], str(conf)).runs if run.column == "40 %")
     folder = tmp_path / "outputs" / "shared" / run.folder.name
     folder.mkdir(parents=True)
-    config = flatten(OmegaConf.to_container(run.cfg, resolve=True), "config")
+    config = flatten(run.cfg, "config")
     (folder / "result.json").write_text(json.dumps({"schema_version": 1, "run": folder.name, **config}))
     [entry] = tables(tmp_path / "outputs", conf, ["toy_here"])
     assert (entry.done, entry.runs) == (1, 12)
