@@ -66,10 +66,11 @@ def answers(tmp_path_factory):
     return found
 
 
-@pytest.mark.parametrize("name", [name for name in ASKED if name != "a finished sweep"])
+@pytest.mark.parametrize("name", ASKED)
 def test_answers_need_no_torch(answers, name):
+    """A finished sweep compares its runs: by SciPy's tests, and in figures."""
     _, heavy, _ = answers[name]
-    assert heavy == []
+    assert set(heavy) <= ({"scipy", "matplotlib"} if name == "a finished sweep" else set())
 
 
 def test_the_answers_are_right(answers):

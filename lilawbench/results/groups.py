@@ -1,21 +1,20 @@
 """Groups of test rows in a run's record and in the report: who was predicted what, and the table of gaps."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from lilawbench.data.base import Source
 from lilawbench.metrics.fairness import LARGEST, MEASURES, fairness
-from lilawbench.metrics.measure import measure
 from lilawbench.results.names import with_names
 from lilawbench.results.tables import SELECTIONS, Table, natural
-from lilawbench.seeding import derive
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # tables need no torch
     from pandas import DataFrame
+    from torch import Tensor
 
 
 class GroupRecord:
@@ -41,11 +40,17 @@ class GroupRecord:
         return {f"{rule}.{key}": value for rule, logits in self.logits.items() for key, value in make(logits, seed)}
 
     def _gaps(self, logits: Tensor, seed: int) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+        from lilawbench.seeding import derive
+
         source = self.source
         groups = source.test_groups, source.reference_groups
         yield "fairness", fairness(logits.argmax(1).numpy(), source.test_clean, *groups, derive(seed, "bootstrap"))
 
     def _measures(self, logits: Tensor, seed: int) -> Iterator[tuple[str, float]]:
+        import torch
+
+        from lilawbench.metrics.measure import measure
+
         target = torch.from_numpy(self.source.test_clean)
         for attribute, group in self.source.test_groups.items():
             for name in np.unique(group):
@@ -54,7 +59,7 @@ class GroupRecord:
                     yield f"test_{key}.{attribute}={name}", value
 
 
-def fairness_table(runs: "DataFrame", select: str = "best_val") -> Table | None:
+def fairness_table(runs: DataFrame, select: str = "best_val") -> Table | None:
     """Gaps per group and method, means over seeds of the gaps and of the bounds of their 95 % bootstrap intervals.
 
     Args:

@@ -72,6 +72,8 @@ def settled(run: Planned) -> RunRecord | None:
 
 def _refused(runs: Sequence[Planned]) -> dict[Path, RunRecord]:
     """Records of the runs whose config cannot run: better known before a job waits in a queue for them."""
+    if not runs:
+        return {}
     from lilawbench.check import check  # which imports torch
 
     verdicts: dict[tuple[str, ...], str] = {}
