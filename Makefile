@@ -1,6 +1,6 @@
 # make run    set up .venv once, then the main job: CE, focal and LiLAW on noisy digits, compared over five seeds
 # make test   the same set-up, then the tests (PYTEST="-m 'slow or not slow'" adds the long ones)
-# make bench  speed ratios; make lint; make lock  writes requirements.lock from what is in .venv
+# make bench  speed ratios; make lint; make lock  writes scripts/requirements.lock from what is in .venv
 # make PYTHON=/path/to/python3.12 run   chooses the interpreter
 
 VENV := .venv
@@ -26,7 +26,7 @@ lint: $(READY)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 
 # Installed once: only a changed lock file or pyproject.toml installs again.
-$(READY): requirements.lock pyproject.toml
+$(READY): scripts/requirements.lock pyproject.toml
 	@set -e; \
 	python="$(PYTHON)"; \
 	if [ -z "$$python" ]; then \
@@ -40,13 +40,13 @@ $(READY): requirements.lock pyproject.toml
 	fi; \
 	echo "Setting up $(VENV) with $$("$$python" --version): about 6 GB with CUDA, some minutes, once"; \
 	"$$python" -m venv $(VENV) || { echo "python -m venv failed; on Debian: apt-get install python3-venv" >&2; exit 1; }; \
-	$(BIN)/python scripts/install.py --requirement requirements.lock; \
+	$(BIN)/python scripts/install.py --requirement scripts/requirements.lock; \
 	$(BIN)/python scripts/install.py --no-deps --no-build-isolation --editable .; \
 	touch $(READY)
 
 lock:
 	$(BIN)/python -m pip freeze --exclude-editable --exclude lilawbench \
-	  | sed -E 's/^((nvidia|cuda|triton)[^=]*==.*)$$/\1 ; sys_platform == "linux"/' > requirements.lock
+	  | sed -E 's/^((nvidia|cuda|triton)[^=]*==.*)$$/\1 ; sys_platform == "linux"/' > scripts/requirements.lock
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

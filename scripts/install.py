@@ -1,6 +1,6 @@
 """pip install with a line a package instead of silence, for the Makefile; needs nothing but Python and pip.
 
-    python scripts/install.py --requirement requirements.lock        arguments are pip's
+    python scripts/install.py --requirement scripts/requirements.lock        arguments are pip's
 
     [ 12/118] numpy 2.4.6, 21 MB (0 min 41 s)
 

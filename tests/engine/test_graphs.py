@@ -57,7 +57,11 @@ def trained(composed, options, step, epochs=4):
     )  # fmt: skip
     method = build(cfg.method, loss=bind(cfg.loss))
     method.setup(ctx)
-    rates = lambda epochs: 2.0 ** -(4 + int(4 * epochs) % 3)  # noqa: E731 - exact in float32, where a graph keeps it
+
+    def rates(epochs: float) -> float:
+        """Exact in float32, where a graph keeps it."""
+        return 2.0 ** -(4 + int(4 * epochs) % 3)
+
     rows = list(fit(ctx, method, TrainLoader(data, 16, 0), meta, rates, epochs=epochs, step=step))
     kept = [t for row in rows for t in (row.losses, row.logits, row.weight, row.seen) if t is not None]
     traces = [row.trace for row in rows]
