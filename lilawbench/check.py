@@ -202,7 +202,7 @@ def _check_compiler(device: str) -> list[str]:
     return [] if header.exists() else [f"train.compile=true needs Python's headers, and there is no {header}: {off}"]
 
 
-def _check_graphs(train: DictConfig) -> list[str]:
+def _check_graphs(train: Plain) -> list[str]:
     problems = []
     if train.device == "cpu" or not torch.cuda.is_available():
         problems.append(f"train.cuda_graphs=true wants a CUDA device, and train.device={train.device} is none here")

@@ -43,9 +43,7 @@ class Train:
     precision: str = "fp32"  # fp32 | bf16; never by device: one command would give other results on another machine
     channels_last: bool | None = None  # layout of image networks; null: on CUDA alone (a CPU keeps its last bits)
     compile: bool = False  # the forward goes through torch.compile; it can cost more than it gains: bench.py options
-    cuda_graphs: bool = (
-        False  # steps are recorded and launched whole: for small networks on CUDA, where launching is slow
-    )
+    cuda_graphs: bool = False  # steps are recorded and launched whole: for small networks, where launching is slow
     side_stream: bool = True  # on CUDA, LiLAW's meta step runs beside the next step's forward; the numbers stay
     accumulate_steps: int = 1  # parts that a batch is computed in: as much less memory, for the same mean gradient
     device: str = "auto"  # auto | cpu | cuda | cuda:N

@@ -146,7 +146,9 @@ def train_step(ctx: Context, method: Method, batch: Batch, lr: float) -> StepOut
     if ctx.clip_grad_norm is not None:
         nn.utils.clip_grad_norm_(ctx.model.parameters(), ctx.clip_grad_norm)
     ctx.optimizer.step()
-    for group in ctx.optimizer.param_groups:  # now: a meta step finds the gradients' memory free and warm
+    # Now: a meta step finds the gradients' memory free and warm. optimizer.zero_grad does it in 20 us more, 3 % of a
+    # step of a head on cached features.
+    for group in ctx.optimizer.param_groups:
         for p in group["params"]:
             p.grad = None
     ctx.step += 1
