@@ -16,6 +16,7 @@ from lilawbench.errors import DataError
 
 if TYPE_CHECKING:
     import torch
+    from sklearn.pipeline import Pipeline
 
 log = logging.getLogger("lilawbench")
 
@@ -204,8 +205,12 @@ class _Features:
     """The encoding of rows, fitted on some of them, column by column: nothing of the table's size is held twice."""
 
     def __init__(self, table: Columns, rows: np.ndarray, numeric: list[str], categorical: list[str]):
-        self.numeric = {name: _Scale(table, rows, name) for name in numeric}
-        self.flagged = [name for name, scale in self.numeric.items() if scale.has_gaps]
+        self.numeric, self.flagged = {}, []
+        for name in numeric:
+            values = _finite(table, name)[rows, None]
+            self.numeric[name] = _scaled(table, name, values)
+            if np.isnan(values).any():
+                self.flagged.append(name)
         self.categories = {name: sorted(set(_filled(table, name, rows)[1])) for name in categorical}
 
     def __call__(self, table: Columns, rows: np.ndarray) -> torch.Tensor:
@@ -216,11 +221,11 @@ class _Features:
         encoded = np.zeros((len(rows), width), np.float32)
         place = len(self.numeric)
         for column, (name, scale) in enumerate(self.numeric.items()):
-            values = _finite(table, name)[rows]
+            values = _finite(table, name)[rows, None]
             if name in self.flagged:
-                encoded[:, place] = np.isnan(values)
+                encoded[:, place] = np.isnan(values[:, 0])
                 place += 1
-            encoded[:, column] = scale(values)
+            encoded[:, column] = scale.transform(values)[:, 0]
         for name, categories in self.categories.items():
             codes, texts = _filled(table, name, rows)
             number = {text: place + i for i, text in enumerate(categories)}
@@ -235,27 +240,18 @@ class _Features:
         return ", ".join(f"{name} ({len(values)})" for name, values in self.categories.items()) or "none"
 
 
-class _Scale:
-    """Numbers to mean 0 and standard deviation 1 over some rows, a missing one as their median; a constant is 0."""
+def _scaled(table: Columns, name: str, values: np.ndarray) -> Pipeline:
+    """Numbers [N, 1] to mean 0 and standard deviation 1, a missing one as the median; fitted."""
+    from sklearn.impute import SimpleImputer
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
 
-    def __init__(self, table: Columns, rows: np.ndarray, name: str):
-        values = _finite(table, name)[rows]
-        gaps = np.isnan(values)
-        self.has_gaps = bool(gaps.any())
-        if gaps.all():
-            raise DataError(
-                f"{table.path}: column {name!r} has no value in the training rows; leave it out with "
-                f"dataset.ignore=[{name}]"
-            )
-        self.median = np.median(values[~gaps]) if self.has_gaps else 0.0
-        values[gaps] = self.median
-        self.mean, self.std = values.mean(), values.std()
-        rounding = np.finfo(np.float64).eps * (len(values) * self.std**2 + (len(values) * self.mean) ** 2) ** 0.5
-        if self.std <= rounding:
-            self.std = 1.0
-
-    def __call__(self, values: np.ndarray) -> np.ndarray:
-        return (np.where(np.isnan(values), self.median, values) - self.mean) / self.std
+    if np.isnan(values).all():
+        raise DataError(
+            f"{table.path}: column {name!r} has no value in the training rows; leave it out with "
+            f"dataset.ignore=[{name}]"
+        )
+    return make_pipeline(SimpleImputer(strategy="median"), StandardScaler()).fit(values)
 
 
 def _finite(table: Columns, name: str) -> np.ndarray:
