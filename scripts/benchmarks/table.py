@@ -40,7 +40,8 @@ def bench_table(setup: Setup) -> None:
 
 def load(folder: str, kind: str) -> None:
     """Prints seconds by the clock and of a processor up to the first step, and MB at the peak beyond the imports."""
-    for name in ("pandas", "pyarrow.compute", "pyarrow.csv", "pyarrow.parquet"):
+    arrow = [f"pyarrow.{part}" for part in ("compute", "csv", "parquet")]
+    for name in ("pandas", "sklearn.impute", "sklearn.pipeline", "sklearn.preprocessing", *arrow):
         importlib.import_module(name)  # before the first look: theirs is not the table's memory
 
     before, start, processor = _peak_megabytes(), time.perf_counter(), time.process_time()
