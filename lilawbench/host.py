@@ -3,8 +3,8 @@ loaded before the first step, and a checkpoint after an epoch, go their own way.
 
 The host queues work on a CUDA device and runs ahead; whatever looks at a value makes it wait until all of that is done.
 So every value that training needs passes one door, with the name of the place. Call it as `host.bring`: whoever
-replaces that one function sees each wait (tests/test_meta_device.py lists them, with the reason for each), answers in
-the place of a device that has no values, or lifts torch.cuda.set_sync_debug_mode("error") for it alone.
+replaces that one function sees each wait (tests/meta_device/test_runs.py lists them, with the reason for each),
+answers in the place of a device that has no values, or lifts torch.cuda.set_sync_debug_mode("error") for it alone.
 """
 
 import torch

@@ -1,6 +1,6 @@
 """Epochs of every method while torch refuses whatever makes the host wait for the device.
 
-The exceptions are the reads that pass `host.bring`, and of these the ones that tests/test_meta_device.py names.
+The exceptions are the reads that pass `host.bring`, and of these the ones that tests/meta_device/test_runs.py names.
 """
 
 import ast
@@ -18,7 +18,7 @@ from lilawbench.engine import runtime
 from lilawbench.engine.loop import fit
 
 STEPS = 20
-TEST = Path(__file__).resolve().parents[2] / "tests" / "test_meta_device.py"
+TEST = Path(__file__).resolve().parents[2] / "tests" / "meta_device" / "test_runs.py"
 
 
 def check(c: Checks) -> None:

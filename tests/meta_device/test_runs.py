@@ -1,9 +1,4 @@
-"""Whole runs on torch's `meta` device, where no value exists: the nearest thing to a GPU on a machine without one.
-
-A tensor that stayed on the host fails among the others there, and so does every read of a value, which on CUDA would
-make the host wait. What `meta` lets through, and CUDA would wait for, `OneDevice` stops. So these runs prove that all
-of training and evaluation is on one device, and that it waits at the places of READS only.
-"""
+"""Every method, loss, task and model trains and is evaluated on one device, and waits for it at the places of READS."""
 
 import ast
 from collections import Counter
@@ -15,13 +10,10 @@ import torch
 from hydra.utils import get_object
 from omegaconf import OmegaConf
 from PIL import Image
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 import lilawbench
 from lilawbench import host
-from lilawbench.config import CONF, build
-from lilawbench.data.base import Source
+from lilawbench.config import CONF
 from lilawbench.data.image_files import ImageFiles
 from lilawbench.data.loaders import MetaLoader, TrainLoader
 from lilawbench.data.stream import Streamed
@@ -30,8 +22,6 @@ from lilawbench.engine import loop
 from lilawbench.errors import ConfigError
 from lilawbench.methods.supervised import Supervised
 from lilawbench.pipeline import initialise_model
-from lilawbench.results.recorder import Recorder
-from lilawbench.seeding import derive_torch
 from lilawbench.tasks import tasks_of
 from lilawbench.train import run
 
@@ -65,157 +55,6 @@ READS = {
     "rows of images in files": "Dynamic Loss on images in files: the rows of its meta batch, which the host opens",
     "rows of a loss that is not finite": "the run ends",
 }
-
-# What `meta` lacks, and what stands in its place here.
-LACKS = {
-    "a generator": (lambda: torch.Generator(META), "Dynamic Loss's pseudo-labels are drawn from the global one"),
-    "a generator's exponential_": (
-        lambda: torch.empty(1, device=META).exponential_(generator=torch.Generator()),
-        "so that the host's does not do either",
-    ),
-    "autocast": (lambda: torch.autocast("meta", torch.bfloat16), "all runs are in fp32"),
-    "fused optimizers": (
-        lambda: torch._fused_sgd_(
-            *([torch.zeros(1, device=META)],) * 3,
-            weight_decay=0,
-            momentum=0,
-            lr=1,
-            dampening=0,
-            nesterov=False,
-            maximize=False,
-            is_first_step=False,
-        ),
-        "torch's plain ones, whose count of steps is the host's",
-    ),
-}
-
-
-class OneDevice(TorchDispatchMode):
-    """Refuses operations between host and device, and those that would make the host wait for a CUDA device.
-
-    `meta` has no bincount, unique or nonzero and no item(); these it refuses by itself.
-    """
-
-    def __init__(self):
-        super().__init__()
-        self.sending = False  # in host.send, whose business it is
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        out = func(*args, **(kwargs or {}))
-        given = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
-        made = [leaf for leaf in tree_leaves(out) if isinstance(leaf, torch.Tensor)]
-        if self.sending or not any(t.is_meta for t in given + made):
-            return out
-        # a host's single number is passed to a kernel as such, unless it is to become a tensor of the device
-        if any(not t.is_meta and (t.ndim or "copy" in func.name()) for t in given):
-            raise AssertionError(f"{func} takes a tensor of the host to the device")
-        if func is torch.ops.aten.lift_fresh.default:
-            raise AssertionError("a list of numbers becomes a tensor on the device")
-        if func is torch.ops.aten.index_put_.default and any(t.dtype == torch.bool for t in given[1:-1]):
-            raise AssertionError("an assignment through a mask counts its rows")
-        if "linalg" in func.name() and func.name().endswith("_ex"):
-            raise AssertionError(f"{func} is checked by the host")
-        return out
-
-
-class Away:
-    """Does runs with everything on `meta`. `reads` has what they asked for: (whether in a step, name of the place)."""
-
-    def __init__(self, patch):
-        self.reads, self.in_step, self.watch = [], False, OneDevice()
-        self.answers = {
-            "whether a forward can be repeated": torch.ones_like,
-            "labels to measure against": torch.ones_like,
-            "rows that train": torch.ones_like,
-            "how many rows were seen": lambda value: torch.tensor(7),
-            "labels to balance": lambda value: torch.arange(len(value)) % 10,
-            "labels at setup": lambda value: torch.arange(len(value)) % 10,
-            "estimated matrix": lambda value: torch.eye(len(value), dtype=value.dtype),
-        }
-        patch(host, "bring", self.bring)
-        patch(host, "send", self.send)
-        patch("lilawbench.engine.runtime.choose_device", lambda name: META)
-        patch("lilawbench.pipeline.fit", self.watched_epochs)
-        patch(loop, "train_step", self.noted(loop.train_step))
-        patch(Recorder, "_evaluate", self.watched(Recorder._evaluate))
-        patch(
-            "lilawbench.methods.dynamic_loss.derive_torch",
-            lambda *purpose, device="cpu": None if device == META else derive_torch(*purpose, device=device),
-        )
-
-    def bring(self, value, why):
-        if not value.is_meta:
-            return value.detach()
-        self.reads.append((self.in_step, why))
-        return self.answers.get(why, torch.zeros_like)(torch.empty(value.shape, dtype=value.dtype))
-
-    def send(self, value, device):
-        self.watch.sending = True
-        try:
-            return value.to(device)
-        finally:
-            self.watch.sending = False
-
-    def noted(self, step):
-        def stepping(*args):
-            self.in_step = True
-            try:
-                return step(*args)
-            finally:
-                self.in_step = False
-
-        return stepping
-
-    def watched(self, work):
-        def working(*args):
-            with self.watch:
-                return work(*args)
-
-        return working
-
-    def watched_epochs(self, *args, **options):
-        epochs = loop.fit(*args, **options)
-        following = self.watched(lambda: next(epochs, None))
-        while (epoch := following()) is not None:
-            yield epoch
-
-
-@pytest.fixture
-def away(monkeypatch):
-    return Away(monkeypatch.setattr)
-
-
-def images(*shape):
-    return torch.randint(256, (len(CLASSES), *shape), dtype=torch.uint8)
-
-
-CLASSES = np.arange(60) % 10
-LABELS = CLASSES[:, None] >> np.arange(6) & 1
-VALUES = np.linspace(0, 1, 60, dtype=np.float32)
-TASKS = {  # a data set of each, whose files are made up here
-    "multiclass": ("digits", images(3, 16, 16), CLASSES),
-    "multilabel": ("emotions", torch.randn(60, 5), LABELS),
-    "regression": ("yacht", torch.randn(60, 5), VALUES),
-}
-
-
-@pytest.fixture
-def small(monkeypatch, composed):
-    """small("regression", ...): config of a run of two epochs over made-up data of a task."""
-
-    def make(task, *overrides, input=None):
-        name, made, target = TASKS[task]
-        input = made if input is None else input
-        cfg = composed(f"dataset={name}", "train.epochs=2", "train.batch_size=16", *overrides)
-        dataset = build(cfg.dataset)
-        scale = {"mean": (0.5,) * input.shape[1], "std": (0.2,) * input.shape[1]} if input.ndim == 4 else {}
-        names, unit = tuple(map(str, range(dataset.num_classes))), 1.0 if task == "regression" else None
-        source = Source(input, target, input[:20], target[:20], names, target_range=unit, **scale)
-        monkeypatch.setattr(type(dataset), "load", lambda self, data_dir: source)
-        return cfg
-
-    return make
-
 
 WRITTEN = {"epoch to measure", "logits to measure", "labels to measure against", "attacked logits to measure"}
 LOOK_AHEAD = {"labels at setup": 1, "rows that train": 1, "whether a forward can be repeated": 1, "mean of g": 1}
@@ -273,7 +112,9 @@ def test_options_are_on_one_device(away, small, acting, name):
 @pytest.mark.parametrize("name", NAMES["loss"])
 def test_every_loss_is_on_one_device(away, small, name):
     loss = OmegaConf.load(CONF / "loss" / f"{name}.yaml")
-    task = next(task for task in TASKS if task in tasks_of(get_object(loss._target_)))
+    task = next(
+        task for task in ("multiclass", "multilabel", "regression") if task in tasks_of(get_object(loss._target_))
+    )
     estimated = ["loss.warmup_epochs=1"] if "warmup_epochs" in loss else ["train.epochs=1"]
     run(small(task, f"loss={name}", *estimated, "train.batch_size=30", "model.hidden=[8]"))
     waits = {why for _, why in away.reads if why not in WRITTEN}
@@ -309,7 +150,7 @@ def test_every_model_is_on_one_device(away, small, acting, monkeypatch, name, me
 
     monkeypatch.setattr("lilawbench.pipeline.initialise_model", made_there)  # random weights take their time
     shape = INPUTS.get(name, (3, 32, 32))
-    input = images(*shape) if len(shape) == 3 else torch.randn(len(CLASSES), *shape)
+    input = torch.randint(256, (60, *shape), dtype=torch.uint8) if len(shape) == 3 else torch.randn(60, *shape)
     short = ["method.warmup_epochs=0", "train.epochs=1", "train.batch_size=30", "attack.eps=[0.1]"]
     run(small("multiclass", *acting(method), f"model={name}", *short, input=input))
     assert {why for in_step, why in away.reads if in_step} <= {"whether a forward can be repeated"}
@@ -320,7 +161,7 @@ def test_images_in_files_are_on_one_device_and_wait_for_nobody(away, tmp_path):
     for row in range(9):
         Image.fromarray(np.zeros((6, 6, 3), dtype=np.uint8)).save(tmp_path / f"{row}.png")
     files = ImageFiles(tmp_path, np.array([f"{row}.png" for row in range(9)], dtype=np.bytes_), size=4, resize=6)
-    data = Streamed(files, torch.from_numpy(CLASSES[:9]), (0.5,) * 3, (0.2,) * 3, META)
+    data = Streamed(files, torch.arange(9), (0.5,) * 3, (0.2,) * 3, META)
     with away.watch:
         meta = MetaLoader(data, 0)
         for batch in [
@@ -333,40 +174,6 @@ def test_images_in_files_are_on_one_device_and_wait_for_nobody(away, tmp_path):
     assert not away.reads
     data.batch(batch.index)
     assert [why for _, why in away.reads] == ["rows of images in files"]
-
-
-X, Y = torch.randn(4, 3, device=META), torch.arange(4, device=META)
-CONTROLS = {  # what would make the host wait, or fail, on CUDA
-    "a tensor of the host": lambda: X * torch.ones(4, 3),
-    "an index of the host": lambda: X[torch.arange(2)],
-    "rows of the host": lambda: X.index_select(0, torch.arange(2)),
-    "a copy into the device": lambda: X.copy_(torch.ones(4, 3)),
-    "a copy to the device": lambda: torch.ones(()).to(META),
-    "a copy to the host": lambda: X.cpu(),
-    "a list of numbers": lambda: torch.tensor([1.0, 2.0], device=META),
-    "an index by a list": lambda: X[[0, 1]],
-    "a value": lambda: X.sum().item(),
-    "a condition": lambda: 1 if X.sum() > 0 else 0,
-    "rows of a mask": lambda: X[X > 0],
-    "places of a mask": lambda: (X > 0).nonzero(),
-    "values into a mask": lambda: X.__setitem__(Y > 0, torch.ones(1, 3, device=META)),
-    "different values": lambda: Y.unique(),
-    "a count": lambda: Y.bincount(minlength=4),
-    "an inverse": lambda: torch.linalg.inv(X[:3]),
-}
-
-
-@pytest.mark.parametrize("name", CONTROLS)
-def test_what_would_wait_is_found(name):
-    with OneDevice(), pytest.raises((AssertionError, RuntimeError)):
-        CONTROLS[name]()
-
-
-def test_what_would_not_wait_is_let_through():
-    with OneDevice():
-        X * torch.tensor(2.0) + 1  # a host's number
-        X.index_fill_(0, Y, 1)[:, 0].masked_fill_(Y > 0, 2)
-        torch.nonzero_static(Y > 0, size=2)
 
 
 @pytest.mark.parametrize(
@@ -393,10 +200,3 @@ def test_every_read_has_its_reason():
             if isinstance(node, ast.Call) and ast.unparse(node.func) in ("host.bring", "host.read"):
                 named.add(ast.literal_eval(node.args[1]))
     assert named == set(READS)
-
-
-@pytest.mark.parametrize("name", LACKS)
-def test_what_meta_lacks_it_still_lacks(name):
-    """If this fails, take it from the list, and what stands in its place from here."""
-    with pytest.raises((RuntimeError, AssertionError)):
-        LACKS[name][0]()
