@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 
@@ -66,14 +67,11 @@ def answers(tmp_path_factory):
     return found
 
 
-@pytest.mark.parametrize("name", ASKED)
-def test_answers_need_no_torch(answers, name):
+def test_answers_are_right_and_need_no_torch(answers):
     """A finished sweep compares its runs: by SciPy's tests, and in figures."""
-    _, heavy, _ = answers[name]
-    assert set(heavy) <= ({"scipy", "matplotlib"} if name == "a finished sweep" else set())
-
-
-def test_the_answers_are_right(answers):
+    heavy = {name: set(modules) for name, (_, modules, _) in answers.items()}
+    assert heavy.pop("a finished sweep") <= {"scipy", "matplotlib"}
+    assert heavy == {name: set() for name in heavy} and len(heavy) == len(ASKED) - 1
     codes = {name: code for name, (code, _, _) in answers.items()}
     assert [codes[name] for name in ("version", "help", "the config", "a finished run")] == [None, None, 0, 0]
     assert codes["a typo in a group"] == codes["a key that is no option"] == codes["a typo in a sweep"] == 2
@@ -106,3 +104,16 @@ def test_a_run_does_not_import_the_compiler_nor_what_others_need(tmp_path):
     code += f"print([name for name in {unwanted} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout == "[]\n", done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_an_interrupt_ends_the_planning(tmp_path):
+    """A line says that a long sweep is planned, and Ctrl-C then ends it with the usual words."""
+    swept = ["noise.rate=0,0.1,0.2,0.3", "seed=range(0,5000)"]
+    command = [sys.executable, "-m", "lilawbench.train", "-m", *swept, f"paths.output_dir={tmp_path}"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "planning 20000 runs\n"
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130 and "interrupted; the same command goes on" in said
+    assert not list(tmp_path.iterdir())

@@ -1,7 +1,6 @@
 """What a run gets from its machine: device, threads, determinism, memory."""
 
 import contextlib
-import ctypes
 import logging
 import os
 import resource
@@ -12,12 +11,12 @@ import torch
 from filelock import FileLock, Timeout
 
 from lilawbench.atomic import writable
+from lilawbench.engine import malloc
 from lilawbench.errors import ConfigError
 
 log = logging.getLogger("lilawbench")
 
 MAX_AUTO_THREADS = 8
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 _slot: FileLock | None = None
 
 
@@ -93,31 +92,11 @@ def locks_of_processes() -> Path:
     return folder
 
 
-def keep_freed_memory() -> bool:
-    """Tells glibc to keep what is freed for the next step: an LSTM's step takes .7 of the time, in 8 % more memory.
-
-    Otherwise blocks above 32 MiB go back to the system when they are freed, and come again page by page. The threshold
-    for that must be above any block's size; where glibc refuses it, all is left as it is, for the other threshold alone
-    makes steps slower. What the user has set by MALLOC_... or GLIBC_TUNABLES counts.
-
-    Returns:
-        Whether it was set.
-    """
-    if any(name.startswith("MALLOC_") for name in os.environ) or "malloc" in os.environ.get("GLIBC_TUNABLES", ""):
-        return False
-    try:
-        libc = ctypes.CDLL(None)
-        is_glibc = hasattr(libc, "gnu_get_libc_version")  # another library may have another mallopt
-        return is_glibc and bool(libc.mallopt(M_MMAP_THRESHOLD, 2**31 - 1) and libc.mallopt(M_TRIM_THRESHOLD, -1))
-    except (OSError, TypeError, AttributeError):
-        return False
-
-
 def prepare(device: torch.device, threads: int, deterministic: bool) -> None:
     """Sets threads, the C library's memory and, for bitwise repeatable runs, deterministic kernels."""
     torch.set_num_threads(threads)
     if device.type == "cpu":
-        keep_freed_memory()
+        malloc.keep_freed_memory()
     if deterministic and device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     # as use_deterministic_algorithms(warn_only=True), which would import torch's compiler: over a second of start-up

@@ -265,7 +265,7 @@ def test_scales_never_make_a_weight_negative(loss):
     """Free factors did after some hundred such steps, and the network then trained uphill."""
     logits, target = batch(size=40)
     lilaw = LiLAW(lr=0.5, scales=True, loss=loss).double()
-    for _ in range(2000):
+    for _ in range(600):
         lilaw.meta_update(logits, target)
         assert lilaw.weights(logits, target).min() >= 0
     assert lilaw.scales.sum().item() == pytest.approx(3, abs=1e-9)

@@ -15,7 +15,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
-@pytest.mark.parametrize("arguments", [["--list", "digits"], ["outputs"]])
+@pytest.mark.parametrize("arguments", [["--list", "digits"], pytest.param(["outputs"], marks=pytest.mark.slow)])
 def test_no_torch(arguments, write_run, tmp_path):
     for method in ("ce", "lilaw"):
         for seed in range(2):
