@@ -18,11 +18,11 @@ from hydra.errors import InstantiationException
 from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
-from lilawbench.attack import check_attack
+from lilawbench.augment.autoaugment import POLICIES
 from lilawbench.config import CONF, LABELS_ONLY, Plain, bind, build, check_keys, options, plain
-from lilawbench.data.autoaugment import POLICIES
-from lilawbench.errors import ConfigError
+from lilawbench.methods.fgsm import check_attack
 from lilawbench.models.finetune import FINETUNE
+from lilawbench.support.errors import ConfigError
 from lilawbench.tasks import CLASSES, example, tasks_of
 
 

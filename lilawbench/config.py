@@ -14,8 +14,8 @@ from hydra.errors import InstantiationException
 from hydra.utils import get_object, instantiate
 from omegaconf import MISSING, DictConfig, OmegaConf
 
-from lilawbench.data.augment import AugmentOptions
-from lilawbench.errors import ConfigError
+from lilawbench.augment.options import AugmentOptions
+from lilawbench.support.errors import ConfigError
 
 # in an installed package, in a checkout
 CONF = next(p for p in (Path(__file__).parent / "conf", Path(__file__).parent.parent / "conf") if p.is_dir())
@@ -86,7 +86,7 @@ class Sweep:
 class Table:
     """A table that an experiment fills: its runs are rows x columns x what hydra.sweeper.params adds (seeds)."""
 
-    paper: str | None = None  # published figures: lilawbench/results/paper/PAPER.csv
+    paper: str | None = None  # published figures: lilawbench/experiment/paper/PAPER.csv
     number: str | None = None  # of the table there
     metrics: list[str] = field(default_factory=lambda: ["test_accuracy"])  # last.test_accuracy fixes the rule
     select: str = "best_val"  # the rule of the others: best_val | last | last5 | oracle_best

@@ -17,31 +17,32 @@ import torch
 from hydra.errors import InstantiationException
 from omegaconf import DictConfig
 
-from lilawbench.attack import Pixels
+from lilawbench.augment.transforms import Augment
 from lilawbench.check import check
 from lilawbench.config import bind, build
-from lilawbench.data.base import Source
-from lilawbench.data.download import fetch
-from lilawbench.data.image_files import ImageFiles
-from lilawbench.data.loaders import MetaLoader, Resident, TrainLoader
-from lilawbench.data.split import stratified
-from lilawbench.data.stream import table
-from lilawbench.data.transforms import Augment
-from lilawbench.distributed import World
+from lilawbench.datasets.base import Source
 from lilawbench.engine import runtime
 from lilawbench.engine.features import use_features
 from lilawbench.engine.forward import autocast_in, forward_in, lay_out, side_stream_in
 from lilawbench.engine.graphs import GraphedStep
 from lilawbench.engine.loop import fit
 from lilawbench.engine.optim import build_optimizer, build_schedule
-from lilawbench.errors import ConfigError
+from lilawbench.launch import preempt
+from lilawbench.loading.batches import MetaLoader, TrainLoader
+from lilawbench.loading.download import fetch
+from lilawbench.loading.image_files import ImageFiles
+from lilawbench.loading.resident import Resident
+from lilawbench.loading.split import stratified
+from lilawbench.loading.streamed import table
 from lilawbench.methods.base import Context, Method
+from lilawbench.methods.fgsm import Pixels
 from lilawbench.models.finetune import finetune
-from lilawbench.results.lock import RunLock
-from lilawbench.results.record import RunRecord
-from lilawbench.results.recorder import Recorder
-from lilawbench.seeding import derive, derive_torch, seed_global
-from lilawbench.sweep import preempt
+from lilawbench.record.identity import RunRecord
+from lilawbench.record.lock import RunLock
+from lilawbench.record.recorder import Recorder
+from lilawbench.support.distributed import World
+from lilawbench.support.errors import ConfigError
+from lilawbench.support.seeding import derive, derive_torch, seed_global
 
 log = logging.getLogger("lilawbench")
 VAL_AUGMENT = Augment(flip=True, rotate_degrees=15, jitter=0.2)  # LiLAW Table 12 names the kinds, not the sizes

@@ -15,15 +15,15 @@ from omegaconf import DictConfig, OmegaConf
 
 import lilawbench
 from lilawbench.config import CONF, Plain, check_keys, to_dict
-from lilawbench.console import log_to_console
-from lilawbench.distributed import join, leave
-from lilawbench.errors import RunBusy, RunFailed, UserError
-from lilawbench.results.record import RunRecord, run_folder
-from lilawbench.results.writer import read_json
-from lilawbench.sweep.command import help_asked, sweep_asked
-from lilawbench.sweep.conclude import conclude
-from lilawbench.sweep.launch import launch
-from lilawbench.sweep.plan import plan
+from lilawbench.experiment.command import help_asked, sweep_asked
+from lilawbench.experiment.plan import plan
+from lilawbench.launch.launch import launch
+from lilawbench.record.identity import RunRecord, run_folder
+from lilawbench.record.writer import read_json
+from lilawbench.report.conclude import conclude
+from lilawbench.support.console import log_to_console
+from lilawbench.support.distributed import join, leave
+from lilawbench.support.errors import RunBusy, RunFailed, UserError
 
 log = logging.getLogger("lilawbench")
 

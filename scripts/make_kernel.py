@@ -19,11 +19,11 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from lilawbench.config import build
-from lilawbench.data.stream import table
 from lilawbench.engine import checkpoint, runtime
-from lilawbench.errors import DataError, UserError
+from lilawbench.loading.streamed import table
 from lilawbench.pipeline import initialise_model
-from lilawbench.seeding import derive
+from lilawbench.support.errors import DataError, UserError
+from lilawbench.support.seeding import derive
 from lilawbench.tasks import CLASSES
 
 

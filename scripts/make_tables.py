@@ -11,10 +11,10 @@ import os
 import sys
 from pathlib import Path
 
-from lilawbench.errors import UserError, closest
-from lilawbench.results.paper_tables import paper_report
-from lilawbench.results.report import LEADING, report
-from lilawbench.results.tables import SELECTIONS
+from lilawbench.report.paper_tables import paper_report
+from lilawbench.report.report import LEADING, report
+from lilawbench.report.tables import SELECTIONS
+from lilawbench.support.errors import UserError, closest
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -64,7 +64,7 @@ def sorted_out(names: list[str]) -> tuple[list[Path], list[str], list[str]]:
         elif "=" in name:
             overrides.append(name)
         else:
-            from lilawbench.sweep import listing
+            from lilawbench.report import listing
 
             known = listing.experiments()
             if name not in known:
@@ -84,7 +84,7 @@ def report_folders(folders: list[Path], options: argparse.Namespace) -> None:
 
 def report_experiment(name: str, overrides: list[str], options: argparse.Namespace) -> None:
     """Its table; of an experiment without one, the report of its folder."""
-    from lilawbench.sweep.plan import plan
+    from lilawbench.experiment.plan import plan
 
     planned = plan([f"experiment={name}", *overrides])
     if not (planned.table.rows or planned.table.paper):
@@ -96,7 +96,7 @@ def report_experiment(name: str, overrides: list[str], options: argparse.Namespa
 
 def list_tables(root: Path, names: list[str]) -> None:
     """Those that can run here come first."""
-    from lilawbench.sweep import listing
+    from lilawbench.report import listing
 
     found = sorted(listing.tables(root, names=names), key=lambda entry: entry.state != listing.RUNNABLE)
     for name, title, done, runs, state in found:

@@ -19,10 +19,10 @@ from omegaconf import OmegaConf
 
 from lilawbench.check import check
 from lilawbench.config import CONF, bind, build, compose
-from lilawbench.data.base import Source
-from lilawbench.data.download import fetch
-from lilawbench.errors import UserError
+from lilawbench.datasets.base import Source
+from lilawbench.loading.download import fetch
 from lilawbench.noise import Human
+from lilawbench.support.errors import UserError
 
 
 def target_of(name: str) -> str:

@@ -14,10 +14,19 @@ from lilawbench.train import CONF
 PACKAGE = Path(lilawbench.__file__).parent
 # A room may import rooms of a lower number, and itself.
 LAYERS = {
-    "tasks": -1, "host": -1, "side_stream": -1,
-    "errors": 0, "console": 0, "apportion": 0, "seeding": 0, "losses": 0, "distributed": 0, "attack": 0,
-    "atomic": 1, "data": 1, "noise": 1, "models": 1, "metrics": 1,
-    "config": 2, "methods": 2, "check": 3, "engine": 3, "results": 4, "sweep": 5, "pipeline": 6, "train": 7,
+    "tasks": 0, "support": 0,
+    "losses": 1, "augment": 1, "metrics": 1,
+    "loading": 2,
+    "datasets": 3, "noise": 3, "models": 3,
+    "config": 4, "methods": 4,
+    "check": 5, "engine": 5,
+    "probes": 6,
+    "record": 7,
+    "experiment": 8,
+    "launch": 9,
+    "report": 10,
+    "pipeline": 11,
+    "train": 12,
 }  # fmt: skip
 MODULES = sorted(p for p in PACKAGE.rglob("*.py") if p != PACKAGE / "__init__.py")
 

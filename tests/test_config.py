@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 
 from lilawbench.check import check
 from lilawbench.config import bind, build, compose
-from lilawbench.errors import ConfigError
+from lilawbench.support.errors import ConfigError
 from lilawbench.train import CONF
 
 CHOICES = {

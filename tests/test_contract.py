@@ -7,8 +7,9 @@ import torch
 from torch import nn
 
 from lilawbench.config import bind, build
-from lilawbench.data.loaders import MetaLoader, Resident, TrainLoader
 from lilawbench.engine.loop import train_step
+from lilawbench.loading.batches import MetaLoader, TrainLoader
+from lilawbench.loading.resident import Resident
 from lilawbench.methods.base import Context
 from lilawbench.train import CONF, run
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lilawbench.engine.runtime import choose_device
-from lilawbench.errors import ConfigError
+from lilawbench.support.errors import ConfigError
 from lilawbench.train import run
 
 pytestmark = [

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from lilawbench.errors import DiskError
-from lilawbench.results.record import run_folder
+from lilawbench.record.identity import run_folder
+from lilawbench.support.errors import DiskError
 from lilawbench.train import attempt, run
 
 FILES = {  # what is there when the second writing of a file fails; the first of those written once

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from lilawbench.data.base import Source
+from lilawbench.datasets.base import Source
 from lilawbench.pipeline import draw_labels, residents
 from lilawbench.train import run
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from lilawbench.data.base import Source
-from lilawbench.data.cifar import CIFAR10
-from lilawbench.data.download import fetch
+from lilawbench.datasets.base import Source
+from lilawbench.datasets.cifar import CIFAR10
+from lilawbench.loading.download import fetch
 from lilawbench.metrics.fairness import LARGEST, MEASURES
 from lilawbench.noise.human import FILES
 from lilawbench.train import run

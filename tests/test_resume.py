@@ -12,8 +12,8 @@ import pytest
 import torch
 from filelock import FileLock
 
-from lilawbench.errors import DataError, RunBusy, RunFailed
-from lilawbench.results.recorder import Recorder
+from lilawbench.record.recorder import Recorder
+from lilawbench.support.errors import DataError, RunBusy, RunFailed
 from lilawbench.train import CONF, run
 
 METHODS = sorted(path.stem for path in (CONF / "method").glob("*.yaml"))
@@ -191,7 +191,7 @@ def test_a_finished_run_is_skipped_untouched(tiny, monkeypatch):
 
 def test_options_that_came_later_leave_the_names_of_earlier_runs(tiny):
     """Runs of 0.1.0; a run that uses such an option is another."""
-    from lilawbench.results.record import run_name
+    from lilawbench.record.identity import run_name
 
     names = [run_name(tiny(f"method={method}", "paths.output_dir=out")) for method in ("ce", "at")]
     assert names == ["digits-symmetric0.4-mlp-ce-s0-555ca95b", "digits-symmetric0.4-mlp-at-s0-ec5d3c11"]
@@ -200,7 +200,7 @@ def test_options_that_came_later_leave_the_names_of_earlier_runs(tiny):
 
 
 def test_a_changed_option_is_another_folder_and_a_changed_place_is_not(tiny):
-    from lilawbench.results.record import run_name
+    from lilawbench.record.identity import run_name
 
     base = run_name(tiny())
     for changed in ("train.lr=0.01", "seed=1", "noise.exact=false", "model.bias=false"):
@@ -234,7 +234,7 @@ def test_other_labels_than_the_run_began_with_are_refused(tiny, monkeypatch):
 
 
 def test_the_second_of_two_processes_says_so_and_stops(tiny):
-    from lilawbench.results.record import run_folder
+    from lilawbench.record.identity import run_folder
 
     folder = run_folder(tiny())
     folder.mkdir(parents=True)

@@ -7,10 +7,10 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from lilawbench.data.base import Source
-from lilawbench.errors import ConfigError, RunFailed
+from lilawbench.datasets.base import Source
 from lilawbench.methods.lilaw import LiLAW
 from lilawbench.pipeline import initialise_model
+from lilawbench.support.errors import ConfigError, RunFailed
 from lilawbench.train import run
 
 

@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from lilawbench.results.record import run_folder
-from lilawbench.sweep.plan import plan
+from lilawbench.experiment.plan import plan
+from lilawbench.record.identity import run_folder
 
 # name -> arguments: each is done by `main` in one process, which prints what was imported after it
 ASKED = {

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from lilawbench.data.loaders import Resident
-from lilawbench.results.report import report
+from lilawbench.loading.resident import Resident
+from lilawbench.report.report import report
 from lilawbench.tasks import TASKS, task_of
 from lilawbench.train import run
 

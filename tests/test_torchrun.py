@@ -13,11 +13,11 @@ import torch
 from filelock import FileLock
 
 from lilawbench.config import compose
-from lilawbench.distributed import World, join, leave
 from lilawbench.engine import loop
 from lilawbench.methods import dynamic_loss
-from lilawbench.results.record import run_folder
-from lilawbench.results.recorder import Recorder
+from lilawbench.record.identity import run_folder
+from lilawbench.record.recorder import Recorder
+from lilawbench.support.distributed import World, join, leave
 from lilawbench.train import run
 
 pytestmark = pytest.mark.slow  # every worker of pytest-xdist starts the processes anew

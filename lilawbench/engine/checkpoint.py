@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lilawbench.atomic import replacing
-from lilawbench.errors import DataError
+from lilawbench.support.atomic import replacing
+from lilawbench.support.errors import DataError
 
 CHUNK_ROWS = 4096  # hashed at a time
 

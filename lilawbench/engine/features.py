@@ -22,15 +22,15 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from lilawbench.data.base import Source
-from lilawbench.data.image_files import ImageFiles
-from lilawbench.data.loaders import Resident
-from lilawbench.data.stream import table
+from lilawbench.datasets.base import Source
 from lilawbench.engine.checkpoint import digest
 from lilawbench.engine.forward import is_channels_last
-from lilawbench.errors import DataError
+from lilawbench.loading.image_files import ImageFiles
+from lilawbench.loading.resident import Resident
+from lilawbench.loading.streamed import table
 from lilawbench.methods.base import Method
 from lilawbench.models.cut import Cut, cut, fits
+from lilawbench.support.errors import DataError
 
 log = logging.getLogger("lilawbench")
 ALIKE = 0.02  # relative difference of features of a row that other kernels or bf16 may make

@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from lilawbench.methods.base import Forward
-from lilawbench.side_stream import SideStream
+from lilawbench.support.side_stream import SideStream
 
 
 def lay_out(model: nn.Module, channels_last: bool | None, device: torch.device) -> nn.Module:

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lilawbench.data.base import Batch
 from lilawbench.engine.loop import train_step
+from lilawbench.loading.batch import Batch
 from lilawbench.methods.base import Context, Method, StepOutput
 
 WARMUP_STEPS = 3  # as torch's notes on CUDA graphs advise: libraries and the optimiser set themselves up in them

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from lilawbench import host
-from lilawbench.data.base import Batch
-from lilawbench.data.loaders import MetaLoader, TrainLoader
-from lilawbench.errors import RunFailed
+from lilawbench.loading.batch import Batch
+from lilawbench.loading.batches import MetaLoader, TrainLoader
 from lilawbench.methods.base import Context, Method, StepOutput
-from lilawbench.seeding import seed_global
+from lilawbench.support import host
+from lilawbench.support.errors import RunFailed
+from lilawbench.support.seeding import seed_global
 
 Step = Callable[[Context, Method, Batch, float], StepOutput]
 CHECK_STEPS = 50  # asking whether a loss is finite makes the host wait for the device

@@ -10,9 +10,9 @@ from pathlib import Path
 import torch
 from filelock import FileLock, Timeout
 
-from lilawbench.atomic import writable
 from lilawbench.engine import malloc
-from lilawbench.errors import ConfigError
+from lilawbench.support.atomic import writable
+from lilawbench.support.errors import ConfigError
 
 log = logging.getLogger("lilawbench")
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lilawbench import host
 from lilawbench.losses.base import Predict, StatefulLoss
+from lilawbench.support import host
 
 Matrix = Sequence[Sequence[float]] | Tensor
 

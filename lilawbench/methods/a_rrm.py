@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
-from lilawbench.data.base import Batch
+from lilawbench.loading.batch import Batch
 from lilawbench.losses import ce
 from lilawbench.methods.at import adversary
 from lilawbench.methods.base import Context, Loss

@@ -5,11 +5,11 @@ from typing import Any
 
 from torch import Tensor
 
-from lilawbench.attack import check_attack, fgsm
-from lilawbench.data.base import Batch
-from lilawbench.errors import ConfigError
+from lilawbench.loading.batch import Batch
 from lilawbench.losses import ce
 from lilawbench.methods.base import Context, Forward, Loss, Method, StepOutput
+from lilawbench.methods.fgsm import check_attack, fgsm
+from lilawbench.support.errors import ConfigError
 
 
 class Adversary:

@@ -22,14 +22,14 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from lilawbench.attack import Pixels
-from lilawbench.data.base import Batch
-from lilawbench.distributed import World
-from lilawbench.errors import ConfigError, RunFailed
+from lilawbench.loading.batch import Batch
 from lilawbench.losses import StatefulLoss
+from lilawbench.methods.fgsm import Pixels
 from lilawbench.models.finetune import follows_train
 from lilawbench.models.recurrent import backward_in_eval, recurrent_layers
-from lilawbench.side_stream import SideStream
+from lilawbench.support.distributed import World
+from lilawbench.support.errors import ConfigError, RunFailed
+from lilawbench.support.side_stream import SideStream
 from lilawbench.tasks import ALL
 
 Forward = Callable[[Tensor], Tensor]

@@ -16,9 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lilawbench import host
-from lilawbench.data.base import Batch
-from lilawbench.errors import ConfigError
+from lilawbench.loading.batch import Batch
 from lilawbench.losses import ce
 from lilawbench.methods.base import Context, Forward, Loss, Method, StepOutput, predict_train
 from lilawbench.methods.lookahead import (
@@ -31,7 +29,9 @@ from lilawbench.methods.lookahead import (
 )
 from lilawbench.methods.meta_nets import KINDS, MetaNets
 from lilawbench.methods.meta_set import SAMPLINGS, RowDraw, loss_bins, meta_rows
-from lilawbench.seeding import derive_torch
+from lilawbench.support import host
+from lilawbench.support.errors import ConfigError
+from lilawbench.support.seeding import derive_torch
 from lilawbench.tasks import CLASSES
 
 log = logging.getLogger("lilawbench")

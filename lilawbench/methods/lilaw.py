@@ -22,7 +22,7 @@ from contextlib import nullcontext
 import torch
 from torch import Tensor
 
-from lilawbench.data.base import Batch
+from lilawbench.loading.batch import Batch
 from lilawbench.losses import ce
 from lilawbench.methods import closed_form
 from lilawbench.methods.base import Context, Forward, Loss, Method, StepOutput

@@ -27,11 +27,11 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
-from lilawbench import host
-from lilawbench.distributed import World
 from lilawbench.methods.virtual_step import Tensors, virtual_step
 from lilawbench.models.finetune import follows_train
 from lilawbench.models.recurrent import backward_in_eval, recurrent_layers
+from lilawbench.support import host
+from lilawbench.support.distributed import World
 
 HYPERGRADIENTS = ("jvp", "double_backward", "finite_difference")
 Stream = tuple[Tensor, Tensor | None]  # states of the CPU's and the CUDA device's random generator

@@ -7,7 +7,7 @@ the host wait for the device: how many samples a class has is found by searching
 import torch
 from torch import Tensor
 
-from lilawbench import host
+from lilawbench.support import host
 
 SAMPLINGS = ("hierarchical", "lowest_loss", "random")
 

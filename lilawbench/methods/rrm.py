@@ -12,11 +12,11 @@ import math
 import torch
 from torch import Tensor
 
-from lilawbench import host
-from lilawbench.data.base import Batch
-from lilawbench.errors import RunFailed
+from lilawbench.loading.batch import Batch
 from lilawbench.losses import ce
 from lilawbench.methods.base import Context, Forward, Loss, Method, StepOutput
+from lilawbench.support import host
+from lilawbench.support.errors import RunFailed
 
 
 def reweight(

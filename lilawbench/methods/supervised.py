@@ -1,6 +1,6 @@
 """Plain training on the observed labels: the mean of a per-sample loss. method=ce and method=focal are this."""
 
-from lilawbench.data.base import Batch
+from lilawbench.loading.batch import Batch
 from lilawbench.losses import ce
 from lilawbench.methods.base import Forward, Loss, Method, StepOutput
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lilawbench.errors import DataError
+from lilawbench.support.errors import DataError
 
 Table = Sequence[Sequence[float]] | np.ndarray | str  # [K, K], or the path of a CSV
 

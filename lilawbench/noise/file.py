@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lilawbench.errors import DataError
+from lilawbench.support.errors import DataError
 from lilawbench.tasks import ALL, fits
 
 SUFFIXES = (".npz", ".npy", ".csv", ".txt")

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lilawbench.errors import DataError
+from lilawbench.support.errors import DataError
 
 
 class HumanFile(NamedTuple):

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from lilawbench.apportion import apportion
 from lilawbench.noise.checks import Table, checked_labels, checked_matrix, checked_rate
+from lilawbench.support.apportion import apportion
 from lilawbench.tasks import ALL, fits
 
 Labels = np.ndarray

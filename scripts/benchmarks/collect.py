@@ -13,16 +13,16 @@ from omegaconf import OmegaConf
 
 from benchmarks.scenes import Setup
 from lilawbench.config import compose
-from lilawbench.results.record import SCHEMA_VERSION, flatten
-from lilawbench.results.selection import select
+from lilawbench.record.identity import SCHEMA_VERSION, flatten
+from lilawbench.record.selection import select
 
 # Prints runs, columns, seconds to collect (pandas imported before), seconds to name them, and MB at the peak. Without
 # torch, which reading needs not and which is bigger than all that is read.
 LOAD = """
 import re, sys, time
 import pandas
-from lilawbench.results.collect import collect
-from lilawbench.results.names import with_names
+from lilawbench.report.collect import collect
+from lilawbench.report.names import with_names
 times = [time.perf_counter()]
 runs = collect(sys.argv[1])
 times.append(time.perf_counter())

@@ -15,9 +15,9 @@ from PIL import Image
 
 from benchmarks.scenes import Setup
 from benchmarks.timing import interleaved, ratio
-from lilawbench.data.clothing1m import Clothing1M
-from lilawbench.data.image_files import ImageFiles, default_threads
-from lilawbench.data.stream import Streamed
+from lilawbench.datasets.clothing1m import Clothing1M
+from lilawbench.loading.image_files import ImageFiles, default_threads
+from lilawbench.loading.streamed import Streamed
 
 LINES, FOLDERS = 1_000_000, 100
 PICTURES, BATCH = 256, 32

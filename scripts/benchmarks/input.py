@@ -9,8 +9,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.scenes import Scene, Setup, forever, stepper
 from benchmarks.timing import interleaved, ratio
-from lilawbench.data.loaders import Resident, TrainLoader
-from lilawbench.data.transforms import Augment
+from lilawbench.augment.transforms import Augment
+from lilawbench.loading.batches import TrainLoader
+from lilawbench.loading.resident import Resident
 
 BATCH = 128
 WORKERS = (0, 2)

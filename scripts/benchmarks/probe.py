@@ -15,8 +15,8 @@ from timm.models.vision_transformer import VisionTransformer
 from benchmarks.scenes import Setup
 from benchmarks.timing import ratio
 from lilawbench.config import compose
-from lilawbench.data.base import Dataset, Source
-from lilawbench.data.loaders import Resident
+from lilawbench.datasets.base import Dataset, Source
+from lilawbench.loading.resident import Resident
 from lilawbench.pipeline import initialise_model
 from lilawbench.train import run
 

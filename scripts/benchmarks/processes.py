@@ -9,7 +9,7 @@ from multiprocessing.connection import Connection
 import torch
 
 from benchmarks.scenes import Scene, Setup, stepper
-from lilawbench.sweep.machine import cores
+from lilawbench.launch.machine import cores
 
 SCENES = [
     Scene("mlp", (1, 28, 28), 512, 200),

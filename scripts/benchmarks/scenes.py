@@ -10,11 +10,12 @@ from omegaconf import DictConfig
 from torch import nn
 
 from lilawbench.config import bind, build, compose
-from lilawbench.data.base import Batch
-from lilawbench.data.loaders import MetaLoader, Resident, TrainLoader
 from lilawbench.engine.forward import autocast_in, forward_in, lay_out, side_stream_in
 from lilawbench.engine.loop import train_step
 from lilawbench.engine.optim import build_optimizer
+from lilawbench.loading.batch import Batch
+from lilawbench.loading.batches import MetaLoader, TrainLoader
+from lilawbench.loading.resident import Resident
 from lilawbench.methods.base import Context, Method
 
 LR = 1e-3

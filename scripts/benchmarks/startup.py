@@ -30,7 +30,7 @@ ASKED = {  # what -> command and at most so many T
 PLAN = """
 import sys, time, torch
 from lilawbench.check import check
-from lilawbench.sweep.plan import plan
+from lilawbench.experiment.plan import plan
 def timed(work):
     start = time.process_time()
     done = work()

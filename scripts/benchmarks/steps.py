@@ -9,8 +9,8 @@ from benchmarks.scenes import LR, SCENES, Scene, Setup, forever, parts, stepper
 from benchmarks.timing import interleaved, milliseconds, ratio
 from lilawbench.config import CONF, compose
 from lilawbench.engine.loop import train_step
-from lilawbench.errors import UserError
 from lilawbench.methods.supervised import Supervised
+from lilawbench.support.errors import UserError
 
 METHODS = sorted(path.stem for path in (CONF / "method").glob("*.yaml"))
 LIMITS = {

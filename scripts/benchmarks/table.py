@@ -15,8 +15,8 @@ import torch
 from benchmarks.scenes import Setup
 from lilawbench.config import build, compose
 from lilawbench.pipeline import draw_labels, residents
-from lilawbench.results.writer import write_labels
-from lilawbench.seeding import derive
+from lilawbench.record.writer import write_labels
+from lilawbench.support.seeding import derive
 
 ROWS, NUMBERS, CATEGORIES = 1_000_000, 28, (2, 3, 5, 7, 10, 12, 16, 20, 30, 50, 4)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lilawbench.data.base import Dataset, Source
+from lilawbench.datasets.base import Dataset, Source
 
 
 class Drawn(Dataset):

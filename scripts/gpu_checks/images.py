@@ -9,11 +9,11 @@ from torch.nn import functional as F
 
 from gpu_checks.checks import Checks
 from gpu_checks.scenes import BF16
+from lilawbench.augment.transforms import Augment
 from lilawbench.config import build
-from lilawbench.data.loaders import TrainLoader
-from lilawbench.data.transforms import Augment
 from lilawbench.engine import runtime
 from lilawbench.engine.loop import train_step
+from lilawbench.loading.batches import TrainLoader
 
 SCENES = [(Scene("vit_b16", (3, 224, 224), 64, 3), []), (Scene("resnet50", (3, 224, 224), 128, 3), [])]
 TINY = [(Scene("vit_s16", (3, 32, 32), 8, 1), ["+model.options={depth:1,embed_dim:48,num_heads:3}"])]

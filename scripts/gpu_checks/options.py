@@ -16,7 +16,7 @@ from gpu_checks.scenes import BF16, METHODS, SGD, Net, acting, nets
 from lilawbench.engine import runtime
 from lilawbench.engine.graphs import GraphedStep
 from lilawbench.engine.loop import fit
-from lilawbench.errors import ConfigError
+from lilawbench.support.errors import ConfigError
 from lilawbench.train import run
 
 LILAW = ["method=lilaw", "method.lr=0.5", "method.warmup_epochs=1"]

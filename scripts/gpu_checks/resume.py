@@ -12,7 +12,7 @@ import torch
 from gpu_checks.checks import Checks
 from gpu_checks.runs import PICTURES, TABLE, config, record
 from gpu_checks.scenes import METHODS, acting
-from lilawbench.results.recorder import Recorder
+from lilawbench.record.recorder import Recorder
 from lilawbench.train import run
 
 EPOCHS, BROKEN_AFTER = 4, 2

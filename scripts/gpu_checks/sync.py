@@ -13,9 +13,9 @@ from benchmarks.scenes import LR, prepared
 
 from gpu_checks.checks import Checks
 from gpu_checks.scenes import METHODS, Net, acting, nets
-from lilawbench import host
 from lilawbench.engine import runtime
 from lilawbench.engine.loop import fit
+from lilawbench.support import host
 
 STEPS = 20
 TEST = Path(__file__).resolve().parents[2] / "tests" / "meta_device" / "test_runs.py"

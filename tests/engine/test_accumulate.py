@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from lilawbench.data.loaders import MetaLoader, Resident, TrainLoader
 from lilawbench.engine.loop import train_step
+from lilawbench.loading.batches import MetaLoader, TrainLoader
+from lilawbench.loading.resident import Resident
 from lilawbench.losses import ELR, ce
 from lilawbench.methods.a_rrm import ARRM
 from lilawbench.methods.at import AT

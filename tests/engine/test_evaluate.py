@@ -7,10 +7,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from lilawbench.data.loaders import EVAL_BATCH, Resident
-from lilawbench.distributed import World
-from lilawbench.engine.evaluate import predict, predict_attacked
+from lilawbench.engine.evaluate import predict
+from lilawbench.loading.resident import EVAL_BATCH, Resident
 from lilawbench.methods.base import Context
+from lilawbench.probes.attack import predict_attacked
+from lilawbench.support.distributed import World
 
 ROWS, EPS = EVAL_BATCH + 90, [0.0, 0.1, 0.25, 0.5, 1.0]
 RANDOM = torch.Generator().manual_seed(0)

@@ -13,8 +13,8 @@ import torch
 from lilawbench.config import build
 from lilawbench.engine import features
 from lilawbench.engine.features import Features, features_key, stored
-from lilawbench.errors import DataError
-from lilawbench.results.writer import read_json
+from lilawbench.record.writer import read_json
+from lilawbench.support.errors import DataError
 from lilawbench.train import run
 
 PROBE = ["train.finetune=linear_probe", "model.hidden=[24,16,12]", "split.train_samples=300", "train.batch_size=100"]

@@ -9,11 +9,12 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from lilawbench.config import Train
-from lilawbench.data.loaders import MetaLoader, Resident, TrainLoader
 from lilawbench.engine import forward as forwards
 from lilawbench.engine.features import features_key
 from lilawbench.engine.forward import forward_in, is_channels_last, lay_out
 from lilawbench.engine.loop import train_step
+from lilawbench.loading.batches import MetaLoader, TrainLoader
+from lilawbench.loading.resident import Resident
 from lilawbench.methods.base import Context
 from lilawbench.methods.lilaw import LiLAW
 from lilawbench.train import run
@@ -99,7 +100,7 @@ def test_the_record_says_which_layout_it_was(composed):
 
 def test_cached_features_know_their_layout(composed):
     """In another layout features have other last bits: another file."""
-    from lilawbench.data.base import Source
+    from lilawbench.datasets.base import Source
 
     data, cfg = images(), composed("dataset=cifar10")
     source = Source(data.input, data.target.numpy(), data.input, data.target.numpy(), ("a", "b", "c"))
@@ -174,7 +175,7 @@ def test_compiled_is_eager(composed, name):
 @pytest.mark.slow
 def test_a_compiled_run_resumes_to_the_bit(tiny, tmp_path):
     """Dropout too, whose masks a compiler draws in its own way."""
-    from lilawbench.results.recorder import Recorder
+    from lilawbench.record.recorder import Recorder
 
     options = ["method=lilaw", "model.dropout=0.3", "train.compile=true", "split.train_samples=121", "train.epochs=4"]
     whole = run(tiny(*options, f"paths.output_dir={tmp_path}/whole")).result

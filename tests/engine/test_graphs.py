@@ -5,13 +5,14 @@ import torch
 from torch import nn
 
 from lilawbench.config import CONF, bind, build
-from lilawbench.data.loaders import MetaLoader, Resident, TrainLoader
 from lilawbench.engine.graphs import GraphedStep
 from lilawbench.engine.loop import fit
 from lilawbench.engine.optim import build_optimizer
-from lilawbench.errors import ConfigError
+from lilawbench.loading.batches import MetaLoader, TrainLoader
+from lilawbench.loading.resident import Resident
 from lilawbench.methods.base import Context
-from lilawbench.results import record
+from lilawbench.record import identity as record
+from lilawbench.support.errors import ConfigError
 from lilawbench.train import run
 
 CPU = torch.device("cpu")

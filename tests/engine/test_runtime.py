@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from lilawbench.engine import checkpoint, runtime
-from lilawbench.errors import DataError, DiskError
+from lilawbench.support.errors import DataError, DiskError
 
 HOLD = "from lilawbench.engine import runtime; print(runtime.alone_here(), flush=True); input()"
 

@@ -8,12 +8,13 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from lilawbench.config import Train
-from lilawbench.data.loaders import MetaLoader, Resident, TrainLoader
 from lilawbench.engine.forward import side_stream_in
 from lilawbench.engine.loop import fit
+from lilawbench.loading.batches import MetaLoader, TrainLoader
+from lilawbench.loading.resident import Resident
 from lilawbench.methods.base import Context
 from lilawbench.methods.lilaw import LiLAW
-from lilawbench.side_stream import SideStream
+from lilawbench.support.side_stream import SideStream
 
 CPU = torch.device("cpu")
 

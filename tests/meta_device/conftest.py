@@ -10,12 +10,12 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from lilawbench import host
 from lilawbench.config import build
-from lilawbench.data.base import Source
+from lilawbench.datasets.base import Source
 from lilawbench.engine import loop
-from lilawbench.results.recorder import Recorder
-from lilawbench.seeding import derive_torch
+from lilawbench.record.recorder import Recorder
+from lilawbench.support import host
+from lilawbench.support.seeding import derive_torch
 
 META = torch.device("meta")
 

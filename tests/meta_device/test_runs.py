@@ -12,16 +12,16 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 import lilawbench
-from lilawbench import host
+from lilawbench.augment.transforms import Augment
 from lilawbench.config import CONF
-from lilawbench.data.image_files import ImageFiles
-from lilawbench.data.loaders import MetaLoader, TrainLoader
-from lilawbench.data.stream import Streamed
-from lilawbench.data.transforms import Augment
 from lilawbench.engine import loop
-from lilawbench.errors import ConfigError
+from lilawbench.loading.batches import MetaLoader, TrainLoader
+from lilawbench.loading.image_files import ImageFiles
+from lilawbench.loading.streamed import Streamed
 from lilawbench.methods.supervised import Supervised
 from lilawbench.pipeline import initialise_model
+from lilawbench.support import host
+from lilawbench.support.errors import ConfigError
 from lilawbench.tasks import tasks_of
 from lilawbench.train import run
 

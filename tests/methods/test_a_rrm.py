@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from lilawbench.data.base import Batch
 from lilawbench.engine.loop import train_step
+from lilawbench.loading.batch import Batch
 from lilawbench.losses import ELR, ce
 from lilawbench.methods.a_rrm import ARRM
 from lilawbench.methods.at import AT

@@ -6,14 +6,14 @@ import pytest
 import torch
 from torch import nn
 
-from lilawbench.attack import Pixels
-from lilawbench.data.base import Batch
 from lilawbench.engine.loop import train_step
-from lilawbench.errors import ConfigError
+from lilawbench.loading.batch import Batch
 from lilawbench.losses import ELR, ce, mse
 from lilawbench.methods.a_rrm import ARRM
 from lilawbench.methods.at import AT, Adversary, adversary
+from lilawbench.methods.fgsm import Pixels
 from lilawbench.methods.supervised import Supervised
+from lilawbench.support.errors import ConfigError
 
 RANDOM = torch.Generator().manual_seed(0)
 BATCH = Batch(

@@ -5,8 +5,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from lilawbench.data.loaders import Resident, TrainLoader
 from lilawbench.engine.loop import train_step
+from lilawbench.loading.batches import TrainLoader
+from lilawbench.loading.resident import Resident
 from lilawbench.methods.base import Context
 from lilawbench.methods.dynamic_loss import DynamicLoss, corrected_label, dynamic_loss
 from lilawbench.methods.lookahead import Network, hypergradient

@@ -7,14 +7,15 @@ import pytest
 import torch
 from torch import nn
 
-from lilawbench.data.base import Batch
-from lilawbench.data.loaders import Resident, TrainLoader
 from lilawbench.engine.loop import train_step
-from lilawbench.errors import ConfigError
+from lilawbench.loading.batch import Batch
+from lilawbench.loading.batches import TrainLoader
+from lilawbench.loading.resident import Resident
 from lilawbench.losses import ce
 from lilawbench.methods.base import Context
 from lilawbench.methods.dynamic_loss import DynamicLoss, dynamic_loss
 from lilawbench.models.lstm import LSTM
+from lilawbench.support.errors import ConfigError
 
 F64 = torch.float64
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from lilawbench.data.base import Batch
+from lilawbench.loading.batch import Batch
 from lilawbench.losses import ce, focal
 from lilawbench.methods.base import StepOutput
 from lilawbench.methods.lilaw import LiLAW

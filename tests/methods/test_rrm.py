@@ -11,15 +11,15 @@ import torch
 from torch import nn
 
 from lilawbench import losses as losses_group
-from lilawbench.data.base import Batch
-from lilawbench.distributed import World
 from lilawbench.engine.loop import train_step
-from lilawbench.errors import RunFailed
+from lilawbench.loading.batch import Batch
 from lilawbench.losses import ELR, ce, mse
 from lilawbench.methods.rrm import RRM, reweight
 from lilawbench.methods.supervised import Supervised
 from lilawbench.metrics.per_sample import per_sample
-from lilawbench.results.recorder import Recorder
+from lilawbench.record.recorder import Recorder
+from lilawbench.support.distributed import World
+from lilawbench.support.errors import RunFailed
 from lilawbench.train import run
 
 RANDOM = torch.Generator().manual_seed(0)

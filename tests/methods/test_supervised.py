@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from lilawbench.data.base import Batch
+from lilawbench.loading.batch import Batch
 from lilawbench.losses import ce, focal
 from lilawbench.methods.supervised import Supervised
 

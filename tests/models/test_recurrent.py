@@ -10,14 +10,15 @@ import torch
 from torch.nn import functional as F
 
 from lilawbench.config import bind, build
-from lilawbench.data.loaders import Resident
-from lilawbench.engine.evaluate import predict, predict_attacked
+from lilawbench.engine.evaluate import predict
 from lilawbench.engine.loop import train_step
+from lilawbench.loading.resident import Resident
 from lilawbench.methods.base import Context
 from lilawbench.methods.lookahead import Network
 from lilawbench.models.lstm import LSTM
 from lilawbench.models.mlp import MLP
 from lilawbench.models.recurrent import backward_in_eval, recurrent_layers
+from lilawbench.probes.attack import predict_attacked
 
 DATA = Resident(torch.randn(8, 5, 2, generator=torch.Generator().manual_seed(0)), torch.arange(8) % 3)
 CUDA = torch.device("cuda")

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from lilawbench.errors import ConfigError, DataError
 from lilawbench.noise import File
+from lilawbench.support.errors import ConfigError, DataError
 from lilawbench.train import run
 
 CLEAN = np.array([0, 1, 2, 3, 0, 1])

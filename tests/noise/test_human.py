@@ -6,12 +6,12 @@ import torch
 
 from lilawbench.check import check
 from lilawbench.config import build
-from lilawbench.data.base import Source
-from lilawbench.data.download import fetch
-from lilawbench.errors import DataError
+from lilawbench.datasets.base import Source
+from lilawbench.loading.download import fetch
 from lilawbench.noise import Human
 from lilawbench.noise.human import FILES
 from lilawbench.pipeline import draw_labels
+from lilawbench.support.errors import DataError
 
 TEN = ["aggre", "random1", "random2", "random3", "worst"]
 

@@ -10,7 +10,7 @@ from lilawbench.config import build
 from lilawbench.noise import Instance
 from lilawbench.noise.instance import draw_other
 from lilawbench.pipeline import draw_labels
-from lilawbench.seeding import derive
+from lilawbench.support.seeding import derive
 from lilawbench.train import run
 
 K, N = 4, 100_000

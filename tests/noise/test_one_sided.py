@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from lilawbench.errors import ConfigError
 from lilawbench.noise import OneSided
+from lilawbench.support.errors import ConfigError
 from lilawbench.train import run
 
 N = 100_000

@@ -1,0 +1,188 @@
+"""What every data set is: a Dataset, which reads a Source."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lilawbench.datasets.subset import checked_classes, checked_imbalance, draw, long_tail
+from lilawbench.loading.image_files import ImageFiles
+from lilawbench.tasks import CLASSES, task_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set as read from disk: inputs and clean labels of the official splits.
+
+    Images are uint8 [N, C, H, W] and are normalised per batch with `mean` and `std` (per channel, on
+    the 0..1 scale), or stay in their files where they are too many for the memory; sequences [N, T, C] and table rows
+    [N, D] are float32 and already standardised.
+    """
+
+    train_input: Tensor | ImageFiles
+    train_clean: np.ndarray  # [N] int64 in 0..K-1; several labels: [N, K] int64 of 0 and 1; values: [N] float32
+    test_input: Tensor | ImageFiles
+    test_clean: np.ndarray  # [M], likewise
+    class_names: tuple[str, ...]  # of classes, of labels, or of the one value
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    test_groups: dict[str, np.ndarray] = field(default_factory=dict)  # e.g. {"sex": [M] str}
+    val_input: Tensor | ImageFiles | None = None  # the official validation rows; None: a split takes some that train
+    val_clean: np.ndarray | None = None  # [V], likewise
+    train_observed: np.ndarray | None = None  # [N], given labels that noise acts on; None: train_clean
+    clean_known: bool = True  # False: train_clean holds the labels as given, and nobody knows which are right
+    reference_groups: dict[str, str] = field(default_factory=dict)  # e.g. {"sex": "Male"}: others are compared with it
+    target_range: float | None = None  # of values: the R of LiLAW, A.7
+    copy: Callable[[Tensor, np.random.Generator], Tensor] | None = None  # perturbs the copies that half of the training
+    # rows get after the split; None: there are none
+
+    @property
+    def task(self) -> str:
+        return task_of(self.train_clean, self.num_classes)
+
+    @property
+    def num_classes(self) -> int:
+        """Outputs of a network: classes, labels, or 1 for a value."""
+        return len(self.class_names)
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one sample."""
+        return tuple(self.train_input.shape[1:])
+
+    @property
+    def labelled_clean(self) -> np.ndarray:
+        """Clean labels of the rows that noise is drawn for: the training rows, then the official validation rows."""
+        return self.train_clean if self.val_clean is None else np.concatenate([self.train_clean, self.val_clean])
+
+    def labelled_input(self, rows: np.ndarray) -> Tensor | ImageFiles:
+        """Inputs of some rows, sorted, of those that `labelled_clean` counts; a whole split is not copied."""
+        import torch
+
+        if self.val_input is None:
+            return _take(self.train_input, rows)
+        first = len(self.train_input)
+        train, val = rows[rows < first], rows[rows >= first] - first
+        parts = [_take(*part) for part in ((self.train_input, train), (self.val_input, val)) if len(part[1])]
+        return parts[0] if len(parts) == 1 else torch.cat([self.train_input[:0], *parts])
+
+    @property
+    def is_image(self) -> bool:
+        return self.train_input.ndim == 4
+
+
+def _take(inputs: Tensor | ImageFiles, rows: np.ndarray) -> Tensor | ImageFiles:
+    """Sorted, different rows."""
+    return inputs if len(rows) == len(inputs) else inputs[rows]
+
+
+class Dataset:
+    """A named source of data. Building one is cheap and checks its options; `source` reads files.
+
+    Args:
+        classes: keep these classes only, renumbered in this order, e.g. [0, 1, 2]; None: all.
+        imbalance: long tail over the clean classes of the training rows, first class : last class, >= 1
+            (`subset.long_tail`); None: as they are. Test and official validation rows stay as they are.
+        per_class: keep at most so many training rows of each clean class, before the long tail; None: all.
+    Raises:
+        ValueError: any of these out of range.
+    """
+
+    num_classes: int | None  # outputs: classes (on an instance, of those kept), labels, or 1 for a value; None: only
+    # the data set's files can tell
+    task: str = "multiclass"  # see tasks.py; two classes make it binary
+    official_val = False  # whether `source` has validation rows of its own
+    by_hand = False  # whether its files have to be put in place by the user
+
+    def __init__(
+        self, classes: Sequence[int] | None = None, imbalance: float | None = None, per_class: int | None = None
+    ):
+        if self.task not in CLASSES and (classes, imbalance, per_class) != (None, None, None):
+            raise ValueError(f"classes, imbalance and per_class are for one class a sample; these data are {self.task}")
+        if per_class is not None and not (isinstance(per_class, int) and per_class >= 1):
+            raise ValueError(f"per_class is {per_class}; it must be a whole number >= 1")
+        self.classes = None if classes is None else checked_classes(classes, self.num_classes)
+        self.imbalance = None if imbalance is None else checked_imbalance(imbalance)
+        self.per_class = per_class
+        if self.classes:
+            self.num_classes = len(self.classes)
+        if self.task == "multiclass" and self.num_classes == 2:
+            self.task = "binary"
+
+    def load(self, data_dir: Path | None) -> Source:
+        """The whole data set, read from `data_dir` if it is there, else from the cache, else downloaded.
+
+        Raises:
+            DataError: a file is missing, damaged or cannot be downloaded.
+        """
+        raise NotImplementedError
+
+    def source(self, data_dir: Path | None, generator: np.random.Generator) -> Source:
+        """What is left of `load` by `classes`, `per_class` and `imbalance`, rows drawn by `generator`.
+
+        Raises:
+            DataError: as `load`. ValueError: a class is left without a training row.
+        """
+        source = self.load(data_dir)
+        if self.classes:
+            source = keep_classes(source, self.classes)
+        if self.imbalance is None and self.per_class is None:
+            return source
+        counts = np.bincount(source.train_clean, minlength=source.num_classes)
+        if self.per_class is not None:
+            counts = np.minimum(counts, self.per_class)
+        if self.imbalance is not None:
+            counts = long_tail(counts, self.imbalance)
+        rows = draw(source.train_clean, counts, generator)
+        given = None if source.train_observed is None else source.train_observed[rows]
+        return replace(
+            source,
+            train_input=source.train_input[rows],
+            train_clean=source.train_clean[rows],
+            train_observed=given,
+        )
+
+
+def keep_classes(source: Source, classes: Sequence[int]) -> Source:
+    """The rows of some classes, in file order: MNIST with [0, 1, 2] is the papers' MNIST-3.
+
+    Classes are renumbered 0..len-1 in the given order, with their names: of [7, 2], 7 becomes 0 and 2 becomes 1.
+    Mean and std, or whatever the inputs are standardised by, stay those of the whole data set.
+
+    Args:
+        classes: at least two different classes of 0..K-1.
+    Raises:
+        ValueError: no such list of classes, or one of them has no training row.
+    """
+    classes = checked_classes(classes, source.num_classes)
+    new_number = np.full(source.num_classes, -1)
+    new_number[list(classes)] = np.arange(len(classes))
+
+    def kept(clean: np.ndarray) -> np.ndarray:
+        return np.flatnonzero(new_number[clean] >= 0)
+
+    train, test = kept(source.train_clean), kept(source.test_clean)
+    train_clean = new_number[source.train_clean[train]]
+    if (counts := np.bincount(train_clean, minlength=len(classes))).min() == 0:
+        raise ValueError(f"class {classes[counts.argmin()]} has no training row")
+    official = {}
+    if source.val_clean is not None:
+        val = kept(source.val_clean)
+        official = {"val_input": source.val_input[val], "val_clean": new_number[source.val_clean[val]]}
+    return replace(
+        source,
+        train_input=source.train_input[train],
+        train_clean=train_clean,
+        test_input=source.test_input[test],
+        test_clean=new_number[source.test_clean[test]],
+        class_names=tuple(source.class_names[i] for i in classes),
+        test_groups={name: group[test] for name, group in source.test_groups.items()},
+        **official,
+    )

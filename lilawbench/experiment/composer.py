@@ -1,0 +1,164 @@
+"""What composes the configs of many runs from their overrides: as Hydra does it, in a millisecond.
+
+Choices of groups are composed once for each set of them (defaults.py), values are put into plain dicts that share what
+they have in common. Whatever is more than that goes to Hydra.
+"""
+
+import copy
+import functools
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from lilawbench.config import CONF, Config, Plain, plain, to_plain
+from lilawbench.experiment.defaults import Unsupported, merged, raw, resolved
+
+GROUPS = {path.name for path in CONF.iterdir() if path.is_dir()}
+FALL_BACK = (Unsupported, OSError, yaml.YAMLError, OmegaConfBaseException)  # to Hydra, for the config or its message
+SCALARS = (str, int, float, bool, type(None))
+Overrides = Mapping[str, Override]
+
+
+@contextmanager
+def composer(config_dir: str | Path | None = None) -> Iterator["Composer"]:
+    """A Composer, and Hydra ready for what it leaves to it.
+
+    Args:
+        config_dir: a further folder of YAML files (Hydra's --config-dir).
+    """
+    outer = GlobalHydra.instance().hydra  # a launcher's, if this is one of its jobs
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            yield Composer(config_dir)
+    finally:
+        GlobalHydra.instance().hydra = outer
+
+
+class Composer:
+    """Configs by their overrides, "method=lilaw", "seed=3": `composer(...)` as Hydra has them, or `plain`.
+
+    Args:
+        config_dir: a further folder of YAML files.
+    """
+
+    def __init__(self, config_dir: str | Path | None = None):
+        self.folders = [Path(config_dir).absolute()] if config_dir else []
+        self.further = [f"hydra.searchpath=[file://{folder}]" for folder in self.folders]
+        self._bases: dict[tuple[bool, tuple[str, ...]], DictConfig] = {}
+        self._trees: dict[tuple[tuple[str, str | None], ...], Plain] = {}
+        self._resolved: dict[str, Plain] = {}
+        self._typed_values: dict[str, Any] = {}  # by override
+        self._typed = OmegaConf.structured(Config)
+
+    def __call__(self, overrides: Sequence[str], with_hydra: bool = False) -> DictConfig:
+        given = by_key(overrides)
+        cfg = copy.deepcopy(self._base(given, with_hydra))
+        try:
+            for key, override in given.items():
+                if _is_value(key):
+                    OmegaConf.update(cfg, key, override.value(), merge=True)
+        except OmegaConfBaseException:
+            self._hydra(overrides)  # for Hydra's own words
+            raise
+        return cfg
+
+    def plain(self, overrides: Sequence[str]) -> Plain:
+        """The same config, resolved. Not to be changed: configs share their parts."""
+        given = by_key(overrides)
+        try:
+            tree = self._tree(given)
+            for key, override in given.items():
+                if _is_value(key):
+                    tree = _with(tree, key.split("."), self._leaf(tree, key, override))
+            return resolved(tree, self._resolved)
+        except FALL_BACK:
+            return plain(self(overrides))  # which says what is wrong
+
+    def swept(self, overrides: Sequence[str]) -> dict[str, Any]:
+        """What an experiment sweeps by itself: its hydra.sweeper.params."""
+        try:
+            tree = merged(_simple(by_key(overrides)), self.folders)
+        except FALL_BACK:
+            return self(overrides, with_hydra=True).hydra.sweeper.get("params") or {}
+        return tree.get("hydra", {}).get("sweeper", {}).get("params") or {}
+
+    def _tree(self, given: Overrides) -> Plain:
+        """The config of the choices alone, not resolved."""
+        choices = _simple(given)
+        key = tuple(choices.items())
+        if key not in self._trees:
+            self._trees[key] = raw(choices, self.folders)
+        return self._trees[key]
+
+    def _base(self, given: Overrides, with_hydra: bool) -> DictConfig:
+        """The same as Hydra has it."""
+        choices = tuple(override.input_line for key, override in given.items() if not _is_value(key))
+        if (with_hydra, choices) not in self._bases:
+            self._bases[with_hydra, choices] = self._hydra(choices, with_hydra)
+        return self._bases[with_hydra, choices]
+
+    def _hydra(self, overrides: Sequence[str], with_hydra: bool = False) -> DictConfig:
+        return compose("config", [*self.further, *overrides], return_hydra_config=with_hydra)
+
+    def _leaf(self, tree: Plain, key: str, override: Override) -> Any:
+        """What an override puts into the place of a single value; options of a group have no type.
+
+        Raises:
+            Unsupported: it does more than that. OmegaConfBaseException: the value is of another type.
+        """
+        node: Any = tree
+        for part in key.split("."):
+            if not isinstance(node, dict) or part not in node:
+                raise Unsupported(key)
+            node = node[part]
+        value, line = override.value(), override.input_line
+        if isinstance(node, dict):  # that it would be merged into
+            raise Unsupported(key)
+        if key.split(".")[0] in GROUPS:
+            return to_plain(value)
+        if not isinstance(value, SCALARS) or "${" in line:
+            raise Unsupported(key)
+        if line not in self._typed_values:
+            OmegaConf.update(self._typed, key, value, merge=True)
+            self._typed_values[line] = OmegaConf.select(self._typed, key)
+        return self._typed_values[line]
+
+
+def by_key(overrides: Sequence[str]) -> dict[str, Override]:
+    """Parsed overrides by key, the last of a key."""
+    return {override.get_key_element(): override for override in map(_parsed, overrides)}
+
+
+@functools.cache
+def _parsed(override: str) -> Override:
+    return OverridesParser.create().parse_overrides([override])[0]
+
+
+def _simple(given: Overrides) -> dict[str, str | None]:
+    """Choices as group: name. Raises: Unsupported, where an override is more than that."""
+    choices = {key: override.value() for key, override in given.items() if not _is_value(key)}
+    if not all(key in GROUPS and isinstance(name, str | None) for key, name in choices.items()):
+        raise Unsupported(str(choices))
+    return choices
+
+
+def _is_value(key: str) -> bool:
+    """Whether an override's key names a value that the config has, rather than a choice or a change of its shape."""
+    return key not in GROUPS and not key.startswith(("hydra", "+", "~")) and "@" not in key and "/" not in key
+
+
+def _with(tree: Plain, path: Sequence[str], value: Any) -> Plain:
+    """A tree with another leaf; what lies beside the path is shared."""
+    changed = Plain(tree)
+    changed[path[0]] = value if len(path) == 1 else _with(tree[path[0]], path[1:], value)
+    return changed

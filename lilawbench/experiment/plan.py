@@ -1,0 +1,163 @@
+"""Which runs a command asks for: rows x columns of its table x what is swept, each composed, with its folder."""
+
+import itertools
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException, OverrideParseException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from lilawbench.config import CONF, Plain
+from lilawbench.experiment.composer import GROUPS, Composer, by_key, composer
+from lilawbench.record.identity import run_folder
+from lilawbench.support.errors import ConfigError, closest
+
+log = logging.getLogger("lilawbench")
+TOLD = 100  # runs whose planning is announced
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One run of a plan. `row` and `column` are names of the table's, "" without a table."""
+
+    overrides: list[str]
+    cfg: Plain = field(repr=False)
+    row: str = ""
+    column: str = ""
+
+    @cached_property
+    def folder(self) -> Path:
+        """Where the run is, or will be."""
+        return run_folder(self.cfg)
+
+    @property
+    def seed(self) -> int:
+        return self.cfg.seed
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All runs of a command, each once: every cell's first seed comes before any cell's second."""
+
+    name: str  # the experiment's, or "default"
+    cfg: DictConfig = field(repr=False)  # of the first run, with its hydra block
+    runs: list[Planned] = field(repr=False)
+    cells: list[Planned] = field(repr=False)  # the same by cell: a run that two cells share is there twice
+
+    @property
+    def table(self) -> DictConfig:
+        return self.cfg.table
+
+
+def plan(overrides: Sequence[str], config_dir: str | None = None) -> Plan:
+    """Composes every run that a sweep's overrides ask for.
+
+    A key on the command line that rows or columns of the experiment's table decide keeps those of them that agree
+    with it. Unlike in Hydra's own sweeper a swept group's options are checked against each of its choices.
+
+    Args:
+        overrides: as on the command line: "experiment=lilaw_table5", "seed=0,1", "noise.rate=0.4".
+        config_dir: a further folder of YAML files (Hydra's --config-dir).
+    Raises:
+        ConfigError: a choice or a key that does not exist, or a filter that keeps nothing.
+    """
+    try:
+        with composer(config_dir) as composed:
+            return _plan(by_key(overrides), composed, config_dir)
+    except (HydraException, OmegaConfBaseException) as error:
+        where = f"{error.override}: " if isinstance(error, OverrideParseException) else ""
+        raise ConfigError([where + " ".join(str(error).split())]) from error
+
+
+def _plan(given: dict[str, Override], composed: Composer, config_dir: str | None) -> Plan:
+    check_choices(given.values(), config_dir)
+    root = composed([_first(override) for override in given.values()], with_hydra=True)
+    table, params = root.table, root.hydra.sweeper.get("params") or {}
+    rows, columns = (_kept(kind, table, given) for kind in ("rows", "columns"))
+    swept = by_key([f"{key}={value}" for key, value in params.items()]) | given
+    own = {key: swept.pop(key) for key in list(swept) if key.startswith("hydra.")}
+
+    cells, products = [], {}
+    for (column, of_column), (row, of_row) in itertools.product(columns.items(), rows.items()):
+        decided = by_key([*of_column, *of_row])
+        free = tuple(key for key in swept if key not in decided)
+        if free not in products:
+            products[free] = BasicSweeper.split_arguments([swept[key] for key in free], None)[0]
+        chosen = [override.input_line for override in decided.values()]
+        cells.append([(product + chosen, row, column) for product in products[free]])
+    if (count := sum(map(len, cells))) >= TOLD:
+        log.info("planning %d runs", count)
+
+    every = [
+        Planned(overrides, composed.plain(overrides), row, column)
+        for overrides, row, column in filter(None, itertools.chain(*itertools.zip_longest(*cells)))
+    ]
+    runs: dict[Path, Planned] = {}
+    for run in every:
+        runs.setdefault(run.folder, run)
+    planned = list(runs.values())
+    first = composed([*planned[0].overrides, *(override.input_line for override in own.values())], with_hydra=True)
+    return Plan(given["experiment"].value() if "experiment" in given else "default", first, planned, every)
+
+
+def check_choices(overrides: Sequence[Override], config_dir: str | None = None) -> None:
+    """Raises: ConfigError naming the closest choices, where a group has no such YAML."""
+    problems = []
+    for override in overrides:
+        group = override.key_or_group
+        if group not in GROUPS or override.is_delete():
+            continue
+        values = map(str, _values(override))
+        folders = [CONF / group, *([Path(config_dir) / group] if config_dir else [])]
+        names = sorted({path.stem for folder in folders for path in folder.glob("*.yaml")})
+        problems += [
+            f"{group}={value} does not exist; {closest(value, names)}"
+            for value in values
+            if value not in (*names, "None", "null") and not value.startswith("[")
+        ]
+    if problems:
+        raise ConfigError(problems)
+
+
+def _kept(kind: str, table: DictConfig, given: Mapping[str, Override]) -> dict[str, list[str]]:
+    """The table's rows or columns that `only` and the command line keep; one without a name if it has none."""
+    parts = {name: list(overrides) for name, overrides in table[kind].items()}
+    if not parts:
+        return {"": []}
+    if table.only is not None and set(parts) & set(table.only):
+        parts = {name: overrides for name, overrides in parts.items() if name in table.only}
+
+    def agrees(override: Override) -> bool:
+        asked = given.get(override.get_key_element())
+        return asked is None or override.value() in _values(asked)
+
+    kept = {name: part for name, part in parts.items() if all(map(agrees, by_key(part).values()))}
+    if not kept:
+        keys = {override.get_key_element() for part in parts.values() for override in by_key(part).values()}
+        asked = " ".join(override.input_line for key, override in given.items() if key in keys)
+        raise ConfigError([f"{asked}: none of the table's {kind} has it ({'; '.join(map(_described, parts.items()))})"])
+    return kept
+
+
+def _described(part: tuple[str, list[str]]) -> str:
+    return f"{part[0]}: {' '.join(part[1])}"
+
+
+def _values(override: Override) -> list:
+    """All values that an override stands for, as they are in a config."""
+    if not override.is_sweep_override():
+        return [override.value()]
+    key = override.get_key_element()
+    return [next(iter(by_key([f"{key}={text}"]).values())).value() for text in override.sweep_string_iterator()]
+
+
+def _first(override: Override) -> str:
+    if not override.is_sweep_override():
+        return override.input_line
+    return f"{override.get_key_element()}={next(iter(override.sweep_string_iterator()))}"

@@ -1,0 +1,68 @@
+"""The papers' own figures, typed once from their tables: paper/lilaw.csv, rrm.csv and dynamic_loss.csv."""
+
+import csv
+import math
+from pathlib import Path
+from typing import NamedTuple
+
+from lilawbench.support.errors import DataError, UserError, closest
+
+FOLDER = Path(__file__).parent / "paper"
+HEADER = ["table", "row", "column", "metric", "mean", "std", "unit"]
+TITLES = {"lilaw": "LiLAW", "rrm": "RRM", "dynamic_loss": "Dynamic Loss"}
+
+
+class Figure(NamedTuple):
+    """One published number. `mean` and `std` are in `unit`: "%", "1" (a fraction or a plain number), "rows" ..."""
+
+    row: str
+    column: str
+    metric: str
+    mean: float
+    std: float | None  # None: the paper prints none
+    unit: str
+
+
+def published(paper: str, number: str, folder: Path = FOLDER) -> list[Figure]:
+    """The figures of one table, in the order of the file.
+
+    Args:
+        paper: name of a file of `folder`. number: of the table, as a string; "2/14" is both.
+    Raises:
+        UserError: there is no such paper or table. DataError: the file is damaged, or has one figure twice.
+    """
+    path = folder / f"{paper}.csv"
+    if not path.is_file():
+        raise UserError(f"no published figures of {paper!r}; {closest(paper, [p.stem for p in folder.glob('*.csv')])}")
+    with path.open(encoding="utf-8", newline="") as file:
+        reader = csv.reader(file, strict=True)
+        try:
+            if (header := next(reader, [])) != HEADER:
+                raise DataError(f"{path}: its first line is {','.join(header)}, expected {','.join(HEADER)}")
+            lines = [(reader.line_num, line) for line in reader if line]
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise DataError(f"{path}, line {reader.line_num}: {error}") from None
+    figures: dict[tuple[str, ...], Figure] = {}
+    for at, line in lines:
+        where = f"{path}, line {at}"
+        if len(line) != len(HEADER):
+            raise DataError(f"{where}: {len(line)} values, expected {len(HEADER)}")
+        figure = Figure(*line[1:4], _number(line[4], where), _number(line[5], where) if line[5] else None, line[6])
+        if tuple(line[:4]) in figures:
+            raise DataError(f"{where}: {', '.join(line[:4])} is there twice")
+        figures[tuple(line[:4])] = figure
+    wanted = str(number).split("/")
+    if missing := set(wanted) - {key[0] for key in figures}:
+        tables = ", ".join(dict.fromkeys(key[0] for key in figures))
+        raise UserError(f"{path} has no table {sorted(missing)[0]}; it has {tables}")
+    return [figure for key, figure in figures.items() if key[0] in wanted]
+
+
+def _number(text: str, where: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise DataError(f"{where}: {text!r} is not a number")
+    return value

@@ -1,0 +1,94 @@
+"""What a launcher's job does: some of a sweep's runs, one after the other, read from a file beside the runs."""
+
+import hashlib
+import json
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from lilawbench.experiment.composer import composer
+from lilawbench.experiment.plan import Planned
+from lilawbench.launch import preempt
+from lilawbench.record.identity import RunRecord
+from lilawbench.record.lock import FRESH_SECONDS
+from lilawbench.support.atomic import writable, write_atomic
+from lilawbench.support.distributed import join
+
+
+@dataclass(frozen=True)
+class Jobs:
+    """The task function of a sweep's jobs: job `cfg.sweep.job` of the file does its runs and returns their records.
+
+    Jobs may be other processes on other machines, so this holds no config, only the file's path, and `attempt` must
+    be importable by its name.
+
+    Args:
+        path: of the file, on a file system that all jobs see.
+        attempt: does one run, and turns whatever happens into a record.
+    """
+
+    path: Path
+    attempt: Callable[[DictConfig], RunRecord]
+
+    @classmethod
+    def write(
+        cls,
+        jobs: Sequence[Sequence[Planned]],
+        folder: Path,
+        attempt: Callable[[DictConfig], RunRecord],
+        config_dir: str | None = None,
+    ) -> "Jobs":
+        """Writes the jobs' file into a folder, named by its content."""
+        tree = {"config_dir": config_dir, "jobs": [[run.overrides for run in job] for job in jobs]}
+        text = json.dumps(tree, indent=1)
+        path = folder / f"{hashlib.sha256(text.encode()).hexdigest()[:8]}.json"
+        with writable(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, text)
+        return cls(path, attempt)
+
+    def remove(self) -> None:
+        """When all jobs have ended."""
+        self.path.unlink(missing_ok=True)
+        self.stop_mark.unlink(missing_ok=True)
+
+    @property
+    def stop_mark(self) -> Path:
+        """A file that ends all jobs before their next run."""
+        return self.path.with_suffix(".stop")
+
+    def __call__(self, cfg: DictConfig) -> list[RunRecord]:
+        """Does the runs of a job; a run that another process is doing is tried once more after the others.
+
+        On a cluster that process may have died with its node, which shows when its lock has aged: a third try.
+        """
+        tree = json.loads(self.path.read_text(encoding="utf-8"))
+        if cfg.launcher.name == "joblib":
+            from lilawbench.launch.machine import take_gpu  # which imports torch
+
+            take_gpu(cfg.launcher.runs_per_gpu)
+        records = []
+        with composer(tree["config_dir"]) as composed:
+            waiting = deque((overrides, 1) for overrides in tree["jobs"][cfg.sweep.job])
+            tries = 3 if cfg.launcher.name == "slurm" else 2
+            while waiting and not join().agree(self.stop_mark.exists()):
+                overrides, number = waiting.popleft()
+                if number == 3:
+                    time.sleep(FRESH_SECONDS)
+                run = composed(overrides)
+                record = self.attempt(run)
+                preempt.insist()
+                if record.status == "busy" and number < tries:
+                    waiting.append((overrides, number + 1))
+                    continue
+                records.append(record)
+                if record.error and join().is_main:
+                    print(f"lilawbench: {record.error}", file=sys.stderr, flush=True)
+                if record.status == "failed" and run.sweep.stop_on_failure and join().is_main:
+                    self.stop_mark.touch()
+        return records

@@ -1,0 +1,159 @@
+"""From a plan to finished runs: what is to be done goes to a Hydra launcher, the rest is only told."""
+
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import BrokenExecutor
+from pathlib import Path
+
+from hydra import initialize_config_dir
+from hydra._internal.callbacks import Callbacks
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import HydraContext
+from hydra.utils import get_class
+from omegaconf import DictConfig, OmegaConf
+
+from lilawbench.config import CONF
+from lilawbench.experiment.plan import Plan, Planned
+from lilawbench.launch.jobs import Jobs
+from lilawbench.launch.progress import Progress
+from lilawbench.record.identity import RunRecord
+from lilawbench.record.writer import read_json
+from lilawbench.support.distributed import join
+from lilawbench.support.errors import ConfigError, DataError
+
+log = logging.getLogger("lilawbench")
+
+Attempt = Callable[[DictConfig], RunRecord]
+
+
+def launch(plan: Plan, attempt: Attempt, config_dir: str | None = None) -> list[RunRecord]:
+    """Does what is left of a plan and returns a record of every run of it, in the plan's order.
+
+    Finished runs are skipped, broken ones go on, failed ones are tried again if sweep.retry_failed. Whatever becomes of
+    one run, the others are done.
+
+    Args:
+        attempt: see `Jobs`.
+    Raises:
+        UserError: the launcher cannot begin (no Slurm, no such partition).
+        KeyboardInterrupt: the same command goes on.
+    """
+    world = join()
+    records = {run.folder: record for run in plan.runs if (record := settled(run)) is not None}
+    refused = _refused([run for run in plan.runs if run.folder not in records])
+    records = world.agree(records | refused)
+    pending = [run for run in plan.runs if run.folder not in records]
+    if pending:
+        log.info("%d runs: %d to do, %d finished before, %d failed before or refused", len(plan.runs), len(pending),
+                 sum(r.status == "skipped" for r in records.values()),
+                 sum(r.status == "failed" for r in records.values()))  # fmt: skip
+        with Progress(pending, len(plan.runs)):
+            returned, problems = _launch(plan, pending, attempt, config_dir)
+        records |= {record.folder: record for record in returned}
+        lost = [run for run in pending if run.folder not in records]
+        records |= {run.folder: _lost(run, problems.get(run.folder, "")) for run in lost}
+    return [records[run.folder] for run in plan.runs]
+
+
+def settled(run: Planned) -> RunRecord | None:
+    """The record of a run that is finished, or failed and not to be tried again; None: it is to be done."""
+    done, failed = run.folder / "result.json", run.folder / "failed.json"
+    try:
+        if done.exists():
+            return RunRecord(run.folder, "skipped", read_json(done))
+        if failed.exists() and not run.cfg.sweep.retry_failed:
+            error = f"failed before: {read_json(failed)['error']} (sweep.retry_failed=true tries again)"
+            return RunRecord(run.folder, "failed", error=error, exit_code=1)
+    except DataError as error:  # damaged: one run's fault, not the sweep's
+        return RunRecord(run.folder, "failed", error=str(error), exit_code=1)
+    return None
+
+
+def _refused(runs: Sequence[Planned]) -> dict[Path, RunRecord]:
+    """Records of the runs whose config cannot run: better known before a job waits in a queue for them."""
+    if not runs:
+        return {}
+    from lilawbench.check import check  # which imports torch
+
+    verdicts: dict[tuple[str, ...], str] = {}
+    records = {}
+    for run in runs:
+        cell = tuple(override for override in run.overrides if not override.startswith("seed="))
+        if cell not in verdicts:
+            try:
+                check(run.cfg)
+                verdicts[cell] = ""
+            except ConfigError as error:
+                verdicts[cell] = str(error)
+        if verdicts[cell]:
+            records[run.folder] = RunRecord(run.folder, "failed", error=verdicts[cell], exit_code=2)
+    return records
+
+
+def _launch(
+    plan: Plan, pending: Sequence[Planned], attempt: Attempt, config_dir: str | None
+) -> tuple[list[RunRecord], dict[Path, str]]:
+    """The records that jobs returned, and what is known of runs whose job did not return.
+
+    Where a worker process dies it takes all others with it, most likely for want of memory: then with half as many.
+    """
+    workers = None
+    if plan.cfg.launcher.name == "joblib":
+        from lilawbench.sweep import machine  # which imports torch
+
+        done = (record.result for run in plan.runs if (record := settled(run)) and record.status == "skipped")
+        workers = machine.processes(plan.cfg.launcher, [result["peak_memory_bytes"] for result in done])
+    while True:
+        try:
+            return _launch_once(plan, pending, attempt, config_dir, workers)
+        except BrokenExecutor as error:
+            pending = [run for run in pending if settled(run) is None]
+            if workers == 1 or not pending:
+                told = f"a worker process died, out of memory perhaps: launcher.processes, memory_gb_per_run ({error})"
+                return [], dict.fromkeys((run.folder for run in pending), told)
+            workers = max(1, workers // 2)
+            log.warning("a worker process died, out of memory perhaps: going on with %d", workers)
+
+
+def _launch_once(
+    plan: Plan, pending: Sequence[Planned], attempt: Attempt, config_dir: str | None, workers: int | None
+) -> tuple[list[RunRecord], dict[Path, str]]:
+    cfg, place = plan.cfg, pending[0].folder.parent / ".sweep"
+    options = OmegaConf.to_container(cfg.hydra.launcher, resolve=True)
+    kind = get_class(options.pop("_target_"))
+    held = kind(**options).active() if hasattr(kind, "active") else {}  # by jobs of an earlier start
+    pending = [run for run in pending if run.folder.name not in held]
+    size = cfg.launcher.get("runs_per_job") or max(1, len(pending))
+    jobs = [pending[start : start + size] for start in range(0, len(pending), size)]
+    world = join()
+    task = world.main_does(lambda: Jobs.write(jobs, place, attempt, config_dir))
+    if workers is not None:
+        options["n_jobs"] = min(workers, len(jobs))
+        log.info("%d processes", options["n_jobs"])
+    launcher = kind(**options)
+    launcher.runs = [[run.folder.name for run in job] for job in jobs]
+    shared = [f"paths.output_dir={_quoted(cfg.paths.output_dir)}", f"launcher={cfg.launcher.name}"]
+    try:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            context = HydraContext(config_loader=GlobalHydra.instance().config_loader(), callbacks=Callbacks())
+            launcher.setup(hydra_context=context, task_function=task, config=cfg)
+            HydraConfig.instance().set_config(cfg)
+            returns = launcher.launch([[*shared, f"sweep.job={n}"] for n in range(len(jobs))], initial_job_idx=0)
+    finally:
+        if world.is_main:
+            task.remove()
+    told: dict[str, str] = getattr(launcher, "problems", {})
+    problems = {run.folder: told[run.folder.name] for run in plan.runs if run.folder.name in told}
+    return [record for job in returns for record in job.return_value], problems
+
+
+def _lost(run: Planned, problem: str) -> RunRecord:
+    """The record of a run whose job ended without one."""
+    if (record := settled(run)) is not None:
+        return RunRecord(run.folder, "done", record.result) if record.status == "skipped" else record
+    return RunRecord(run.folder, "failed", error=problem or "broken off, or not begun", exit_code=1)
+
+
+def _quoted(value: str) -> str:
+    return "'" + value.replace("'", "\\'") + "'"

@@ -1,0 +1,116 @@
+"""A line over the whole sweep whenever a run ends, with the time left."""
+
+import logging
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+
+from lilawbench.experiment.plan import Planned
+from lilawbench.record.writer import read_json
+from lilawbench.support.distributed import join
+
+log = logging.getLogger("lilawbench")
+
+LOOK_SECONDS = 1.0
+
+
+class Progress:
+    """Watches the folders of pending runs while a launcher is busy with them: `with Progress(runs, total): ...`.
+
+    The time left is the work left over the speed so far. A run's work is what finished runs of its kind (all but seed
+    and values: data set, model, method, loss) took; of kinds that nobody has finished, the mean of all others, and
+    then the line says "roughly". Waiting in a queue and running side by side are in the speed.
+
+    Args:
+        runs: those to be done.
+        total: runs of the whole sweep, those done before included.
+    """
+
+    def __init__(self, runs: Sequence[Planned], total: int):
+        self.left = {run.folder: kind(run) for run in runs}
+        self.total, self.before = total, total - len(runs)
+        self.seconds: dict[tuple, list[float]] = defaultdict(list)
+        self.failed = 0
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> "Progress":
+        self.started = time.monotonic()
+        if join().is_main:
+            self._thread.start()
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._thread.is_alive():
+            self._ended.set()
+            self._thread.join()
+            self.look()
+
+    def _watch(self) -> None:
+        while not self._ended.wait(LOOK_SECONDS):
+            self.look()
+
+    def look(self) -> None:
+        """Counts the runs that have ended since the last look, and says so."""
+        ended = 0
+        for folder, kind in list(self.left.items()):
+            done = (folder / "result.json").exists()
+            if done:
+                self.seconds[kind].append(read_json(folder / "result.json").get("seconds_total") or 0.0)
+            elif (folder / "failed.json").exists() and self._is_new(folder / "failed.json"):
+                self.failed += 1
+            else:
+                continue
+            ended += 1
+            del self.left[folder]
+        if ended:
+            log.info(self.line(time.monotonic() - self.started))
+
+    def line(self, elapsed: float) -> str:
+        """[12/75] 1 failed, 10 min so far, 50 min left
+
+        Args:
+            elapsed: seconds since the start.
+        """
+        parts = [f"{self.failed} failed"] if self.failed else []
+        parts.append(f"{duration(elapsed)} so far")
+        seconds, known = self.seconds_left(elapsed)
+        if self.left and seconds is not None:
+            parts.append(f"{'' if known else 'roughly '}{duration(seconds)} left")
+        return f"[{self.total - len(self.left)}/{self.total}] {', '.join(parts)}"
+
+    def seconds_left(self, elapsed: float) -> tuple[float | None, bool]:
+        """The time left, None as long as nobody can tell, and whether every kind that is left has been seen."""
+        all_seconds = [seconds for of_kind in self.seconds.values() for seconds in of_kind]
+        if not sum(all_seconds):
+            return None, False
+        mean = sum(all_seconds) / len(all_seconds)
+        means = {kind: sum(of_kind) / len(of_kind) for kind, of_kind in self.seconds.items()}
+        work = sum(means.get(kind, mean) for kind in self.left.values())
+        return work * elapsed / sum(all_seconds), all(kind in means for kind in self.left.values())
+
+    def _is_new(self, path: Path) -> bool:
+        try:
+            return path.stat().st_mtime > time.time() - (time.monotonic() - self.started) - 1
+        except OSError:
+            return False
+
+
+def kind(run: Planned) -> tuple:
+    """Runs of one kind take about as long."""
+    names = (run.cfg[group].name for group in ("dataset", "model", "method", "loss"))
+    return (*names, run.cfg.train.epochs, run.cfg.train.finetune)
+
+
+def duration(seconds: float) -> str:
+    """42 s, 7 min, 3 h 05 min, 2 d 4 h."""
+    minutes = round(seconds / 60)
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if minutes < 90:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"

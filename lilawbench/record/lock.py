@@ -1,0 +1,144 @@
+"""Who writes a run: one process on one host, also where the file system locks for one host only, or not at all.
+
+On a host the kernel's lock (flock) on `.lock` decides, and ends with its process however that dies. Between hosts the
+file `.owner` does: it names host and process, and is touched while the owner lives. Another host leaves a run alone
+whose owner was touched within `FRESH_SECONDS`, and takes over one whose owner was not.
+"""
+
+import fcntl
+import json
+import os
+import socket
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from lilawbench.support.atomic import remove_parts, replacing, writable
+from lilawbench.support.errors import RunBusy
+
+BEAT_SECONDS = 20.0  # network file systems keep what they know of a file for up to 60 s
+FRESH_SECONDS = 120.0
+SETTLE_SECONDS = 1.0  # between taking over from the dead and looking whether another host did so too
+UNKNOWN = {"host": "unknown", "pid": 0, "started": 0.0}
+
+
+class RunLock:
+    """The lock of a run's folder; `acquire`, then `check` now and then, and `release`."""
+
+    def __init__(self, folder: Path):
+        self.folder, self.owner = folder, folder / ".owner"
+        self.file: int | None = None
+        self.me = {"host": socket.gethostname(), "pid": os.getpid(), "started": time.time()}
+        self.released = threading.Event()
+
+    def acquire(self) -> None:
+        """Makes the folder and takes it, at once or not at all.
+
+        Raises:
+            RunBusy: another process has it. DiskError: the folder cannot be written.
+        """
+        with writable(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.file = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            local = self._flock()
+            before = self._read()
+            fresh = before is not None and self._age() < FRESH_SECONDS
+            if fresh and not (before["host"] == self.me["host"] and (local or not _alive(before["pid"]))):
+                raise self._busy(before)
+            self._write(first=before is None)
+            if before is not None and not fresh:
+                time.sleep(SETTLE_SECONDS)
+            self.check()
+            remove_parts(self.folder)
+        except BaseException:
+            self._close()
+            raise
+        threading.Thread(target=self._beat, daemon=True).start()
+
+    def check(self) -> None:
+        """Raises: RunBusy, another host has taken over: this process did not show for too long (it was suspended)."""
+        if (owner := self._read()) != self.me:
+            raise self._busy(owner) if owner else RunBusy(f"{self.owner} is gone: who has this run is not known")
+
+    def release(self) -> None:
+        if self.file is not None:
+            with suppress(OSError):  # another host then waits until the owner counts as dead
+                if self._read() == self.me:
+                    self.owner.unlink()
+            self._close()
+
+    def _close(self) -> None:
+        self.released.set()
+        os.close(self.file)  # and with it the kernel's lock
+        self.file = None
+
+    def _flock(self) -> bool:
+        """Whether the kernel locks here. Raises: RunBusy."""
+        try:
+            fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise self._busy(self._read()) from None
+        except OSError:  # this file system has no locks
+            return False
+        return True
+
+    def _busy(self, owner: dict | None) -> RunBusy:
+        who = f" ({owner['host']}, process {owner['pid']})" if owner else ""
+        return RunBusy(f"another process is doing this run now{who}: {self.folder}")
+
+    def _read(self) -> dict | None:
+        try:
+            owner = json.loads(self.owner.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except ValueError:  # made a moment ago, or damaged
+            owner = None
+        return owner if isinstance(owner, dict) and owner.keys() == self.me.keys() else UNKNOWN
+
+    def _write(self, first: bool) -> None:
+        """The name of this process, as the first or over another's. Raises: RunBusy, another host was first."""
+        content = json.dumps(self.me).encode()
+        if not first:
+            with replacing(self.owner) as file:
+                file.write(content)
+            return
+        with writable(self.owner):
+            try:
+                file = self.owner.open("xb", buffering=0)
+            except FileExistsError:
+                raise self._busy(self._read()) from None
+            with file:
+                try:
+                    file.write(content)
+                except OSError:
+                    self.owner.unlink()
+                    raise
+
+    def _age(self) -> float:
+        """Seconds since the owner showed, by the clock of the file system: those of two hosts differ."""
+        probe = self.folder / f".now.part-{self.me['host']}-{self.me['pid']}"
+        with writable(probe):
+            probe.touch()
+            now = probe.stat().st_mtime
+            probe.unlink()
+        return now - self.owner.stat().st_mtime if self.owner.exists() else FRESH_SECONDS
+
+    def _beat(self) -> None:
+        while not self.released.wait(BEAT_SECONDS):
+            try:
+                if self._read() == self.me:
+                    os.utime(self.owner)
+            except OSError:  # the next beat, or the check after the epoch
+                continue
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

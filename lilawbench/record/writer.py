@@ -1,0 +1,97 @@
+"""The record on disk: config.yaml, labels.npz, metrics.jsonl per epoch, and result.json last of all, the done-mark."""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from omegaconf import DictConfig, OmegaConf
+
+from lilawbench.support.atomic import replacing, writable, write_atomic
+from lilawbench.support.errors import DataError
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    write_atomic(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Raises: DataError naming a damaged file."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{path} is not JSON ({error}); delete it to have its run done again") from error
+
+
+def write_config(folder: Path, cfg: DictConfig) -> None:
+    write_atomic(folder / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
+
+
+def write_labels(folder: Path, **arrays: np.ndarray) -> str:
+    """Saves the labels and rows of a run, or checks them against those a broken run began with.
+
+    Returns:
+        sha256 of the observed labels, hex.
+    Raises:
+        DataError: the labels differ from those on disk (another NumPy draws another stream).
+    """
+    path = folder / "labels.npz"
+    if path.exists():
+        with np.load(path, allow_pickle=False) as kept:
+            same = all(name in kept and np.array_equal(kept[name], array) for name, array in arrays.items())
+        if not same:
+            raise DataError(
+                f"{path} holds other labels than this program draws now (NumPy {np.__version__}): go on with the "
+                f"versions the run began with, or delete the folder {folder} to start anew"
+            )
+    else:
+        with replacing(path) as file:
+            np.savez_compressed(file, **arrays)
+    observed = arrays["observed"]
+    kept = np.float64 if np.issubdtype(observed.dtype, np.floating) else np.int64
+    return hashlib.sha256(np.ascontiguousarray(observed, dtype=kept).tobytes()).hexdigest()
+
+
+class MetricsWriter:
+    """metrics.jsonl: one JSON object per line, flushed to the disk after every epoch.
+
+    Args:
+        path: the file. keep_bytes: length up to which a checkpoint vouches for it; what follows is cut off.
+    Raises:
+        DataError: the file is shorter than that.
+    """
+
+    def __init__(self, path: Path, keep_bytes: int = 0):
+        if keep_bytes and (not path.exists() or path.stat().st_size < keep_bytes):
+            raise DataError(
+                f"{path} is shorter than its checkpoint says; delete the folder {path.parent} to start anew"
+            )
+        self.path = path
+        with writable(path):
+            self.file = path.open("ab", buffering=0)
+            self.file.truncate(keep_bytes)
+
+    def write(self, rows: list[dict[str, Any]]) -> int:
+        """Appends rows and returns the length of the file. Raises: DiskError; the file is then as it was."""
+        lines = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows).encode()
+        length = os.fstat(self.file.fileno()).st_size
+        with writable(self.path):
+            try:
+                rest = memoryview(lines)
+                while rest:
+                    rest = rest[self.file.write(rest) :]
+                os.fsync(self.file.fileno())
+            except OSError:
+                self.file.truncate(length)
+                raise
+        return length + len(lines)
+
+    def rows(self, kind: str) -> list[dict[str, Any]]:
+        """All rows of a kind ("step" | "epoch") so far."""
+        with self.path.open(encoding="utf-8") as lines:
+            return [row for row in map(json.loads, lines) if row["kind"] == kind]
+
+    def close(self) -> None:
+        self.file.close()

@@ -1,0 +1,41 @@
+"""The texts of many result files in one hidden Parquet file, so that a second look at 10,000 runs opens one file.
+
+The whole text is kept and not its columns: what is done with a cached run is what is done with one just read, whatever
+this version makes of it, and nothing but a change of the file itself can make an entry wrong.
+"""
+
+import contextlib
+from pathlib import Path
+
+from lilawbench.support.atomic import replacing
+from lilawbench.support.errors import DiskError
+
+FILE = ".collected.parquet"
+WORTH = 100  # runs; fewer are opened as fast as the cache
+
+COLUMNS = {"folder": "string", "size": "int64", "mtime_ns": "int64", "inode": "uint64", "text": "large_string"}
+Key = tuple[str, int, int, int]  # run folder below the root; size, mtime_ns and inode of its result.json
+
+
+def load(root: str | Path) -> dict[Key, str]:
+    """What was saved; nothing if there is no cache, or one that is damaged or of another shape."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(Path(root) / FILE, use_threads=False, partitioning=None)
+        columns = [table[name].cast(type_).to_pylist() for name, type_ in COLUMNS.items()]
+    except (OSError, KeyError, pa.ArrowException):
+        return {}
+    return dict(zip(zip(*columns[:-1]), columns[-1]))
+
+
+def save(root: str | Path, texts: dict[Key, str]) -> None:
+    """Replaces the cache; where nothing can be written there is none."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns = [*zip(*texts), texts.values()]
+    arrays = {name: pa.array(list(column), type_) for (name, type_), column in zip(COLUMNS.items(), columns)}
+    with contextlib.suppress(DiskError), replacing(Path(root) / FILE) as file:
+        pq.write_table(pa.table(arrays), file, compression="zstd", use_dictionary=False)

@@ -1,0 +1,225 @@
+"""Reads finished runs back from disk: one table row per run."""
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from lilawbench.record.identity import SCHEMA_VERSION, renamed
+from lilawbench.report import cache
+from lilawbench.support.errors import DataError
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+RUN_FILES = {"config.yaml", "labels.npz", "metrics.jsonl", "checkpoint.pt", "result.json", "failed.json"}
+REQUIRED = ("config.seed", "config.method.name", "config.dataset.name")
+SHOWN = 3  # folders of a kind named in a message; the others are counted
+
+Folders = str | Path | Iterable[str | Path]
+
+
+class Unfinished(NamedTuple):
+    """A run folder without a result."""
+
+    folder: Path
+    state: str  # "failed" (it stopped by itself) | "unfinished" (broken off, or still running)
+    reason: str
+
+
+def collect(folders_or_root: Folders, skip_unreadable: bool = False) -> "DataFrame":
+    """One row per finished run found in or below the folder(s).
+
+    From the second time on only new and changed result files are opened (see `cache`).
+
+    Args:
+        skip_unreadable: leaves out result files that are damaged or of another version; `unfinished` lists them.
+    Returns:
+        DataFrame whose columns are the flat keys of result.json, plus "folder" (str); a key that a run
+        does not have is NaN. config.* columns hold plain Python values. No run: no rows, no columns.
+    Raises:
+        DataError: a folder is not there, or some result.json are damaged or of another version: all of them, grouped.
+    """
+    import pandas as pd
+
+    records, refused = [], {}
+    for root, runs in _found(folders_or_root):
+        for folder, text in _texts(root, [run for run in runs if run.mark]):
+            try:
+                records.append(_record(folder, text))
+            except DataError as error:
+                refused.setdefault(str(error), []).append(folder)
+    if refused and not skip_unreadable:
+        raise DataError(_refusal(refused, len(records)))
+    table = pd.DataFrame(records, dtype=object)
+    measured = [column for column in table if not column.startswith("config.")]
+    table = table.assign(**{column: table[column].infer_objects() for column in measured})
+    return table.copy()  # in one piece again: pandas warns of many columns that lie apart
+
+
+def unfinished(folders_or_root: Folders, runs: "DataFrame | None" = None) -> list[Unfinished]:
+    """The runs in or below the folder(s) that have no result.json, with the reason where one is recorded.
+
+    Args:
+        runs: what `collect` gave for the folders; then a result.json that is not among them is listed as unreadable.
+    """
+    folders = [run for _, found in _found(folders_or_root) for run in found]
+    missing = [_why(Path(run.folder)) for run in folders if not run.mark]
+    if runs is not None:
+        collected = set() if runs.empty else set(runs["folder"])
+        lost = [run for run in folders if run.mark and run.folder not in collected]
+        missing += [Unfinished(Path(run.folder), "unreadable", _why_not(run)) for run in lost]
+    return missing
+
+
+def read_metrics(folder: str | Path, kind: str) -> "DataFrame":
+    """The lines of one kind of a run's metrics.jsonl.
+
+    Args:
+        folder: the run's folder.
+        kind: "epoch" (one row per epoch, from 1), "step" (one row per logged step, from 1 over the run) or "method"
+            (an epoch's tables, lists, where the method has some).
+    Raises:
+        DataError: the file is not there, or a line is damaged.
+    """
+    import pandas as pd
+
+    path, rows = Path(folder) / "metrics.jsonl", []
+    try:
+        with path.open(encoding="utf-8") as file:
+            for number, line in enumerate(file, start=1):
+                row = _parse(line, f"{path}, line {number}")
+                if row.get("kind") == kind:
+                    rows.append(row)
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"cannot read {path}: {error}. {_MEND}") from None
+    return pd.DataFrame(rows)
+
+
+class _Run(NamedTuple):
+    """A run folder as the file system shows it."""
+
+    folder: str
+    mark: tuple[int, int, int] | None  # size, mtime_ns and inode of result.json; None: there is none
+
+
+def _found(folders: Folders) -> Iterator[tuple[str, list[_Run]]]:
+    """The runs in or below each of the given folders, each run once."""
+    seen = set()
+    for root in [folders] if isinstance(folders, str | Path) else folders:
+        if not Path(root).is_dir():
+            raise DataError(f"there is no folder {root}. Name a folder of runs (paths.output_dir of the runs).")
+        root, real, runs = str(Path(root)), os.path.realpath(root), []
+        for run in _walk(root):
+            if (place := real + run.folder[len(root) :]) not in seen:  # no links are followed below the root
+                seen.add(place)
+                runs.append(run)
+        yield root, runs
+
+
+def _walk(place: str) -> Iterator[_Run]:
+    """Every run folder in or below a folder, sorted; not in hidden ones and conf/. No file is opened."""
+    try:
+        with os.scandir(place) as entries:
+            here = {entry.name: entry for entry in entries}
+    except FileNotFoundError:  # gone since it was seen
+        return
+    except OSError as error:
+        raise DataError(f"cannot list {place}: {error.strerror}. Mend it, or name the folders below it.") from None
+    if not RUN_FILES.isdisjoint(here):  # whatever a run keeps inside (wandb's own config.yaml) is not a run
+        yield _Run(place, _mark(here.get("result.json")))
+        return
+    for name in sorted(here):
+        if not name.startswith(".") and name != "conf" and here[name].is_dir(follow_symlinks=False):
+            yield from _walk(os.path.join(place, name))
+
+
+def _mark(entry: os.DirEntry | None) -> tuple[int, int, int] | None:
+    try:
+        stat = entry.stat() if entry else None
+    except FileNotFoundError:
+        return None
+    return stat and (stat.st_size, stat.st_mtime_ns, stat.st_ino)
+
+
+def _texts(root: str, runs: list[_Run]) -> Iterator[tuple[str, str | DataError]]:
+    """The text of every result.json, or why there is none; from the cache where the file is as it was."""
+    cached = cache.load(root) if len(runs) >= cache.WORTH else {}
+    kept = {}
+    for run in runs:
+        key = (run.folder[len(root) :], *run.mark)
+        text = cached[key] if key in cached else _read(run.folder)
+        if isinstance(text, str):
+            kept[key] = text
+        yield run.folder, text
+    if len(kept) >= cache.WORTH and kept.keys() != cached.keys():
+        cache.save(root, kept)
+
+
+def _read(folder: str) -> str | DataError:
+    try:
+        with open(os.path.join(folder, "result.json"), encoding="utf-8") as file:
+            return file.read()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not UTF-8"
+        return DataError(f"result.json cannot be read: {reason}. {_MEND}")
+
+
+def _record(folder: str, text: str | DataError) -> dict:
+    """Raises: DataError that does not name the folder, so that it is the same for all files with one fault."""
+    if isinstance(text, DataError):
+        raise text
+    record = _parse(text, "result.json")
+    if (version := record.get("schema_version")) != SCHEMA_VERSION:
+        raise DataError(
+            f"result.json is of schema_version {version} (lilawbench {record.get('versions.lilawbench', 'unknown')}), "
+            f"this lilawbench reads {SCHEMA_VERSION}. Read it with the version that wrote it, or run it again."
+        )
+    if missing := [key for key in REQUIRED if record.get(key) is None]:
+        raise DataError(f"result.json has no {', '.join(missing)}. {_MEND}")
+    target = "config.dataset._target_"
+    moved = {target: renamed(record[target])} if target in record else {}
+    return {**record, **moved, "folder": folder}
+
+
+def _refusal(refused: dict[str, list[str]], readable: int) -> str:
+    count = sum(map(len, refused.values()))
+    lines = [f"{count} of {readable + count} result files cannot be used:"]
+    for reason, folders in refused.items():
+        lines.append(f"- {len(folders)} file{'' if len(folders) == 1 else 's'}: {reason}")
+        lines += [f"    {os.path.join(folder, 'result.json')}" for folder in folders[:SHOWN]]
+        lines += [f"    and {len(folders) - SHOWN} more"] if len(folders) > SHOWN else []
+    one = "the other one" if readable == 1 else f"the other {readable}"
+    return "\n".join([*lines, f"To go on with {one} alone: --skip-unreadable (collect: skip_unreadable=True)."])
+
+
+_MEND = "The file is damaged or incomplete: delete it and start the run again with the same command."
+
+
+def _parse(line: str, where: str) -> dict:
+    try:
+        value = json.loads(line)
+    except ValueError as error:
+        raise DataError(f"{where}: not JSON ({error}). {_MEND}") from None
+    if not isinstance(value, dict):
+        raise DataError(f"{where}: a JSON object is expected, found {type(value).__name__}. {_MEND}")
+    return value
+
+
+def _why(folder: Path) -> Unfinished:
+    path = folder / "failed.json"
+    if not path.exists():
+        return Unfinished(folder, "unfinished", "broken off or still running; the same command goes on with it")
+    try:
+        return Unfinished(folder, "failed", str(_parse(path.read_text(encoding="utf-8"), str(path)).get("error")))
+    except (OSError, UnicodeDecodeError, DataError):
+        return Unfinished(folder, "failed", "failed.json cannot be read")
+
+
+def _why_not(run: _Run) -> str:
+    try:
+        _record(run.folder, _read(run.folder))
+    except DataError as error:
+        return str(error)
+    return "finished while this was read"

@@ -1,0 +1,79 @@
+"""The table of gaps between groups of test rows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from lilawbench.metrics.fairness import LARGEST, MEASURES
+from lilawbench.report.names import with_names
+from lilawbench.report.tables import SELECTIONS, Table, natural
+
+if TYPE_CHECKING:  # tables need no torch
+    from pandas import DataFrame
+
+
+def fairness_table(runs: DataFrame, select: str = "best_val") -> Table | None:
+    """Gaps per group and method, means over seeds of the gaps and of the bounds of their 95 % bootstrap intervals.
+
+    Args:
+        runs: finished runs, from `collect`. select: a rule that keeps predictions, "best_val" or "last".
+    Returns:
+        None if no run has groups.
+    """
+    import pandas as pd
+
+    key = f"{select}.fairness"
+    if key not in runs or not runs[key].notna().any():
+        return None
+    named = with_names(runs)
+    named = named[named[key].notna()]
+    frame = pd.DataFrame(
+        [
+            {"setting": run["setting"], "method": run["method"], **row}
+            for run in named.to_dict("records")
+            for row in run[key]
+        ]
+    )
+    several = frame["setting"].nunique() > 1
+    records = []
+    keys = ["setting", "attribute", "group", "method"]
+    for place, cell in frame.groupby(keys, sort=False):
+        means = cell.drop(columns=keys).astype(float).mean()
+        records.append(dict(zip(keys, place, strict=True)) | {"seeds": len(cell), **means.to_dict()})
+    references: dict[str, list[str]] = {}
+    for row in frame[frame["reference"]].drop_duplicates(["attribute", "group"]).to_dict("records"):
+        references.setdefault(row["attribute"], []).append(row["group"])
+    order = {place: number for number, place in enumerate(dict.fromkeys(zip(frame["attribute"], frame["group"])))}
+    records.sort(key=lambda row: (natural(row["setting"]), order[row["attribute"], row["group"]], row["method"]))
+    records = [{"select": select, **row} for row in records if row["group"] not in references[row["attribute"]]]
+    header = ["setting"] * several + [
+        "attribute",
+        "group",
+        "method",
+        "seeds",
+        "n",
+        *(f"{name} gap" for name in MEASURES),
+    ]
+    rows = [
+        [row["setting"]] * several
+        + [row["attribute"], row["group"], row["method"], str(row["seeds"]), f"{row['n']:.0f}"]
+        + [_shown(row, name) for name in MEASURES]
+        for row in records
+    ]
+    against = ", ".join(f"{attribute}: {' or '.join(names)}" for attribute, names in references.items())
+    caption = (
+        f"Gaps to the reference group ({against}) at {select} ({SELECTIONS[select]}): means over seeds, in brackets of "
+        "the bounds of each seed's 95 % bootstrap interval. DP: share predicted positive; TPR, FPR: of the positives, "
+        "of the negatives; PPV: share of the predicted positives that are; ACC: accuracy. The largest gap is "
+        "the largest absolute value over the groups."
+    )
+    return Table(caption, header, rows, pd.DataFrame(records))
+
+
+def _shown(row: dict[str, Any], name: str) -> str:
+    """ "-0.1712 [-0.18, -0.16]"."""
+    value, low, high = row[name], row[f"{name}_low"], row[f"{name}_high"]
+    if value != value:
+        return "-"
+    sign = "" if row["group"] == LARGEST else "+"
+    return f"{value:{sign}.4f} [{low:{sign}.3f}, {high:{sign}.3f}]"

@@ -1,0 +1,141 @@
+"""All tables: how much of each is done, and whether the rest can be run here. Nothing is trained or downloaded."""
+
+import functools
+import itertools
+import math
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+
+from lilawbench.config import CONF, Plain, build
+from lilawbench.experiment.composer import Composer, by_key, composer
+from lilawbench.experiment.plan import plan
+from lilawbench.loading.download import missing
+from lilawbench.report.collect import collect
+from lilawbench.report.match import match
+from lilawbench.support.errors import UserError
+
+SMOKE = "_smoke"  # a table's small size: listed only when asked for
+RUNNABLE = "runnable here"
+MOST_NAMED = 4
+
+
+class Listed(NamedTuple):
+    name: str  # of the experiment
+    title: str  # first line of its file
+    done: int
+    runs: int
+    state: str  # RUNNABLE, "data missing: cifar100_m", "waiting: ...", "broken: ..."
+
+
+def experiments(config_dir: str | Path | None = None) -> dict[str, Path]:
+    """Names and files of all experiments."""
+    folders = [CONF, *([Path(config_dir)] if config_dir else [])]
+    return {path.stem: path for folder in folders for path in sorted((folder / "experiment").glob("*.yaml"))}
+
+
+def tables(
+    root: str | Path = "outputs", config_dir: str | Path | None = None, names: Collection[str] = ()
+) -> Iterator[Listed]:
+    """The experiments that have a table, in their files' order; those whose runs have begun take longest.
+
+    Args:
+        root: above the runs' folders. config_dir: a further folder of YAML files. names: these alone; none: all.
+    """
+    seen: dict[str, str | None] = {}
+    with composer(config_dir) as composed:
+        for name, path in experiments(config_dir).items():
+            if name not in names if names else name.endswith(SMOKE):
+                continue
+            try:
+                cfg, swept = composed.plain([f"experiment={name}"]), composed.swept([f"experiment={name}"])
+                if not (cfg.table.rows or cfg.table.paper):
+                    continue
+                done, runs = _progress(name, cfg, swept, Path(root), config_dir)
+                state = _state(name, cfg, composed, seen)
+            except (UserError, ValueError, HydraException, OmegaConfBaseException) as error:
+                done, runs, state = 0, 0, "broken: " + " ".join(str(error).split())
+            yield Listed(name, title(path), done, runs, state)
+
+
+def title(path: Path) -> str:
+    """The first line of a YAML file that tells what it is."""
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if line.startswith("#") and "@package" not in line:
+            return line.lstrip("# ")
+    return ""
+
+
+def _progress(
+    name: str, cfg: Plain, swept: dict[str, Any], root: Path, config_dir: str | Path | None
+) -> tuple[int, int]:
+    """Finished and all runs. Only where there may be finished ones is every run composed."""
+    if not cfg.table.rows:
+        return 0, 0
+    own = [o.partition("=") for part in (cfg.table.rows, cfg.table.columns) for each in part.values() for o in each]
+    names = {cfg.experiment_name, *(value for key, _, value in own if key == "experiment_name")}
+    folders = [root / each for each in sorted(names) if next((root / each).glob("*/result.json"), None) is not None]
+    if not folders:
+        return 0, _size(cfg, swept)
+    planned = plan([f"experiment={name}"], config_dir).runs
+    return sum(map(bool, match(planned, collect(folders)).found)), len(planned)
+
+
+def _size(cfg: Plain, params: dict[str, Any]) -> int:
+    """Rows x columns x what is swept."""
+    parts = [_kept(part, cfg.table.only) for part in (cfg.table.rows, cfg.table.columns)]
+    decided = {override.split("=", 1)[0] for part in parts for overrides in part for override in overrides}
+    swept = by_key([f"{key}={value}" for key, value in params.items() if key not in decided])
+    return math.prod(map(len, parts)) * len(BasicSweeper.split_arguments(list(swept.values()), None)[0])
+
+
+def _kept(parts: Plain, only: Sequence[str] | None) -> list[list[str]]:
+    some = only is not None and set(parts) & set(only)
+    return [list(overrides) for name, overrides in parts.items() if not some or name in only] or [[]]
+
+
+def _state(name: str, cfg: Plain, composed: Composer, seen: dict[str, str | None]) -> str:
+    """`seen`: why a data set cannot be read, by its config."""
+    if "table" in cfg.table.waiting:
+        return f"waiting: {cfg.table.waiting.table}"
+    parts = [_kept(part, cfg.table.only) for part in (cfg.table.rows, cfg.table.columns)]
+    choices = [
+        {tuple(o for o in overrides if o.startswith(("dataset=", "dataset."))) for overrides in part} for part in parts
+    ]
+    lacking: dict[str, None] = {}
+    data_dir = Path(cfg.paths.data_dir) if cfg.paths.data_dir else None
+    for of_row, of_column in itertools.product(*map(sorted, choices)):
+        own = [*of_row, *of_column]
+        chosen = any(o.startswith("dataset=") for o in own)  # then the experiment's own choice does not count
+        dataset = composed.plain([*([] if chosen else [f"experiment={name}"]), *own]).dataset if own else cfg.dataset
+        key = repr(dataset)
+        if key not in seen:
+            seen[key] = missing(lambda data=dataset: build(data).load(data_dir))
+        if seen[key] is not None:
+            options = [o.removeprefix("dataset.") for o in own if o.startswith("dataset.")]
+            lacking[" ".join([dataset.name, *options])] = None
+    states = [f"data missing: {_some(list(lacking))}"] if lacking else []
+    if cfg.model.get("pretrained") and not _has_weights(cfg.model.architecture):
+        states.append(f"weights missing: {cfg.model.name}")
+    return "; ".join(states) or RUNNABLE
+
+
+@functools.cache
+def _has_weights(architecture: str) -> bool:
+    from huggingface_hub import constants
+
+    if not any(Path(constants.HF_HUB_CACHE).glob(f"models--*{architecture.split('.')[0]}*")):
+        return False  # without timm and torch, whose import takes longer than the whole list
+    import timm
+
+    from lilawbench.models.weights import cached_weights
+
+    return cached_weights(timm.get_pretrained_cfg(architecture, allow_unregistered=False)) is not None
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:MOST_NAMED]) + f" and {len(names) - MOST_NAMED} more" * (len(names) > MOST_NAMED)

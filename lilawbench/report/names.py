@@ -1,0 +1,121 @@
+"""Names of settings and methods: the vocabulary of all tables and figures, taken from the configs of the runs."""
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from lilawbench.record.identity import NOT_IDENTITY
+from lilawbench.tasks import PLAIN_LOSSES, TASKS
+
+if TYPE_CHECKING:
+    from pandas import DataFrame, Series
+
+# Leaves of the config that define the method; all others but the book-keeping define the setting.
+METHOD = ("config.method", "config.loss")
+IN_NAMES = [f"config.{leaf}" for leaf in ("dataset.name", "noise.name", "noise.rate", "model.name")]
+IN_NAMES += ["config.method.name", "config.loss.name"]
+IN_LABEL = ("config.loss.name", "config.loss._target_")  # a plain loss follows from the task
+BOOKKEEPING = ("config.seed", *(f"config.{group}" for group in NOT_IDENTITY))
+
+
+def with_names(runs: "DataFrame") -> "DataFrame":
+    """Adds three text columns, which are the vocabulary of all tables and plots.
+
+    method: "ce", "lilaw", "lilaw + focal" (a loss that is not the task's plain one), and, where several
+        configs would share that label, the leaves in which they differ: "lilaw (warmup_epochs=2)".
+    scene: the setting in full: "digits, symmetric 0.4, mlp".
+    setting: the same with only what differs between the settings of `runs`: "symmetric 0.4"; equal to
+        scene if there is one setting only.
+    """
+    if runs.empty:
+        return runs.assign(method="", scene="", setting="")
+    leaves = dict.fromkeys([*filter(_tells_apart, runs), *IN_NAMES])
+    told = {leaf: _texts(runs[leaf]) if leaf in runs else [None] * len(runs) for leaf in leaves}
+    differing = [leaf for leaf, values in told.items() if leaf not in IN_LABEL and len(set(values)) > 1]
+
+    labels = list(map(_method_label, told["config.method.name"], told["config.loss.name"]))
+    extras = _differences(labels, {leaf: told[leaf] for leaf in differing if _below(leaf, METHOD)})
+    methods = [f"{label} ({', '.join(extra)})" if extra else label for label, extra in zip(labels, extras)]
+
+    parts = list(zip(told["config.dataset.name"], _noises(told), [name or "" for name in told["config.model.name"]]))
+    whole = [", ".join(filter(None, part)) for part in parts]
+    extras = _differences(whole, {leaf: told[leaf] for leaf in differing if not _below(leaf, METHOD)})
+    scenes = [", ".join([name, *extra]) for name, extra in zip(whole, extras)]
+    varies = [len(set(values)) > 1 for values in zip(*parts)]
+    short = [", ".join([p for p, v in zip(part, varies) if v and p] + extra) for part, extra in zip(parts, extras)]
+    settings = [s or scene for s, scene in zip(short, scenes)] if len(set(scenes)) > 1 else scenes
+    return runs.assign(method=methods, scene=scenes, setting=settings)
+
+
+def tasks(runs: "DataFrame") -> "Series":
+    """The task of each run; records from before there were several are of one class a sample."""
+    import pandas as pd
+
+    return runs["task"].fillna("multiclass") if "task" in runs else pd.Series("multiclass", index=runs.index)
+
+
+def measures(runs: "DataFrame") -> list[str]:
+    """What the runs are judged by: "accuracy", "mAP", "rmse", those that occur."""
+    present = set(tasks(runs))
+    return list(dict.fromkeys(task.measure for task in TASKS.values() if task.name in present))
+
+
+def text(value: Any) -> str | None:
+    """One spelling per value: 1 and 1.0 are "1", True is "true", a list is compact JSON; missing or null is None."""
+    value = value.item() if hasattr(value, "item") else value
+    if value is None or value != value:
+        return None
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        value = int(value)
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+def _texts(column: "Series") -> list[str | None]:
+    """`text` of every value; asked once for each of the few values that a column of many runs has."""
+    known: dict[Any, str | None] = {}
+    told = []
+    for value in column.tolist():
+        key = (type(value), value) if isinstance(value, str | int | float) else repr(value)
+        if key not in known:
+            known[key] = text(value)
+        told.append(known[key])
+    return told
+
+
+def _method_label(method: str, loss: str | None) -> str:
+    return method if loss in (None, *PLAIN_LOSSES, method) else f"{method} + {loss}"
+
+
+def _noises(told: dict[str, list[str | None]]) -> list[str]:
+    """ "symmetric 0.4", "no noise", or the bare name of a noise without a rate."""
+    return [
+        "no noise" if name == "none" else " ".join(filter(None, (name, rate)))
+        for name, rate in zip(told["config.noise.name"], told["config.noise.rate"])
+    ]
+
+
+def _differences(labels: list[str], leaves: dict[str, list[str | None]]) -> list[list[str]]:
+    """For every row the "leaf=value" in which rows of its label differ; empty where the label says it all."""
+    groups: dict[str, list[int]] = {}
+    for row, label in enumerate(labels):
+        groups.setdefault(label, []).append(row)
+    extras: list[list[str]] = [[] for _ in labels]
+    for rows in groups.values():
+        for leaf, values in leaves.items():
+            if len({values[row] for row in rows}) > 1:
+                for row in rows:
+                    if values[row] is not None:
+                        extras[row].append(f"{_short(leaf)}={values[row]}")
+    return extras
+
+
+def _tells_apart(column: str) -> bool:
+    """Whether a column is a leaf of the config that tells runs apart."""
+    return column.startswith("config.") and not _below(column, BOOKKEEPING)
+
+
+def _short(leaf: str) -> str:
+    return leaf.removeprefix("config.").removeprefix("method.")
+
+
+def _below(leaf: str, groups: tuple[str, ...]) -> bool:
+    return any(leaf == group or leaf.startswith(group + ".") for group in groups)

@@ -1,0 +1,75 @@
+"""Files that are whole or not there, whoever writes them and wherever he is stopped."""
+
+import contextlib
+import errno
+import os
+import shutil
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from lilawbench.support.errors import DiskError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file beside the target, of a name that no other process has; flushed to the disk and renamed at the end.
+
+    A crash or an error leaves the old file, or none.
+
+    Raises:
+        DiskError: see `writable`.
+    """
+    part = path.with_name(f"{path.name}.part-{socket.gethostname()}-{os.getpid()}")
+    with writable(path):
+        try:
+            with part.open("wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                part.unlink(missing_ok=True)
+            raise
+
+
+def write_atomic(path: Path, text: str) -> None:
+    """Raises: DiskError."""
+    with replacing(path) as file:
+        file.write(text.encode())
+
+
+def remove_parts(folder: Path) -> None:
+    """What killed writers have left in a folder; only for who holds it."""
+    for part in folder.glob("*.part-*"):
+        with contextlib.suppress(OSError):
+            part.unlink()
+
+
+@contextmanager
+def writable(path: Path) -> Iterator[None]:
+    """Around what writes to a path.
+
+    Raises:
+        DiskError: the system refused: what it said, the space that is free, and what to do.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise DiskError(_explained(path, error)) from error
+
+
+def _explained(path: Path, error: OSError) -> str:
+    said = f"{path} cannot be written: {error.strerror or error}"
+    if error.errno in _FULL:
+        with contextlib.suppress(OSError):
+            place = next(parent for parent in path.absolute().parents if parent.exists())
+            free = shutil.disk_usage(place).free
+            said += f" ({free / 1e6:,.1f} MB free{', so it is a quota' if free > 1e9 else ''})"
+    advice = "make room" if error.errno in _FULL else "mend it"
+    return f"{said}; {advice} and start the same command again, or put the runs elsewhere with paths.output_dir=FOLDER"

@@ -1,0 +1,94 @@
+"""head_to_head and lilaw_review: the cells are what their names say, and runs are shared where they are alike."""
+
+import pytest
+
+from lilawbench.check import check
+from lilawbench.config import bind, build
+from lilawbench.record.identity import run_folder, run_name
+
+
+@pytest.fixture
+def cell(composed):
+    """cell("head_to_head", "RRM", "digits, 40 %") -> the config of its seed 0."""
+
+    tables = {}
+
+    def make(experiment: str, row: str, column: str):
+        if experiment not in tables:
+            tables[experiment] = composed(f"experiment={experiment}").table
+        table = tables[experiment]
+        return composed(f"experiment={experiment}", *table.columns[column], *table.rows[row])
+
+    return make
+
+
+@pytest.mark.parametrize(
+    "row, method", [("CE", "ce"), ("GCE", "gce"), ("LiLAW", "lilaw"), ("Dynamic Loss", "dynamic_loss")]
+)
+def test_head_to_head_has_the_runs_of_breastmnist(cell, composed, row, method):
+    choices = ["method=ce", "loss=gce"] if method == "gce" else [f"method={method}"]
+    theirs = composed("experiment=breastmnist", "noise.rate=0.4", *choices)
+    assert run_folder(cell("head_to_head", row, "BreastMNIST, 40 %")) == run_folder(theirs)
+
+
+@pytest.mark.parametrize("row, method", [("CE", "ce"), ("focal", "focal"), ("LiLAW", "lilaw")])
+def test_head_to_head_has_the_runs_of_fashion_mnist(cell, composed, row, method):
+    ours = cell("head_to_head", row, "FashionMNIST-M, 40 %")
+    theirs = composed("experiment=lilaw_table5_fashion", "noise.rate=0.4", f"method={method}")
+    assert run_folder(ours) == run_folder(theirs)
+
+
+@pytest.mark.slow
+def test_head_to_head_compares_seven_methods_with_ce(cell, composed):
+    table = composed("experiment=head_to_head").table
+    methods = [cell("head_to_head", row, "digits, 40 %").method.name for row in table.rows]
+    assert methods == ["ce", "focal", "gce", "elr", "lilaw", "rrm", "dynamic_loss"]
+    assert set(table.baselines) == set(table.rows) - {"CE"} and set(table.baselines.values()) == {"CE"}
+
+
+@pytest.mark.slow
+def test_the_cells_of_head_to_head_can_run(cell, composed):
+    """Each column with the method that asks most of it; eight data sets, five of which need no download."""
+    columns = composed("experiment=head_to_head").table.columns
+    cells = [cell("head_to_head", "Dynamic Loss", column) for column in columns]
+    for cfg in cells:
+        check(cfg)
+    assert len({(cfg.dataset.name.split("_m")[0].rstrip("n"), cfg.dataset.get("flag")) for cfg in cells}) == 8
+    assert len({run_name(cfg) for cfg in cells}) == 9
+
+
+@pytest.mark.parametrize("mode, finetune", [("full", "full"), ("probe", "linear_probe")])
+@pytest.mark.parametrize("row, learned", [("1 parameter", 1), ("2 parameters", 2), ("LiLAW", 3), ("5 parameters", 5)])
+def test_the_review_counts_the_parameters(cell, mode, finetune, row, learned):
+    """The entries of what LiLAW learns that a meta step moves, with logits that favour a wrong class; of the three
+    factors two are free, for their sum is fixed."""
+    import torch
+
+    cfg = cell("lilaw_review", f"{mode}, {row}", "40 %")
+    assert (cfg.train.finetune, cfg.noise.rate) == (finetune, 0.4)
+    method = build(cfg.method, loss=bind(cfg.loss))
+    before = method.trace()[1].clone()
+    method.meta_update(torch.tensor([[0.2, 0.5, 0.0]]), torch.tensor([0]))
+    moved = (method.trace()[1] != before).tolist()
+    assert sum(moved[:3]) + max(0, sum(moved[3:]) - 1) == learned
+
+
+def test_columns_beside_lilaws_figures_have_its_noise(composed):
+    """Symmetric with the own class included, wherever LiLAW has a table of the data set."""
+    columns = composed("experiment=head_to_head").table.columns
+    exclusive = [name for name in columns if not any(choice.startswith("noise=") for choice in columns[name])]
+    assert exclusive == ["digits, 40 %"]
+    assert "noise=symmetric" not in {choice for choices in columns.values() for choice in choices}
+
+
+def test_the_review_tests_each_row_against_ce_of_its_own_mode(composed):
+    table = composed("experiment=lilaw_review").table
+    own = {row: f"{row.split(',')[0]}, CE" for row in table.rows if row != "full, CE"}
+    assert table.baselines == own | {"probe, CE": "full, CE"}
+
+
+@pytest.mark.slow
+def test_the_review_in_miniature_starts_from_the_pretrained_run(cell, composed):
+    pretrained = run_folder(composed("experiment=lilaw_review_pretrain"))
+    for row in ("full, CE", "probe, 5 parameters"):
+        assert cell("lilaw_review_smoke", row, "40 %").model.checkpoint == f"{pretrained}/checkpoint.pt"

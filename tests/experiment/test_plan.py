@@ -1,0 +1,121 @@
+"""Which runs a command asks for, and that they are the ones Hydra would compose."""
+
+import pytest
+
+from lilawbench.config import compose
+from lilawbench.experiment.plan import plan
+from lilawbench.record.identity import run_folder
+from lilawbench.support.errors import ConfigError
+
+EXPERIMENT = """# @package _global_
+defaults:
+  - override /dataset: digits
+experiment_name: tiny
+table:
+  rows:
+    CE: [method=ce]
+    LiLAW: [method=lilaw, method.lr=0.01]
+    RRM: [method=rrm]
+  columns:
+    20 %: [noise=symmetric, noise.rate=0.2]
+    clean: [noise=none]
+hydra:
+  mode: MULTIRUN
+  sweeper:
+    params:
+      seed: 0,1
+"""
+
+
+@pytest.fixture
+def conf_dir(tmp_path):
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "tiny.yaml").write_text(EXPERIMENT)
+    return str(tmp_path)
+
+
+def cells(planned):
+    return [(run.row, run.column, run.seed) for run in planned.runs]
+
+
+def test_a_table_is_rows_by_columns_by_seeds_and_a_seed_is_whole_before_the_next(conf_dir):
+    planned = plan(["experiment=tiny"], conf_dir)
+    names = [(row, column) for column in ("20 %", "clean") for row in ("CE", "LiLAW", "RRM")]
+    assert cells(planned) == [(*name, seed) for seed in (0, 1) for name in names]
+    assert planned.name == "tiny" and planned.cfg.hydra.mode.name == "MULTIRUN" and "hydra" not in planned.runs[0].cfg
+    assert [planned.runs[1].cfg.method.lr, planned.runs[1].cfg.noise.rate] == [0.01, 0.2]
+    assert planned.runs[3].cfg.noise.name == "none"
+
+
+@pytest.mark.parametrize(
+    "given, kept",
+    [
+        (["noise=symmetric"], [("CE", "20 %"), ("LiLAW", "20 %"), ("RRM", "20 %")]),
+        (["method=lilaw", "noise=none"], [("LiLAW", "clean")]),
+        (["method=lilaw,rrm", "noise=none"], [("LiLAW", "clean"), ("RRM", "clean")]),
+        (["table.only=[RRM,clean]"], [("RRM", "clean")]),
+    ],
+)
+def test_what_is_given_keeps_the_rows_and_columns_that_agree(conf_dir, given, kept):
+    assert cells(plan(["experiment=tiny", "seed=7", *given], conf_dir)) == [(*cell, 7) for cell in kept]
+
+
+def test_what_keeps_nothing_says_what_there_is(conf_dir):
+    with pytest.raises(ConfigError, match=r"method=focal: none of the table's rows has it \(CE: method=ce; LiLAW: "):
+        plan(["experiment=tiny", "method=focal"], conf_dir)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["method=ce,lilaw", "noise.rate=0,0.4", "seed=3", "train.epochs=2"],
+        ["dataset=digits,adult", "loss=focal", "train.augment.flip=true"],
+        pytest.param(["experiment=digits"], marks=pytest.mark.slow),
+    ],
+)
+def test_runs_are_those_that_hydra_composes(overrides):
+    for run in plan(overrides).runs:
+        assert run_folder(compose(*run.overrides)) == run.folder
+
+
+def test_hydras_own_sweep_without_a_table_in_its_order():
+    planned = plan(["method=ce,lilaw", "seed=0,1"])
+    assert [(run.cfg.method.name, run.seed) for run in planned.runs] == [
+        ("ce", 0),
+        ("ce", 1),
+        ("lilaw", 0),
+        ("lilaw", 1),
+    ]
+    assert planned.name == "default"
+
+
+@pytest.mark.slow
+def test_the_command_line_outdoes_the_experiment():
+    assert {run.seed for run in plan(["experiment=digits", "seed=5,6"]).runs} == {5, 6}
+    assert len(plan(["experiment=digits", "seed=range(0,3)", "method=rrm"]).runs) == 3
+
+
+def test_an_option_of_swept_choices_alone():
+    """Hydra's sweeper would compose it once without the choices, and refuse."""
+    planned = plan(["method=at,a_rrm", "method.fgsm.eps=0.1"])
+    assert [run.cfg.method.fgsm.eps for run in planned.runs] == [0.1, 0.1]
+
+
+def test_equal_runs_are_one():
+    assert len(plan(["noise.rate=0.4,0.40", "seed=0,0"]).runs) == 1
+
+
+@pytest.mark.parametrize(
+    "overrides, message",
+    [
+        (["experiment=digitz"], "experiment=digitz does not exist; did you mean digits?"),
+        (["method=ce,lilau"], "method=lilau does not exist; did you mean lilaw?"),
+        (["noise.rat=0.1,0.2"], "Could not override 'noise.rat'"),
+        (["train.epochs=many"], "train.epochs=many"),
+        (["seed=0,"], "seed=0,"),
+    ],
+)
+def test_bad_input(overrides, message):
+    with pytest.raises(ConfigError) as refused:
+        plan(overrides)
+    assert message in str(refused.value)

@@ -1,0 +1,332 @@
+"""The mirror on W&B, against servers on this machine: what it records, and that a run never waits for it.
+
+Most mirrors are started together by one fixture, because each costs a second of start-up.
+"""
+
+import http.server
+import importlib
+import json
+import logging
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from lilawbench.record.wandb_mirror import WandbMirror, answers
+from lilawbench.support.errors import UserError
+
+CONFIG = {"seed": 3, "method": {"name": "lilaw"}}
+SUMMARY = {"last.test_accuracy": 0.5, "config.seed": 3}
+ROWS = [
+    {"kind": "step", "epoch": 1, "step": 1, "train_loss": 2.25, "alpha": 9.5},
+    {"kind": "step", "epoch": 1, "step": 2, "train_loss": 1.5, "alpha": 9.0},
+    {"kind": "epoch", "epoch": 1, "step": 2, "test_accuracy": 0.25, "val_loss": None},
+    {"kind": "step", "epoch": 2, "step": 3, "train_loss": 0.75, "alpha": 8.5},
+    {"kind": "method", "epoch": 2, "g": [[0.9, 0.1], [0.8, 0.2]], "margin": [1.0, 0.5]},
+    {"kind": "epoch", "epoch": 2, "step": 3, "test_accuracy": 0.5, "val_loss": 0.1},
+]
+LOGGED = {  # by W&B's step, which is the line number; tables are left out
+    1: {"epoch": 1, "step": 1, "step/train_loss": 2.25, "step/alpha": 9.5},
+    2: {"epoch": 1, "step": 2, "step/train_loss": 1.5, "step/alpha": 9.0},
+    3: {"epoch": 1, "step": 2, "epoch/test_accuracy": 0.25},
+    4: {"epoch": 2, "step": 3, "step/train_loss": 0.75, "step/alpha": 8.5},
+    6: {"epoch": 2, "step": 3, "epoch/test_accuracy": 0.5, "epoch/val_loss": 0.1},
+}
+KILLED = """
+import os, sys
+from pathlib import Path
+from lilawbench.record.wandb_mirror import WandbMirror
+WandbMirror(mode="offline").start(Path(sys.argv[1]), "run", "cell", {})
+os._exit(9)
+"""
+
+
+def write(folder: Path, rows: list[dict], end: str = "") -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "metrics.jsonl").open("a") as file:
+        file.write("".join(json.dumps(row) + "\n" for row in rows) + end)
+
+
+def read(folder: Path, pattern: str = "offline-run-*") -> SimpleNamespace:
+    """The newest .wandb file: a header of 7 bytes, then records in LevelDB's log format (crc, length, part)."""
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    data = max(folder.glob(f"wandb/{pattern}/*.wandb"), key=lambda path: path.stat().st_mtime_ns).read_bytes()
+    found, text, at = [], b"", 7
+    while at + 7 <= len(data):
+        if at % 32768 > 32768 - 7:  # a block of 32 KiB ends in padding
+            at += -at % 32768
+            continue
+        _, length, part = struct.unpack_from("<IHB", data, at)
+        text += data[at + 7 : at + 7 + length]
+        at += 7 + length
+        if part in (1, 4):  # whole, last
+            found.append(Record.FromString(text))
+            text = b""
+    kinds = ("run", "history", "summary", "exit")
+    run, history, summary, exits = ([getattr(each, kind) for each in found if each.HasField(kind)] for kind in kinds)
+    return SimpleNamespace(
+        run=run[0] if run else None,
+        config=values(run[0].config.update) if run else {},
+        history={row.step.num: values(row.item) for row in history},
+        summary={key: value for update in summary for key, value in values(update.update).items()},
+        exit_code=exits[0].exit_code if exits else None,
+    )
+
+
+def values(items: Iterable) -> dict:
+    """What was logged under whole names that are not W&B's own."""
+    named = {(item.key or item.nested_key[0]): json.loads(item.value_json) for item in items}
+    return {name: value for name, value in named.items() if not name.startswith("_")}
+
+
+class Server(http.server.BaseHTTPRequestHandler):
+    """The few answers of a W&B server without which wandb does not start a run; keeps what it was sent."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        self.reply({})
+
+    do_PUT = do_GET
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["content-length"]))
+        if self.path != "/graphql":
+            if "file_stream" in self.path:
+                self.server.streamed.append(json.loads(body))
+            return self.reply({})
+        query = json.loads(body)
+        sent = query["variables"]
+        if "UpsertBucket" in query["query"]:
+            self.server.upserts.append(sent)
+            project = {"id": "p", "name": "lilawbench", "entity": {"id": "e", "name": "us"}}
+            bucket = {"id": "b", "name": sent["name"], "displayName": "d", "config": "{}", "historyLineCount": 0}
+            return self.reply({"data": {"upsertBucket": {"bucket": bucket | {"project": project}, "inserted": True}}})
+        if "CreateRunFiles" in query["query"]:
+            files = [{"name": name, "uploadUrl": f"http://{self.headers['host']}/{name}"} for name in sent["files"]]
+            return self.reply({"data": {"createRunFiles": {"runID": "b", "uploadHeaders": [], "files": files}}})
+        self.reply({"data": {}})
+
+    def reply(self, content: dict) -> None:
+        self.rfile.read(0 if self.command == "POST" else int(self.headers.get("content-length", 0)))
+        body = json.dumps(content).encode()
+        self.send_response(200)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def serve() -> http.server.ThreadingHTTPServer:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Server)
+    server.upserts, server.streamed = [], []
+    server.handle_error = lambda *_: None  # a client that hangs up
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    return server
+
+
+def wait_for(what: Callable[[], object], seconds: float = 60.0) -> None:
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def said() -> Iterator[list[str]]:
+    """The log lines of all mirrors."""
+    lines: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: lines.append(record.getMessage())
+    log = logging.getLogger("lilawbench")
+    level = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    yield lines
+    log.removeHandler(handler)
+    log.setLevel(level)
+
+
+@pytest.fixture
+def clean_env(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
+    return clear(monkeypatch, tmp_path)
+
+
+def clear(patch: pytest.MonkeyPatch, folder: Path) -> pytest.MonkeyPatch:
+    """No key, mode or proxy of this machine's."""
+    for name in ("WANDB_MODE", "WANDB_API_KEY", "WANDB_BASE_URL", "http_proxy", "HTTP_PROXY"):
+        patch.delenv(name, raising=False)
+    patch.setenv("NETRC", str(folder / "none"))
+    patch.setenv("WANDB_CONFIG_DIR", str(folder / "none"))
+    return patch
+
+
+def connect(patch: pytest.MonkeyPatch, port: int) -> None:
+    patch.setenv("WANDB_API_KEY", "0" * 40)
+    patch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{port}")
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory, said: list[str]) -> Iterator[SimpleNamespace]:
+    """Three runs: one without a key, killed and taken up again; one before a silent server; one online that fails."""
+    root = tmp_path_factory.mktemp("outputs") / "experiment"
+    again, silent, online = root / "again", root / "silent", root / "online"
+    server = serve()
+    hole = socket.create_server(("127.0.0.1", 0))  # accepts and never answers
+    with pytest.MonkeyPatch.context() as patch:
+        clear(patch, root)
+        write(again, ROWS[:3], end='{"kind": "st')
+        subprocess.run([sys.executable, "-c", KILLED, str(again)], check=False)
+
+        write(silent, ROWS)
+        connect(patch, hole.getsockname()[1])
+        began = time.monotonic()
+        mirror = WandbMirror(finish_seconds=0.1)
+        mirror.start(silent, "the-run", "the-cell", CONFIG)
+        mirror.finish(SUMMARY)
+        seconds = time.monotonic() - began
+
+        connect(patch, server.server_port)
+        failing = WandbMirror(tags=["a", "b"], finish_seconds=60)
+        failing.start(online, "the-run", "the-cell", CONFIG)
+        write(online, ROWS)
+
+        clear(patch, root)
+        wait_for(lambda: list(again.glob("wandb/offline-run-*/*.wandb")) and read(again).exit_code is not None)
+        killed = read(again)
+        (again / "metrics.jsonl").unlink()
+        write(again, ROWS[:2])  # cut back to the checkpoint
+        going_on = WandbMirror(tags=["a", "b"], finish_seconds=60)
+        going_on.start(again, "the-run", "the-cell", CONFIG)
+        write(again, ROWS[2:])
+    failing.finish({}, failed=True)
+    going_on.finish(SUMMARY)
+    wait_for(lambda: not mirror._ear.is_alive())
+    yield SimpleNamespace(again=again, silent=silent, online=online, killed=killed, server=server, seconds=seconds)
+    hole.close()
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.slow
+def test_killed_run_is_recorded_as_failed(runs: SimpleNamespace) -> None:
+    assert runs.killed.history == {step: LOGGED[step] for step in (1, 2, 3)}  # without the half line
+    assert runs.killed.exit_code == 1
+
+
+def test_offline_record_is_whole(runs: SimpleNamespace, said: list[str]) -> None:
+    record = read(runs.again)
+    assert record.history == LOGGED
+    assert record.config == CONFIG
+    assert (record.run.project, record.run.display_name, record.run.run_group) == ("lilawbench", "the-run", "the-cell")
+    assert list(record.run.tags) == ["a", "b"]
+    assert record.summary["last.test_accuracy"] == 0.5
+    assert record.summary["epoch/test_accuracy"] == 0.5 and "config.seed" not in record.summary
+    assert record.exit_code == 0
+    (line,) = [line for line in said if str(runs.again) in line]
+    assert line.startswith("wandb: offline (no API key")
+    assert f"wandb sync --no-skip-online {runs.again}/wandb/offline-run-" in line
+
+
+def test_run_that_goes_on_is_one_run(runs: SimpleNamespace) -> None:
+    assert read(runs.again).run.run_id == runs.killed.run.run_id != read(runs.silent).run.run_id
+    assert len(list(runs.again.glob("wandb/offline-run-*"))) == 2
+
+
+def test_silent_server_delays_nothing(runs: SimpleNamespace, said: list[str]) -> None:
+    assert runs.seconds < 1.5  # asking the server alone takes the child 2 s
+    assert [line for line in said if "within 2 s" in line and str(runs.silent) in line]
+    assert read(runs.silent).history == LOGGED
+
+
+def test_online(runs: SimpleNamespace, said: list[str]) -> None:
+    first = runs.server.upserts[0]
+    assert (first["project"], first["groupName"], first["tags"]) == ("lilawbench", "the-cell", ["a", "b"])
+    assert json.loads(first["config"])["method"]["value"] == CONFIG["method"]
+    history = [files for sent in runs.server.streamed if (files := sent.get("files", {}).get("wandb-history.jsonl"))]
+    lines = [json.loads(line) for files in history for line in files["content"]]
+    assert {row["_step"]: {key: row[key] for key in row if not key.startswith("_")} for row in lines} == LOGGED
+    assert runs.server.streamed[-1]["exitcode"] == 1
+    assert read(runs.online, "run-*").history == LOGGED
+    url = f"http://127.0.0.1:{runs.server.server_port}/us/lilawbench/runs/{first['name']}"
+    assert [line for line in said if line.startswith(f"wandb: online, {url}, and in {runs.online}/wandb/run-")]
+
+
+def test_question_to_the_server() -> None:
+    server = serve()
+    assert answers(f"http://127.0.0.1:{server.server_port}/nothing/here")
+    server.shutdown()
+    server.server_close()
+    assert not answers("http://127.0.0.1:9")
+    assert not answers("not an address")
+
+
+@pytest.mark.slow
+def test_server_that_dies_delays_nothing(tmp_path: Path, clean_env: pytest.MonkeyPatch, said: list[str]) -> None:
+    server = serve()
+    connect(clean_env, server.server_port)
+    mirror = WandbMirror(finish_seconds=0.1)
+    mirror.start(tmp_path / "died", "the-run", "the-cell", CONFIG)
+    child = mirror._child
+    wait_for(lambda: [line for line in said if "online" in line and str(tmp_path) in line])
+    server.shutdown()
+    server.server_close()
+    write(tmp_path / "died", ROWS)
+    began = time.monotonic()
+    mirror.finish(SUMMARY)
+    assert time.monotonic() - began < 1.5
+    assert "left to finish alone" in said[-1] and str(tmp_path) in said[-1]
+    wait_for(lambda: read(tmp_path / "died", "run-*").history == LOGGED)
+    child.kill()
+    mirror._ear.join()
+
+
+def test_disabled_by_environment(tmp_path: Path, clean_env: pytest.MonkeyPatch, said: list[str]) -> None:
+    clean_env.setenv("WANDB_MODE", "disabled")
+    mirror = WandbMirror(finish_seconds=60)
+    mirror.start(tmp_path, "the-run", "the-cell", CONFIG)
+    mirror.finish(SUMMARY)
+    assert said[-1] == "wandb: WANDB_MODE=disabled, the run is not mirrored"
+    assert not (tmp_path / "wandb").exists()
+
+
+def test_no_child_no_harm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: list[str]) -> None:
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "no-python"))
+    mirror = WandbMirror()
+    mirror.start(tmp_path, "the-run", "the-cell", CONFIG)
+    mirror.finish(SUMMARY)
+    assert "not mirrored" in said[-1]
+
+
+@pytest.mark.parametrize(
+    ("option", "valid"),
+    [
+        ({"mode": "on"}, "auto, online, offline"),
+        ({"project": "a/b"}, "none of"),
+        ({"tags": ["x" * 65]}, "1 to 64"),
+        ({"finish_seconds": -1}, ">= 0"),
+    ],
+)
+def test_bad_option(option: dict, valid: str) -> None:
+    with pytest.raises(ValueError, match=valid):
+        WandbMirror(**option)
+
+
+def test_without_wandb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "wandb").mkdir()  # what offline runs leave behind is no package
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    monkeypatch.delitem(sys.modules, "wandb", raising=False)
+    importlib.invalidate_caches()
+    with pytest.raises(UserError, match="pip install wandb"):
+        WandbMirror()

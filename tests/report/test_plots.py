@@ -1,0 +1,74 @@
+import pytest
+
+from lilawbench.report.collect import collect
+from lilawbench.report.plots import plot_accuracy, plot_parameters
+from lilawbench.support.errors import UserError
+
+PNG = b"\x89PNG"
+
+
+def band(panel, number):
+    """Lower and upper edge at the first x of the panel's n-th band."""
+    vertices = panel.collections[number].get_paths()[0].vertices
+    at_first = vertices[vertices[:, 0] == vertices[:, 0].min(), 1]
+    return at_first.min(), at_first.max()
+
+
+def test_accuracy_is_mean_and_band_in_percent(write_run, tmp_path):
+    """Seeds at .5 and .7: mean 60, sample std sqrt(2 * 10^2) = 14.142 points."""
+    for method in ("lilaw", "ce"):
+        write_run(method, 0, curve=(0.5, 0.75))
+        write_run(method, 1, curve=(0.7, 0.85))
+    path = tmp_path / "accuracy.png"
+    (panel,) = plot_accuracy(collect(tmp_path), path).axes
+    assert [line.get_label() for line in panel.lines] == ["ce", "lilaw"]
+    assert list(panel.lines[0].get_xdata()) == [1, 2]
+    assert list(panel.lines[1].get_ydata()) == pytest.approx([60, 80])
+    assert band(panel, 0) == pytest.approx((60 - 200**0.5, 60 + 200**0.5))
+    assert panel.get_title(loc="left") == "digits, symmetric 0.4, mlp\n40.0 % wrong labels, n = 2 seeds"
+    assert panel.get_ylabel() == "test accuracy [%]"
+    assert path.read_bytes()[:4] == PNG and path.stat().st_size > 10_000
+    assert not list(tmp_path.glob("*.part*"))
+
+
+def test_a_curve_ends_with_its_shortest_seed(write_run, tmp_path):
+    write_run("ce", 0, curve=(0.5, 0.6, 0.7))
+    write_run("ce", 1, curve=(0.5, 0.8))
+    (panel,) = plot_accuracy(collect(tmp_path), tmp_path / "a.png").axes
+    assert list(panel.lines[0].get_ydata()) == pytest.approx([50, 70])
+
+
+def test_one_panel_per_setting_and_no_band_for_one_seed(write_run, tmp_path):
+    for rate in (0.4, 0.2, 0.0):
+        write_run("ce", 0, curve=(rate, rate), changes={"config.noise.rate": rate})
+    figure = plot_accuracy(collect(tmp_path), tmp_path / "a.png")
+    assert [panel.lines[0].get_ydata()[0] for panel in figure.axes] == [0, 20, 40]
+    assert all(not panel.collections for panel in figure.axes)
+    assert len(figure.legends) == 1 and all(panel.get_legend() is None for panel in figure.axes)
+
+
+def test_parameters_are_means_over_seeds(write_run, tmp_path):
+    write_run("ce", 0)
+    write_run("lilaw", 0, parameters=[(10, 2, 6), (9, 3, 6)])
+    write_run("lilaw", 1, parameters=[(10, 2, 6), (8, 4, 7)])
+    path = tmp_path / "parameters.png"
+    panels = plot_parameters(collect(tmp_path), path).axes
+    assert [panel.get_ylabel() for panel in panels] == ["alpha", "beta", "delta"]
+    assert [list(panel.lines[0].get_ydata()) for panel in panels] == [[10, 8.5], [2, 3.5], [6, 6.5]]
+    assert all(panel.get_xlabel() == "training step" for panel in panels)
+    assert panels[0].get_title(loc="left").startswith("lilaw: digits, symmetric 0.4, mlp\n")
+    assert path.read_bytes()[:4] == PNG and path.stat().st_size > 10_000
+
+
+def test_no_parameters_no_figure(write_run, tmp_path):
+    write_run("ce", 0)
+    write_run("lilaw", 0)
+    assert plot_parameters(collect(tmp_path), tmp_path / "parameters.png") is None
+    assert not (tmp_path / "parameters.png").exists()
+
+
+def test_repeated_runs_are_not_averaged(write_run, tmp_path):
+    write_run("ce", 0)
+    write_run("ce", 0)
+    with pytest.raises(UserError, match="two runs of ce"):
+        plot_accuracy(collect(tmp_path), tmp_path / "a.png")

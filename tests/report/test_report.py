@@ -1,0 +1,164 @@
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from lilawbench.report.report import report
+from lilawbench.support.errors import UserError
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "make_tables.py"
+
+
+@pytest.fixture(scope="module")
+def make_tables():
+    spec = importlib.util.spec_from_file_location("make_tables", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.main
+
+
+@pytest.fixture
+def two_methods(write_run, tmp_path):
+    for seed in range(2):
+        write_run("ce", seed, 0.7)
+        write_run("lilaw", seed, 0.75, parameters=[(10, 2, 6), (9, 3, 6)])
+    return tmp_path / "outputs"
+
+
+def test_report_writes_what_it_names(two_methods, tmp_path):
+    out = tmp_path / "report"
+    said = report([two_methods], out)
+    assert said.index("### best_val") < said.index("### last")
+    assert "difference to ce" in said and "+5.00" in said
+    body, files = said.split("Files:\n")
+    paths = [Path(line.strip()) for line in files.splitlines()]
+    names = ["tables.md", "tables.csv", "tables.tex", "tables.html", "accuracy.png", "parameters.png"]
+    assert [path.name for path in paths] == names
+    assert sorted(out.iterdir()) == sorted(paths) and all(path.stat().st_size > 200 for path in paths)
+    assert (out / "tables.md").read_text(encoding="utf-8") == body.removesuffix("\n")
+    assert len((out / "tables.csv").read_text().splitlines()) == 1 + 2 * 2
+    assert (out / "tables.html").read_text(encoding="utf-8").count("<table") == 2
+
+
+def test_without_ce_the_first_method_is_the_baseline(write_run, tmp_path):
+    write_run("lilaw", 0, 0.75)
+    write_run("focal", 0, 0.7)
+    assert "difference to focal" in report(tmp_path, tmp_path / "report")
+
+
+def test_no_parameters_removes_an_older_picture(write_run, tmp_path):
+    write_run("ce", 0)
+    out = tmp_path / "report"
+    out.mkdir()
+    (out / "parameters.png").write_bytes(b"old")
+    assert "parameters.png" not in report(tmp_path, out)
+    assert not (out / "parameters.png").exists()
+
+
+def test_what_methods_logged_is_drawn_and_goes_with_them(write_run, tmp_path):
+    """pruning.png and corrector.png are listed and shown; without their runs, older ones are removed."""
+    histogram = {"weight_histogram": [[0, 2, 0, 0, 0, 0], [0, 0, 0, 0, 0, 1]]}
+    rrm = write_run("rrm", 0, epochs=[{"reweightings": 1, "pruned": 0.3}] * 2, tables=[histogram] * 2)
+    learned = {"g": [[0.9, 0.1]] * 2, "margin": [1.0, 0.9]}
+    dynamic = write_run("dynamic_loss", 0, tables=[learned] * 2, clean=[0, 0, 1])
+    write_run("ce", 0)
+    out = tmp_path / "report"
+    said = report(tmp_path / "outputs", out)
+    for name in ("pruning.png", "corrector.png"):
+        assert f"  {out / name}" in said.splitlines() and (out / name).read_bytes()[:4] == b"\x89PNG"
+        assert f'<img src="{name}"' in (out / "tables.html").read_text(encoding="utf-8")
+    for run in (rrm, dynamic):
+        (run / "result.json").unlink()
+    said = report(tmp_path / "outputs", out)
+    assert "pruning.png" not in said and "corrector.png" not in said and "accuracy.png" in said
+    assert not (out / "pruning.png").exists() and not (out / "corrector.png").exists()
+    assert "pruning.png" not in (out / "tables.html").read_text(encoding="utf-8")
+
+
+def test_a_method_around_another_loss_is_compared_with_that_loss(write_run, tmp_path):
+    """rrm + mse against mse, +4 points, not against ce, where it would be -16; told no baseline, report finds it."""
+    for method, loss, accuracy in [("ce", None, 0.7), ("mse", "mse", 0.5), ("rrm", None, 0.72), ("rrm", "mse", 0.54)]:
+        write_run(method, 0, accuracy, loss=loss)
+    said = report(tmp_path / "outputs", tmp_path / "report", selections=("last",))
+    assert "difference to its loss" in said and "+2.00" in said and "+4.00" in said and "16.00" not in said
+    said = report(tmp_path / "outputs", tmp_path / "report", baseline="ce", selections=("last",))
+    assert "difference to ce" in said and "-16.00" in said
+
+
+def test_other_losses_without_a_method_around_them_are_compared_with_ce(write_run, tmp_path):
+    write_run("ce", 0, 0.7)
+    write_run("focal", 0, 0.72)
+    write_run("rrm", 0, 0.75)
+    said = report(tmp_path / "outputs", tmp_path / "report")
+    assert "difference to ce" in said and "difference to its loss" not in said
+
+
+def test_accuracy_under_attack(write_run, tmp_path):
+    for method, attacked in (("at", 0.4), ("a_rrm", 0.45)):
+        changes = {"best_val.test_attacked_0.1_accuracy": attacked, "last.test_attacked_0.1_accuracy": attacked - 0.1}
+        write_run(method, 0, changes=changes)
+    said = report(tmp_path / "outputs", tmp_path / "report", baseline="at", metric="test_attacked_0.1_accuracy")
+    assert "test attacked 0.1 accuracy [%]" in said
+    assert "45.00" in said and "35.00" in said and "+5.00" in said and "80.00" not in said
+
+
+def test_a_rule_nobody_can_follow_is_noted(write_run, tmp_path):
+    write_run("ce", 0, changes={"best_val.test_accuracy": None})
+    said = report(tmp_path, tmp_path / "report")
+    assert "### best_val" not in said and "### last" in said
+    assert "No table at best_val: no run has it." in said
+
+
+def test_unfinished_runs_are_told(two_methods, write_run, tmp_path):
+    (write_run("ce", 9, name="broken") / "result.json").unlink()
+    assert "Not in the tables, unfinished: " in report(two_methods, tmp_path / "report")
+    for result in two_methods.rglob("result.json"):
+        result.unlink()
+    with pytest.raises(UserError, match=r"(?s)no finished run.*unfinished: .*broken"):
+        report(two_methods, tmp_path / "report")
+
+
+def test_script_prints_the_report(two_methods, make_tables, capsys, monkeypatch):
+    monkeypatch.chdir(two_methods.parent)
+    assert make_tables([]) == 0
+    said = capsys.readouterr().out
+    assert "### best_val" in said and "### last" in said
+    assert str(Path("outputs/report/tables.md")) in said
+    assert Path("outputs/report/accuracy.png").exists()
+
+
+@pytest.mark.slow
+def test_script_options(two_methods, make_tables, capsys, tmp_path):
+    out = tmp_path / "here"
+    assert make_tables([str(two_methods), "--select", "last", "--baseline", "lilaw", "--out", str(out)]) == 0
+    said = capsys.readouterr().out
+    assert "### best_val" not in said and "difference to lilaw" in said and "-5.00" in said
+    assert (out / "tables.md").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["nowhere"], "error: there is no folder nowhere, and no experiment of this name; there are "),
+        (["no/where"], "error: there is no folder no/where"),
+        (["lilaw_tabel18"], "error: there is no folder lilaw_tabel18, and no experiment of this name; did you mean "),
+        (["seed=0"], "error: seed=0 is for an experiment, and none is named"),
+        (["outputs", "--baseline", "rrm"], "error: no finished run of"),
+    ],
+)
+def test_script_errors_are_messages(two_methods, make_tables, capsys, monkeypatch, arguments, says):
+    monkeypatch.chdir(two_methods.parent)
+    assert make_tables(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith(says) and "Traceback" not in captured.err
+    assert captured.out == "" and not Path("outputs/report").exists()
+
+
+@pytest.mark.parametrize("name, says", [("digits", "difference to ce"), ("lilaw_table5_fashion", "Done 0 of 6 runs")])
+def test_script_takes_names_of_experiments(write_run, make_tables, capsys, tmp_path, name, says):
+    """Of one without a table, the report of its folder; of one with, the table, here cut down to two cells."""
+    write_run("ce", 0, name="digits/a")
+    write_run("lilaw", 0, name="digits/b")
+    cut = ["noise.rate=0.4", "seed=0,1"] if name != "digits" else []
+    assert make_tables([name, *cut, "--root", str(tmp_path / "outputs")]) == 0
+    assert says in capsys.readouterr().out
