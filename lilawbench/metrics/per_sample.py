@@ -1,4 +1,4 @@
-"""What a method made of each training sample, crossed with the clean labels that it never saw."""
+"""A method's values of each training sample, compared with the clean labels that it never saw."""
 
 from collections.abc import Callable
 
