@@ -111,7 +111,7 @@ def test_bad_files(tmp_path, name, write, message):
 def test_bad_paths_and_columns(tmp_path):
     (tmp_path / "labels.json").write_text("[]")
     (tmp_path / "labels.csv").write_text("x,y\n1,2\n")
-    with pytest.raises(ValueError, match=r"labels\.npz does not exist \(it is looked for from"):
+    with pytest.raises(ValueError, match=r"labels\.npz does not exist \(relative paths start at"):
         File(str(tmp_path))
     with pytest.raises(ValueError, match=r"labels\.json must end in one of \.npz, \.npy, \.csv, \.txt"):
         File(str(tmp_path / "labels.json"))
