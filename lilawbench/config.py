@@ -166,7 +166,7 @@ def check_keys(cfg: DictConfig | Plain) -> None:
     """Rejects what Hydra's composition accepts.
 
     Raises:
-        ConfigError: keys that +KEY=VALUE added beside the schema, and required values that are not set.
+        ConfigError: keys that +KEY=VALUE added outside the schema, and required values that are not set.
     """
     cfg = plain(cfg)
     problems = [f"{key} has no value: set it with {key}=..." for key in sorted(_missing(cfg))]
