@@ -25,8 +25,9 @@ from torch import Tensor
 from lilawbench.loading.batch import Batch
 from lilawbench.losses import ce
 from lilawbench.methods import closed_form
-from lilawbench.methods.base import Context, Forward, Loss, Method, StepOutput
+from lilawbench.methods.base import Loss, Method, StepOutput
 from lilawbench.methods.closed_form import WeightedMean
+from lilawbench.methods.context import Context
 
 TERMS = ("alpha", "beta", "delta")
 SCALES = ("alpha_scale", "beta_scale", "delta_scale")
@@ -241,8 +242,8 @@ class LiLAW(Method):
         super().on_epoch_start(ctx)
         self.warming_up = ctx.epoch <= self.warmup_epochs
 
-    def loss(self, forward: Forward, batch: Batch) -> StepOutput:
-        logits = forward(batch.input)
+    def loss(self, ctx: Context, batch: Batch) -> StepOutput:
+        logits = ctx.forward(batch.input)
         self._settle()
         if self.warming_up:
             return StepOutput(self.sample_losses(logits, batch).mean(), logits.detach())

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-
 from lilawbench.metrics.per_sample import WEIGHT_BINS, per_sample, weight_histogram
 
 CLEAN = torch.tensor([0, 0, 0, 0, 1, 1, 1, 2, 2, 2])
