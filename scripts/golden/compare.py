@@ -12,8 +12,8 @@ import torch
 
 # keys of result.json and of rows that another time, place or version changes
 LEFT_OUT = ("*seconds*", "*memory*", "versions.*", "run", "cell", "config.paths.output_dir")
-# keys that were renamed on purpose, old: new; with all that is below them. Of options too, "config." before their names:
-# the other checkout, which is the older one, is then given the old name
+# keys that were renamed on purpose, old: new, with all that is below them; options as "config.train.lr". The other
+# checkout, which is the older one, is then given the option by its old name
 RENAMED: dict[str, str] = {}
 # keys of a checkpoint whose tensors are compared, whatever the order and names below them; the first that is there
 STATE = {"weights of the networks": ("model",), "state of the method": ("method",)}

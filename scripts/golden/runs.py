@@ -20,7 +20,7 @@ METHODS = {
     "focal": "method=focal",
     "lilaw": "method=lilaw method.lr=0.5",
     "lilaw, scales": "method=lilaw method.lr=[0.5,0.2,0.1] method.scales=true",
-    "lilaw, two terms": "method=lilaw method.lr=0.5 method.terms=[alpha,beta] method.clamp=false method.warmup_epochs=0",
+    "lilaw, two terms": "method=lilaw method.lr=0.5 method.terms=[alpha,beta] method.clamp=false",
     "lilaw, meta_mode": "method=lilaw method.meta_mode=train method.meta_every_steps=2 model.dropout=0.3",
     "lilaw, detached": "method=lilaw method.detach_weight=true loss=focal",
     "rrm": f"{RRM} method.gamma=0.1",
@@ -33,7 +33,8 @@ METHODS = {
     "dynamic_loss, double_backward": f"{DYNAMIC} method.hypergradient=double_backward method.meta_net=vector",
     "dynamic_loss, finite_difference": f"{DYNAMIC} method.hypergradient=finite_difference method.class_wise=false",
     "dynamic_loss, balanced_softmax": f"{DYNAMIC} method.margin=balanced_softmax method.meta_sampling=random",
-    "dynamic_loss, softmax": f"{DYNAMIC} method.pseudo_label=softmax method.meta_sampling=lowest_loss train.optimizer=sgd",
+    "dynamic_loss, softmax": f"{DYNAMIC} method.pseudo_label=softmax method.meta_sampling=lowest_loss",
+    "dynamic_loss, sgd": f"{DYNAMIC} train.optimizer=sgd train.lr=0.05",
     "dynamic_loss, margins alone": f"{DYNAMIC} method.corrector=false method.reuse_forward=false",
     "dynamic_loss, finetune_on_meta": f"{DYNAMIC} method.finetune_on_meta=true model=resnet32 model.depth=8",
     "dynamic_loss_lt": "method=dynamic_loss_lt method.num_bins=4 method.warmup_epochs=1 dataset.imbalance=3",
@@ -119,7 +120,8 @@ REAL = {
     "ecg5000_a": "dataset=ecg5000_a model=mlp model.hidden=[16]",
     "breastmnist": "dataset=medmnist model=rrm_cnn method=lilaw train.epochs=2",
     "fashion_mnist": "dataset=fashion_mnist dataset.imbalance=100",
-    "mnist": "dataset=mnist dataset.pixels=unit dataset.classes=[0,1,2] noise=kernel noise.kernel=[[0,.5,.5],[1,0,0],[.2,.8,0]]",
+    "mnist": "dataset=mnist dataset.pixels=unit dataset.classes=[0,1,2] noise=kernel "
+    "noise.kernel=[[0,.5,.5],[1,0,0],[.2,.8,0]]",
     "emotions": "dataset=emotions method=lilaw",
     "concrete": "dataset=concrete method=lilaw",
     "noise human": f"{ONE_SOURCE} dataset.num_classes=10 dataset.sources.a=$DATA/human_a.npz "
