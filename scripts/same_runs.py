@@ -4,7 +4,7 @@
     python scripts/same_runs.py ../before
     python scripts/same_runs.py ../before --only lilaw --keep kept    only runs whose names hold "lilaw"
 
-For a change of the code's shape that must change no number. Compared are every row of metrics.jsonl, every key of
+For a change of the code's shape that must change no number; about two minutes on two cores. Compared are every row of metrics.jsonl, every key of
 result.json, labels.npz and the networks' weights; golden/compare.py says what is left out, and is told there of keys
 that were renamed on purpose. Real data sets take part if LILAWBENCH_DATA names their folder.
 
@@ -51,7 +51,7 @@ def compare(other: Path, only: str | None, folder: Path) -> int:
     if not (alone or ranks):
         print(f"no run's name holds {only!r}")
         return 1
-    print(f"{len(alone | ranks)} runs, twice; all of them take two minutes on two cores", flush=True)
+    print(f"{len(alone | ranks)} runs, twice", flush=True)
     data.write(folder / "data", real)
     with ThreadPoolExecutor() as pool:
         sides = [pool.submit(do, *at, alone, ranks, folder, real) for at in (("here", HERE), ("other", other))]

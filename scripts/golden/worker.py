@@ -56,7 +56,7 @@ def main(job: dict) -> None:
         try:
             done = {"name": name, "folder": str(do(options, stop_first=name.startswith("resumed")))}
         except Exception as error:  # the next run has nothing to do with it
-            done = {"name": name, "error": f"{type(error).__name__}: {error}"}
+            done = {"name": name, "error": f"{type(error).__name__}: {' '.join(str(error).split())}"}
         if int(os.environ.get("RANK", 0)) == 0:
             with open(job["out"], "a") as file:
                 file.write(json.dumps(done) + "\n")
