@@ -4,9 +4,10 @@
     python scripts/same_runs.py ../before
     python scripts/same_runs.py ../before --only lilaw --keep kept    only runs whose names hold "lilaw"
 
-For a change of the code's shape that must change no number; about two minutes on two cores. Compared are every row of metrics.jsonl, every key of
-result.json, labels.npz and the networks' weights; golden/compare.py says what is left out, and is told there of keys
-that were renamed on purpose. Real data sets take part if LILAWBENCH_DATA names their folder.
+For a change of the code's shape that must change no number. It takes two minutes on two cores that are free. Compared
+are every row of metrics.jsonl, every key of result.json, labels.npz, the networks' weights and the method's state;
+golden/compare.py says what is left out, and is told there of keys that were renamed on purpose. Real data sets take
+part if LILAWBENCH_DATA names their folder.
 
 Exit code: 0 all runs are the same; 1 a run differs or failed.
 """

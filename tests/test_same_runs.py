@@ -100,7 +100,7 @@ def test_every_choice_is_among_the_runs(group):
 
 @pytest.mark.slow
 def test_the_script_compares_two_checkouts(tmp_path):
-    command = [sys.executable, ROOT / "scripts" / "same_runs.py", ROOT, "--only", "ce", "--keep", tmp_path / "kept"]
+    command = [sys.executable, ROOT / "scripts" / "same_runs.py", ROOT, "--only", ": ce", "--keep", tmp_path / "kept"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "two ranks: ce: same" in done.stdout and "resumed: ce: same" in done.stdout
