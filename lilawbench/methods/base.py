@@ -52,7 +52,7 @@ class Method(nn.Module, ABC):
     splits_batches: ClassVar[bool] = True  # whether the loss of a batch is the mean of those of its parts
     perturbs_inputs: ClassVar[bool] = False  # trains or measures rows on other inputs than the data's
     tasks: ClassVar[tuple[str, ...]] = ALL  # that it is for, see tasks.py; the loss says the same of itself
-    # How `sample_values` are crossed with the clean labels, which the method never sees: functions of metrics/crossing.py
+    # How its `sample_values` are crossed with the clean labels, which it never sees: functions (metrics/crossing.py)
     # whose keyword arguments name the values. Those that none of them names are crossed by their type.
     crossings: ClassVar[tuple[Callable, ...]] = ()
     # Why two steps on whole batches may differ in what they do, not only in values: no CUDA graph can stand for both.

@@ -30,7 +30,7 @@ from lilawbench.support import host
 from lilawbench.tasks import TASKS, Task
 
 # Numbers of a probe go into the epoch's row of metrics.jsonl; lists and tensors (small tables) into a row of their own.
-Seen = dict[str, float | int | None | list | Tensor]
+Seen = dict[str, float | int | list | Tensor | None]
 
 
 @dataclass(frozen=True)
@@ -134,6 +134,7 @@ class Probe(ABC):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes up what `state_dict` gave."""
+        return
 
     def result(self) -> dict[str, Any]:
         """What goes into result.json."""
@@ -141,3 +142,4 @@ class Probe(ABC):
 
     def files(self, folder: Path) -> None:
         """Writes files of its own into the run's folder, before result.json."""
+        return

@@ -12,6 +12,8 @@ import torch
 
 # keys of result.json and of rows that another time, place or version changes
 LEFT_OUT = ("*seconds*", "*memory*", "versions.*", "run", "cell", "config.paths.output_dir")
+# and options that the other checkout may not have yet
+LEFT_OUT += ("config.probe", "config.train.strong_policy")
 # keys that were renamed on purpose, old: new, with all that is below them; options as "config.train.lr". The other
 # checkout, which is the older one, is then given the option by its old name
 RENAMED: dict[str, str] = {}
