@@ -73,6 +73,9 @@ def train(cfg: DictConfig, folder: Path, world: World) -> RunRecord:
     labels = draw_labels(cfg, source)
     train, val, test = tables(cfg, source, labels, device)
     method = build(cfg.method, loss=bind(cfg.loss)).to(device)
+    if "strong" in method.views and not source.is_image:
+        wanting = f"the strong view of method={cfg.method.name} wants images"
+        raise ConfigError([f"{wanting}; dataset={cfg.dataset.name} has none"])
     networks = [initialise_network(cfg, source, number).to(device) for number in range(method.networks)]
     networks = [lay_out(network, cfg.train.channels_last, device) for network in networks]
     probes = probes_of(cfg, source)
