@@ -32,6 +32,10 @@ class Labels:
     val: np.ndarray
     copied: np.ndarray | None = None
 
+    @property
+    def clean_known(self) -> bool:
+        return self.clean is not None
+
     def arrays(self) -> dict[str, np.ndarray]:
         """What labels.npz holds."""
         return {name: array for name, array in vars(self).items() if array is not None}
