@@ -15,9 +15,7 @@ from lilawbench.methods.rrm import RRM, reweight
 
 N = 12
 RANDOM = torch.Generator().manual_seed(0)
-ROWS = Resident(
-    torch.randn(N, 4, dtype=torch.float64, generator=RANDOM), torch.randint(0, 3, (N,), generator=RANDOM)
-)
+ROWS = Resident(torch.randn(N, 4, dtype=torch.float64, generator=RANDOM), torch.randint(0, 3, (N,), generator=RANDOM))
 TABLE = ROWS.batch(torch.arange(N))
 ROUND = {"gamma": 0.4, "mu": 1.0, "reweight_every_epochs": 1}
 
