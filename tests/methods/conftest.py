@@ -1,4 +1,4 @@
-"""A table of a dozen rows, passed over as large ones are, and a run on it."""
+"""A table of a dozen rows, and a run on it."""
 
 import pytest
 import torch
@@ -8,8 +8,9 @@ from lilawbench.engine.loop import train_step
 from lilawbench.loading.resident import Resident
 
 
-@pytest.fixture(autouse=True)
-def passes_of_several_batches(monkeypatch):
+@pytest.fixture
+def short_passes(monkeypatch):
+    """A dozen rows are passed over in three batches."""
     monkeypatch.setattr("lilawbench.loading.resident.CPU_EVAL_BATCH", 5)
 
 
@@ -22,7 +23,7 @@ def dozen():
 
 
 @pytest.fixture
-def scene(context, dozen):
+def scene(context, dozen, short_passes):
     """scene(method) -> (ctx, method) of a linear network on the dozen, or of another network on other rows."""
 
     def make(method, model=None, rows=dozen):

@@ -17,6 +17,7 @@ N = 12
 RANDOM = torch.Generator().manual_seed(0)
 ROWS = Resident(torch.randn(N, 4, dtype=torch.float64, generator=RANDOM), torch.randint(0, 3, (N,), generator=RANDOM))
 TABLE = ROWS.batch(torch.arange(N))
+pytestmark = pytest.mark.usefixtures("short_passes")
 ROUND = {"gamma": 0.4, "mu": 1.0, "reweight_every_epochs": 1}
 
 
