@@ -42,6 +42,7 @@ def check(cfg: DictConfig | Plain, num_classes: int | None = None) -> None:
     unknown = {group: _unknown_options(group, cfg[group]) for group in ("dataset", "noise", "model", "loss", "method")}
     if "_target_" in cfg.logger:
         unknown["logger"] = _unknown_options("logger", cfg.logger)
+    unknown |= {f"probe.{name}": _unknown_options(f"probe.{name}", node) for name, node in cfg.probe.items()}
     problems += [line for lines in unknown.values() for line in lines]
 
     def attempt(group: str, make: Callable[[], Any]) -> Any:
@@ -52,10 +53,10 @@ def check(cfg: DictConfig | Plain, num_classes: int | None = None) -> None:
         except Exception as error:  # a constructor's or hydra's complaint about the user's values
             cause = (isinstance(error, InstantiationException) and error.__cause__) or error
             if isinstance(cause, TypeError):  # its own words name no option
-                given = options(cfg[group]).items()
+                given = options(_node(cfg, group)).items()
                 given = ", ".join(f"{group}.{key}={value}" for key, value in given if key != "_target_")
                 cause = f"a value is of the wrong type, among {given} ({cause})"
-            problems.append(f"{group}={cfg[group].get('name')}: {cause}")
+            problems.append(f"{group}={_node(cfg, group).get('name', '')}: {cause}")
             return None
 
     dataset = attempt("dataset", lambda: build(cfg.dataset))
@@ -67,6 +68,8 @@ def check(cfg: DictConfig | Plain, num_classes: int | None = None) -> None:
             unknown |= {group: [line] for group, line in misfits.items()}
     loss = attempt("loss", lambda: bind(cfg.loss))
     method = attempt("method", lambda: build(cfg.method, loss=loss)) if loss is not None else None
+    for name, node in cfg.probe.items():
+        attempt(f"probe.{name}", lambda node=node: build(node))
     if "logger" in unknown:
         attempt("logger", lambda: build(cfg.logger))
     noise = attempt("noise", lambda: bind(cfg.noise))
@@ -97,6 +100,11 @@ def check(cfg: DictConfig | Plain, num_classes: int | None = None) -> None:
         problems.append("train.early_stop_epochs watches val_loss: split.val_fraction must be > 0")
     if problems:
         raise ConfigError(problems)
+
+
+def _node(cfg: Plain, group: str) -> Plain:
+    """What a dotted name stands for."""
+    return functools.reduce(lambda node, key: node[key], group.split("."), cfg)
 
 
 def _misfits(cfg: Plain, task: str, unknown: dict[str, list[str]]) -> dict[str, str]:
@@ -143,7 +151,12 @@ def _unknown_options(group: str, node: Plain) -> list[str]:
 
 @functools.cache
 def _taken(target: Callable[..., Any]) -> tuple[str, ...]:
-    return tuple(inspect.signature(target).parameters)
+    """Names of its options; `**options` of a class are those of its base."""
+    parameters = inspect.signature(target).parameters.values()
+    names = [parameter.name for parameter in parameters if parameter.kind is not parameter.VAR_KEYWORD]
+    if len(names) < len(parameters) and inspect.isclass(target):
+        names += [name for name in _taken(target.__mro__[1]) if name not in names]
+    return tuple(names)
 
 
 def _check_train(train: Plain) -> list[str]:
@@ -177,6 +190,7 @@ def _check_train(train: Plain) -> list[str]:
         problems.append(f"train.augment is {dict(augment)}; crop_px, rotate_degrees >= 0 and jitter in [0, 1)")
     if augment.policy not in (None, *POLICIES):
         problems.append(f"train.augment.policy is {augment.policy}; it must be null or one of {', '.join(POLICIES)}")
+    need(train.strong_policy in POLICIES, "strong_policy", f"one of {', '.join(POLICIES)}")
     need(train.resize_px is None or train.resize_px >= 1, "resize_px", "null or >= 1")
     if train.precision == "fp16":
         problems.append("train.precision=fp16 is refused: its range makes per-sample losses overflow; use bf16 or fp32")

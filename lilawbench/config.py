@@ -42,6 +42,7 @@ class Train:
     balanced_samples: int | None = None  # rows of an epoch, evenly of each observed class, drawn anew; null: all rows
     early_stop_epochs: int | None = None  # stop after so many epochs without a lower val_loss
     augment: AugmentOptions = field(default_factory=AugmentOptions)  # random views of training images
+    strong_policy: str = "cifar10"  # of AutoAugment, in the strong view that some methods ask for
     resize_px: int | None = None  # side that every image is scaled to for the network, batch by batch; null: as it is
     precision: str = "fp32"  # fp32 | bf16; never by device, or results would depend on the machine
     channels_last: bool | None = None  # layout of image networks; null: on CUDA alone (a CPU keeps its last bits)
@@ -110,6 +111,7 @@ class Config:
     loss: Options = MISSING
     method: Options = MISSING
     logger: Options = MISSING
+    probe: Options = field(default_factory=dict)  # further probes, by name
     train: Train = field(default_factory=Train)
     split: Split = field(default_factory=Split)
     attack: Attack = field(default_factory=Attack)

@@ -62,6 +62,10 @@ class Source:
         """Clean labels of the rows that noise is drawn for: the training rows, then the official validation rows."""
         return self.train_clean if self.val_clean is None else np.concatenate([self.train_clean, self.val_clean])
 
+    @property
+    def num_labelled(self) -> int:
+        return len(self.labelled_clean)
+
     def labelled_input(self, rows: np.ndarray) -> Tensor | ImageFiles:
         """Inputs of some rows, sorted, of those that `labelled_clean` counts; a whole split is not copied."""
         import torch

@@ -5,23 +5,24 @@ from collections.abc import Mapping
 import numpy as np
 
 from lilawbench.noise.checks import read_matrix
+from lilawbench.noise.labels import Labels
 from lilawbench.support.plain import Tree
 
 
-def noise_rates(noise: Mapping[str, Tree], labels: Mapping[str, np.ndarray]) -> dict[str, float | bool | None]:
+def noise_rates(noise: Mapping[str, Tree], labels: Labels) -> dict[str, float | bool | None]:
     """Both rates for the record; whether the clean labels are known, if they are not.
 
     Args:
-        noise: the config's block. labels: observed, clean [N] where they are known; train, rows.
+        noise: the config's block. labels: of the run.
     """
-    if "clean" not in labels:
+    if labels.clean is None:
         return {"labels.clean_known": False}
-    corrupted = labels["observed"] != labels["clean"]
+    corrupted = labels.observed != labels.clean
     return {
         "labels.clean_known": True,
-        "noise.requested_rate": requested_rate(noise, labels["clean"]),
+        "noise.requested_rate": requested_rate(noise, labels.clean),
         "noise.realised_rate": float(corrupted.mean()),
-        "noise.realised_rate_train": float(corrupted[labels["train"]].mean()),
+        "noise.realised_rate_train": float(corrupted[labels.train].mean()),
     }
 
 

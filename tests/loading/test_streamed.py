@@ -10,8 +10,7 @@ from lilawbench.loading import streamed as stream
 from lilawbench.loading.batches import MetaLoader, TrainLoader
 from lilawbench.loading.image_files import ImageFiles
 from lilawbench.loading.resident import Resident
-from lilawbench.loading.rows import Rows
-from lilawbench.loading.streamed import Streamed, table
+from lilawbench.loading.streamed import Streamed
 from lilawbench.support.distributed import World
 from lilawbench.support.errors import DataError
 
@@ -50,19 +49,6 @@ def test_batches_are_those_of_a_resident_table(both):
         b.index.tolist() for b in resident.in_order(4, world)
     ]
     assert same(MetaLoader(streamed.normalised(), 0)(5), MetaLoader(resident, 0)(5))
-
-
-def test_the_inputs_choose_the_kind(files):
-    target = torch.zeros(COUNT, dtype=torch.int64)
-    for input, kind, other in ((files, Streamed, Resident), (files.load(), Resident, Streamed)):
-        data = table(input, target, MEAN, STD)
-        assert isinstance(data, Rows) and isinstance(data, kind) and not isinstance(data, other)
-
-
-def test_random_crops_need_a_generator(both):
-    for data in both:
-        with pytest.raises(ValueError, match="random crops need a generator"):
-            next(data.pixels([torch.arange(2)], crop_px=1))
 
 
 def test_scaled_batches_are_those_of_a_resident_table(files):
