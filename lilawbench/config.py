@@ -15,10 +15,10 @@ from hydra.utils import get_object, instantiate
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from lilawbench.augment.options import AugmentOptions
+from lilawbench.support import searchpath
 from lilawbench.support.errors import ConfigError
+from lilawbench.support.searchpath import CONF
 
-# in an installed package, in a checkout
-CONF = next(p for p in (Path(__file__).parent / "conf", Path(__file__).parent.parent / "conf") if p.is_dir())
 LABELS_ONLY = ("name", "convention")  # keys of a group's node that describe it and are not options of its target
 
 
@@ -153,10 +153,21 @@ def to_dict(tree: Any) -> Any:
     return [to_dict(value) for value in tree] if isinstance(tree, list) else tree
 
 
-def compose(*overrides: str) -> DictConfig:
-    """The config that the command line would compose: `run(compose("method=lilaw", "seed=3"))`."""
+def compose(*overrides: str, config_dir: str | Path | None = None) -> DictConfig:
+    """The config that the command line would compose: `run(compose("method=lilaw", "seed=3"))`.
+
+    Args:
+        overrides: as on the command line, GROUP=NAME or KEY=VALUE; hydra.searchpath=[FOLDER] may be among them.
+        config_dir: a further folder of YAML files; modules in it become importable.
+    Raises:
+        ConfigError: a further folder is not there.
+        HydraException, OmegaConfBaseException: a choice or a key that does not exist, a value of the wrong type.
+    """
+    folders, others = searchpath.folders_of(config_dir, overrides)
+    searchpath.use(folders)
+    searchpath.warn_of_hidden(folders)
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return hydra_compose("config", list(overrides))
+        return hydra_compose("config", [*searchpath.override_of(folders), *others])
 
 
 def check_keys(cfg: DictConfig | Plain) -> None:

@@ -15,12 +15,13 @@ from omegaconf import DictConfig, OmegaConf
 
 import lilawbench
 from lilawbench.config import CONF, Plain, check_keys, to_dict
-from lilawbench.experiment.command import help_asked, sweep_asked
+from lilawbench.experiment.command import help_asked, read, sweep_asked
 from lilawbench.experiment.plan import plan
 from lilawbench.launch.launch import launch
 from lilawbench.record.identity import RunRecord, run_folder
 from lilawbench.record.writer import read_json
 from lilawbench.report.conclude import conclude
+from lilawbench.support import searchpath
 from lilawbench.support.console import log_to_console
 from lilawbench.support.distributed import join, leave
 from lilawbench.support.errors import RunBusy, RunFailed, UserError
@@ -102,16 +103,18 @@ def main() -> None:
     if world.is_main:
         log_to_console()
     try:
-        if (text := help_asked(sys.argv[1:])) is not None:
+        command, planned = read(sys.argv[1:]), None
+        if world.is_main:
+            searchpath.warn_of_hidden(command.folders)
+        if (text := help_asked(command)) is not None:
             print(text)
             sys.exit()
-        asked, planned = sweep_asked(sys.argv[1:]), None
-        if asked is None:
+        if sweep_asked(command):
+            planned = plan(command.args.overrides, command.args.config_dir)
+            records = launch(planned, attempt)
+        else:
             _hydra_main()
             records = _outcomes
-        else:
-            planned = plan(*asked)
-            records = launch(planned, attempt, asked[1])
     except UserError as error:
         if world.is_main:
             print(f"lilawbench: {error}", file=sys.stderr)

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -116,3 +117,26 @@ def test_every_method_file_has_a_yaml_and_a_test():
 def test_files_stay_short():
     long = {path.name: n for path in MODULES if (n := len(path.read_text(encoding="utf-8").splitlines())) > 320}
     assert not long
+
+
+def test_one_file_touches_private_modules_of_hydra():
+    """hydra._internal and omegaconf._utils may change with any version: pyproject.toml caps it for this one file."""
+    adapter = PACKAGE / "support" / "hydra_private.py"
+    root = PACKAGE.parent
+    sources = [path for folder in ("lilawbench", "scripts", "tests") for path in (root / folder).rglob("*.py")]
+    touching = {
+        path
+        for path in sources
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for name in (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module or ""]
+            if isinstance(node, ast.ImportFrom)
+            else []
+        )
+        if re.match(r"(hydra|omegaconf)(\.\w+)*\._", name)
+    }
+    assert touching == {adapter} and len(sources) > 200
+    dependencies = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
+    assert [name for name in dependencies if name.startswith("hydra-core")] == ["hydra-core>=1.3.2,<1.4"]
