@@ -2,6 +2,8 @@
 
 import functools
 import inspect
+import re
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
@@ -11,14 +13,16 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.errors import InstantiationException
-from hydra.utils import get_object, instantiate
+from hydra.utils import instantiate
 from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf.errors import InterpolationKeyError
 
 from lilawbench.augment.options import AugmentOptions
-from lilawbench.support import searchpath
+from lilawbench.support import hydra_private, searchpath
 from lilawbench.support.errors import ConfigError
 from lilawbench.support.searchpath import CONF
 
+NAMED = ("dataset", "noise", "model", "method", "loss")  # groups whose choices name a run
 LABELS_ONLY = ("name", "convention")  # keys of a group's node that describe it and are not options of its target
 
 
@@ -135,8 +139,20 @@ class Plain(dict):
 
 
 def plain(cfg: DictConfig | Plain) -> Plain:
-    """A config resolved; one that is already is returned as it is."""
-    return cfg if isinstance(cfg, Plain) else to_plain(OmegaConf.to_container(cfg, resolve=True))
+    """A config resolved; one that is already is returned as it is.
+
+    Raises:
+        ConfigError: a part has no name, which others may refer to. OmegaConfBaseException: whatever else is missing.
+    """
+    if isinstance(cfg, Plain):
+        return cfg
+    try:
+        return to_plain(OmegaConf.to_container(cfg, resolve=True))
+    except InterpolationKeyError:
+        raw = to_plain(OmegaConf.to_container(cfg, resolve=False))
+        if problems := _check_names(raw):
+            raise ConfigError(problems) from None
+        raise
 
 
 def to_plain(tree: Any) -> Any:
@@ -178,6 +194,7 @@ def check_keys(cfg: DictConfig | Plain) -> None:
     """
     cfg = plain(cfg)
     problems = [f"{key} has no value: give it with {key}=..." for key in sorted(_missing(cfg))]
+    problems += _check_names(cfg)
     for name, valid in _valid_keys().items():
         for key in functools.reduce(Plain.get, name.split("."), cfg) if name else cfg:
             if key not in valid:
@@ -185,6 +202,19 @@ def check_keys(cfg: DictConfig | Plain) -> None:
                 problems.append(f"{dotted} is not an option (valid: {', '.join(valid)})")
     if problems:
         raise ConfigError(problems)
+
+
+def _check_names(cfg: Plain) -> list[str]:
+    """What is wrong with the names that parts give to runs and their folders."""
+    problems = []
+    for group in NAMED:
+        node = cfg.get(group)
+        name = node.get("name") if isinstance(node, Plain) else "-"  # no choice at all is another's matter
+        if name is None:
+            problems.append(f"{group} has no name: its YAML wants a line such as name: my_{group}")
+        elif not isinstance(name, str) or not re.fullmatch(r"[^./][^/]*", name):
+            problems.append(f"{group}.name is {name!r}; it names folders, so it is text without / or a leading dot")
+    return problems
 
 
 def _missing(tree: Plain, name: str = "") -> Iterator[str]:
@@ -225,7 +255,7 @@ def build(node: DictConfig | Plain, **given: Any) -> Any:
     kept = options(node)
     if any(_is_special(key, value) for key, value in kept.items()):
         return instantiate(kept, **given, _convert_="all")
-    target = get_object(kept.pop("_target_"))
+    target = locate(kept.pop("_target_"))
     try:
         return target(**{**kept, **given})
     except Exception as error:
@@ -240,11 +270,36 @@ def _is_special(key: str, value: Any) -> bool:
     )
 
 
+def locate(dotted: str) -> Any:
+    """The function or class of a dotted path.
+
+    Raises:
+        ImportError: there is none: where it was looked for, or what went wrong in its file.
+    """
+    try:
+        return hydra_private.locate(dotted)
+    except Exception as error:
+        raise ImportError(_unlocated(dotted, error.__cause__ or error)) from error
+
+
+def _unlocated(dotted: str, cause: BaseException) -> str:
+    top = dotted.partition(".")[0]
+    if isinstance(cause, ModuleNotFoundError) and cause.name == top:
+        places = [f"{folder}/{top}.py" for folder in searchpath.in_use()]
+        looked = f"looked for {', '.join(places)} and " if places else "looked for "
+        advice = "" if places else "; --config-dir=FOLDER makes the modules in a folder known"
+        return f"{dotted}: there is no module {top}: {looked}an installed {top}{advice}"
+    file = getattr(sys.modules.get(top), "__file__", None)
+    if isinstance(cause, AttributeError | ModuleNotFoundError) and file:
+        return f"{dotted}: not found in {file} ({cause})"
+    return f"{dotted}: importing it failed: {type(cause).__name__}: {cause}"
+
+
 def bind(node: DictConfig | Plain) -> Callable[..., Any]:
     """The function a group's node describes, with its options bound; where it names a class, one built with them.
 
     Not hydra's `_partial_`, whose result checks its target anew at every call: 0.16 ms, several times a step.
     """
     kept = options(node)
-    target = get_object(kept.pop("_target_"))
+    target = locate(kept.pop("_target_"))
     return target(**kept) if inspect.isclass(target) else functools.partial(target, **kept)

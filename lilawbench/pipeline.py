@@ -37,7 +37,7 @@ from lilawbench.loading.streamed import table
 from lilawbench.methods.base import Context, Method
 from lilawbench.methods.fgsm import Pixels
 from lilawbench.models.finetune import finetune
-from lilawbench.record.identity import RunRecord
+from lilawbench.record.identity import RunRecord, write_code
 from lilawbench.record.lock import RunLock
 from lilawbench.record.recorder import Recorder
 from lilawbench.support.distributed import World
@@ -70,6 +70,7 @@ def train(cfg: DictConfig, folder: Path, world: World) -> RunRecord:
     model = lay_out(model, cfg.train.channels_last, device)
 
     with locked(folder, world) as lock, Recorder(folder, cfg, source, labels, device, world) as recorder:
+        world.main_does(lambda: write_code(folder, cfg))
         runtime.prepare(device, recorder.threads, cfg.train.deterministic)
         method = build(cfg.method, loss=bind(cfg.loss)).to(device)
         autocast = autocast_in(cfg.train.precision, device)

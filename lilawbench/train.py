@@ -9,6 +9,7 @@ torch: what a user mistypes, asks for or has finished is answered at once.
 import logging
 import sys
 import traceback
+from pathlib import Path
 
 import hydra
 from omegaconf import DictConfig, OmegaConf
@@ -18,7 +19,7 @@ from lilawbench.config import CONF, Plain, check_keys, to_dict
 from lilawbench.experiment.command import help_asked, read, sweep_asked
 from lilawbench.experiment.plan import plan
 from lilawbench.launch.launch import launch
-from lilawbench.record.identity import RunRecord, run_folder
+from lilawbench.record.identity import RunRecord, changed_code, run_folder
 from lilawbench.record.writer import read_json
 from lilawbench.report.conclude import conclude
 from lilawbench.support import searchpath
@@ -51,6 +52,9 @@ def run(cfg: DictConfig | Plain) -> RunRecord:
     failed = folder / "failed.json"
     if world.agree(failed.exists()) and not cfg.sweep.retry_failed:
         raise RunFailed(f"failed before: {read_json(failed)['error']} (sweep.retry_failed=true tries again; {folder})")
+    if not folder.exists() and (other := changed_code(cfg)) is not None:
+        name, parts = other
+        log.info("%s has changed since run %s: this is another run", ", ".join(parts), name)
     log.info("preparing %s: %d epochs", folder.name, cfg.train.epochs)
     from lilawbench import pipeline
 
@@ -59,7 +63,10 @@ def run(cfg: DictConfig | Plain) -> RunRecord:
 
 def attempt(cfg: DictConfig, in_sweep: bool = True) -> RunRecord:
     """`run` with errors turned into a record; what nobody foresaw stops a single run but not a sweep."""
-    folder = run_folder(cfg)
+    try:
+        folder = run_folder(cfg)
+    except UserError as error:
+        return RunRecord(Path(cfg.paths.output_dir), "failed", error=str(error), exit_code=error.exit_code)
     if in_sweep:
         log.info("")
     try:

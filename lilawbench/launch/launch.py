@@ -1,6 +1,7 @@
 """From a plan to finished runs: what is to be done goes to a Hydra launcher, the rest is only told."""
 
 import logging
+import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import BrokenExecutor
 from pathlib import Path
@@ -41,6 +42,8 @@ def launch(plan: Plan, attempt: Attempt) -> list[RunRecord]:
     records = {run.folder: record for run in plan.runs if (record := settled(run)) is not None}
     refused = _refused([run for run in plan.runs if run.folder not in records])
     records = world.agree(records | refused)
+    if world.is_main and len(plan.runs) == 1 and (error := "".join(record.error for record in records.values())):
+        print(f"lilawbench: {error}", file=sys.stderr, flush=True)  # of several, the summary tells
     pending = [run for run in plan.runs if run.folder not in records]
     if pending:
         log.info("%d runs: %d to do, %d finished before, %d failed before or refused", len(plan.runs), len(pending),

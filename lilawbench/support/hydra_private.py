@@ -5,11 +5,12 @@ pyproject.toml therefore caps hydra-core below its next minor version.
 
 from argparse import Namespace
 from collections.abc import Sequence
+from typing import Any
 
 from hydra._internal.callbacks import Callbacks
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra._internal.utils import get_args_parser
+from hydra._internal.utils import _locate, get_args_parser
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.types import Override
 from hydra.types import HydraContext
@@ -35,6 +36,11 @@ def apply_values(overrides: Sequence[Override], cfg: DictConfig) -> None:
 def launch_context() -> HydraContext:
     """What a launcher wants of the Hydra that is initialised now."""
     return HydraContext(config_loader=GlobalHydra.instance().config_loader(), callbacks=Callbacks())
+
+
+def locate(dotted: str) -> Any:
+    """As hydra.utils.get_object, which logs an error that is about to be shown. Raises: ImportError, with its cause."""
+    return _locate(dotted)
 
 
 def yaml_rules() -> dict:
