@@ -82,6 +82,7 @@ class Paths:
 @dataclass
 class Sweep:
     retry_failed: bool = False  # try runs again that failed by themselves
+    redo: bool = False  # do finished runs again; their records stay until then
     stop_on_failure: bool = False  # the first run that fails ends the sweep
     job: int | None = None  # set for the jobs of a launcher: which of the sweep's
 

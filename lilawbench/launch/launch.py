@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from lilawbench.experiment.plan import Plan, Planned
 from lilawbench.launch.jobs import Jobs
 from lilawbench.launch.progress import Progress
+from lilawbench.record import redo
 from lilawbench.record.identity import RunRecord
 from lilawbench.record.writer import read_json
 from lilawbench.support.distributed import join
@@ -29,8 +30,8 @@ Attempt = Callable[[DictConfig], RunRecord]
 def launch(plan: Plan, attempt: Attempt) -> list[RunRecord]:
     """Does what is left of a plan and returns a record of every run of it, in the plan's order.
 
-    Finished runs are skipped, broken ones go on, failed ones are tried again if sweep.retry_failed. Whatever becomes of
-    one run, the others are done.
+    Finished runs are skipped unless sweep.redo, broken ones go on, failed ones are tried again if sweep.retry_failed.
+    Whatever becomes of one run, the others are done.
 
     Args:
         attempt: see `Jobs`.
@@ -39,6 +40,7 @@ def launch(plan: Plan, attempt: Attempt) -> list[RunRecord]:
         KeyboardInterrupt: the same command goes on.
     """
     world = join()
+    world.main_does(lambda: redo.mark([run.folder for run in plan.runs if run.cfg.sweep.redo]))
     records = {run.folder: record for run in plan.runs if (record := settled(run)) is not None}
     refused = _refused([run for run in plan.runs if run.folder not in records])
     records = world.agree(records | refused)
@@ -59,7 +61,9 @@ def launch(plan: Plan, attempt: Attempt) -> list[RunRecord]:
 
 def settled(run: Planned) -> RunRecord | None:
     """The record of a run that is finished, or failed and not to be tried again; None: it is to be done."""
-    done, failed = run.folder / "result.json", run.folder / "failed.json"
+    redo.settle(run.folder)
+    here = redo.working_folder(run.folder) if run.cfg.sweep.redo else run.folder
+    done, failed = here / "result.json", here / "failed.json"
     try:
         if done.exists():
             return RunRecord(run.folder, "skipped", read_json(done))
