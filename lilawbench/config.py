@@ -2,6 +2,8 @@
 
 import functools
 import inspect
+import re
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
@@ -11,15 +13,17 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.errors import InstantiationException
-from hydra.utils import get_object, instantiate
+from hydra.utils import instantiate
 from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf.errors import InterpolationKeyError
 
 from lilawbench.augment.options import AugmentOptions
+from lilawbench.support import hydra_private, searchpath
 from lilawbench.support.errors import ConfigError
 from lilawbench.support.plain import Options, Tree
+from lilawbench.support.searchpath import CONF
 
-# in an installed package, in a checkout
-CONF = next(p for p in (Path(__file__).parent / "conf", Path(__file__).parent.parent / "conf") if p.is_dir())
+NAMED = ("dataset", "noise", "model", "method", "loss")  # groups whose choices name a run
 LABELS_ONLY = ("name", "convention")  # keys of a group's node that describe it and are not options of its target
 
 Built = Any  # whatever a node's _target_ makes: its YAML says what that is
@@ -82,6 +86,7 @@ class Paths:
 @dataclass
 class Sweep:
     retry_failed: bool = False  # repeat runs that failed on their own
+    redo: bool = False  # do finished runs again; their records stay until then
     stop_on_failure: bool = False  # the first run that fails ends the sweep
     job: int | None = None  # number of a launcher's job within the sweep; set by the launcher
 
@@ -140,8 +145,20 @@ class Plain(dict):
 
 
 def plain(cfg: DictConfig | Plain) -> Plain:
-    """A config resolved; a resolved one is returned as it is."""
-    return cfg if isinstance(cfg, Plain) else to_plain(OmegaConf.to_container(cfg, resolve=True))
+    """A config resolved; a resolved one is returned as it is.
+
+    Raises:
+        ConfigError: a part has no name, which others may refer to. OmegaConfBaseException: whatever else is missing.
+    """
+    if isinstance(cfg, Plain):
+        return cfg
+    try:
+        return to_plain(OmegaConf.to_container(cfg, resolve=True))
+    except InterpolationKeyError:
+        raw = to_plain(OmegaConf.to_container(cfg, resolve=False))
+        if problems := _check_names(raw):
+            raise ConfigError(problems) from None
+        raise
 
 
 def to_plain(tree: Tree) -> Tree:
@@ -158,10 +175,21 @@ def to_dict(tree: Tree) -> Tree:
     return [to_dict(value) for value in tree] if isinstance(tree, list) else tree
 
 
-def compose(*overrides: str) -> DictConfig:
-    """The config that the command line would compose: `run(compose("method=lilaw", "seed=3"))`."""
+def compose(*overrides: str, config_dir: str | Path | None = None) -> DictConfig:
+    """The config that the command line would compose: `run(compose("method=lilaw", "seed=3"))`.
+
+    Args:
+        overrides: as on the command line, GROUP=NAME or KEY=VALUE; hydra.searchpath=[FOLDER] may be among them.
+        config_dir: a further folder of YAML files; modules in it become importable.
+    Raises:
+        ConfigError: a further folder is not there.
+        HydraException, OmegaConfBaseException: a choice or a key that does not exist, a value of the wrong type.
+    """
+    folders, others = searchpath.folders_of(config_dir, overrides)
+    searchpath.use(folders)
+    searchpath.warn_of_hidden(folders)
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return hydra_compose("config", list(overrides))
+        return hydra_compose("config", [*searchpath.override_of(folders), *others])
 
 
 def check_keys(cfg: DictConfig | Plain) -> None:
@@ -172,6 +200,7 @@ def check_keys(cfg: DictConfig | Plain) -> None:
     """
     cfg = plain(cfg)
     problems = [f"{key} has no value: set it with {key}=..." for key in sorted(_missing(cfg))]
+    problems += _check_names(cfg)
     for name, valid in _valid_keys().items():
         block = cfg
         for part in name.split(".") if name else ():
@@ -182,6 +211,19 @@ def check_keys(cfg: DictConfig | Plain) -> None:
                 problems.append(f"{dotted} is not an option (valid: {', '.join(valid)})")
     if problems:
         raise ConfigError(problems)
+
+
+def _check_names(cfg: Plain) -> list[str]:
+    """What is wrong with the names that parts give to runs and their folders."""
+    problems = []
+    for group in NAMED:
+        node = cfg.get(group)
+        name = node.get("name") if isinstance(node, Plain) else "-"  # no choice at all is another's matter
+        if name is None:
+            problems.append(f"{group} has no name: its YAML wants a line such as name: my_{group}")
+        elif not isinstance(name, str) or not re.fullmatch(r"[^./][^/]*", name):
+            problems.append(f"{group}.name is {name!r}; it names folders, so it is text without / or a leading dot")
+    return problems
 
 
 def _missing(tree: Plain, name: str = "") -> Iterator[str]:
@@ -222,7 +264,7 @@ def build(node: DictConfig | Plain, **given: object) -> Built:
     kept = options(node)
     if any(_is_special(key, value) for key, value in kept.items()):
         return instantiate(kept, **given, _convert_="all")
-    target = get_object(kept.pop("_target_"))
+    target = locate(kept.pop("_target_"))
     try:
         return target(**{**kept, **given})
     except Exception as error:
@@ -237,13 +279,38 @@ def _is_special(key: str | int, value: Tree) -> bool:
     )
 
 
+def locate(dotted: str) -> Any:
+    """The function or class of a dotted path.
+
+    Raises:
+        ImportError: there is none: where it was looked for, or what went wrong in its file.
+    """
+    try:
+        return hydra_private.locate(dotted)
+    except Exception as error:
+        raise ImportError(_unlocated(dotted, error.__cause__ or error)) from error
+
+
+def _unlocated(dotted: str, cause: BaseException) -> str:
+    top = dotted.partition(".")[0]
+    if isinstance(cause, ModuleNotFoundError) and cause.name == top:
+        places = [f"{folder}/{top}.py" for folder in searchpath.in_use()]
+        looked = f"looked for {', '.join(places)} and " if places else "looked for "
+        advice = "" if places else "; --config-dir=FOLDER makes the modules in a folder known"
+        return f"{dotted}: there is no module {top}: {looked}an installed {top}{advice}"
+    file = getattr(sys.modules.get(top), "__file__", None)
+    if isinstance(cause, AttributeError | ModuleNotFoundError) and file:
+        return f"{dotted}: not found in {file} ({cause})"
+    return f"{dotted}: importing it failed: {type(cause).__name__}: {cause}"
+
+
 def bind(node: DictConfig | Plain) -> Callable[..., Built]:
     """The function that a group's node describes, with its options bound; for a class, an object built with them.
 
     Not Hydra's `_partial_`, which checks its target again at every call: 0.16 ms, several times a step.
     """
     kept = options(node)
-    target = get_object(kept.pop("_target_"))
+    target = locate(kept.pop("_target_"))
     if inspect.isclass(target):
         made: Built = target(**kept)
         return made
