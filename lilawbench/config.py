@@ -148,7 +148,7 @@ def plain(cfg: DictConfig | Plain) -> Plain:
     """A config resolved; a resolved one is returned as it is.
 
     Raises:
-        ConfigError: a part has no name, which others may refer to. OmegaConfBaseException: whatever else is missing.
+        ConfigError: a part has no name, which others may refer to. OmegaConfBaseException: anything else is missing.
     """
     if isinstance(cfg, Plain):
         return cfg
@@ -218,9 +218,9 @@ def _check_names(cfg: Plain) -> list[str]:
     problems = []
     for group in NAMED:
         node = cfg.get(group)
-        name = node.get("name") if isinstance(node, Plain) else "-"  # no choice at all is another's matter
+        name = node.get("name") if isinstance(node, Plain) else "-"  # a missing choice is reported elsewhere
         if name is None:
-            problems.append(f"{group} has no name: its YAML wants a line such as name: my_{group}")
+            problems.append(f"{group} has no name: its YAML needs a line such as name: my_{group}")
         elif not isinstance(name, str) or not re.fullmatch(r"[^./][^/]*", name):
             problems.append(f"{group}.name is {name!r}; it names folders, so it is text without / or a leading dot")
     return problems
@@ -279,7 +279,7 @@ def _is_special(key: str | int, value: Tree) -> bool:
     )
 
 
-def locate(dotted: str) -> Any:
+def locate(dotted: str) -> Built:
     """The function or class of a dotted path.
 
     Raises:
@@ -296,7 +296,7 @@ def _unlocated(dotted: str, cause: BaseException) -> str:
     if isinstance(cause, ModuleNotFoundError) and cause.name == top:
         places = [f"{folder}/{top}.py" for folder in searchpath.in_use()]
         looked = f"looked for {', '.join(places)} and " if places else "looked for "
-        advice = "" if places else "; --config-dir=FOLDER makes the modules in a folder known"
+        advice = "" if places else "; --config-dir=FOLDER makes the modules in a folder importable"
         return f"{dotted}: there is no module {top}: {looked}an installed {top}{advice}"
     file = getattr(sys.modules.get(top), "__file__", None)
     if isinstance(cause, AttributeError | ModuleNotFoundError) and file:
