@@ -4,7 +4,7 @@ pyproject.toml therefore caps hydra-core below its next minor version.
 """
 
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from hydra._internal.callbacks import Callbacks
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -37,7 +37,7 @@ def launch_context() -> HydraContext:
     return HydraContext(config_loader=GlobalHydra.instance().config_loader(), callbacks=Callbacks())
 
 
-def locate(dotted: str) -> object:
+def locate(dotted: str) -> Callable[..., object]:
     """As hydra.utils.get_object, which logs an error that is about to be shown. Raises: ImportError, with its cause."""
     return _locate(dotted)
 
