@@ -146,7 +146,7 @@ TWO_RANKS = {name: f"{METHODS[name]} train.epochs=2" for name in ("ce", "lilaw",
 
 
 def unnamed(*checkouts: Path) -> dict[str, str]:
-    """A run with the options as they are of each method, loss and noise that all checkouts have and no run above has."""
+    """A run each of the methods, losses and noises that all checkouts have and no run above has, as they are."""
     text, runs = " ".join((RUNS | REAL).values()), {}
     for group in ("method", "loss", "noise"):
         named = {*re.findall(rf"\b{group}=(\w+)", text), *DEFAULTS}
