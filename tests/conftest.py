@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from lilawbench.config import CONF, Train, compose
 from lilawbench.engine.context import make_context
 from lilawbench.loading.resident import Resident
+from lilawbench.support.hydra_private import apply_values
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -50,7 +50,7 @@ def composing():
         parsed = OverridesParser.create().parse_overrides(list(overrides))
         groups = [override for override in parsed if (CONF / override.key_or_group).is_dir()]
         cfg = copy.deepcopy(chosen(*(override.input_line for override in groups)))
-        ConfigLoaderImpl._apply_overrides_to_config([override for override in parsed if override not in groups], cfg)
+        apply_values([override for override in parsed if override not in groups], cfg)
         return cfg
 
     return make

@@ -42,7 +42,10 @@ class Batch(NamedTuple):
         return joined([piece.each(world.share) for piece in self.pieces()])
 
     def fraction(self, world: World) -> float:
-        """The weight of this rank's share in a mean over all rows."""
+        """The weight of this rank's share in a mean over all rows.
+
+        A loss that takes a mean over each piece is that of one process where all ranks have as many rows of each.
+        """
         if not self.sizes or world.size == 1:
             return world.fraction(len(self.index))
         return sum(world.fraction(size) * size for size in self.sizes) / len(self.index)

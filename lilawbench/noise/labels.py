@@ -32,6 +32,10 @@ class Labels:
     val: np.ndarray
     copied: np.ndarray | None = None
 
+    @property
+    def clean_known(self) -> bool:
+        return self.clean is not None
+
     def arrays(self) -> dict[str, np.ndarray]:
         """What labels.npz holds."""
         return {name: array for name, array in vars(self).items() if array is not None}
@@ -64,7 +68,7 @@ def draw_labels(
     observed = noise(given, source.num_classes, generator=derive(seed, "noise"))
     known = source.clean_known or adds_noise
     if source.val_clean is None:
-        train, val = stratified(observed, split.val_fraction, derive(seed, "split"))
+        train, val = stratified(observed, split.val_fraction or 0.0, derive(seed, "split"))
     else:
         train, val = np.split(np.arange(len(clean)), [len(source.train_clean)])
         if split.val_fraction is not None:

@@ -106,7 +106,7 @@ class Recorder:
             machine = f"{self.world.size} processes, each {machine}"
         self.frozen = checkpoint.digest_of_frozen(ctx.networks)
         log.info("%s: %s, %s parameters, %s", self.folder, rows, f"{parameters:,}", machine)
-        if scene.clean is None:
+        if not scene.labels.clean_known:
             log.info("the clean labels are unknown: %s", UNKNOWN_CLEAN)
         if self.saved is None:
             return
