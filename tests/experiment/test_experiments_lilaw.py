@@ -68,13 +68,6 @@ def test_names_are_those_of_the_published_figures(composed, published, number):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", FILES[::2])
-def test_the_last_cell_can_run(composed, name):
-    *_, (_, _, overrides) = cells(composed(f"experiment={name}").table)
-    checked(composed, name, overrides)
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize("name", FILES)
 def test_every_cell_can_run_and_is_another_run(composed, name):
     every = cells(composed(f"experiment={name}").table)
