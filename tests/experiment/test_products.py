@@ -2,6 +2,7 @@
 
 import re
 import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -86,7 +87,7 @@ def test_the_table_of_the_readme(mine):
     assert (run.cfg.method.lr, run.cfg.dataset.name, run.cfg.noise.rate) == (0.05, "digits", 0.4)
     kept = plan(["experiment=mine", "noise.rate=0.4", "table.only=['LiLAW, *']"], mine())
     assert {(run.row, run.column) for run in kept.runs} == {(row, columns[1]) for row in rows[1:]}
-    with composer(mine()) as composed:  # what Hydra has to compose is written out too
+    with composer([Path(mine())]) as composed:  # what Hydra has to compose is written out too
         assert composed.plain(["experiment=mine", "+model.extra=1"]).table == planned.table
 
 
