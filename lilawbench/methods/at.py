@@ -35,7 +35,7 @@ class Adversary:
     def check(self, ctx: Context) -> None:
         """Raises: ConfigError, the data have no pixels."""
         if self.space == "unit" and ctx.pixels is None:
-            raise ConfigError(["method.fgsm.space=unit wants images; use method.fgsm.space=input with these data"])
+            raise ConfigError(["method.fgsm.space=unit needs images; use method.fgsm.space=input with these data"])
 
     def perturb(self, method: Method, ctx: Context, batch: Batch) -> Tensor:
         """Perturbed inputs, [B, ...]."""

@@ -59,7 +59,7 @@ def test_a_forward_that_cannot_be_repeated_is_not_reused(begin, small, weights, 
 
         run.ctx.forwards = (forward,)
         run.train()
-    assert caplog.text.count("looks ahead on a forward of its own from now on: a second forward") == 1
+    assert caplog.text.count("looks ahead on a forward on its own forward from now on: a second forward") == 1
     assert torch.equal(weights(runs[0].method.nets), weights(runs[1].method.nets))
 
 
