@@ -1,5 +1,6 @@
 """Parts in a stranger's folder: one YAML and one .py each, found by every way that a command has."""
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -75,8 +76,8 @@ def own(tmp_path_factory):
     (folder / "experiment").mkdir()
     (folder / "experiment" / "own_table.yaml").write_text(
         "# @package _global_\n# Mine against plain training.\nexperiment_name: own_table\nmodel:\n  hidden: [8]\n"
-        "table:\n  rows: {CE: [method=ce], own: [method=own_method]}\n  columns: {a: [loss=own_loss], b: [loss=ce]}\n"
-        "hydra:\n  mode: MULTIRUN\n  sweeper: {params: {seed: '0,1'}}\n"
+        "table:\n  rows: {CE: [method=ce], own: [method=own_method]}\n  columns: {a: [loss=own_loss]}\n"
+        "hydra:\n  mode: MULTIRUN\n  sweeper: {params: {seed: 0}}\n"
     )
     return folder
 
@@ -134,7 +135,7 @@ def test_every_way_to_ask_for_a_sweep(own, main, tmp_path):
     code, out, _ = main("-m", as_searchpath(own), *swept)
     assert code == 0 and "0 done, 2 skipped, 0 failed" in out
     code, out, _ = main("--config-dir", str(own), "experiment=own_table", *FAST)
-    assert code == 0 and "8 done, 0 skipped, 0 failed" in out and "| own" in out
+    assert code == 0 and "2 done, 0 skipped, 0 failed" in out and "| own" in out
 
 
 @pytest.mark.slow
@@ -178,21 +179,33 @@ def test_help_and_hydras_own_questions_see_it(own, main):
     for way in (["--config-dir", str(own)], [as_searchpath(own)]):
         code, out, err = main("--cfg", "job", *way, "loss=own_loss")
         assert code == 0 and "_target_: own_loss.own" in out, err
-        command = [sys.executable, "-m", "lilawbench.train", "--info", "config", *way, "loss=own_loss"]
-        done = subprocess.run(command, capture_output=True, text=True)  # alone: it sets up Python's logging
-        assert done.returncode == 0 and "_target_: own_loss.own" in done.stdout + done.stderr
+    command = [sys.executable, "-m", "lilawbench.train", "--info", "config", *way, "loss=own_loss"]
+    done = subprocess.run(command, capture_output=True, text=True)  # alone: it sets up Python's logging
+    assert done.returncode == 0 and "_target_: own_loss.own" in done.stdout + done.stderr
 
 
-def test_make_tables_takes_the_same_flags(own, main, tmp_path, monkeypatch):
+def test_tab_completes_its_choices(own, main, monkeypatch):
+    plain_folder = own.parent / "own_tab"  # TAB's line is not parsed as a shell does
+    add(plain_folder, "loss", "own_tabbed", "", "\n        def own(logits, target):\n            return logits[:, 0]\n")
+    for way in (f"--config-dir {plain_folder}", f"hydra.searchpath=[{plain_folder}]"):
+        line = f"lilawbench {way} loss=own_t"
+        monkeypatch.setenv("COMP_LINE", line)
+        monkeypatch.setenv("COMP_POINT", str(len(line)))
+        assert "loss=own_tabbed" in main("-sc", "query=bash")[1]
+
+
+def test_make_tables_takes_the_same_flags(own, main, capsys):
     assert main("--config-dir", str(own), "experiment=own_table", "seed=0", *FAST)[0] == 0
     script = Path(train.__file__).parents[1] / "scripts" / "make_tables.py"
+    spec = importlib.util.spec_from_file_location("make_tables", script)
+    make_tables = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(make_tables)
     for way in (["--config-dir", str(own)], [as_searchpath(own)]):
-        command = [sys.executable, str(script), "own_table", *FAST, "seed=0", *way]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-        assert done.returncode == 0 and "| own" in done.stdout, done.stderr
-    done = subprocess.run([sys.executable, str(script), "--list", "own_table", "--config-dir", str(own)],
-                          cwd=tmp_path, capture_output=True, text=True)  # fmt: skip
-    assert "own_table: " in done.stdout and "Mine against plain training." in done.stdout, done.stderr
+        assert make_tables.main(["own_table", *FAST, "seed=0", *way]) == 0
+        assert "| own" in capsys.readouterr().out
+        assert make_tables.main(["--list", "own_table", *way]) == 0
+        said = capsys.readouterr().out
+        assert "own_table: done 0 of 2 runs, runnable here" in said and "Mine against plain training." in said
 
 
 # file -> its content: what a stranger gets wrong
@@ -271,43 +284,37 @@ def test_only_what_the_program_gives_is_refused_as_an_option(own):
         assert f"{option} is not an option of own_{group} (valid: " in str(refused.value)
 
 
-CODE = """
-import sys
-from lilawbench.config import compose
-from lilawbench.train import run
-from lilawbench.record.identity import run_name
-cfg = compose("loss=edited", "debug=fast", "train.epochs=1", "train.threads=1", config_dir=sys.argv[1])
-print(run_name(cfg))
-if len(sys.argv) > 2:
-    import logging
-    logging.basicConfig(level="INFO", format="%(message)s", stream=sys.stdout)
-    run(cfg)
-"""
-
-
-def test_edited_code_is_another_run_and_says_why(tmp_path):
-    """Also where a module was edited that the part imports; a comment in the YAML or a folder elsewhere is nothing."""
-
-    def call(*more: str) -> list[str]:
-        command = [sys.executable, "-c", CODE, str(folder), *more]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
-        return done.stdout.splitlines()
-
+def test_edited_code_is_another_run_and_says_why(tmp_path, monkeypatch, caplog):
+    """Also where it is a module that the part imports; that a folder lies elsewhere is nothing."""
+    options = ["loss=edited", "debug=fast", "train.epochs=1", "train.threads=1", f"paths.output_dir={tmp_path}/out"]
     folder = tmp_path / "mine"
-    add(folder, "loss", "edited", "clean: 1", PARTS["loss"][2].replace("from own_shared", "from edited_shared"))
+    add(folder, "loss", "edited", "clean: 1", PARTS["loss"][2].replace("own_shared", "edited_shared"))
     (folder / "edited_shared.py").write_text("def scaled(losses, by):\n    return by * losses\n")
-    first, *said = call("run")
-    assert not any("has changed" in line for line in said)
-    assert call() == [first]
+    caplog.set_level("INFO")
+    first = train.run(compose(*options, config_dir=folder)).folder
+    assert "has changed" not in caplog.text
     (folder / "edited_shared.py").write_text("def scaled(losses, by):\n    return 2 * by * losses\n")
-    second, *said = call("run")
-    assert second != first and f"edited.own has changed since run {first}: this is another run" in said
-    again = call("run")
-    assert again[1].startswith("skipped, finished before: ") and again[0] == second
-    folder = folder.rename(tmp_path / "elsewhere")
-    assert call() == [second]
-    codes = [json.loads((tmp_path / "outputs" / "debug" / name / "code.json").read_text()) for name in (first, second)]
+    forget(monkeypatch, "edited", "edited_shared")
+    second = train.run(compose(*options, config_dir=folder)).folder
+    assert second != first and f"edited.own has changed since run {first.name}: this is another run" in caplog.text
+    forget(monkeypatch, "edited", "edited_shared")
+    assert train.run(compose(*options, config_dir=folder.rename(tmp_path / "elsewhere"))).status == "skipped"
+    codes = [json.loads((folder / "code.json").read_text()) for folder in (first, second)]
     assert [list(code) for code in codes] == [["loss"], ["loss"]] and codes[0] != codes[1]
+
+
+def forget(monkeypatch, *modules: str) -> None:
+    """As in a process that has not imported them yet."""
+    for module in modules:
+        monkeypatch.delitem(sys.modules, module, raising=False)
+
+
+def test_a_name_is_told_without_importing_the_part(own):
+    code = "import sys; from lilawbench.config import compose; from lilawbench.record.identity import run_name\n"
+    code += "name = run_name(compose('loss=own_loss', config_dir=sys.argv[1]))\n"
+    code += "print(name, {'torch', 'own_loss', 'own_shared'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code, str(own)], capture_output=True, text=True, check=True)
+    assert done.stdout == f"{run_name(compose('loss=own_loss', config_dir=own))} set()\n"
 
 
 def test_what_this_process_has_imported_is_what_runs(own, monkeypatch):
