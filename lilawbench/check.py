@@ -18,11 +18,12 @@ from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
 
 from lilawbench.augment.autoaugment import POLICIES
-from lilawbench.config import LABELS_ONLY, NAMED, Plain, bind, build, check_keys, locate, options, plain
+from lilawbench.config import LABELS_ONLY, NAMED, Plain, bind, build, check_keys, options, plain
 from lilawbench.methods.fgsm import check_attack
 from lilawbench.models.finetune import FINETUNE
 from lilawbench.support import searchpath
 from lilawbench.support.errors import ConfigError
+from lilawbench.support.locate import locate
 from lilawbench.tasks import CLASSES, example, tasks_of
 
 # What the program gives a part of a group when it builds it, and, if it is a function, when it calls it: how many
@@ -46,6 +47,7 @@ def check(cfg: DictConfig | Plain, num_classes: int | None = None) -> None:
         problems.append(f"seed is {cfg.seed}; it must be >= 0")
     parts = [group for group, node in cfg.items() if group in NAMED or (isinstance(node, Plain) and "_target_" in node)]
     unknown = {group: _unknown_options(group, cfg[group]) for group in parts}
+    unknown |= {f"probe.{name}": _unknown_options(f"probe.{name}", node) for name, node in cfg.probe.items()}
     problems += [line for lines in unknown.values() for line in lines]
 
     def attempt(group: str, make: Callable[[], Any]) -> Any:
@@ -56,10 +58,10 @@ def check(cfg: DictConfig | Plain, num_classes: int | None = None) -> None:
         except Exception as error:  # a constructor's or hydra's complaint about the user's values
             cause = (isinstance(error, InstantiationException) and error.__cause__) or error
             if isinstance(cause, TypeError):  # its own words name no option
-                given = options(cfg[group]).items()
+                given = options(_node(cfg, group)).items()
                 given = ", ".join(f"{group}.{key}={value}" for key, value in given if key != "_target_")
                 cause = f"a value is of the wrong type, among {given} ({cause})"
-            problems.append(f"{group}={cfg[group].get('name')}: {cause}")
+            problems.append(f"{group}={_node(cfg, group).get('name', '')}: {cause}")
             return None
 
     dataset = attempt("dataset", lambda: build(cfg.dataset))
@@ -71,6 +73,8 @@ def check(cfg: DictConfig | Plain, num_classes: int | None = None) -> None:
             unknown |= {group: [line] for group, line in misfits.items()}
     loss = attempt("loss", lambda: bind(cfg.loss))
     method = attempt("method", lambda: build(cfg.method, loss=loss)) if loss is not None else None
+    for name, node in cfg.probe.items():
+        attempt(f"probe.{name}", lambda node=node: build(node))
     if "logger" in unknown:
         attempt("logger", lambda: build(cfg.logger))
     noise = attempt("noise", lambda: bind(cfg.noise))
@@ -101,6 +105,11 @@ def check(cfg: DictConfig | Plain, num_classes: int | None = None) -> None:
         problems.append("train.early_stop_epochs watches val_loss: split.val_fraction must be > 0")
     if problems:
         raise ConfigError(problems)
+
+
+def _node(cfg: Plain, group: str) -> Plain:
+    """What a dotted name stands for."""
+    return functools.reduce(lambda node, key: node[key], group.split("."), cfg)
 
 
 def _misfits(cfg: Plain, task: str, unknown: dict[str, list[str]]) -> dict[str, str]:
@@ -154,12 +163,22 @@ def _unknown_options(group: str, node: Plain) -> list[str]:
 
 
 @functools.cache
+@functools.cache
 def _options_of(group: str, target: Callable[..., Any]) -> tuple[list[str], bool]:
     """The names that a user may give, and whether any other may be given too (**options)."""
+    named, any_other = _parameters_of(target)
+    return [name for name in named if name not in _given(group, target)], any_other
+
+
+def _parameters_of(target: Callable[..., Any]) -> tuple[list[str], bool]:
+    """Likewise, with what the program gives; `**options` of a class are those of its base."""
     taken = inspect.signature(target).parameters.values()
     named = [each.name for each in taken if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)]
-    valid = [name for name in named if name not in _given(group, target)]
-    return valid, any(each.kind is each.VAR_KEYWORD for each in taken)
+    any_other = any(each.kind is each.VAR_KEYWORD for each in taken)
+    if any_other and inspect.isclass(target) and (base := target.__mro__[1]) is not object:
+        more, any_other = _parameters_of(base)
+        named += [name for name in more if name not in named]
+    return named, any_other
 
 
 @functools.cache
@@ -202,6 +221,7 @@ def _check_train(train: Plain) -> list[str]:
         problems.append(f"train.augment is {dict(augment)}; crop_px, rotate_degrees >= 0 and jitter in [0, 1)")
     if augment.policy not in (None, *POLICIES):
         problems.append(f"train.augment.policy is {augment.policy}; it must be null or one of {', '.join(POLICIES)}")
+    need(train.strong_policy in POLICIES, "strong_policy", f"one of {', '.join(POLICIES)}")
     need(train.resize_px is None or train.resize_px >= 1, "resize_px", "null or >= 1")
     if train.precision == "fp16":
         problems.append("train.precision=fp16 is refused: its range makes per-sample losses overflow; use bf16 or fp32")

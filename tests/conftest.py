@@ -11,7 +11,9 @@ import pytest
 import torch
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from lilawbench.config import CONF, compose
+from lilawbench.config import CONF, Train, compose
+from lilawbench.engine.context import make_context
+from lilawbench.loading.resident import Resident
 from lilawbench.support.hydra_private import apply_values
 
 
@@ -86,6 +88,18 @@ def acting():
         "dynamic_loss_lt": ["method.num_bins=4", "method.warmup_epochs=1"],
     }
     return lambda method: [f"method={method}", *options.get(method, [])]
+
+
+@pytest.fixture(scope="session")
+def context():
+    """context(network, rows) -> Context as a run has it, of three classes, plain SGD and batches of six."""
+
+    def make(*networks, rows=None, val=None, num_classes=3, **options):
+        rows = Resident(torch.zeros(12, 1), torch.arange(12) % 3) if rows is None else rows
+        plain = {"optimizer": "sgd", "lr": 0.1, "momentum": 0.0, "batch_size": 6}
+        return make_context(networks, rows, val, num_classes=num_classes, options=Train(**plain | options))
+
+    return make
 
 
 @pytest.fixture(scope="session")

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from lilawbench.datasets.base import Source
-from lilawbench.pipeline import draw_labels, residents
+from lilawbench.loading.image_files import ImageFiles
+from lilawbench.pipeline import draw_labels, tables
 from lilawbench.train import run
 
 
@@ -29,26 +31,26 @@ def official(composed):
 
 def test_noise_is_drawn_for_both_parts_alike(official):
     labels = draw_labels(official(), source())
-    assert labels["train"].tolist() == list(range(100)) and labels["val"].tolist() == list(range(100, 120))
-    wrong = labels["observed"] != labels["clean"]
-    assert wrong.sum() == 60 and 3 <= wrong[labels["val"]].sum() <= 17
-    assert labels["clean"].tolist() == [*range(10)] * 12
+    assert labels.train.tolist() == list(range(100)) and labels.val.tolist() == list(range(100, 120))
+    wrong = labels.observed != labels.clean
+    assert wrong.sum() == 60 and 3 <= wrong[labels.val].sum() <= 17
+    assert labels.clean.tolist() == [*range(10)] * 12
 
 
 def test_clean_validation_labels(official):
     labels = draw_labels(official("split.val_labels=clean"), source())
-    wrong = labels["observed"] != labels["clean"]
-    assert not wrong[labels["val"]].any() and wrong[labels["train"]].sum() > 40
+    wrong = labels.observed != labels.clean
+    assert not wrong[labels.val].any() and wrong[labels.train].sum() > 40
 
 
 def test_each_part_has_its_inputs_and_observed_labels(official):
     cfg, data = official("split.train_samples=30"), source()
     labels = draw_labels(cfg, data)
-    train, val, test = residents(cfg, data, labels, torch.device("cpu"))
-    assert len(train) == 30 and np.bincount(labels["observed"][labels["train"]], minlength=10).max() <= 6
-    assert train.input.flatten().tolist() == labels["train"].tolist()
+    train, val, test = tables(cfg, data, labels, torch.device("cpu"))
+    assert len(train) == 30 and np.bincount(labels.observed[labels.train], minlength=10).max() <= 6
+    assert train.input.flatten().tolist() == labels.train.tolist()
     assert val.input.flatten().tolist() == list(range(1000, 1020))
-    assert val.target.tolist() == labels["observed"][100:].tolist()
+    assert val.target.tolist() == labels.observed[100:].tolist()
     assert test.target.tolist() == list(range(10))
 
 
@@ -60,10 +62,23 @@ def test_a_whole_split_is_not_copied_and_any_rows_can_be_had():
     assert data.labelled_input(np.array([], dtype=np.int64)).shape == (0, 1)
 
 
+def test_image_files_of_both_parts_come_decoded(tmp_path):
+    """Rows of one part stay in their files; rows of both are one tensor."""
+    for i in range(5):
+        Image.new("L", (2, 2), i).save(tmp_path / f"{i}.png")
+    train, val = (ImageFiles(tmp_path, np.array(names, dtype=np.bytes_), 2, channels=1)
+                  for names in (["0.png", "1.png", "2.png"], ["3.png", "4.png"]))  # fmt: skip
+    clean = np.zeros(3, np.int64)
+    data = Source(train, clean, val, clean[:2], ("a", "b"), val_input=val, val_clean=clean[:2])
+    assert isinstance(data.labelled_input(np.array([0, 2])), ImageFiles)
+    assert data.labelled_input(np.array([3])).names.tolist() == [b"3.png"]
+    assert data.labelled_input(np.array([1, 4]))[:, 0, 0, 0].tolist() == [1, 4]
+
+
 @pytest.mark.parametrize("given", ["0.3", "0", None])
 def test_a_validation_fraction_that_is_given_is_not_used_and_a_line_says_so(given, official, caplog):
     labels = draw_labels(official(*([f"split.val_fraction={given}"] if given else [])), source())
-    assert len(labels["val"]) == 20
+    assert len(labels.val) == 20
     said = [record.message for record in caplog.records]
     assert said == ([f"split.val_fraction={float(given)} is not used: dataset=medmnist has its own 20 validation rows"]
                     if given else [])  # fmt: skip

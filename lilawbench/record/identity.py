@@ -24,11 +24,13 @@ UNKNOWN_CLEAN = (
 # where, how and what for a run is made, not what it computes
 NOT_IDENTITY = ("paths", "logger", "sweep", "launcher", "table", "experiment_name")
 # options that came later: a run that leaves them as they were before keeps its name
-LATER = {
+LATER: dict[str, Any] = {
+    "probe": {},
     "attack.space": "input",
     "method.fgsm.space": "input",
     "train.cuda_graphs": False,
     "train.side_stream": True,
+    "train.strong_policy": "cifar10",
 }
 # modules that have moved: runs keep the names that they had before, and old records read as new ones
 MOVED = {"lilawbench.data.": "lilawbench.datasets."}

@@ -29,7 +29,7 @@ WRONG = {
     "choice, message",
     [
         ("loss=no_target", "loss=no_target has no _target_: its YAML names a function or class"),
-        ("loss=no_name", "loss has no name: its YAML wants a line such as name: my_loss"),
+        ("loss=no_name", "loss has no name: its YAML needs a line such as name: my_loss"),
         ("loss=no_module", "not_there.own: there is no module not_there: looked for {folder}/not_there.py"),
         ("loss=no_function", "broken_off.own: not found in {folder}/broken_off.py"),
         (
