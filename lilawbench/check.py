@@ -130,10 +130,9 @@ def _misfits(cfg: Plain, task: str, unknown: dict[str, list[str]]) -> dict[str, 
 
 def _choices(group: str) -> list[tuple[str, str]]:
     """Name and target of each YAML of a group."""
-    places = [searchpath.CONF, *searchpath.in_use()]
-    paths = {path.stem: path for folder in reversed(places) for path in (folder / group).glob("*.yaml")}
-    targets = [(name, _target_in(path, group)) for name, path in sorted(paths.items())]
-    return [(name, target) for name, target in targets if target]
+    places = reversed([searchpath.CONF, *searchpath.in_use()])
+    paths = {path.stem: path for folder in places for path in (folder / group).glob("*.yaml")}
+    return [(name, target) for name, path in sorted(paths.items()) if (target := _target_in(path, group))]
 
 
 def _target_in(path: Path, group: str) -> str | None:
