@@ -1,7 +1,8 @@
 """Names of settings and methods: the vocabulary of all tables and figures, taken from the configs of the runs."""
 
 import json
-from typing import TYPE_CHECKING, Any
+import re
+from typing import TYPE_CHECKING
 
 from lilawbench.record.identity import NOT_IDENTITY
 from lilawbench.tasks import PLAIN_LOSSES, TASKS
@@ -59,7 +60,7 @@ def measures(runs: "DataFrame") -> list[str]:
     return list(dict.fromkeys(task.measure for task in TASKS.values() if task.name in present))
 
 
-def text(value: Any) -> str | None:
+def text(value: object) -> str | None:
     """One spelling per value: 1 and 1.0 are "1", True is "true", a list is compact JSON; missing or null is None."""
     value = value.item() if hasattr(value, "item") else value
     if value is None or value != value:
@@ -69,9 +70,14 @@ def text(value: Any) -> str | None:
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
+def natural(label: str) -> list[float | str]:
+    """Sorts "rate 10" after "rate 2": numbers inside a label count as numbers."""
+    return [float(part) if i % 2 else part for i, part in enumerate(re.split(r"(\d+\.?\d*)", label))]
+
+
 def _texts(column: "Series") -> list[str | None]:
     """`text` of every value; asked once for each of the few values that a column of many runs has."""
-    known: dict[Any, str | None] = {}
+    known: dict[object, str | None] = {}
     told = []
     for value in column.tolist():
         key = (type(value), value) if isinstance(value, str | int | float) else repr(value)
