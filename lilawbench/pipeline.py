@@ -1,16 +1,17 @@
 """One run from its config to its record.
 
-    config -> check -> source -> noise -> split -> loaders -> model, optimiser, method -> fit -> metrics -> record
+    config -> check -> source -> labels (noise, split) -> tables -> networks, method, probes -> fit -> record
 
 train.py is the entry point, and imports this only when a run really begins: torch and what builds on it take seconds.
 """
 
 import inspect
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,27 +23,32 @@ from lilawbench.check import check
 from lilawbench.config import bind, build
 from lilawbench.datasets.base import Source
 from lilawbench.engine import runtime
+from lilawbench.engine.context import make_context
 from lilawbench.engine.features import use_features
-from lilawbench.engine.forward import autocast_in, forward_in, lay_out, side_stream_in
+from lilawbench.engine.forward import lay_out
 from lilawbench.engine.graphs import GraphedStep
-from lilawbench.engine.loop import fit
-from lilawbench.engine.optim import build_optimizer, build_schedule
+from lilawbench.engine.loop import Epoch, fit
+from lilawbench.engine.optim import build_schedule
 from lilawbench.launch import preempt
-from lilawbench.loading.batches import MetaLoader, TrainLoader
 from lilawbench.loading.download import fetch
 from lilawbench.loading.image_files import ImageFiles
 from lilawbench.loading.resident import Resident
-from lilawbench.loading.split import stratified
 from lilawbench.loading.streamed import table
-from lilawbench.methods.base import Context, Method
+from lilawbench.methods.base import Method
+from lilawbench.methods.context import Context
 from lilawbench.methods.fgsm import Pixels
 from lilawbench.models.finetune import finetune
-from lilawbench.record.identity import RunRecord
+from lilawbench.noise.labels import Labels
+from lilawbench.noise.labels import draw_labels as labels_of
+from lilawbench.probes.base import Predictions, Probe, Scene, Seen
+from lilawbench.probes.standard import probes_of, stopped
+from lilawbench.record.identity import RunRecord, write_code
 from lilawbench.record.lock import RunLock
 from lilawbench.record.recorder import Recorder
 from lilawbench.support.distributed import World
-from lilawbench.support.errors import ConfigError
+from lilawbench.support.errors import ConfigError, RunFailed
 from lilawbench.support.seeding import derive, derive_torch, seed_global
+from lilawbench.tasks import TASKS
 
 log = logging.getLogger("lilawbench")
 VAL_AUGMENT = Augment(flip=True, rotate_degrees=15, jitter=0.2)  # LiLAW Table 12 names the kinds, not the sizes
@@ -65,92 +71,74 @@ def train(cfg: DictConfig, folder: Path, world: World) -> RunRecord:
     if dataset.num_classes is None:
         check(cfg, source.num_classes)
     labels = draw_labels(cfg, source)
-    train, val, test = residents(cfg, source, labels, device)
-    model = finetune(initialise_model(cfg, source), cfg.train.finetune).to(device)
-    model = lay_out(model, cfg.train.channels_last, device)
+    train, val, test = tables(cfg, source, labels, device)
+    method = build(cfg.method, loss=bind(cfg.loss)).to(device)
+    if "strong" in method.views and not source.is_image:
+        wanting = f"the strong view of method={cfg.method.name} wants images"
+        raise ConfigError([f"{wanting}; dataset={cfg.dataset.name} has none"])
+    networks = [initialise_network(cfg, source, number).to(device) for number in range(method.networks)]
+    networks = [lay_out(network, cfg.train.channels_last, device) for network in networks]
+    probes = probes_of(cfg, source)
 
-    with locked(folder, world) as lock, Recorder(folder, cfg, source, labels, device, world) as recorder:
+    arrays, task = labels.arrays(), TASKS[source.task]
+    with locked(folder, world) as lock, Recorder(folder, cfg, arrays, task, device, world) as recorder:
+        world.main_does(lambda: write_code(folder, cfg))
         runtime.prepare(device, recorder.threads, cfg.train.deterministic)
-        method = build(cfg.method, loss=bind(cfg.loss)).to(device)
-        autocast = autocast_in(cfg.train.precision, device)
         if cfg.train.finetune == "linear_probe" and cfg.train.cache_features:
-            train, val, test = use_features(cfg, source, labels, (train, val, test), model, method, autocast)
-        augment = Augment(**cfg.train.augment)
-        loader = TrainLoader(train, cfg.train.batch_size, cfg.seed, augment, cfg.train.balanced_samples, world)
-        meta = MetaLoader(val, cfg.seed) if len(val) else None
-        ctx = Context(
-            model=model,
-            forward=forward_in(cfg.train, model, device),
-            optimizer=build_optimizer(model.parameters(), cfg.train, device),
-            sweep=lambda: train.in_order(world=world),
-            meta=meta,
-            num_train=len(train),
+            train, val, test = use_features(cfg, source, labels, (train, val, test), networks, method)
+        ctx = make_context(
+            networks,
+            train,
+            val,
             num_classes=num_outputs(cfg, source),
-            device=device,
-            full_batch_size=cfg.train.batch_size,
-            fetch=train.batch,
-            targets=train.target,
+            options=cfg.train,
+            seed=cfg.seed,
+            views=method.views,
             pixels=pixels_of(source, device),
             target_range=source.target_range,
-            seed=cfg.seed,
-            clip_grad_norm=cfg.train.clip_grad_norm,
-            accumulate_steps=cfg.train.accumulate_steps,
-            autocast=autocast,
             world=world,
-            beside=side_stream_in(cfg.train, model, device),
         )
+        scene = Scene(source, labels, train, val, test, method, cfg.seed, cfg.train.epochs)
+        for probe in probes.values():
+            probe.setup(scene)
         method.setup(ctx)
         warn_of_endless_warmup(method, cfg.train.epochs)
-        recorder.resume(ctx, method)
+        recorder.resume(ctx, method, probes, scene)
         schedule, step = build_schedule(cfg.train), GraphedStep() if cfg.train.cuda_graphs else None
-        epochs = fit(ctx, method, loader, meta, schedule, epochs=cfg.train.epochs, name=folder.name, step=step)
-        while not recorder.stopped_early() and (epoch := next(epochs, None)) is not None:
+        epochs = fit(ctx, method, schedule, epochs=cfg.train.epochs, name=folder.name, step=step)
+        while not world.agree(stopped(probes.values())) and (epoch := next(epochs, None)) is not None:
             world.main_does(lock.check)
-            recorder.measure(epoch, ctx, train, val, test)
-            recorder.checkpoint(ctx, method)
+            recorder.write(*measured(ctx, epoch, scene, probes))
+            recorder.checkpoint(ctx, method, probes)
             if epoch.number < cfg.train.epochs:
                 preempt.check(world)
-        return RunRecord(folder, "done", recorder.finish(ctx))
+        return RunRecord(folder, "done", recorder.finish(ctx, probes))
 
 
-def draw_labels(cfg: DictConfig, source: Source) -> dict[str, np.ndarray]:
-    """Observed and clean labels of all labelled rows (training, then official validation), and the rows of either part.
+def measured(ctx: Context, epoch: Epoch, scene: Scene, probes: Mapping[str, Probe]) -> tuple[Epoch, Seen]:
+    """An epoch on the host, and what all probes see in it; later ones may not take the names of earlier ones."""
+    epoch, predictions, seen = epoch.on_host(), Predictions(ctx, scene), {}
+    for name, probe in probes.items():
+        found = probe.see(ctx, epoch, predictions)
+        if taken := found.keys() & seen.keys():
+            raise RunFailed(f"probe {name} measures {sorted(taken)[0]}, a name that is taken: give it another one")
+        seen |= found
+    return epoch, seen
 
-    Where the data set has copies of training rows, `train` ends with the rows in `copied`, which it names twice.
-    Depends on the seed, the noise and the split, never on the method. Where nobody knows the clean labels there are
-    none, unless noise is added: then the labels as given count as clean.
-    """
-    clean = source.labelled_clean
-    given = clean if source.train_observed is None else source.train_observed
+
+def draw_labels(cfg: DictConfig, source: Source) -> Labels:
+    """`noise.labels.draw_labels` of a config."""
     noise = bind(cfg.noise)
     offered = {"inputs": partial(stored_inputs, source), "fetch": partial(fetch, data_dir=cfg.paths.data_dir or None)}
     wanted = {name: value for name, value in offered.items() if name in inspect.signature(noise).parameters}
-    try:
-        observed = noise(given, source.num_classes, generator=derive(cfg.seed, "noise"), **wanted)
-    except ValueError as error:  # what only the data can tell
-        raise ConfigError([f"noise={cfg.noise.name}: {error}"]) from error
-    clean_known = source.clean_known or cfg.noise.name != "none"
-    if source.val_clean is None:
-        train, val = stratified(observed, cfg.split.val_fraction, derive(cfg.seed, "split"))
-    else:
-        train, val = np.split(np.arange(len(clean)), [len(source.train_clean)])
-        if cfg.split.val_fraction is not None:
-            log.warning("split.val_fraction=%s is not used: dataset=%s has its own %d validation rows",
-                        cfg.split.val_fraction, cfg.dataset.name, len(val))  # fmt: skip
-    if cfg.split.train_samples is not None and cfg.split.train_samples < len(train):
-        share = cfg.split.train_samples / len(train)
-        train = train[stratified(observed[train], share, derive(cfg.seed, "subset"))[1]]
-    if cfg.split.val_fraction and not len(val):
-        raise ConfigError([f"split.val_fraction={cfg.split.val_fraction} of {len(clean)} rows leaves none to validate"])
-    if cfg.split.val_labels == "clean":
-        if not clean_known:
-            raise ConfigError([f"split.val_labels=clean: the clean labels of dataset={cfg.dataset.name} are not known"])
-        observed[val] = clean[val]
-    labels = {"observed": observed, **({"clean": clean} if clean_known else {}), "train": train, "val": val}
-    if source.copy is None:
-        return labels
-    copied = np.sort(derive(cfg.seed, "copied").permutation(train)[: len(train) // 2])
-    return {**labels, "train": np.concatenate([train, copied]), "copied": copied}
+
+    def noisy(*given: Any, **options: Any) -> np.ndarray:
+        try:
+            return noise(*given, **options, **wanted)
+        except ValueError as error:  # what only the data can tell
+            raise ConfigError([f"noise={cfg.noise.name}: {error}"]) from error
+
+    return labels_of(source, noisy, cfg.noise.name != "none", cfg.split, cfg.seed, cfg.dataset.name)
 
 
 def stored_inputs(source: Source, rows: np.ndarray) -> torch.Tensor:
@@ -159,8 +147,8 @@ def stored_inputs(source: Source, rows: np.ndarray) -> torch.Tensor:
     return inputs.load() if isinstance(inputs, ImageFiles) else inputs
 
 
-def residents(
-    cfg: DictConfig, source: Source, labels: dict[str, np.ndarray], device: torch.device
+def tables(
+    cfg: DictConfig, source: Source, labels: Labels, device: torch.device
 ) -> tuple[Resident, Resident, Resident]:
     """The three splits on the device, with the labels that may be seen there: observed, observed, clean."""
     augment = Augment(**cfg.train.augment)
@@ -174,13 +162,13 @@ def residents(
     def resident(input: torch.Tensor | ImageFiles, target: np.ndarray) -> Resident:
         return table(input, torch.from_numpy(target), source.mean, source.std, device, cfg.train.resize_px)
 
-    if "copied" in labels:
-        kept, copied = (source.labelled_input(rows) for rows in (np.unique(labels["train"]), labels["copied"]))
+    if labels.copied is not None:
+        kept, copied = (source.labelled_input(rows) for rows in (np.unique(labels.train), labels.copied))
         inputs = torch.cat([kept, source.copy(copied, derive(cfg.seed, "copies"))])
     else:
-        inputs = source.labelled_input(labels["train"])
-    train = resident(inputs, labels["observed"][labels["train"]])
-    val = resident(source.labelled_input(labels["val"]), labels["observed"][labels["val"]])
+        inputs = source.labelled_input(labels.train)
+    train = resident(inputs, labels.observed[labels.train])
+    val = resident(source.labelled_input(labels.val), labels.observed[labels.val])
     if cfg.split.val_augment:
         val = val.augmented(VAL_AUGMENT, derive_torch(cfg.seed, "val_augment"))
     return train, val.normalised() if len(val) else val, resident(source.test_input, source.test_clean)
@@ -193,15 +181,16 @@ def pixels_of(source: Source, device: torch.device) -> Pixels | None:
     return Pixels(*(torch.tensor(values, device=device).view(-1, 1, 1) for values in (source.mean, source.std)))
 
 
-def initialise_model(cfg: DictConfig, source: Source) -> torch.nn.Module:
-    """The network with initial weights that depend on the seed and the model's options alone."""
-    seed_global(cfg.seed, "init")
+def initialise_network(cfg: DictConfig, source: Source, number: int = 0) -> torch.nn.Module:
+    """A network of the run, with initial weights that depend on the seed, its number and the model's options alone."""
+    seed_global(cfg.seed, "init", *([number] if number else []))
     shape, side = source.input_shape, cfg.train.resize_px
     shape = shape if side is None else (shape[0], side, side)
     try:
-        return build(cfg.model, num_classes=num_outputs(cfg, source), input_shape=shape)
+        network = build(cfg.model, num_classes=num_outputs(cfg, source), input_shape=shape)
     except InstantiationException as error:
         raise ConfigError([f"model={cfg.model.name} on dataset={cfg.dataset.name}: {error.__cause__}"]) from error
+    return finetune(network, cfg.train.finetune)
 
 
 def num_outputs(cfg: DictConfig, source: Source) -> int:

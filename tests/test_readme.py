@@ -1,6 +1,9 @@
-"""What the README shows for one's own loop, run as it stands there."""
+"""What the README shows for one's own loop and one's own parts, run as it stands there."""
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import torch
@@ -10,11 +13,10 @@ from torch.nn import functional as F
 README = Path(__file__).parents[1] / "README.md"
 
 
-def block(word: str) -> str:
-    """The one python block with that word in it."""
-    (found,) = [
-        text for text in re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.S) if word in text
-    ]
+def block(word: str, language: str = "python") -> str:
+    """The one block of a language with that word in it."""
+    blocks = re.findall(rf"```{language}\n(.*?)```", README.read_text(encoding="utf-8"), re.S)
+    (found,) = [text for text in blocks if word in text]
     return found
 
 
@@ -61,3 +63,21 @@ def test_rrm_and_the_hypergradient():
     names |= {"torch": torch, "K": 3, "optimizer": optimizer, "meta_x": batches[1][0], "meta_y": batches[1][1]}
     exec(block("import Network, hypergradient"), names)
     assert names["trust"].grad.shape == (3,) and names["trust"].grad.abs().sum() > 0
+
+
+def test_a_strangers_folder(tmp_path):
+    """The block in an empty folder, and its last line again after an edit of the loss."""
+    commands = block("--config-dir", "sh")
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+
+    def shell(text: str) -> str:
+        done = subprocess.run(["bash", "-e"], input=text, cwd=tmp_path, capture_output=True, text=True,
+                              env=os.environ | {"PATH": path})  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    (first,) = re.findall(r"^preparing (digits-symmetric0.4-mlp-brier-s0-\w+): 2 epochs", shell(commands), re.M)
+    code = tmp_path / "mine" / "my_losses.py"
+    code.write_text(code.read_text().replace("sum(1)", "mean(1)"))
+    said = shell(commands.strip().splitlines()[-1])
+    assert f"my_losses.brier has changed since run {first}: this is another run" in said and "done, test acc" in said

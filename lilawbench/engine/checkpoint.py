@@ -1,7 +1,7 @@
 """Checkpoints: written whole or not at all, read without running any pickled code."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,36 +39,51 @@ def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
         ) from error
 
 
-def changing(model: nn.Module) -> dict[str, Tensor]:
-    """The state_dict without frozen parameters: of a linear probe of a ViT some kB in the place of 340 MB."""
-    frozen = _frozen(model)
-    return {name: value for name, value in model.state_dict().items() if name not in frozen}
+def changing(networks: Sequence[nn.Module]) -> dict[str, dict[str, Tensor]]:
+    """{"model": weights, "model2": those of a second network ...} without frozen parameters: of a linear probe of a
+    ViT some kB in the place of 340 MB."""
+    frozen = [_frozen(network) for network in networks]
+    return {
+        key: {name: value for name, value in network.state_dict().items() if name not in left_out}
+        for key, network, left_out in zip(_keys(networks), networks, frozen)
+    }
 
 
-def digest_of_frozen(model: nn.Module) -> str | None:
+def digest_of_frozen(networks: Sequence[nn.Module]) -> str | None:
     """What identifies the frozen parameters, which a running run's checkpoints do without; None: there are none."""
-    frozen = _frozen(model)
-    return digest(value for name, value in model.state_dict().items() if name in frozen) if frozen else None
+    kept = [
+        value
+        for network in networks
+        for frozen in [_frozen(network)]
+        for name, value in network.state_dict().items()
+        if name in frozen
+    ]
+    return digest(kept) if kept else None
 
 
-def restore(model: nn.Module, state: dict[str, Any], path: Path) -> None:
-    """Puts back what `changing` has saved, into a model whose frozen parameters are there already.
+def restore(networks: Sequence[nn.Module], state: dict[str, Any], path: Path) -> None:
+    """Puts back what `changing` has saved, into networks whose frozen parameters are there already.
 
     Raises:
         DataError: these are not the ones that the run began with.
     """
-    if state.get("frozen") != digest_of_frozen(model):
+    if state.get("frozen") != digest_of_frozen(networks):
         raise DataError(
             f"the frozen weights are not those that {path.parent} began with (another file in the place of "
             "model.checkpoint, or another version of torch); delete the folder to start the run anew"
         )
-    model.load_state_dict(model.state_dict() | state["model"])
+    for key, network in zip(_keys(networks), networks):
+        network.load_state_dict(network.state_dict() | state[key])
 
 
-def complete(path: Path, model: nn.Module) -> None:
+def complete(path: Path, networks: Sequence[nn.Module]) -> None:
     """Puts the frozen parameters into a finished run's checkpoint, so that it is a model by itself."""
-    if _frozen(model):
-        save(path, load(path) | {"model": model.state_dict()})
+    if any(map(_frozen, networks)):
+        save(path, load(path) | {key: net.state_dict() for key, net in zip(_keys(networks), networks)})
+
+
+def _keys(networks: Sequence[nn.Module]) -> list[str]:
+    return ["model", *(f"model{number}" for number in range(2, len(networks) + 1))]
 
 
 def digest(tensors: Iterable[Tensor], more: bytes = b"") -> str:

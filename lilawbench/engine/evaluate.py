@@ -4,13 +4,14 @@ import torch
 from torch import Tensor
 
 from lilawbench.loading.resident import Resident
-from lilawbench.methods.base import Context
+from lilawbench.methods.base import Method
+from lilawbench.methods.context import Context
 
 
-def predict(ctx: Context, data: Resident) -> Tensor:
-    """Logits [N, K] of a split in eval mode, in order; neither the model nor the random stream moves."""
+def predict(ctx: Context, method: Method, data: Resident) -> Tensor:
+    """Logits [N, K] of a split in eval mode, in order; neither the networks nor the random stream moves."""
     logits = torch.zeros(len(data), ctx.num_classes, device=data.device)
     with ctx.side_pass("eval"):
         for batch in data.in_order(world=ctx.world):
-            logits.index_copy_(0, batch.index, ctx.forward(batch.input))
+            logits.index_copy_(0, batch.index, method.predict(ctx, batch.input))
     return ctx.world.sum_(logits)

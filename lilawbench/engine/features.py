@@ -24,19 +24,21 @@ from tqdm import tqdm
 
 from lilawbench.datasets.base import Source
 from lilawbench.engine.checkpoint import digest
-from lilawbench.engine.forward import is_channels_last
+from lilawbench.engine.forward import autocast_in, is_channels_last
 from lilawbench.loading.image_files import ImageFiles
 from lilawbench.loading.resident import Resident
+from lilawbench.loading.rows import Rows
 from lilawbench.loading.streamed import table
 from lilawbench.methods.base import Method
 from lilawbench.models.cut import Cut, cut, fits
+from lilawbench.noise.labels import Labels
 from lilawbench.support.errors import DataError
 
 log = logging.getLogger("lilawbench")
 ALIKE = 0.02  # relative difference of features of a row that other kernels or bf16 may make
 
 
-class Features(Resident):
+class Features(Rows[Tensor]):
     """Rows of a table of features; on a CPU the table stays on disk, memory-mapped.
 
     Args:
@@ -57,13 +59,12 @@ class Features(Resident):
 def use_features(
     cfg: DictConfig,
     source: Source,
-    labels: dict[str, np.ndarray],
+    labels: Labels,
     splits: tuple[Resident, Resident, Resident],
-    model: nn.Module,
+    networks: Sequence[nn.Module],
     method: Method,
-    autocast: Callable[[], AbstractContextManager],
 ) -> tuple[Resident, Resident, Resident]:
-    """Train, validation and test split with features in the place of inputs, and `model` with a forward of such.
+    """Train, validation and test split with features in the place of inputs, and the network with a forward of such.
 
     Where that cannot be, both are left as they are, and a log line says why.
 
@@ -73,7 +74,8 @@ def use_features(
     if reason := _reason_against(cfg, source, splits, method):
         log.info("frozen features are not cached: %s", reason)
         return splits
-    parts, device = cut(model), splits[0].device
+    model, device = networks[0], splits[0].device
+    parts, autocast = cut(model), autocast_in(cfg.train.precision, device)
     inputs = [input for input in (source.train_input, source.val_input, source.test_input) if input is not None]
     scale = (source.mean, source.std, device, cfg.train.resize_px)
     tables = [table(input, torch.zeros(len(input)), *scale) for input in inputs]
@@ -86,7 +88,7 @@ def use_features(
     first = next(_features(model, parts, [sample], autocast))
     features = stored(path, rows, first, lambda: _computed(model, parts, tables, autocast))
     model.forward = parts.logits
-    places = (labels["train"], labels["val"], np.arange(rows - len(source.test_input), rows))
+    places = (labels.train, labels.val, np.arange(rows - len(source.test_input), rows))
     return tuple(
         Features(features, torch.from_numpy(place), split.target) for place, split in zip(places, splits, strict=True)
     )
@@ -217,9 +219,13 @@ def _reason_against(cfg: DictConfig, source: Source, splits: Sequence[Resident],
         return "augmentation changes them"
     if cfg.attack.eps or method.perturbs_inputs:
         return "attacks change the inputs"
+    if method.networks > 1:
+        return "each of the method's networks has its own"
+    if "strong" in method.views:
+        return f"{type(method).__name__} trains on augmented views"
     if source.copy is not None:
         return "copies of training rows are drawn anew for each seed"
-    rows, used = len(source.labelled_clean) + len(source.test_input), sum(map(len, splits))
+    rows, used = source.num_labelled + len(source.test_input), sum(map(len, splits))
     if cfg.train.epochs * used < rows:
         return f"all {rows} rows would cost more than {cfg.train.epochs} epoch(s) of {used}"
     return None

@@ -1,6 +1,6 @@
 """How a network is run: its precision, its layout in memory, compiled or not. What it computes stays the same."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 
@@ -8,7 +8,8 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
-from lilawbench.methods.base import Forward
+from lilawbench.config import Train
+from lilawbench.methods.context import Forward
 from lilawbench.support.side_stream import SideStream
 
 
@@ -35,7 +36,7 @@ def autocast_in(precision: str, device: torch.device) -> Callable[[], AbstractCo
     return nullcontext if precision == "fp32" else partial(torch.autocast, device.type, torch.bfloat16)
 
 
-def forward_in(train: DictConfig, model: nn.Module, device: torch.device) -> Forward:
+def forward_in(train: Train | DictConfig, model: nn.Module, device: torch.device) -> Forward:
     """The model's forward as `train` wants it: in fp32, or under bf16 autocast with float32 logits; compiled.
 
     The model itself is never compiled: its state_dict, and what a method does with it as a function, stay as they are.
@@ -51,10 +52,10 @@ def forward_in(train: DictConfig, model: nn.Module, device: torch.device) -> For
     return compiled(forward) if train.compile else forward
 
 
-def side_stream_in(train: DictConfig, model: nn.Module, device: torch.device) -> SideStream | None:
+def side_stream_in(train: Train | DictConfig, networks: Sequence[nn.Module], device: torch.device) -> SideStream | None:
     """Where a method may run what the next forward need not wait for; a compiled one and a graph keep to one stream."""
     wanted = train.side_stream and device.type == "cuda" and not (train.compile or train.cuda_graphs)
-    return SideStream(device, model) if wanted else None
+    return SideStream(device, nn.ModuleList(networks)) if wanted else None
 
 
 def compiled(forward: Forward) -> Forward:

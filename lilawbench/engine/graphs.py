@@ -14,7 +14,8 @@ from torch import Tensor
 
 from lilawbench.engine.loop import train_step
 from lilawbench.loading.batch import Batch
-from lilawbench.methods.base import Context, Method, StepOutput
+from lilawbench.methods.base import Method, StepOutput
+from lilawbench.methods.context import Context
 
 WARMUP_STEPS = 3  # as torch's notes on CUDA graphs advise: libraries and the optimiser set themselves up in them
 
@@ -98,8 +99,8 @@ class GraphedStep:
 
     def _record(self, ctx: Context, method: Method, batch: Batch, lr: float) -> None:
         meta, groups = ctx.meta, ctx.optimizer.param_groups
-        self.batch, self.lr = _copies(batch), torch.full((), lr, device=ctx.device)
-        self.meta_batches = [_copies(meta(size)) for size in self.asked]
+        self.batch, self.lr = batch.each(torch.clone), torch.full((), lr, device=ctx.device)
+        self.meta_batches = [meta(size).each(torch.clone) for size in self.asked]
         self.buffers = {name: buffer.clone() for name, buffer in method.named_buffers()}
         for name, kept in self.buffers.items():
             _put(method, name, kept)
@@ -124,9 +125,9 @@ class GraphedStep:
 
     def _fill(self, ctx: Context, method: Method, batch: Batch, lr: float) -> None:
         """What the graph reads: the batch, validation batches, learning rate, and the method's buffers as they are."""
-        pairs = [*zip(self.batch, batch)]
+        pairs = [*zip(self.batch.tensors(), batch.tensors())]
         for kept, size in zip(self.meta_batches, self.asked):
-            pairs += zip(kept, ctx.meta(size))
+            pairs += zip(kept.tensors(), ctx.meta(size).tensors())
         for name, kept in self.buffers.items():
             now = method.get_buffer(name)
             if now is not kept:
@@ -135,10 +136,6 @@ class GraphedStep:
         for kept, now in pairs:
             kept.copy_(now)
         self.lr.fill_(lr)
-
-
-def _copies(batch: Batch) -> Batch:
-    return Batch(*(tensor.clone() for tensor in batch))
 
 
 def _put(method: Method, name: str, value: Tensor) -> None:

@@ -4,15 +4,17 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
 from lilawbench.loading.batch import Batch
-from lilawbench.loading.batches import MetaLoader, TrainLoader
-from lilawbench.methods.base import Context, Method, StepOutput
+from lilawbench.loading.batches import MetaLoader
+from lilawbench.methods.base import Method, StepOutput
+from lilawbench.methods.context import Context
 from lilawbench.support import host
 from lilawbench.support.errors import RunFailed
 from lilawbench.support.seeding import seed_global
@@ -38,12 +40,14 @@ class Epoch:
     sample_values: dict[str, Tensor]  # and per sample, [N]
     seconds: float
 
+    def on_host(self) -> "Epoch":
+        """With all its tensors on the host, where they are measured and written."""
+        return replace(self, **{field.name: _brought(getattr(self, field.name)) for field in fields(self)})
+
 
 def fit(
     ctx: Context,
     method: Method,
-    loader: TrainLoader,
-    meta: MetaLoader | None,
     lr_at: Callable[[float], float],
     *,
     epochs: int,
@@ -58,47 +62,41 @@ def fit(
         RunFailed: the loss is NaN or infinite, or the method's weights are negative; says the epoch, and the step and
             rows of the batch or the row.
     """
-    total, done = epochs * len(loader), ctx.epoch * len(loader)
+    steps = len(ctx.loader)
+    total, done = epochs * steps, ctx.epoch * steps
     shown = ctx.world.is_main and sys.stderr.isatty()
     with tqdm(total=total, initial=done, desc=name, unit="step", disable=not shown, leave=False) as bar:
         while ctx.epoch < epochs:
             ctx.epoch += 1
             seed_global(ctx.seed, "train", ctx.epoch, *([ctx.world.rank] if ctx.world.rank else []))
-            if meta is not None:
-                meta.start(ctx.epoch)
-            yield _train_epoch(ctx, method, loader, lr_at, bar, step or train_step)
-            bar.update(ctx.epoch * len(loader) - bar.n)  # an epoch may have had fewer steps
+            if isinstance(ctx.meta, MetaLoader):
+                ctx.meta.start(ctx.epoch)
+            yield _train_epoch(ctx, method, lr_at, bar, step or train_step)
+            bar.update(ctx.epoch * steps - bar.n)  # an epoch may have had fewer steps
 
 
-def _train_epoch(
-    ctx: Context,
-    method: Method,
-    loader: TrainLoader,
-    lr_at: Callable[[float], float],
-    bar: tqdm,
-    step: Step,
-) -> Epoch:
+def _train_epoch(ctx: Context, method: Method, lr_at: Callable[[float], float], bar: tqdm, step: Step) -> Epoch:
     start = time.perf_counter()
     check_steps = 1 if ctx.device.type == "cpu" else CHECK_STEPS
-    losses, traces = [], []
+    losses, traces, rows = [], [], []
     logits = torch.zeros(ctx.num_train, ctx.num_classes, device=ctx.device)
     weight = torch.zeros(ctx.num_train, device=ctx.device)
     seen = torch.zeros(ctx.num_train, device=ctx.device)
     weighted = False
 
     method.on_epoch_start(ctx)
-    ctx.model.train()
-    mask = method.training_rows()
-    if mask is not None:
-        mask = host.bring(mask, "rows that train")
-    steps = loader.steps(mask)
-    for batch in loader.epoch(ctx.epoch, mask):
-        ctx.batch_size, ctx.share = len(batch.index), ctx.world.fraction(len(batch.index))
-        local = Batch(*map(ctx.world.share, batch))
-        out = step(ctx, method, local, lr_at(ctx.epoch - 1 + len(losses) / steps))
+    for network in ctx.networks:
+        network.train()
+    batches = method.batches(ctx)
+    for batch in batches:
+        ctx.batch_size, ctx.share = len(batch.index), batch.fraction(ctx.world)
+        local = batch.share(ctx.world)
+        out = step(ctx, method, local, lr_at(ctx.epoch - 1 + len(losses) / len(batches)))
+        rows.append(batch.index)
         losses.append(out.loss.detach())
         if len(losses) % check_steps == 0:
-            _check_finite(losses, check_steps, ctx, loader, mask)
+            _check_finite(losses, rows, ctx)
+            rows = []
         logits.index_copy_(0, local.index, out.logits)
         seen.index_fill_(0, local.index, 1)
         if out.weight is not None:
@@ -107,7 +105,7 @@ def _train_epoch(
         if (traced := method.trace()) is not None:
             traces.append(traced[1])
         bar.update()
-    _check_finite(losses, len(losses) % check_steps, ctx, loader, mask)
+    _check_finite(losses, rows, ctx)
     _gather(ctx, seen, logits, weight)
     if weighted:
         _check_weights(weight, ctx.epoch)
@@ -131,6 +129,12 @@ def _train_epoch(
     )
 
 
+def _brought(part: Any) -> Any:
+    if isinstance(part, dict):
+        return {name: _brought(value) for name, value in part.items()}
+    return host.bring(part, "epoch to measure") if isinstance(part, Tensor) else part
+
+
 def train_step(ctx: Context, method: Method, batch: Batch, lr: float) -> StepOutput:
     """One step of the model and whatever the method does around it.
 
@@ -139,18 +143,7 @@ def train_step(ctx: Context, method: Method, batch: Batch, lr: float) -> StepOut
     for group in ctx.optimizer.param_groups:
         group["lr"] = lr
     out = _backward(ctx, method, batch)
-    if ctx.world.size > 1:
-        gradients = [p.grad for p in ctx.model.parameters() if p.grad is not None]
-        ctx.world.mean_([*gradients, out.loss], ctx.share)
-        ctx.world.copy_from_main_([b for b in ctx.model.buffers() if b.is_floating_point()])  # of BatchNorm
-    if ctx.clip_grad_norm is not None:
-        nn.utils.clip_grad_norm_(ctx.model.parameters(), ctx.clip_grad_norm)
-    ctx.optimizer.step()
-    # Now: a meta step finds the gradients' memory free and warm. optimizer.zero_grad does it in 20 us more, 3 % of a
-    # step of a head on cached features.
-    for group in ctx.optimizer.param_groups:
-        for p in group["params"]:
-            p.grad = None
+    ctx.descend(also=[out.loss])
     ctx.step += 1
     method.after_step(ctx, batch, out)
     return out
@@ -164,10 +157,9 @@ def _backward(ctx: Context, method: Method, batch: Batch) -> StepOutput:
     count = len(batch.index)
     parts = min(ctx.accumulate_steps, count // 2)
     outs = []
-    for part in [batch] if parts < 2 else map(Batch, *(tensor.tensor_split(parts) for tensor in batch)):
+    for part in [batch] if parts < 2 else batch.split(parts):
         share = len(part.index) / count
-        method.before_step(ctx, part)
-        out = method.loss(ctx.forward, part)
+        out = method.loss(ctx, part)
         if parts < 2:
             out.loss.backward()
             return out._replace(loss=out.loss.detach())
@@ -196,18 +188,18 @@ def _gather(ctx: Context, seen: Tensor, logits: Tensor, weight: Tensor) -> None:
     ctx.world.sum_(weight).div_(times)
 
 
-def _check_finite(losses: list[Tensor], last: int, ctx: Context, loader: TrainLoader, mask: Tensor | None) -> None:
-    """Looks at the `last` losses of the epoch so far."""
-    if not last:
+def _check_finite(losses: list[Tensor], rows: list[Tensor], ctx: Context) -> None:
+    """Looks at the last losses of the epoch so far, those of the batches of `rows`."""
+    if not rows:
         return
-    values = host.read(torch.stack(losses[-last:]), "finite losses")
+    values = host.read(torch.stack(losses[-len(rows) :]), "finite losses")
     first = next((i for i, value in enumerate(values) if not math.isfinite(value)), None)
     if first is None:
         return
-    position = len(losses) - last + first
-    rows = host.read(loader.rows(ctx.epoch, mask)[position], "rows of a loss that is not finite")
+    position = len(losses) - len(rows) + first
+    named = host.read(rows[first], "rows of a loss that is not finite")
     raise RunFailed(
         f"the loss is {values[first]} at epoch {ctx.epoch}, step {ctx.step - len(losses) + position + 1} (batch "
-        f"{position + 1} of the epoch), training rows {rows}. Lower train.lr, set train.clip_grad_norm, or look at "
+        f"{position + 1} of the epoch), training rows {named}. Lower train.lr, set train.clip_grad_norm, or look at "
         "these rows."
     )

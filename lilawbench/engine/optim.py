@@ -8,11 +8,12 @@ import torch
 from omegaconf import DictConfig
 from torch import nn
 
+from lilawbench.config import Train
 from lilawbench.engine.lean import lean
 
 
 def build_optimizer(
-    parameters: Iterable[nn.Parameter], train: DictConfig, device: torch.device
+    parameters: Iterable[nn.Parameter], train: Train | DictConfig, device: torch.device
 ) -> torch.optim.Optimizer:
     """Adam, AdamW or SGD with the options of `train`, in torch's fused form where the device has one."""
     parameters = [p for p in parameters if p.requires_grad]
@@ -23,7 +24,7 @@ def build_optimizer(
     return lean(kind, parameters, **common)
 
 
-def build_schedule(train: DictConfig) -> Callable[[float], float]:
+def build_schedule(train: Train | DictConfig) -> Callable[[float], float]:
     """Learning rate at a number of finished epochs, such as 2.5; epochs need not all have the same number of steps.
 
     constant; linear and cosine fall from lr at the start to 0 at the end; multistep is lr x 0.1 from each milestone

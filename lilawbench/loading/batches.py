@@ -1,24 +1,49 @@
 """The order in which rows train: shuffled batches of an epoch, and validation batches without end."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from lilawbench.augment.transforms import Augment
-from lilawbench.loading.batch import Batch
+from lilawbench.augment.views import view_names
+from lilawbench.loading.batch import Batch, joined
 from lilawbench.loading.resident import Resident
 from lilawbench.support import host
 from lilawbench.support.distributed import World
 from lilawbench.support.seeding import derive_torch
 
 
+class Batches:
+    """The batches of an epoch, and how many there are: the schedule of the learning rate asks.
+
+    Args:
+        steps: their number. batches: themselves; iterated over once.
+    """
+
+    def __init__(self, steps: int, batches: Iterable[Batch]):
+        self.steps, self.batches = steps, batches
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __iter__(self) -> Iterator[Batch]:
+        return iter(self.batches)
+
+
+def paired(first: Batches, *others: Batches) -> Batches:
+    """Steps on one batch of each at a time (`Batch.pieces` takes them apart), as many as all of them have."""
+    together = (first, *others)
+    return Batches(min(map(len, together)), (joined(batches) for batches in zip(*together)))
+
+
 class TrainLoader:
-    """Shuffled, augmented batches; order and views depend on (seed, epoch) alone.
+    """Shuffled batches of augmented views; order and views depend on (seed, epoch) alone.
 
     A last batch of one sample joins the one before it: BatchNorm cannot train on a single row.
 
     Args:
+        augment: of the weak view. strong: of the strong one; None: as weak.
         balanced_samples: rows of an epoch, drawn anew for each: of every observed class the same number, or all that it
             has. None: all rows.
         world: of the rank that uses its share of each batch alone; None: all of it.
@@ -32,50 +57,77 @@ class TrainLoader:
         augment: Augment | None = None,
         balanced_samples: int | None = None,
         world: World | None = None,
+        strong: Augment | None = None,
     ):
-        self.data, self.batch_size, self.seed, self.augment = data, batch_size, seed, augment or Augment()
-        self.world = world
+        self.data, self.batch_size, self.seed, self.world = data, batch_size, seed, world
+        weak = augment or Augment()
+        self.views = {"plain": Augment(), "weak": weak, "strong": strong or weak}
         self.target = host.bring(data.target, "labels to balance") if balanced_samples else None
         classes = len(self.target.unique()) if balanced_samples else 1
         self.per_class = None if balanced_samples is None else max(1, balanced_samples // classes)
 
     def __len__(self) -> int:
         """Steps in an epoch over all rows."""
-        return self.steps()
+        if self.per_class is None:
+            return len(_sizes(len(self.data), self.batch_size))
+        return len(_sizes(int(self.target.bincount().clamp(max=self.per_class).sum()), self.batch_size))
 
-    def rows(self, epoch: int, mask: Tensor | None = None) -> tuple[Tensor, ...]:
+    def rows(
+        self, epoch: int, mask: Tensor | None = None, batch_size: int | None = None, again: int = 0
+    ) -> tuple[Tensor, ...]:
         """Row numbers of each batch of an epoch, where the data want them.
 
         Args:
             mask: [N] bool on the host, the rows that take part (None: all); they keep the order they have among all.
+            batch_size: None: the loader's. again: passes over these rows before this one in the same epoch.
         """
-        order = torch.randperm(len(self.data), generator=derive_torch(self.seed, "order", epoch))
+        order = torch.randperm(len(self.data), generator=self._generator("order", epoch, again))
         if mask is not None:
             order = order[mask[order]]
         if self.per_class is not None:
             order = order[first_of_each(self.target[order], self.per_class)]
-        return host.send(order, self.data.rows_device).split(self._sizes(len(order)))
+        return host.send(order, self.data.rows_device).split(_sizes(len(order), batch_size or self.batch_size))
 
-    def steps(self, mask: Tensor | None = None) -> int:
-        """Steps in an epoch over the rows of a mask."""
-        if self.per_class is None:
-            return len(self._sizes(len(self.data) if mask is None else int(mask.sum())))
-        target = self.target if mask is None else self.target[mask]
-        return len(self._sizes(int(target.bincount().clamp(max=self.per_class).sum())))
+    def epoch(
+        self,
+        epoch: int,
+        mask: Tensor | None = None,
+        batch_size: int | None = None,
+        views: Sequence[str] = ("weak",),
+        again: int = 0,
+    ) -> Batches:
+        """The batches of an epoch. Arguments as `rows`; views: see augment/views.py."""
+        parts = self.rows(epoch, mask, batch_size, again)
+        names = view_names(views)
+        draws = [
+            self._generator("augment", epoch, again, *([name] if place else [])) for place, name in enumerate(names)
+        ]
+        seen = [self._seen(view, parts, draw) for view, draw in zip(views, draws)]
+        return Batches(len(parts), self._batches(names, seen))
 
-    def _sizes(self, count: int) -> list[int]:
-        sizes = [self.batch_size] * (count // self.batch_size)
-        rest = count - sum(sizes)
-        if rest == 1 and sizes:
-            sizes[-1] += 1
-        elif rest:
-            sizes.append(rest)
-        return sizes
+    def _batches(self, names: list[str], seen: list[Iterator[tuple[Tensor, Tensor]]]) -> Iterator[Batch]:
+        for views in zip(*seen):
+            (rows, input), further = views[0], views[1:]
+            named = {name: view for name, (_, view) in zip(names[1:], further)}
+            yield Batch(rows, input, self.data.target.index_select(0, rows), named)
 
-    def epoch(self, epoch: int, mask: Tensor | None = None) -> Iterator[Batch]:
-        views = derive_torch(self.seed, "augment", epoch)
-        for rows, raw in self.data.pixels(self.rows(epoch, mask), self.augment.crop_px, views, self.world):
-            yield Batch(rows, self.data.normalise(self.augment(raw, views)), self.data.target.index_select(0, rows))
+    def _seen(self, view: str, parts: Iterable[Tensor], generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+        augment = self.views[view]
+        for rows, raw in self.data.pixels(parts, augment.crop_px, generator, self.world):
+            yield rows, self.data.normalise(augment(raw, generator))
+
+    def _generator(self, purpose: str, epoch: int, again: int, *more: str) -> torch.Generator:
+        return derive_torch(self.seed, purpose, epoch, *([again] if again else []), *more)
+
+
+def _sizes(count: int, batch_size: int) -> list[int]:
+    sizes = [batch_size] * (count // batch_size)
+    rest = count - sum(sizes)
+    if rest == 1 and sizes:
+        sizes[-1] += 1
+    elif rest:
+        sizes.append(rest)
+    return sizes
 
 
 def first_of_each(target: Tensor, count: int) -> Tensor:

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from lilawbench.loading.batch import Batch
 from lilawbench.losses import ce
-from lilawbench.methods.base import Context, Forward, Loss, Method, StepOutput
+from lilawbench.methods.base import Loss, Method, StepOutput
+from lilawbench.methods.context import Context
 from lilawbench.methods.fgsm import check_attack, fgsm
 from lilawbench.support.errors import ConfigError
 
@@ -70,17 +71,11 @@ class AT(Method):
         super().__init__(loss)
         self.adversary = adversary(fgsm)
         self.steps_differ = self.adversary.steps_differ
-        self._perturbed: Tensor | None = None
 
     def setup(self, ctx: Context) -> None:
         super().setup(ctx)
         self.adversary.check(ctx)
 
-    def before_step(self, ctx: Context, batch: Batch) -> None:
-        self._perturbed = self.adversary.perturb(self, ctx, batch)
-
-    def loss(self, forward: Forward, batch: Batch) -> StepOutput:
-        input = batch.input if self._perturbed is None else self._perturbed
-        self._perturbed = None
-        logits = forward(input)
+    def loss(self, ctx: Context, batch: Batch) -> StepOutput:
+        logits = ctx.forward(self.adversary.perturb(self, ctx, batch))
         return StepOutput(self.sample_losses(logits, batch).mean(), logits.detach())

@@ -4,35 +4,28 @@ The loop (engine/loop.py) knows nothing else about a method:
 
     for epoch:
         method.on_epoch_start(ctx)
-        for batch of method.training_rows():
+        for batch in method.batches(ctx):
             for part of batch:  # train.accumulate_steps of them: one, the whole batch, unless asked otherwise
-                method.before_step(ctx, part)
-                out = method.loss(ctx.forward, part);  out.loss.backward()
-            optimizer.step()
+                out = method.loss(ctx, part);  out.loss.backward()
+            ctx.descend()
             method.after_step(ctx, batch, out)
         method.on_epoch_end(ctx)
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from lilawbench.loading.batch import Batch
+from lilawbench.loading.batches import Batches
 from lilawbench.losses import StatefulLoss
-from lilawbench.methods.fgsm import Pixels
-from lilawbench.models.finetune import follows_train
-from lilawbench.models.recurrent import backward_in_eval, recurrent_layers
-from lilawbench.support.distributed import World
+from lilawbench.methods.context import Context
 from lilawbench.support.errors import ConfigError, RunFailed
-from lilawbench.support.side_stream import SideStream
 from lilawbench.tasks import ALL
 
-Forward = Callable[[Tensor], Tensor]
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -44,85 +37,24 @@ class StepOutput(NamedTuple):
     weight: Tensor | None = None  # [B] detached, where the method weights samples
 
 
-@dataclass
-class Context:
-    """What a method may know. No config, no noise rate, no clean label, no test data."""
-
-    model: nn.Module
-    forward: Forward  # inputs [B, ...] -> logits [B, K] float32, under the run's autocast
-    optimizer: torch.optim.Optimizer
-    sweep: Callable[[], Iterator[Batch]]  # the training set in order, un-augmented; this rank's share of it
-    meta: Callable[[int], Batch] | None  # a fresh random validation batch of that size
-    num_train: int
-    num_classes: int
-    device: torch.device
-    full_batch_size: int  # train.batch_size; an epoch's last batch may be smaller, or one row larger
-    fetch: Callable[[Tensor], Batch] | None = None  # any rows [n] of the training table, un-augmented
-    targets: Tensor | None = None  # [N] (or [N, K]) observed labels of the training table
-    seed: int = 0  # for random streams of the method's own: derive_torch(ctx.seed, purpose, ctx.epoch)
-    pixels: Pixels | None = None  # of images
-    target_range: float | None = None  # of regression: the range of the true targets, as the field knows it
-    clip_grad_norm: float | None = None
-    accumulate_steps: int = 1  # parts of a batch, each with a forward and a backward of its own
-    autocast: Callable[[], AbstractContextManager] = nullcontext  # what `forward` runs under
-    world: World = field(default_factory=World)
-    beside: SideStream | None = None  # what runs beside training; None: on the CPU, and where forwards cannot be moved
-    epoch: int = 0  # from 1
-    step: int = 0  # finished training steps of the whole run
-    batch_size: int = 0  # rows of the current global batch
-    share: float = 1.0  # this rank's weight in a mean over it
-
-    def __post_init__(self) -> None:
-        self._modules = [module for module in self.model.modules() if follows_train(module)]
-        self._recurrent = recurrent_layers(self.model)
-
-    def _set_modes(self, training: list[bool]) -> None:
-        """As `module.training = ...`, past nn.Module's slow attributes: this runs twice in every meta step."""
-        for module, mode in zip(self._modules, training, strict=True):
-            module.__dict__["training"] = mode
-
-    @contextmanager
-    def side_pass(self, mode: str = "eval", grad: bool = False) -> Iterator[None]:
-        """Makes a second forward safe: without a trace in the model or the random stream.
-
-        Args:
-            mode: how BatchNorm and dropout behave inside. "eval" switches every module; "train" leaves each as
-                it is, restores buffers and forks the global random stream: even a no_grad forward moves both.
-            grad: True keeps a graph, for gradients taken inside, with kernels that have a backward in either mode.
-        """
-        if mode == "eval":
-            modes = [module.training for module in self._modules]
-            self._set_modes([False] * len(modes))
-            try:
-                with torch.set_grad_enabled(grad), self._kernels(grad):
-                    yield
-            finally:
-                self._set_modes(modes)
-            return
-        kept = [(buffer, buffer.clone()) for buffer in self.model.buffers()]
-        devices = [self.device] if self.device.type == "cuda" else []
-        try:
-            with torch.random.fork_rng(devices), torch.set_grad_enabled(grad), self._kernels(grad):
-                yield
-        finally:
-            for buffer, value in kept:
-                buffer.data.copy_(value)  # past autograd's version counter: a pending backward may hold the buffer
-
-    def _kernels(self, grad: bool) -> AbstractContextManager:
-        return backward_in_eval(self._recurrent, self.device) if grad else nullcontext()
-
-
 class Method(nn.Module, ABC):
-    """A training rule. It never holds the model; its state_dict is its whole state and goes into the checkpoint.
+    """A training rule. It never holds a network; its state_dict is its whole state and goes into the checkpoint.
+
+    Everything that it needs of the run comes through the Context of each call.
 
     Args:
         loss: per-sample loss, ([B, K], [B]) -> [B]; a StatefulLoss is part of the method's state.
     """
 
+    networks: ClassVar[int] = 1  # copies of the model that it trains, seeded each for itself
+    views: ClassVar[tuple[str, ...]] = ("weak",)  # of each training row, see augment/views.py
     uses_meta: ClassVar[bool] = False
     splits_batches: ClassVar[bool] = True  # whether the loss of a batch is the mean of those of its parts
-    perturbs_inputs: ClassVar[bool] = False  # trains or sweeps on other inputs than the data's
+    perturbs_inputs: ClassVar[bool] = False  # trains or measures rows on other inputs than the data's
     tasks: ClassVar[tuple[str, ...]] = ALL  # that it is for, see tasks.py; the loss says the same of itself
+    # How its `sample_values` are crossed with the clean labels, which it never sees: functions (metrics/crossing.py)
+    # whose keyword arguments name the values. Those that none of them names are crossed by their type.
+    crossings: ClassVar[tuple[Callable, ...]] = ()
     # Why two steps on whole batches may differ in what they do, not only in values: no CUDA graph can stand for both.
     # None: they never do while `warming_up` stays as it is, and keep what changes in buffers.
     steps_differ: str | None = "it does not say that its steps are all alike"
@@ -139,7 +71,7 @@ class Method(nn.Module, ABC):
         return self.steps_differ
 
     def setup(self, ctx: Context) -> None:
-        """Called once, with the model built and before a checkpoint is loaded: allocate state of size N here.
+        """Called once, with the networks built and before a checkpoint is loaded: allocate state of size N here.
 
         Raises:
             ConfigError: the method's options do not fit these data.
@@ -153,20 +85,17 @@ class Method(nn.Module, ABC):
     def on_epoch_start(self, ctx: Context) -> None:
         if isinstance(self.per_sample, StatefulLoss):
             try:
-                self.per_sample.start_epoch(ctx.epoch, lambda: (predict_train(ctx), ctx.targets))
+                self.per_sample.start_epoch(ctx.epoch, lambda: (self.predict_train(ctx), ctx.targets))
             except ValueError as error:
                 raise RunFailed(f"loss, at the start of epoch {ctx.epoch}: {error}") from error
 
-    def training_rows(self) -> Tensor | None:
-        """Mask [N] of the rows that train in this epoch; None: all."""
-        return None
-
-    def before_step(self, ctx: Context, batch: Batch) -> None:
-        """Called before each forward of a step, with the rows that `loss` is given next."""
+    def batches(self, ctx: Context) -> Batches:
+        """What the epoch trains on: all rows, unless the method divides them in another way."""
+        return ctx.training_batches()
 
     @abstractmethod
-    def loss(self, forward: Forward, batch: Batch) -> StepOutput:
-        """The loss of one training batch."""
+    def loss(self, ctx: Context, batch: Batch) -> StepOutput:
+        """The loss of one training batch, or of a part of one."""
 
     def after_step(self, ctx: Context, batch: Batch, out: StepOutput) -> None: ...
 
@@ -174,11 +103,27 @@ class Method(nn.Module, ABC):
         if isinstance(self.per_sample, StatefulLoss) and ctx.world.size > 1:
             self.per_sample.end_epoch(ctx.world.sum_)
 
+    def predict(self, ctx: Context, input: Tensor) -> Tensor:
+        """Logits [B, K] that the run is judged by: the mean of the networks'."""
+        if len(ctx.networks) == 1:
+            return ctx.forward(input)
+        return torch.stack([ctx.forward(input, number) for number in range(len(ctx.networks))]).mean(0)
+
+    def predict_train(self, ctx: Context) -> Tensor:
+        """Logits [N, K] of the training table in eval mode, un-augmented, the same on every rank."""
+        index, parts = [], []
+        with ctx.side_pass("eval"):
+            for batch in ctx.in_order():
+                index.append(batch.index)
+                parts.append(self.predict(ctx, batch.input))
+        found = torch.cat(parts)
+        return ctx.world.sum_(found.new_zeros(ctx.num_train, ctx.num_classes).index_copy_(0, torch.cat(index), found))
+
     def sample_losses(self, logits: Tensor, batch: Batch, update: bool = True) -> Tensor:
         """The loss of each sample of a training batch, [B].
 
         Args:
-            update: whether a StatefulLoss may learn from these logits; False in sweeps and attacks.
+            update: whether a StatefulLoss may learn from these logits; False in passes beside training and in attacks.
         """
         if not isinstance(self.per_sample, StatefulLoss):
             return self.per_sample(logits, batch.target)
@@ -195,16 +140,5 @@ class Method(nn.Module, ABC):
         return {}
 
     def sample_values(self) -> dict[str, Tensor]:
-        """Values [N] per training sample after an epoch, which metrics/per_sample.py crosses with the clean labels."""
+        """Values [N] per training sample after an epoch: a weight, a corrected label, whether it was chosen."""
         return {}
-
-
-def predict_train(ctx: Context) -> Tensor:
-    """Logits [N, K] of the training table in eval mode, un-augmented, the same on every rank."""
-    index, parts = [], []
-    with ctx.side_pass("eval"):
-        for batch in ctx.sweep():
-            index.append(batch.index)
-            parts.append(ctx.forward(batch.input))
-    swept = torch.cat(parts)
-    return ctx.world.sum_(swept.new_zeros(ctx.num_train, ctx.num_classes).index_copy_(0, torch.cat(index), swept))

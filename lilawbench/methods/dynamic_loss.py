@@ -13,22 +13,24 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from lilawbench.loading.batch import Batch
+from lilawbench.loading.batches import Batches
 from lilawbench.losses import ce
-from lilawbench.methods.base import Context, Forward, Loss, Method, StepOutput, predict_train
+from lilawbench.methods.base import Loss, Method, StepOutput
+from lilawbench.methods.context import Context
 from lilawbench.methods.lookahead import (
     HYPERGRADIENTS,
     ForwardNotRepeatable,
-    Network,
     Stream,
     hypergradient,
     random_state,
 )
 from lilawbench.methods.meta_nets import KINDS, MetaNets
 from lilawbench.methods.meta_set import SAMPLINGS, RowDraw, loss_bins, meta_rows
+from lilawbench.metrics.crossing import correction, meta_set
 from lilawbench.support import host
 from lilawbench.support.errors import ConfigError
 from lilawbench.support.seeding import derive_torch
@@ -82,6 +84,7 @@ class DynamicLoss(Method):
 
     splits_batches = False  # a look-ahead is one step of the whole batch
     tasks = CLASSES
+    crossings = (correction, meta_set)
     steps_differ = "it draws labels and puts the random stream back"
 
     def __init__(
@@ -133,7 +136,7 @@ class DynamicLoss(Method):
         self.primary_fraction, self.meta_fraction = primary_fraction, meta_fraction
         self.how, self.reuse_forward, self.meta_mode = hypergradient, reuse_forward, meta_mode
         self.finetune_on_meta = finetune_on_meta
-        self.warming_up, self.pending, self.in_meta_set = False, None, None
+        self.warming_up, self.in_meta_set = False, None
         self.tables = None  # g and q with their graph, from a step's end to the next look-ahead, which moves the nets
         self.batch_size = 1  # the largest of the epoch
 
@@ -158,31 +161,26 @@ class DynamicLoss(Method):
         self.targets, self.bins = ctx.targets, torch.zeros_like(ctx.targets)
         if self.warming_up or not self.nets.learned:
             return
-        self.swept = predict_train(ctx)
+        self.swept = self.predict_train(ctx)
         losses = self.per_sample(self.swept, ctx.targets)
         self.bins = loss_bins(losses, ctx.targets if self.class_wise else self.bins, self.num_bins)
         generator = derive_torch(ctx.seed, "primary", ctx.epoch)
         self.in_meta_set = meta_rows(losses, ctx.targets, self.primary, self.count, generator, self.meta_sampling)
         self.draw = RowDraw(self._meta_rows(), derive_torch(ctx.seed, "meta_batches", ctx.epoch))
-        self.network = Network(ctx.model, ctx.autocast)
         self.verify = True  # once an epoch
 
-    def training_rows(self) -> Tensor | None:
-        return None if self.in_meta_set is None else ~self.in_meta_set
+    def batches(self, ctx: Context) -> Batches:
+        return ctx.training_batches(None if self.in_meta_set is None else ~self.in_meta_set)
 
-    def before_step(self, ctx: Context, batch: Batch) -> None:
+    def loss(self, ctx: Context, batch: Batch) -> StepOutput:
         self.batch_size = max(self.batch_size, ctx.batch_size)
-        if self.in_meta_set is not None:
-            self.pending = ctx
-
-    def loss(self, forward: Forward, batch: Batch) -> StepOutput:
-        ctx, self.pending = self.pending, None
-        stream = random_state(ctx.device) if ctx else None
-        logits = forward(batch.input)
+        looks_ahead = self.in_meta_set is not None
+        stream = random_state(ctx.device) if looks_ahead else None
+        logits = ctx.forward(batch.input)
         if self.warming_up:
             return StepOutput(self.sample_losses(logits, batch).mean(), logits.detach())
-        pseudo, bins = self._pseudo_labels(logits.detach(), ctx), self.bins[batch.index]
-        if ctx:
+        pseudo, bins = self._pseudo_labels(ctx, logits.detach()), self.bins[batch.index]
+        if looks_ahead:
             self._look_ahead(ctx, batch, logits, pseudo, bins, stream)
         if self.tables is None:
             self.tables = self.nets()
@@ -191,7 +189,7 @@ class DynamicLoss(Method):
         return StepOutput(loss, logits.detach())
 
     def on_epoch_end(self, ctx: Context) -> None:
-        self.network = self.tables = None  # a method holds no model
+        self.tables = None
         if not self.finetune_on_meta or self.in_meta_set is None:
             return
         rows = self._meta_rows()
@@ -199,14 +197,8 @@ class DynamicLoss(Method):
         order = rows[host.send(order, rows.device)]
         for piece in order.tensor_split(max(1, len(order) // self.batch_size)):
             batch = ctx.fetch(ctx.world.share(piece))
-            F.cross_entropy(ctx.forward(batch.input), batch.target).backward()
-            gradients = [p.grad for p in ctx.model.parameters() if p.grad is not None]
-            ctx.world.mean_(gradients, ctx.world.fraction(len(piece)))
-            if ctx.clip_grad_norm is not None:
-                nn.utils.clip_grad_norm_(ctx.model.parameters(), ctx.clip_grad_norm)
-            ctx.optimizer.step()
-            ctx.optimizer.zero_grad(set_to_none=True)
-        ctx.world.copy_from_main_([b for b in ctx.model.buffers() if b.is_floating_point()])
+            loss = F.cross_entropy(ctx.forward(batch.input), batch.target)
+            ctx.descend(loss, share=ctx.world.fraction(len(piece)))
 
     @torch.no_grad()
     def logs(self) -> dict[str, float | Tensor]:
@@ -229,22 +221,19 @@ class DynamicLoss(Method):
         """The meta set's rows in order; as many of each class, so that nobody has to count them."""
         return torch.nonzero_static(self.in_meta_set, size=self.count * self.nets.shape[1])[:, 0]
 
-    def _pseudo_labels(self, logits: Tensor, ctx: Context | None) -> Tensor:
+    def _pseudo_labels(self, ctx: Context, logits: Tensor) -> Tensor:
         """y' [B, K], drawn for the whole batch of all processes."""
         if self.pseudo_label == "softmax":
             return logits.softmax(1)
-        noise = logits.new_empty((ctx.batch_size if ctx else 0) or len(logits), logits.shape[1])
-        noise.exponential_(generator=self.noise)
-        if ctx:
-            noise = ctx.world.share(noise)
+        noise = ctx.world.share(logits.new_empty(ctx.batch_size, logits.shape[1]).exponential_(generator=self.noise))
         return F.one_hot((logits - noise.log()).argmax(1), logits.shape[1]).to(logits.dtype)  # -log of it is Gumbel
 
     def _look_ahead(
         self, ctx: Context, batch: Batch, logits: Tensor, pseudo: Tensor, bins: Tensor, stream: Stream
     ) -> None:
         """Moves the meta nets (Eq. 7-8)."""
-        rows = self.draw(ctx.batch_size or len(batch.index))
-        meta_batch = ctx.fetch(ctx.world.share(rows))
+        rows = self.draw(ctx.batch_size)
+        meta_batch, network = ctx.fetch(ctx.world.share(rows)), ctx.functional()
         tables, self.tables = self.tables or self.nets(), None
         g, q = leaves = [table.detach().requires_grad_(table.requires_grad) for table in tables]
 
@@ -253,11 +242,11 @@ class DynamicLoss(Method):
 
         def meta(weights: Sequence[Tensor]) -> Tensor:
             with ctx.side_pass("eval", grad=True) if self.meta_mode == "eval" else nullcontext():
-                return F.cross_entropy(self.network(weights, meta_batch.input), meta_batch.target)
+                return F.cross_entropy(network(weights, meta_batch.input), meta_batch.target)
 
         learned = [table for table in leaves if table.requires_grad]
         look = functools.partial(
-            hypergradient, self.network, ctx.optimizer, batch.input, inner, meta, learned,
+            hypergradient, network, ctx.optimizer, batch.input, inner, meta, learned,
             how=self.how, stream=stream, clip_grad_norm=ctx.clip_grad_norm,
             world=ctx.world, share=ctx.share, meta_share=ctx.world.fraction(len(rows)),
         )  # fmt: skip

@@ -14,7 +14,9 @@ from torch import Tensor
 
 from lilawbench.loading.batch import Batch
 from lilawbench.losses import ce
-from lilawbench.methods.base import Context, Forward, Loss, Method, StepOutput
+from lilawbench.methods.base import Loss, Method, StepOutput
+from lilawbench.methods.context import Context
+from lilawbench.metrics.crossing import pruning
 from lilawbench.support import host
 from lilawbench.support.errors import RunFailed
 
@@ -77,6 +79,7 @@ class RRM(Method):
     Source: RRM, Algorithms 1-3. Deviations: none that is not an option.
     """
 
+    crossings = (pruning,)
     steps_differ = None
 
     def __init__(
@@ -104,7 +107,6 @@ class RRM(Method):
         self.mu = 1.0 if contamination is not None else mu
         self.reweight_every_epochs, self.reweight_losses = reweight_every_epochs, reweight_losses
         self.loss_scale = loss_scale
-        self.batch_size = 0
 
     def setup(self, ctx: Context) -> None:
         super().setup(ctx)
@@ -121,25 +123,24 @@ class RRM(Method):
         self.weight = self._weight()  # anew after a resume
         self.seen_losses = torch.full_like(self.seen_losses, math.nan)
 
-    def before_step(self, ctx: Context, batch: Batch) -> None:
-        self.batch_size = ctx.batch_size
-
-    def loss(self, forward: Forward, batch: Batch) -> StepOutput:
-        logits = forward(self.training_input(batch))
+    def loss(self, ctx: Context, batch: Batch) -> StepOutput:
+        logits = ctx.forward(self.seen(ctx, batch))
         losses = self.sample_losses(logits, batch)
         if self.reweight_losses == "training":
             self.seen_losses.index_copy_(0, batch.index, losses.detach().to(self.seen_losses.dtype))
         weight = self.weight.index_select(0, batch.index)
         loss = (weight * losses).mean()
         if self.loss_scale == "paper":
-            loss = loss * ((self.batch_size or len(losses)) / len(self.weight))
+            loss = loss * (ctx.batch_size / len(self.weight))
         return StepOutput(loss, logits.detach(), weight)
 
     def on_epoch_end(self, ctx: Context) -> None:
         super().on_epoch_end(ctx)
         if ctx.epoch % self.reweight_every_epochs:
             return
-        rows, losses = (slice(None), self._swept_losses(ctx)) if self.reweight_losses == "sweep" else self._seen(ctx)
+        rows, losses = (
+            (slice(None), self._losses_in_order(ctx)) if self.reweight_losses == "sweep" else self._seen_losses(ctx)
+        )
         try:
             best = reweight(losses, self.gamma, self.contamination, self.penalty_scale)
         except ValueError as error:
@@ -150,12 +151,8 @@ class RRM(Method):
         self.weight = self._weight()
         self.lowest_weight = torch.minimum(self.lowest_weight, self.weight)
 
-    def training_input(self, batch: Batch) -> Tensor:
-        """What the step trains on; adversarial training perturbs it."""
-        return batch.input
-
-    def sweep_input(self, ctx: Context, batch: Batch) -> Tensor:
-        """What the sweep evaluates, likewise."""
+    def seen(self, ctx: Context, batch: Batch) -> Tensor:
+        """What training and re-weighting see of a batch; adversarial training perturbs it."""
         return batch.input
 
     def logs(self) -> dict[str, float | Tensor]:
@@ -180,17 +177,17 @@ class RRM(Method):
         """N p_i = 1 + N u_i, [N] float32, mean 1."""
         return (1 + len(self.u) * self.u).float()
 
-    def _swept_losses(self, ctx: Context) -> Tensor:
+    def _losses_in_order(self, ctx: Context) -> Tensor:
         """The losses of the whole training set, the same on every rank."""
         losses = torch.zeros_like(self.seen_losses)
-        for batch in ctx.sweep():
-            input = self.sweep_input(ctx, batch)
+        for batch in ctx.in_order():
+            input = self.seen(ctx, batch)
             with ctx.side_pass("eval"):
                 swept = self.sample_losses(ctx.forward(input), batch, update=False)
             losses.index_copy_(0, batch.index, swept.to(losses.dtype))
         return ctx.world.sum_(losses)
 
-    def _seen(self, ctx: Context) -> tuple[Tensor, Tensor]:
+    def _seen_losses(self, ctx: Context) -> tuple[Tensor, Tensor]:
         """Rows of the epoch's batches, and their losses; of a row that several ranks did, the mean."""
         losses = self.seen_losses
         if ctx.world.size > 1:

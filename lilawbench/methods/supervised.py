@@ -2,7 +2,8 @@
 
 from lilawbench.loading.batch import Batch
 from lilawbench.losses import ce
-from lilawbench.methods.base import Forward, Loss, Method, StepOutput
+from lilawbench.methods.base import Loss, Method, StepOutput
+from lilawbench.methods.context import Context
 
 
 class Supervised(Method):
@@ -17,6 +18,6 @@ class Supervised(Method):
     def __init__(self, loss: Loss = ce):
         super().__init__(loss)
 
-    def loss(self, forward: Forward, batch: Batch) -> StepOutput:
-        logits = forward(batch.input)
+    def loss(self, ctx: Context, batch: Batch) -> StepOutput:
+        logits = ctx.forward(batch.input)
         return StepOutput(self.sample_losses(logits, batch).mean(), logits.detach())

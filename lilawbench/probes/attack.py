@@ -1,19 +1,64 @@
-"""What an attack does to the predictions for a split."""
+"""What an attack does to the predictions for the test rows."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from lilawbench.engine.loop import Epoch
 from lilawbench.loading.batch import Batch
 from lilawbench.loading.resident import Resident
 from lilawbench.losses import bce, ce, squared
-from lilawbench.methods.base import Context
+from lilawbench.methods.base import Method
+from lilawbench.methods.context import Context
 from lilawbench.methods.fgsm import fgsm
+from lilawbench.metrics.measure import headline
+from lilawbench.probes.base import Predictions, Probe, Seen
+from lilawbench.probes.best import BestSoFar
+from lilawbench.support import host
+
+
+class Attack(Probe):
+    """The task's measure under FGSM of each size, at the epochs that `last` or `best_val` may report: attacks cost more
+    than an epoch of a small net.
+
+    Args:
+        eps, sign, clip, space: see `predict_attacked`. every_epoch: also the other epochs: the run may end with any.
+    """
+
+    def __init__(
+        self,
+        eps: Sequence[float],
+        sign: bool = True,
+        clip: Sequence[float] | None = None,
+        space: str = "input",
+        every_epoch: bool = False,
+    ):
+        self.eps, self.sign, self.clip, self.space = list(eps), sign, clip, space
+        self.every_epoch, self.best = every_epoch, BestSoFar()
+
+    def see(self, ctx: Context, epoch: Epoch, predictions: Predictions) -> Seen:
+        scene, best = self.scene, self.best.see(self.scene.task, predictions)
+        if not ctx.world.agree(best or self.every_epoch or epoch.number == scene.epochs):
+            return {}
+        attacked = predict_attacked(ctx, scene.method, scene.test, self.eps, self.sign, self.clip, self.space)
+        attacked, measure = host.bring(attacked, "attacked logits to measure"), scene.task.measure
+        return {
+            f"test_attacked_{eps:g}_{measure}": headline(logits, scene.test_target)
+            for eps, logits in zip(self.eps, attacked, strict=True)
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rank": self.best.rank}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.best.rank = state["rank"]
 
 
 def predict_attacked(
     ctx: Context,
+    method: Method,
     data: Resident,
     eps: Sequence[float],
     sign: bool = True,
@@ -23,7 +68,7 @@ def predict_attacked(
     """Logits [E, N, K] after FGSM of each eps on the plain loss of the split's labels: cross-entropy, bce, squared.
 
     Args:
-        eps, sign, clip: see `attack.fgsm`. space: "input" | "unit", of pixels in [0, 1].
+        eps, sign, clip: see `fgsm`. space: "input" | "unit", of pixels in [0, 1].
     Source: RRM, Section 4.2.2.
     """
     logits = torch.zeros(len(eps), len(data), ctx.num_classes, device=data.device)
@@ -32,7 +77,7 @@ def predict_attacked(
 
     def attacked(batch: Batch) -> list[Tensor]:
         def losses(input: Tensor) -> Tensor:
-            return plain(ctx.forward(input), batch.target)
+            return plain(method.predict(ctx, input), batch.target)
 
         with ctx.side_pass("eval", grad=True):
             return fgsm(losses, batch.input, eps, sign, clip, ctx.pixels if space == "unit" else None)
@@ -41,5 +86,5 @@ def predict_attacked(
         inputs = attacked(batch)
         with ctx.side_pass("eval"):
             for number, input in enumerate(inputs):
-                logits[number].index_copy_(0, batch.index, ctx.forward(input))
+                logits[number].index_copy_(0, batch.index, method.predict(ctx, input))
     return ctx.world.sum_(logits)

@@ -7,42 +7,56 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lilawbench.datasets.base import Source
+from lilawbench.engine.loop import Epoch
+from lilawbench.methods.context import Context
 from lilawbench.metrics.fairness import fairness
 from lilawbench.metrics.measure import measure
+from lilawbench.probes.base import Predictions, Probe, Seen
+from lilawbench.probes.best import BestSoFar
 from lilawbench.support.seeding import derive
 
 
-class GroupRecord:
-    """Test logits of the epochs that `last` and `best_val` report; they go into the checkpoint."""
+class Groups(Probe):
+    """Keeps the test logits of the epochs that `last` and `best_val` report, and compares the groups at the end.
 
-    def __init__(self, source: Source):
-        self.source = source
+    result() of two classes: {"last.fairness": rows of `fairness`, "best_val.fairness": ...}, the same rows drawn for a
+    seed. Of other tasks: the measures of each group by itself and its size, {"last.test_accuracy.sex=Female": ...,
+    "last.test_n.sex=Female": ...}, for `make_tables.py --metric`.
+    """
+
+    def __init__(self) -> None:
         self.logits: dict[str, Tensor] = {}  # rule -> [M, K]
+        self.best = BestSoFar()
 
-    def see(self, logits: Tensor, best_val: bool) -> None:
-        """An epoch's test logits, [M, K]."""
-        self.logits["last"] = logits = logits.cpu()
-        if best_val:
-            self.logits["best_val"] = logits
+    def see(self, ctx: Context, epoch: Epoch, predictions: Predictions) -> Seen:
+        self.logits["last"] = predictions.test
+        if self.best.see(self.scene.task, predictions):
+            self.logits["best_val"] = predictions.test
+        return {}
 
-    def result(self, seed: int) -> dict[str, Any]:
-        """Two classes: {"last.fairness": rows of `fairness`, "best_val.fairness": ...}, the same rows drawn for a seed.
+    def state_dict(self) -> dict[str, Any]:
+        return {"logits": self.logits, "rank": self.best.rank}
 
-        Other tasks: the measures of each group by itself and its size, {"last.test_accuracy.sex=Female": ...,
-        "last.test_n.sex=Female": ...}, for `make_tables.py --metric`.
-        """
-        make = self._gaps if self.source.task == "binary" else self._measures
-        return {f"{rule}.{key}": value for rule, logits in self.logits.items() for key, value in make(logits, seed)}
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.logits = {rule: logits.cpu() for rule, logits in state["logits"].items()}
+        self.best.rank = state["rank"]
 
-    def _gaps(self, logits: Tensor, seed: int) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-        source = self.source
+    def result(self) -> dict[str, Any]:
+        make = self._gaps if self.scene.task.name == "binary" else self._measures
+        return {f"{rule}.{key}": value for rule, logits in self.logits.items() for key, value in make(logits)}
+
+    def _gaps(self, logits: Tensor) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+        source = self.scene.source
         groups = source.test_groups, source.reference_groups
-        yield "fairness", fairness(logits.argmax(1).numpy(), source.test_clean, *groups, derive(seed, "bootstrap"))
+        yield (
+            "fairness",
+            fairness(logits.argmax(1).numpy(), source.test_clean, *groups, derive(self.scene.seed, "bootstrap")),
+        )
 
-    def _measures(self, logits: Tensor, seed: int) -> Iterator[tuple[str, float]]:
-        target = torch.from_numpy(self.source.test_clean)
-        for attribute, group in self.source.test_groups.items():
+    def _measures(self, logits: Tensor) -> Iterator[tuple[str, float]]:
+        source = self.scene.source
+        target = torch.from_numpy(source.test_clean)
+        for attribute, group in source.test_groups.items():
             for name in np.unique(group):
                 rows = torch.from_numpy(group == name)
                 for key, value in {"n": int(rows.sum()), **measure(logits[rows], target[rows])}.items():

@@ -1,12 +1,13 @@
-"""Turns the epochs of one run into its record on disk, and takes a broken run up again."""
+"""The folder of one run: opened under its lock, written to after each epoch, finished with result.json."""
 
 import logging
 import math
 import platform
 import shutil
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import fields, replace
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -15,67 +16,56 @@ from omegaconf import DictConfig, OmegaConf
 
 import lilawbench
 from lilawbench.config import build
-from lilawbench.datasets.base import Source
 from lilawbench.engine import checkpoint, runtime
-from lilawbench.engine.evaluate import predict
 from lilawbench.engine.forward import is_channels_last
 from lilawbench.engine.loop import Epoch
 from lilawbench.engine.optim import load_optimizer
-from lilawbench.loading.resident import Resident
-from lilawbench.methods.base import Context, Method
-from lilawbench.metrics.measure import headline, measure, memorisation
-from lilawbench.metrics.per_sample import per_sample
-from lilawbench.noise.rates import noise_rates
-from lilawbench.probes.attack import predict_attacked
-from lilawbench.probes.groups import GroupRecord
+from lilawbench.methods.base import Method
+from lilawbench.methods.context import Context
+from lilawbench.probes.base import Probe, Scene, Seen
 from lilawbench.record.identity import SCHEMA_VERSION, UNKNOWN_CLEAN, cell_name, flatten, recorded
-from lilawbench.record.selection import best, select
+from lilawbench.record.selection import select
 from lilawbench.record.writer import MetricsWriter, write_config, write_json, write_labels
-from lilawbench.support import host
 from lilawbench.support.distributed import World
 from lilawbench.support.errors import DataError, DiskError, RunFailed
-from lilawbench.tasks import TASKS
+from lilawbench.tasks import TASKS, Task
 
 log = logging.getLogger("lilawbench")
 
 
 class Recorder:
-    """The folder of one run: opened under its lock, measured into after each epoch, finished with result.json.
+    """Files of a run, and what a resumed one takes up from them.
 
     A context: however the run ends, its files are closed, and a RunFailed is marked with failed.json. Under torchrun
-    every rank measures, and the main one alone writes.
+    the main process alone writes.
 
     Args:
-        labels: observed, clean [N]; train, val: rows (see pipeline.draw_labels). Without clean labels all measures that
-            need them are left out.
+        arrays: what labels.npz holds (`Labels.arrays`). task: of the data.
     """
 
     def __init__(
         self,
         folder: Path,
         cfg: DictConfig,
-        source: Source,
-        labels: dict[str, np.ndarray],
+        arrays: Mapping[str, np.ndarray],
+        task: Task,
         device: torch.device,
         world: World,
     ):
-        self.folder, self.cfg, self.labels, self.device, self.world = folder, cfg, labels, device, world
-        self.clean = torch.from_numpy(labels["clean"][labels["train"]]) if "clean" in labels else None
-        self.task, self.num_test = TASKS[source.task], len(source.test_clean)
-        self.groups = GroupRecord(source) if source.test_groups else None
+        self.folder, self.cfg, self.task, self.device, self.world = folder, cfg, task, device, world
         self.result: dict[str, Any] = {}
         path = folder / "checkpoint.pt"
         self.saved = checkpoint.load(path, device) if path.exists() else None
+        if self.saved is not None and "probes" not in self.saved:
+            raise DataError(f"{path} is of an earlier version of lilawbench: go on with that one, or delete {folder}")
         # a resumed run keeps its number of threads: sums split in another way have other last bits
         self.threads = self.saved["threads"] if self.saved else runtime.choose_threads(cfg.train.threads)
         self.seconds = self.saved["seconds"] if self.saved else 0.0
-        if self.groups and self.saved:
-            self.groups.logits = self.saved["test_logits"]
         self.mirror = None
-        world.main_does(self._open)
+        world.main_does(lambda: self._open(arrays))
 
-    def _open(self) -> None:
-        self.labels_sha256 = write_labels(self.folder, **self.labels)
+    def _open(self, arrays: Mapping[str, np.ndarray]) -> None:
+        self.labels_sha256 = write_labels(self.folder, **arrays)
         write_config(self.folder, self.cfg)
         (self.folder / "failed.json").unlink(missing_ok=True)
         self.metrics = MetricsWriter(self.folder / "metrics.jsonl", self.saved["metrics_bytes"] if self.saved else 0)
@@ -89,7 +79,9 @@ class Recorder:
             self.mirror.start(folder=self.folder, run=self.folder.name, cell=cell_name(self.cfg), config=config)
         return self
 
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: Any) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if not self.world.is_main:
             return
         self.metrics.close()
@@ -97,134 +89,80 @@ class Recorder:
             with suppress(DiskError):  # then the run is tried again without being asked to
                 write_json(self.folder / "failed.json", {"error": str(error)})
         if error is not None:
-            log.error("stopped: %s: %s", kind.__name__, error)
+            log.error("stopped: %s: %s", type(error).__name__, error)
         if self.mirror:
             self.mirror.finish(self.result, failed=error is not None)
         runtime.stop_log(self.log_file)
         if isinstance(error, DataError) and not self.epochs:  # nothing was learnt, and mended data are another run's
             shutil.rmtree(self.folder, ignore_errors=True)
 
-    def resume(self, ctx: Context, method: Method) -> None:
-        """Loads the checkpoint of a broken run into freshly built parts."""
-        parameters = sum(p.numel() for p in ctx.model.parameters())
-        rows = f"{len(self.labels['train'])} train, {len(self.labels['val'])} validation, {self.num_test} test rows"
+    def resume(self, ctx: Context, method: Method, probes: Mapping[str, Probe], scene: Scene) -> None:
+        """Says what begins, and loads the checkpoint of a broken run into freshly built parts."""
+        parameters = _parameters(ctx)
+        self.rows = {"num_train": len(scene.train), "num_val": len(scene.val), "num_test": len(scene.test)}
+        rows = "{num_train} train, {num_val} validation, {num_test} test rows".format(**self.rows)
         machine = f"{runtime.device_name(self.device)}, {self.threads} thread(s)"
         if self.world.size > 1:
             machine = f"{self.world.size} processes, each {machine}"
-        self.frozen = checkpoint.digest_of_frozen(ctx.model)
+        self.frozen = checkpoint.digest_of_frozen(ctx.networks)
         log.info("%s: %s, %s parameters, %s", self.folder, rows, f"{parameters:,}", machine)
-        if self.clean is None:
+        if not scene.labels.clean_known:
             log.info("the clean labels are unknown: %s", UNKNOWN_CLEAN)
         if self.saved is None:
             return
-        checkpoint.restore(ctx.model, self.saved, self.folder / "checkpoint.pt")
+        checkpoint.restore(ctx.networks, self.saved, self.folder / "checkpoint.pt")
         load_optimizer(ctx.optimizer, self.saved["optimizer"])
         method.load_state_dict(self.saved["method"])
+        for name, probe in probes.items():
+            probe.load_state_dict(self.saved["probes"][name])
         ctx.epoch, ctx.step = self.saved["epoch"], self.saved["step"]
         log.info("going on after epoch %d of %d", ctx.epoch, self.cfg.train.epochs)
         self.saved = None
 
-    def measure(self, epoch: Epoch, ctx: Context, train: Resident, val: Resident, test: Resident) -> None:
-        """Evaluates the model and writes the epoch's lines."""
-        evaluated = self._evaluate(ctx, val, test)
-        self.world.main_does(lambda: self._write(_on_host(epoch), train, evaluated))
+    def write(self, epoch: Epoch, seen: Seen) -> None:
+        """The epoch's rows: its steps, tables, and numbers; `seen` is what the probes made of it."""
+        self.world.main_does(lambda: self._write(epoch, seen))
 
-    def _write(self, epoch: Epoch, train: Resident, evaluated: dict[str, float]) -> None:
-        row: dict[str, Any] = {"kind": "epoch", "epoch": epoch.number, "step": epoch.step, "lr": epoch.lr}
-        seen, observed, weight = epoch.seen, host.bring(train.target, "labels to measure against"), epoch.weight
-        row |= {"train_loss": epoch.losses.double().mean().item()}
-        row |= {f"train_{self.task.measure}": headline(epoch.logits[seen], observed[seen])}
-        numbers, tables = {}, {}
-        if self.clean is not None:
-            row |= memorisation(
-                epoch.logits[seen], observed[seen], self.clean[seen], None if weight is None else weight[seen]
-            )
-            numbers, tables = per_sample(epoch.sample_values, observed, self.clean)
-        row |= evaluated
-        for name, value in epoch.logs.items():
-            (tables if isinstance(value, torch.Tensor) else numbers)[name] = (
-                value.tolist() if isinstance(value, torch.Tensor) else value
-            )
-        row |= numbers
-        row |= {name: values[-1] for name, values in epoch.trace.items()}
-        row |= {"epoch_seconds": epoch.seconds}
+    def _write(self, epoch: Epoch, seen: Seen) -> None:
+        tables = {name: value for name, value in seen.items() if isinstance(value, torch.Tensor | list)}
+        numbers = {name: value for name, value in seen.items() if name not in tables}
+        row = {"kind": "epoch", "epoch": epoch.number, "step": epoch.step, "lr": epoch.lr}
+        row |= {**numbers, "epoch_seconds": epoch.seconds}
         # an overflow in evaluation alone is null: JSON has no infinity
         row = {
             key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in row.items()
         }
-        table_rows = [{"kind": "method", "epoch": epoch.number, **tables}] if tables else []
+        listed = {name: v.tolist() if isinstance(v, torch.Tensor) else v for name, v in tables.items()}
+        table_rows = [{"kind": "method", "epoch": epoch.number, **listed}] if listed else []
         self.metrics_bytes = self.metrics.write([*self._step_rows(epoch), *table_rows, row])
         self.seconds += epoch.seconds
         self.epochs.append(row)
         log.info(_line(row, self.cfg.train.epochs), extra={"per_epoch": True})
 
-    def _evaluate(self, ctx: Context, val: Resident, test: Resident) -> dict[str, float]:
-        """Measures of the validation and test rows; under attack too if this may be the epoch a run reports."""
-        out = {}
-        for name, data in (("val", val), ("test", test)):
-            if len(data):
-                logits = host.bring(predict(ctx, data), "logits to measure")
-                target = host.bring(data.target, "labels to measure against")
-                out |= {f"{name}_{key}": value for key, value in measure(logits, target).items()}
-        if self.groups and self.world.is_main:
-            key = f"val_{self.task.measure}"
-            self.groups.see(logits, best_val=key in out and self._is_best({key: out[key]}, key))
-        attack = self.cfg.attack
-        if attack.eps and self.world.agree(self._selectable(out.get(f"val_{self.task.measure}"), ctx.epoch)):
-            attacked = predict_attacked(ctx, test, list(attack.eps), attack.sign, attack.clip, attack.space)
-            attacked = host.bring(attacked, "attacked logits to measure")
-            for eps, logits in zip(attack.eps, attacked, strict=True):
-                out[f"test_attacked_{eps:g}_{self.task.measure}"] = headline(logits, target)
-        return out
+    def checkpoint(self, ctx: Context, method: Method, probes: Mapping[str, Probe]) -> None:
+        """Everything that the next epoch needs."""
+        self.world.main_does(lambda: self._checkpoint(ctx, method, probes))
 
-    def _selectable(self, value: float | None, epoch: int) -> bool:
-        """Whether `last` or `best_val` may choose this epoch: attacks cost more than an epoch of a small net."""
-        if epoch == self.cfg.train.epochs or self.cfg.train.early_stop_epochs is not None:
-            return True
-        if value is None:
-            return False
-        key = f"val_{self.task.measure}"
-        return self.world.is_main and self._is_best({key: value}, key)
-
-    def _is_best(self, row: dict[str, float], key: str) -> bool:
-        """Whether a new epoch is the best so far; the first of equal ones stays."""
-        return best([*self.epochs, row], key, self.task.maximise) is row
-
-    def checkpoint(self, ctx: Context, method: Method) -> None:
-        self.world.main_does(lambda: self._checkpoint(ctx, method))
-
-    def _checkpoint(self, ctx: Context, method: Method) -> None:
+    def _checkpoint(self, ctx: Context, method: Method, probes: Mapping[str, Probe]) -> None:
         state = {
-            "model": checkpoint.changing(ctx.model),
+            **checkpoint.changing(ctx.networks),
             "frozen": self.frozen,
             "optimizer": ctx.optimizer.state_dict(),
             "method": method.state_dict(),
+            "probes": {name: probe.state_dict() for name, probe in probes.items()},
             "epoch": ctx.epoch,
             "step": ctx.step,
             "metrics_bytes": self.metrics_bytes,
             "seconds": self.seconds,
             "threads": self.threads,
         }
-        if self.groups:
-            state["test_logits"] = self.groups.logits
         checkpoint.save(self.folder / "checkpoint.pt", state)
 
-    def stopped_early(self) -> bool:
-        """Whether val_loss has not fallen for train.early_stop_epochs epochs."""
-        patience = self.cfg.train.early_stop_epochs
-        if patience is None:
-            return False
-        losses = []
-        if self.world.is_main:
-            losses = [math.inf if row.get("val_loss") is None else row["val_loss"] for row in self.epochs]
-        stop = len(losses) > patience and min(losses[-patience:]) >= min(losses[:-patience])
-        return self.world.agree(stop)
+    def finish(self, ctx: Context, probes: Mapping[str, Probe]) -> dict[str, Any]:
+        """Makes the checkpoint whole, writes the probes' files and result.json, and returns its content."""
+        return self.world.main_does(lambda: self._finish(ctx, probes))
 
-    def finish(self, ctx: Context) -> dict[str, Any]:
-        """Makes the checkpoint whole, writes result.json and returns its content."""
-        return self.world.main_does(lambda: self._finish(ctx))
-
-    def _finish(self, ctx: Context) -> dict[str, Any]:
+    def _finish(self, ctx: Context, probes: Mapping[str, Probe]) -> dict[str, Any]:
         self.result = {
             "schema_version": SCHEMA_VERSION,
             "status": "done",
@@ -233,13 +171,10 @@ class Recorder:
             **flatten(recorded(self.cfg), "config"),
             "task": self.task.name,
             **select(self.epochs, self.task),
-            **(self.groups.result(self.cfg.seed) if self.groups else {}),
-            **noise_rates(self.cfg.noise, self.labels),
+            **{key: value for probe in probes.values() for key, value in probe.result().items()},
             "labels.sha256": self.labels_sha256,
-            "num_train": len(self.labels["train"]),
-            "num_val": len(self.labels["val"]),
-            "num_test": self.num_test,
-            "num_parameters": sum(p.numel() for p in ctx.model.parameters()),
+            **self.rows,
+            "num_parameters": _parameters(ctx),
             "epochs": ctx.epoch,
             "steps": ctx.step,
             "seconds_per_step": self.seconds / ctx.step,
@@ -254,7 +189,9 @@ class Recorder:
             "versions.torch": torch.__version__,
             "versions.numpy": np.__version__,
         }
-        checkpoint.complete(self.folder / "checkpoint.pt", ctx.model)
+        checkpoint.complete(self.folder / "checkpoint.pt", ctx.networks)
+        for probe in probes.values():
+            probe.files(self.folder)
         write_json(self.folder / "result.json", self.result)
         key = f"test_{self.task.measure}"
         reached = [
@@ -277,18 +214,11 @@ class Recorder:
         ]
 
 
-def _on_host(epoch: Epoch) -> Epoch:
-    """With all its tensors on the host, where they are measured and written."""
-
-    def brought(part: Any) -> Any:
-        if isinstance(part, dict):
-            return {name: brought(value) for name, value in part.items()}
-        return host.bring(part, "epoch to measure") if isinstance(part, torch.Tensor) else part
-
-    return replace(epoch, **{field.name: brought(getattr(epoch, field.name)) for field in fields(epoch)})
+def _parameters(ctx: Context) -> int:
+    return sum(p.numel() for network in ctx.networks for p in network.parameters())
 
 
-def _line(row: dict[str, Any], epochs: int) -> str:
+def _line(row: Mapping[str, Any], epochs: int) -> str:
     """An epoch in one line for people."""
     text = f"epoch {row['epoch']}/{epochs}  loss {row['train_loss']:.4f}"
     measures = [f"{split}_{task.measure}" for task in TASKS.values() for split in ("train", "val", "test")]

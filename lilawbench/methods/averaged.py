@@ -1,0 +1,67 @@
+"""A moving average of a network's weights: the teacher of a method that learns from one."""
+
+import torch
+from torch import Tensor, nn
+
+from lilawbench.methods.context import Context
+from lilawbench.models.finetune import follows_train
+
+
+class Averaged(nn.Module):
+    """w <- decay w + (1 - decay) w_network. A part of a method, so that it is in the checkpoint; it holds no network.
+
+    Buffers, such as BatchNorm's statistics, are averaged likewise, and numbers of steps copied. What is frozen is the
+    network's own.
+
+    Args:
+        decay: in [0, 1). network: its number.
+    Raises:
+        ValueError: decay out of range.
+    Source: Tarvainen and Valpola 2017, section 2.
+    """
+
+    def __init__(self, decay: float, network: int = 0):
+        super().__init__()
+        if not 0 <= decay < 1:
+            raise ValueError(f"decay is {decay}; it must lie in [0, 1)")
+        self.decay, self.network = decay, network
+        self.names: list[str] = []
+
+    def setup(self, ctx: Context) -> None:
+        """Begins with the network's weights as they are."""
+        named = self._followed(ctx)
+        self.names = list(named)
+        for number, value in enumerate(named.values()):
+            self.register_buffer(f"w{number}", value.detach().clone())
+
+    @torch.no_grad()
+    def update(self, ctx: Context) -> None:
+        """After each step of the network."""
+        pairs = list(zip(self.weights(), self._followed(ctx).values(), strict=True))
+        floating = [(mine, its) for mine, its in pairs if mine.is_floating_point()]
+        torch._foreach_lerp_([mine for mine, _ in floating], [its.detach() for _, its in floating], 1 - self.decay)
+        for mine, its in pairs:
+            if not mine.is_floating_point():
+                mine.copy_(its)
+
+    def weights(self) -> list[Tensor]:
+        """As the network's parameters and buffers lie."""
+        return [self.get_buffer(f"w{number}") for number in range(len(self.names))]
+
+    def forward(self, ctx: Context, input: Tensor) -> Tensor:
+        """Logits [B, K] of inputs [B, ...] in the network's mode, float32; ask inside of `ctx.side_pass()`."""
+        with ctx.autocast():
+            values = dict(zip(self.names, self.weights(), strict=True))
+            logits = torch.func.functional_call(ctx.networks[self.network], values, (input,))
+        return logits.float()
+
+    def _followed(self, ctx: Context) -> dict[str, Tensor]:
+        """What trains, and the buffers that training moves."""
+        network = ctx.networks[self.network]
+        trained = {name: p for name, p in network.named_parameters() if p.requires_grad}
+        return trained | {
+            f"{prefix}.{name}" if prefix else name: buffer
+            for prefix, module in network.named_modules()
+            if follows_train(module)
+            for name, buffer in module.named_buffers(recurse=False)
+        }

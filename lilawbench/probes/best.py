@@ -1,0 +1,24 @@
+"""Whether an epoch is the best so far: what a probe keeps of it, before the record chooses at the end."""
+
+import math
+
+from lilawbench.probes.base import Predictions
+from lilawbench.tasks import Task
+
+
+class BestSoFar:
+    """The validation measure by which `best_val` selects; of equal epochs the first one stays (record/selection.py)."""
+
+    def __init__(self) -> None:
+        self.rank: float | None = None
+
+    def see(self, task: Task, predictions: Predictions) -> bool:
+        """Whether this epoch is the best one yet; False where there are no validation rows."""
+        value = predictions.val_measures.get(task.measure)
+        if value is None:
+            return False
+        rank = -math.inf if not math.isfinite(value) else value if task.maximise else -value
+        if self.rank is not None and rank <= self.rank:
+            return False
+        self.rank = rank
+        return True

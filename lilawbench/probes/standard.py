@@ -1,0 +1,35 @@
+"""The probes of every run, and those that its config adds."""
+
+from collections.abc import Iterable
+
+from omegaconf import DictConfig
+
+from lilawbench.config import build
+from lilawbench.datasets.base import Source
+from lilawbench.probes.attack import Attack
+from lilawbench.probes.base import Probe
+from lilawbench.probes.early_stop import EarlyStop
+from lilawbench.probes.evaluation import Evaluation
+from lilawbench.probes.fit import Fit, Memorisation
+from lilawbench.probes.groups import Groups
+from lilawbench.probes.method_values import MethodValues
+from lilawbench.probes.noise import NoiseRates
+
+
+def probes_of(cfg: DictConfig, source: Source) -> dict[str, Probe]:
+    """By name, in the order in which they look at an epoch."""
+    probes: dict[str, Probe] = {"fit": Fit(), "memorisation": Memorisation(), "evaluation": Evaluation()}
+    if source.test_groups:
+        probes["groups"] = Groups()
+    patience = cfg.train.early_stop_epochs
+    if cfg.attack.eps:
+        probes["attack"] = Attack(**cfg.attack, every_epoch=patience is not None)
+    probes |= {"method": MethodValues(), "noise": NoiseRates(cfg.noise)}
+    if patience is not None:
+        probes["early_stop"] = EarlyStop(patience)
+    return probes | {name: build(node) for name, node in cfg.probe.items()}
+
+
+def stopped(probes: Iterable[Probe]) -> bool:
+    """Whether one of them ends the training."""
+    return any(probe.stop for probe in probes)

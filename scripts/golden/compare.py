@@ -1,0 +1,98 @@
+"""What two records of one run differ in, to the last bit."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+# keys of result.json and of rows that another time, place or version changes
+LEFT_OUT = ("*seconds*", "*memory*", "versions.*", "run", "cell", "config.paths.output_dir")
+# and options that the other checkout may not have yet
+LEFT_OUT += ("config.probe", "config.train.strong_policy")
+# keys that were renamed on purpose, old: new, with all that is below them; options as "config.train.lr". The other
+# checkout, which is the older one, is then given the option by its old name
+RENAMED: dict[str, str] = {}
+# keys of a checkpoint whose tensors are compared, whatever the order and names below them; the first that is there
+STATE = {"weights of the networks": ("model",), "state of the method": ("method",)}
+
+
+def differences(one: Path, other: Path) -> Iterator[str]:
+    """Of the records in two folders of runs: the place, the key, both values."""
+    left, right = _record(one), _record(other)
+    for place in dict.fromkeys([*left, *right]):
+        mine, theirs = left.get(place, {}), right.get(place, {})
+        for key in dict.fromkeys([*mine, *theirs]):
+            values = [side.get(key, "(missing)") for side in (mine, theirs)]
+            if values[0] != values[1]:
+                yield f"{place}, {key}: {values[0]} / {values[1]}"
+
+
+def in_old_words(option: str) -> str:
+    """KEY=VALUE with the name that it had before."""
+    key, _, value = option.partition("=")
+    for old, new in RENAMED.items():
+        if f"config.{key}" == new or f"config.{key}".startswith(f"{new}."):
+            return f"{old}{f'config.{key}'[len(new) :]}={value}".removeprefix("config.")
+    return option
+
+
+def _record(folder: Path) -> dict[str, dict[str, str]]:
+    """Place -> key -> value as text, which keeps every bit of a float."""
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    with np.load(folder / "labels.npz", allow_pickle=False) as file:
+        labels = {name: _of_array(file[name]) for name in file.files}
+    saved = torch.load(folder / "checkpoint.pt", map_location="cpu", weights_only=True)
+    return {
+        "labels.npz": labels,
+        **{f"metrics.jsonl line {i}": _flat(row) for i, row in enumerate(rows, 1)},
+        "result.json": _flat(json.loads((folder / "result.json").read_text())),
+        "checkpoint.pt": {
+            what: _of_state(next(saved[key] for key in keys if key in saved)) for what, keys in STATE.items()
+        },
+    }
+
+
+def _flat(tree: Any, key: str = "") -> dict[str, str]:
+    """Leaves by their dotted keys, less what is left out."""
+    key = _renamed(key)
+    if any(fnmatch(key, pattern) for pattern in LEFT_OUT):
+        return {}
+    if isinstance(tree, dict) and tree:
+        inside = [(f"{key}.{name}" if key else name, value) for name, value in tree.items()]
+    elif isinstance(tree, list) and tree:
+        inside = [(f"{key}[{i}]", value) for i, value in enumerate(tree)]
+    else:
+        if key.endswith("_target_"):  # a part may move to another file
+            tree = tree.rpartition(".")[2]
+        return {key: json.dumps(tree)}
+    return {name: value for part in inside for name, value in _flat(part[1], part[0]).items()}
+
+
+def _renamed(key: str) -> str:
+    for old, new in RENAMED.items():
+        if key == old or key.startswith((f"{old}.", f"{old}[")):
+            return new + key[len(old) :]
+    return key
+
+
+def _of_array(array: np.ndarray) -> str:
+    return f"{array.dtype} {list(array.shape)} {hashlib.sha256(np.ascontiguousarray(array)).hexdigest()[:12]}"
+
+
+def _of_state(tree: Any) -> str:
+    """Of all tensors: how many, and their hash."""
+    found = sorted(_of_array(tensor.numpy()) for tensor in _tensors(tree))
+    return f"{len(found)} tensors {hashlib.sha256(' '.join(found).encode()).hexdigest()}"
+
+
+def _tensors(tree: Any) -> Iterator[torch.Tensor]:
+    if isinstance(tree, torch.Tensor):
+        yield tree
+    elif isinstance(tree, dict | list | tuple):
+        for part in tree.values() if isinstance(tree, dict) else tree:
+            yield from _tensors(part)
