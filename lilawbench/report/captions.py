@@ -1,6 +1,6 @@
 """What a table is of: metric, rule, seeds, noise rates, and how its rows were compared."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from lilawbench.report.cells import Cell
 from lilawbench.report.grid import Grid
@@ -35,27 +35,28 @@ def details_caption(grid: Grid, cells: Sequence[Cell]) -> str:
     over = f"n = {spanned(seeds, 'd')} seeds" if seeds else "seeds, of which none is finished"
     sentences = [f"{_name(grid, cells)}: {what} at {' and '.join(rules)}, mean ± sample std over {over}."]
     sentences += [*_planned(grid), *_noise(grid, used)]
-    if any(cell.figure for cell in cells):
+    if grid.planned and any(cell.figure for cell in cells):
         sentences.append(
             "The paper's figures are as published, in its own setting; how ours differs is said at the head of "
-            f"conf/experiment/{grid.plan.name}.yaml."
+            f"conf/experiment/{grid.planned.plan.name}.yaml."
         )
     return " ".join(sentences + _comparisons(grid, cells))
 
 
 def _name(grid: Grid, cells: Sequence[Cell]) -> str:
-    name = grid.name
-    if grid.plan and grid.plan.name != name:
-        name += f", experiment {grid.plan.name}"
-    columns = {cell.column for cell in cells}
-    return f"{name}, {columns.pop()}" if grid.plan and len(columns) == 1 and "" not in columns else name
+    name, columns = grid.name, {cell.column for cell in cells}
+    if grid.planned is None:
+        return name
+    if grid.planned.plan.name != name:
+        name += f", experiment {grid.planned.plan.name}"
+    return f"{name}, {columns.pop()}" if len(columns) == 1 and "" not in columns else name
 
 
 def _planned(grid: Grid) -> list[str]:
-    if grid.plan is None or not grid.plan.table.rows:
+    if grid.planned is None or not grid.planned.plan.table.rows:
         return []
-    done = [f"Done {sum(map(bool, grid.matches.found))} of {len(grid.matches.found)} runs."]
-    older = len(grid.matches.older)
+    found, older = grid.planned.matches.found, len(grid.planned.matches.older)
+    done = [f"Done {sum(map(bool, found))} of {len(found)} runs."]
     return done + [f"{older} of them are of another version of lilawbench, which has other options."] * bool(older)
 
 
@@ -64,13 +65,14 @@ def _noise(grid: Grid, used: Sequence[int]) -> list[str]:
     alike, by method where the methods' differ."""
     runs = grid.runs.iloc[used]
     asked, realised = (column(runs, f"noise.{kind}_rate") for kind in ("requested", "realised"))
-    if grid.plan:
+    known: Iterable[int] = range(len(runs))
+    if grid.planned:
         kinds = column(runs, "config.noise.name")
         names = [kind if rate is None else f"{kind} {text(rate)}" for kind, rate in zip(kinds, asked)]
         known = [i for i, rate in enumerate(realised) if rate is not None and kinds[i] != "none"]
         methods = [""] * len(runs)
     else:
-        names, methods, known = runs["setting"].tolist(), runs["method"].tolist(), range(len(runs))
+        names, methods = runs["setting"].tolist(), runs["method"].tolist()
         if all(rate is None for rate in realised):
             return ["Noise rate: not recorded."]
     rates: dict[str, dict[str, list[float | None]]] = {}
@@ -81,7 +83,7 @@ def _noise(grid: Grid, used: Sequence[int]) -> list[str]:
     parts = {name: _rates(requested[name], rates[name]) for name in sorted(rates, key=natural)}
     if not parts:
         return []
-    if not grid.plan and len(set(parts.values())) == 1:
+    if not grid.planned and len(set(parts.values())) == 1:
         return [f"Noise rate {parts.popitem()[1]}."]
     return [f"Noise rate of {'; '.join(f'{name}: {part}' for name, part in parts.items())}."]
 

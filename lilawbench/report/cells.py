@@ -1,5 +1,6 @@
 """The cells of a table by one metric: all seeds of each, the published figure beside it, its comparison."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -21,7 +22,7 @@ class Run(NamedTuple):
 
     row: str
     seed: int
-    value: float | None
+    value: float  # NaN: it has none
     labels: str | None  # hash of its observed labels
     folder: str
     task: str
@@ -77,7 +78,7 @@ def fill(grid: Grid, measured: Measured) -> list[Cell]:
         ]
         if len(runs) > 1:
             cell.conflicts.append(runs)
-        elif runs and runs[0].value is None:
+        elif runs and math.isnan(runs[0].value):
             cell.valueless += 1
         else:
             cell.runs += runs
@@ -140,13 +141,13 @@ def _average(measured: Measured, row: str, name: str, parts: Sequence[Cell]) -> 
     by_seed = [{run.seed: run for run in part.runs} for part in parts]
     for seed in sorted(set.intersection(*map(set, by_seed))):
         runs = [part[seed] for part in by_seed]
-        labels = [run.labels for run in runs]
+        labels = [run.labels for run in runs if run.labels is not None]
         average.runs.append(
             Run(
                 row,
                 seed,
                 sum(run.value for run in runs) / len(runs),
-                None if None in labels else " ".join(labels),
+                " ".join(labels) if len(labels) == len(runs) else None,
                 ", ".join(run.folder for run in runs),
                 runs[0].task,
             )

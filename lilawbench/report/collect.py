@@ -44,9 +44,9 @@ def collect(folders_or_root: Folders, skip_unreadable: bool = False) -> "DataFra
     """
     import pandas as pd
 
-    records, refused = [], {}
+    records, refused = [], dict[str, list[str]]()
     for root, runs in _found(folders_or_root):
-        for folder, text in _texts(root, [run for run in runs if run.mark]):
+        for folder, text in _texts(root, runs):
             try:
                 records.append(_record(folder, text))
             except DataError as error:
@@ -158,8 +158,10 @@ def _mark(entry: os.DirEntry | None) -> tuple[int, int, int] | None:
 def _texts(root: str, runs: list[_Run]) -> Iterator[tuple[str, str | DataError]]:
     """The text of every result.json, or why there is none; from the cache where the file is as it was."""
     cached = cache.load(root) if len(runs) >= cache.WORTH else {}
-    kept = {}
+    kept: dict[cache.Key, str] = {}
     for run in runs:
+        if run.mark is None:
+            continue
         key = (run.folder[len(root) :], *run.mark)
         text = cached[key] if key in cached else _read(run.folder)
         if isinstance(text, str):

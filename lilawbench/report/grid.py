@@ -4,6 +4,7 @@ A paper's table has them from its plan. Runs in a folder have them from their co
 the columns.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from lilawbench.experiment.published import FOLDER, TITLES, Figure, published
 from lilawbench.record.identity import flatten, identity
-from lilawbench.report.match import Matches, match
+from lilawbench.report.match import Matches
 from lilawbench.report.measured import Measured, of_table, values
 from lilawbench.report.names import BOOKKEEPING, natural, text
 from lilawbench.support.errors import UserError, closest
@@ -33,6 +34,13 @@ class Place(NamedTuple):
     finished: list[int]
 
 
+class Planning(NamedTuple):
+    """The plan of a grid that has one, and its finished runs."""
+
+    plan: "Plan"
+    matches: Matches
+
+
 @dataclass(frozen=True)
 class Grid:
     """Rows and columns are names, in the order to show them."""
@@ -46,13 +54,12 @@ class Grid:
     against: str = ""  # what a row is compared with, where that is one thing with several names
     averages: dict[str, list[str]] = field(default_factory=dict)  # column -> columns of which it is the mean
     published: list[Figure] = field(default_factory=list)
-    plan: "Plan | None" = field(default=None, repr=False)
-    matches: Matches | None = field(default=None, repr=False)
+    planned: "Planning | None" = field(default=None, repr=False)
 
     @property
     def labels(self) -> tuple[str, str]:
         """What rows and columns are."""
-        return ("row", "column") if self.plan else ("method", "setting")
+        return ("row", "column") if self.planned else ("method", "setting")
 
 
 def of_runs(runs: "DataFrame", measured: Measured, baseline: str | None = None) -> Grid:
@@ -67,32 +74,42 @@ def of_runs(runs: "DataFrame", measured: Measured, baseline: str | None = None) 
     methods = sorted(runs["method"].unique(), key=lambda label: (label != baseline, label))
     if baseline not in (None, OWN_LOSS, *methods):
         raise UserError(f"no finished run of the baseline {baseline!r}; methods found: {', '.join(methods)}")
-    runs = runs[[value is not None for value in values(runs, measured)]]
+    runs = runs[[not math.isnan(value) for value in values(runs, measured)]]
     if runs.empty:
         raise UserError(f"no finished run has {measured.key}; try another selection, or another metric")
-    places, losses = [], {}
-    for at, (row, column, seed) in enumerate(zip(runs["method"], runs["setting"], runs["config.seed"])):
-        places.append(Place(row, column, seed, [at]))
-        losses.setdefault((row, column), runs["config.loss.name"].iloc[at] if baseline == OWN_LOSS else baseline)
+    places = [
+        Place(row, column, seed, [at])
+        for at, (row, column, seed) in enumerate(zip(runs["method"], runs["setting"], runs["config.seed"]))
+    ]
     places.sort(key=lambda place: place.seed)
+    bases: dict[tuple[str, str], str] = {}
+    if baseline is not None:
+        losses = runs["config.loss.name"] if baseline == OWN_LOSS else [baseline] * len(runs)
+        bases = {(row, column): base for row, column, base in zip(runs["method"], runs["setting"], losses)}
     return Grid(
         _common(sorted(runs["scene"].unique(), key=natural)),
         methods,
         sorted(runs["setting"].unique(), key=natural),
         places,
         runs,
-        {place: base for place, base in losses.items() if base in methods and base != place[0]},
+        {place: base for place, base in bases.items() if base in methods and base != place[0]},
         "its loss" if baseline == OWN_LOSS else "",
     )
 
 
 def of_plan(
-    plan: "Plan", runs: "DataFrame", select: str | None = None, metric: str | None = None, figures: Path = FOLDER
+    plan: "Plan",
+    runs: "DataFrame",
+    matches: Matches,
+    select: str | None = None,
+    metric: str | None = None,
+    figures: Path = FOLDER,
 ) -> tuple[Grid, list[Measured]]:
     """A paper's table, or any with rows and columns of its own, and its metrics.
 
     Args:
-        runs: from `collect`. select: the rule for all metrics; None: each metric's own, else the table's.
+        runs: from `collect`. matches: which of them are the plan's, from `match`.
+        select: the rule for all metrics; None: each metric's own, else the table's.
         metric: this one alone. figures: folder of the published figures.
     Raises:
         UserError: the table has no such metric, or two planned runs of one seed share a cell; see `published`.
@@ -104,7 +121,6 @@ def of_plan(
         if metric not in table.metrics:
             raise UserError(f"the table of {plan.name} has no metric {metric!r}; {closest(metric, table.metrics)}")
         metrics = [metric]
-    matches = match(plan.runs, runs)
     finished = dict(zip((run.folder.name for run in plan.runs), matches.found, strict=True))
     _refuse_two_settings(plan.cells)
     rows, columns, averages = _shape(plan, [figure for figure in known if figure.metric in metrics])
@@ -117,8 +133,7 @@ def of_plan(
         {(row, column): base for row, base in table.baselines.items() for column in columns},
         averages=averages,
         published=known,
-        plan=plan,
-        matches=matches,
+        planned=Planning(plan, matches),
     )
     return grid, of_table(metrics, table.select, known, select)
 

@@ -1,5 +1,6 @@
 """What a table measures: the metric, the rule that picks the epoch, the unit, and how such a number is written."""
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -39,7 +40,7 @@ class Measured(NamedTuple):
 
     def spread(self, mean: float | None, std: float | None) -> str:
         """ "74.00 ± 3.00"."""
-        if mean is None:
+        if mean is None or math.isnan(mean):
             return "-"
         return self._number(mean) + ("" if std is None else f" ± {self._number(std)}")
 
@@ -94,8 +95,8 @@ def spanned(values: Iterable[float], spec: str) -> str:
     return shown[0] if shown[0] == shown[-1] else f"{shown[0]} to {shown[-1]}"
 
 
-def values(runs: "DataFrame", measured: Measured) -> list[float | None]:
-    """Of every run. "fairness.DP.sex=Female" is in the rows of "best_val.fairness"."""
+def values(runs: "DataFrame", measured: Measured) -> list[float]:
+    """Of every run, NaN where it has none. "fairness.DP.sex=Female" is in the rows of "best_val.fairness"."""
     found = column(runs, measured.key)
     kind, _, rest = measured.metric.partition(".")
     if kind == "fairness" and rest:
@@ -105,7 +106,7 @@ def values(runs: "DataFrame", measured: Measured) -> list[float | None]:
             next((row.get(name) for row in rows or () if (row["attribute"], row["group"]) == place), None)
             for rows in column(runs, f"{measured.rule}.fairness")
         ]
-    return [None if value is None or value != value else measured.factor * value for value in found]
+    return [math.nan if value is None else measured.factor * value for value in found]
 
 
 def column(runs: "DataFrame", name: str) -> list:

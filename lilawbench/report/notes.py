@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from lilawbench.record.identity import UNKNOWN_CLEAN
 from lilawbench.report.cells import Cell
 from lilawbench.report.collect import Unfinished
-from lilawbench.report.grid import Grid
+from lilawbench.report.match import Matches
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -38,17 +38,17 @@ def without(counts: Iterable[tuple[str, int]]) -> list[str]:
     return [f"{count} finished run(s) have no {key}." for key, count in total.items() if count]
 
 
-def unmatched(grid: Grid) -> list[str]:
+def unmatched(matches: Matches, runs: "DataFrame") -> list[str]:
     """Finished runs beside a plan's that are none of its cells'."""
     near: dict[tuple[str, ...], list[str]] = {}
-    for position, leaves in grid.matches.near:
-        near.setdefault(tuple(leaves), []).append(grid.runs["folder"].iloc[position])
+    for position, leaves in matches.near:
+        near.setdefault(tuple(leaves), []).append(runs["folder"].iloc[position])
     notes = [
         f"Not in the tables, {len(folders)} finished run(s) that have, or lack, {', '.join(leaves)}: {_first(folders)}"
         for leaves, folders in near.items()
     ]
-    if grid.matches.others:
-        notes.append(f"{grid.matches.others} other finished run(s) in the same folder are of no cell of this table.")
+    if matches.others:
+        notes.append(f"{matches.others} other finished run(s) in the same folder are of no cell of this table.")
     return notes
 
 

@@ -17,6 +17,7 @@ from lilawbench.report.document import Document, Section, records_csv
 from lilawbench.report.fairness import fairness_table
 from lilawbench.report.figures import FIGURES
 from lilawbench.report.figures.ranks import draw_ranks
+from lilawbench.report.match import match
 from lilawbench.report.measured import of_runs
 from lilawbench.report.names import measures, tasks, with_names
 from lilawbench.report.ranks import rankings
@@ -110,7 +111,8 @@ def paper_report(
     folders = [Path(root) / name for name in dict.fromkeys(run.cfg.experiment_name for run in plan.runs)]
     there = [folder for folder in folders if folder.is_dir()]
     runs = collect(there) if there else pd.DataFrame()
-    grid, metrics = grids.of_plan(plan, runs, select, metric, figures)
+    matches = match(plan.runs, runs)
+    grid, metrics = grids.of_plan(plan, runs, matches, select, metric, figures)
     of_metrics = [fill(grid, measured) for measured in metrics]
     every = [*itertools.chain(*of_metrics)]
     parts = (
@@ -121,7 +123,7 @@ def paper_report(
     ranks = rankings(cell for cell in every if cell.column not in grid.averages)
     planned = {run.folder.name for run in plan.runs}
     told = [f"At {rule}, {found}" for rule, found in ranks.items()] + notes.conflicts(every)
-    told += notes.without((cell.measured.key, cell.valueless) for cell in every) + notes.unmatched(grid)
+    told += notes.without((cell.measured.key, cell.valueless) for cell in every) + notes.unmatched(matches, runs)
     told += [f"Waiting: {name}, for {reason}" for name, reason in plan.table.waiting.items()]
     told += notes.unfinished([run for run in unfinished(there) if run.folder.name in planned])
     out_dir = folders[0] / "report" if out_dir is None else Path(out_dir)

@@ -1,5 +1,6 @@
 """From cells to what is printed: an overview that is narrow enough to read, and the details, a line for each cell."""
 
+import itertools
 from collections.abc import Sequence
 
 from lilawbench.report.captions import compared_with, details_caption, heading
@@ -49,8 +50,9 @@ def _overview(grid: Grid, cells: Sequence[Cell], groups: list[str]) -> Table | N
 
 
 def _details(grid: Grid, cells: Sequence[Cell], groups: list[str]) -> Table:
-    if grid.plan:  # what nobody plans or has published is no line
-        cells, groups = zip(*((c, g) for c, g in zip(cells, groups) if c.planned or c.figure))
+    if grid.planned:  # what nobody plans or has published is no line
+        shown = [bool(cell.planned or cell.figure) for cell in cells]
+        cells, groups = [*itertools.compress(cells, shown)], [*itertools.compress(groups, shown)]
     several, has_paper = len(set(groups)) > 1, any(cell.figure for cell in cells)
     to = compared_with(grid, cells)
     one_metric = len({cell.measured for cell in cells}) == 1
@@ -62,7 +64,7 @@ def _details(grid: Grid, cells: Sequence[Cell], groups: list[str]) -> Table:
         header += [f"difference to {to}".strip(), *TESTS]
     lines = []
     for cell, group in zip(cells, groups):
-        line = [group] * several + [cell.row, _seeds(cell, grid.plan is not None), _ours(cell)]
+        line = [group] * several + [cell.row, _seeds(cell, grid.planned is not None), _ours(cell)]
         if has_paper:
             line += [cell.measured.spread(*cell.paper), cell.measured.signed(_to_paper(cell))]
         if to is not None:
@@ -99,10 +101,10 @@ def _seeds(cell: Cell, planned: bool) -> str:
 def _record(grid: Grid, cell: Cell, compared: bool) -> dict[str, Value]:
     """The cell's line of the CSV."""
     of_plan: dict[str, Value] = {}
-    if grid.plan:
-        table, (paper, paper_std) = grid.plan.table, cell.paper
+    if grid.planned:
+        table, (paper, paper_std) = grid.planned.plan.table, cell.paper
         of_plan = {
-            "experiment": grid.plan.name,
+            "experiment": grid.planned.plan.name,
             "paper": table.paper,
             "table": table.number,
             "unit": cell.measured.unit,
@@ -113,7 +115,7 @@ def _record(grid: Grid, cell: Cell, compared: bool) -> dict[str, Value]:
             "ours_minus_paper": _to_paper(cell),
         }
     row, column = grid.labels
-    record = {
+    record: dict[str, Value] = {
         "metric": cell.measured.metric,
         "select": cell.measured.rule,
         column: cell.column,
@@ -122,7 +124,7 @@ def _record(grid: Grid, cell: Cell, compared: bool) -> dict[str, Value]:
         "mean": cell.mean,
         "std": cell.std,
     }
-    of_comparison = {
+    of_comparison: dict[str, Value] = {
         "baseline": cell.baseline,
         "pairs": cell.comparison.n,
         "mean_difference": cell.comparison.mean_difference,
@@ -131,4 +133,4 @@ def _record(grid: Grid, cell: Cell, compared: bool) -> dict[str, Value]:
         "t_p_holm": cell.t_holm,
         "wilcoxon_p_holm": cell.wilcoxon_holm,
     }
-    return of_plan | record | (of_comparison if compared or grid.plan else {})
+    return of_plan | record | (of_comparison if compared or grid.planned else {})

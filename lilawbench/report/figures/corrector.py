@@ -88,16 +88,15 @@ def _draw_corrector(panel: "Axes", g: "np.ndarray") -> None:
     import numpy as np
 
     name = "g(r | y), weight of observed label"
-    if (g == g[0]).all():
-        classes, labels = [0], ["all"]
-    else:
+    classes, labels = np.zeros(1, dtype=int), ["all"]
+    if not (g == g[0]).all():
         classes = np.unique(np.linspace(0, len(g) - 1, min(len(g), MOST_CLASSES)).round().astype(int))
         labels = [str(class_) for class_ in classes]
         if len(classes) < len(g):
             name += f"\n({len(classes)} of {len(g)} classes)"
     for number, (class_, label) in enumerate(zip(classes, labels)):
-        marker = "o" if g.shape[1] == 1 else None
-        panel.plot(g[class_], **look(number), linewidth=1.5, label=label, marker=marker)
+        (colour, style), marker = look(number), "o" if g.shape[1] == 1 else None
+        panel.plot(g[class_], color=colour, linestyle=style, linewidth=1.5, label=label, marker=marker)
     dress(panel, "", "loss bin r", name)
     panel.set_ylim(-0.03, 1.03)
 

@@ -53,23 +53,24 @@ def draw(panel: "Axes", curve: "DataFrame", label: str, number: int) -> None:
     """Mean line and band of a table of curves, [points, seeds]; no band for one seed. `number` picks the colour."""
     mean, std = curve.mean(axis=1), curve.std(axis=1, ddof=1)
     marker = "o" if len(curve) == 1 else None
-    panel.plot(curve.index, mean, **look(number), linewidth=1.8, label=label, marker=marker)
+    colour, style = look(number)
+    panel.plot(curve.index, mean, color=colour, linestyle=style, linewidth=1.8, label=label, marker=marker)
     if curve.shape[1] > 1:
-        colour = look(number)["color"]
         panel.fill_between(curve.index, mean - std, mean + std, color=colour, alpha=0.18, linewidth=0)
 
 
-def look(number: int) -> dict[str, str]:
+def look(number: int) -> tuple[str, str]:
     """Colour and style of the n-th line of a panel."""
-    return {"color": COLOURS[number % len(COLOURS)], "linestyle": STYLES[number // len(COLOURS) % len(STYLES)]}
+    return COLOURS[number % len(COLOURS)], STYLES[number // len(COLOURS) % len(STYLES)]
 
 
 def panels(rows: int, columns: int, count: int, inches: tuple[float, float]) -> "tuple[Figure, list[Axes]]":
     """A figure without pyplot: no global state, no display. inches: width and height of one of its `count` panels."""
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    figure = Figure(figsize=(inches[0] * columns, inches[1] * rows + 0.3), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.08, h_pad=0.08)
+    layout = ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08)
+    figure = Figure(figsize=(inches[0] * columns, inches[1] * rows + 0.3), layout=layout)
     axes = list(figure.subplots(rows, columns, squeeze=False).flat)
     for empty in axes[count:]:
         empty.remove()
