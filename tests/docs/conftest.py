@@ -6,7 +6,9 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from lilawbench import train
 
@@ -86,6 +88,20 @@ def mine(examples, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path / "mine"))
     return tmp_path / "mine"
+
+
+@pytest.fixture
+def small_files(mine):
+    """What the commands name, in the current folder, small: a table, images, a kernel; and a place for finished runs."""
+    draw = np.random.default_rng(0)
+    rows = [f"{i},{draw.normal():.3f},{'mf'[i % 2]},{'abc'[i % 3]},{draw.normal():.3f}" for i in range(90)]
+    Path("patients.csv").write_text("\n".join(["id,age,sex,diagnosis,dose", *rows]) + "\n")
+    for name in ("cat", "dog"):
+        Path("my_images", name).mkdir(parents=True)
+        for i in range(12):
+            pixels = draw.integers(0, 256, (20, 20, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(f"my_images/{name}/{i}.png")
+    np.savetxt("kernel.csv", (1 - np.eye(10)) / 9, delimiter=",")
 
 
 @pytest.fixture
