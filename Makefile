@@ -1,6 +1,6 @@
 # make run    set up .venv once, then the main job: CE, focal and LiLAW on noisy digits, compared over five seeds
 # make test   the same set-up, then the tests (PYTEST="-m 'slow or not slow'" adds the long ones)
-# make bench  speed ratios; make lint; make lock  writes scripts/requirements.lock from what is in .venv
+# make bench  speed ratios; make lint  ruff and mypy; make lock  writes scripts/requirements.lock from what is in .venv
 # make PYTHON=/path/to/python3.12 run   chooses the interpreter
 
 VENV := .venv
@@ -23,7 +23,7 @@ bench: $(READY)
 	$(BIN)/python scripts/bench.py
 
 lint: $(READY)
-	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
 # Installed once: only a changed lock file or pyproject.toml installs again.
 $(READY): scripts/requirements.lock pyproject.toml

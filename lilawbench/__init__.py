@@ -1,3 +1,38 @@
-"""lilawbench: a Hydra-configured experiment runner for learning with noisy labels."""
+"""lilawbench: a Hydra-configured experiment runner for learning with noisy labels.
+
+    import lilawbench
+
+    cfg = lilawbench.compose("method=lilaw", "noise.rate=0.2", "seed=3")    # as on the command line
+    record = lilawbench.run(cfg)                                            # trains, or finds the run finished
+    runs = lilawbench.load("outputs")                                       # a DataFrame, one row per finished run
+
+All that a user's program needs. Each name is imported when it is first used: `import lilawbench` costs nothing.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lilawbench.config import compose
+    from lilawbench.report.collect import collect as load
+    from lilawbench.train import run
 
 __version__ = "0.6.0"
+__all__ = ["compose", "load", "run"]
+
+_PLACES = {
+    "compose": ("lilawbench.config", "compose"),
+    "load": ("lilawbench.report.collect", "collect"),
+    "run": ("lilawbench.train", "run"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, attribute = _PLACES[name]
+    return getattr(importlib.import_module(module), attribute)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_PLACES])

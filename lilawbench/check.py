@@ -15,15 +15,20 @@ from typing import Any
 import numpy as np
 import torch
 from hydra.errors import InstantiationException
-from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
 from lilawbench.augment.autoaugment import POLICIES
-from lilawbench.config import CONF, LABELS_ONLY, Plain, bind, build, check_keys, options, plain
+from lilawbench.config import LABELS_ONLY, NAMED, Plain, bind, build, check_keys, locate, options, plain
 from lilawbench.methods.fgsm import check_attack
 from lilawbench.models.finetune import FINETUNE
+from lilawbench.support import searchpath
 from lilawbench.support.errors import ConfigError
 from lilawbench.tasks import CLASSES, example, tasks_of
+
+# What the program gives a part of a group when it builds it, and, if it is a function, when it calls it: how many
+# arguments by position, then names. No option may have such a name; others may have any.
+BUILT_WITH = {"model": ("input_shape",), "method": ("loss",)}
+CALLED_WITH = {"noise": (2, ("generator", "inputs", "fetch")), "loss": (2, ())}
 
 
 def check(cfg: DictConfig | Plain, num_classes: int | None = None) -> None:
@@ -39,9 +44,8 @@ def check(cfg: DictConfig | Plain, num_classes: int | None = None) -> None:
     problems = _check_train(cfg.train) + _check_split(cfg.split) + _check_attack(cfg.attack)
     if cfg.seed < 0:
         problems.append(f"seed is {cfg.seed}; it must be >= 0")
-    unknown = {group: _unknown_options(group, cfg[group]) for group in ("dataset", "noise", "model", "loss", "method")}
-    if "_target_" in cfg.logger:
-        unknown["logger"] = _unknown_options("logger", cfg.logger)
+    parts = [group for group, node in cfg.items() if group in NAMED or (isinstance(node, Plain) and "_target_" in node)]
+    unknown = {group: _unknown_options(group, cfg[group]) for group in parts}
     unknown |= {f"probe.{name}": _unknown_options(f"probe.{name}", node) for name, node in cfg.probe.items()}
     problems += [line for lines in unknown.values() for line in lines]
 
@@ -112,9 +116,9 @@ def _misfits(cfg: Plain, task: str, unknown: dict[str, list[str]]) -> dict[str, 
     lines = {}
     for group in ("loss", "noise", "method"):
         node = cfg[group]
-        if unknown.get(group) or task in (allowed := tasks_of(get_object(node["_target_"]))):
+        if unknown.get(group) or task in (allowed := tasks_of(locate(node["_target_"]))):
             continue
-        fitting = ", ".join(name for name, other in _choices(group) if task in tasks_of(get_object(other)))
+        fitting = ", ".join(name for name, other in _choices(group) if task in _tasks_of(other))
         lines[group] = (
             f"{group}={node.get('name')} is for {' and '.join(allowed)} data; dataset={cfg.dataset.name} is {task} "
             f"(fitting: {fitting})"
@@ -124,39 +128,65 @@ def _misfits(cfg: Plain, task: str, unknown: dict[str, list[str]]) -> dict[str, 
 
 def _choices(group: str) -> list[tuple[str, str]]:
     """Name and target of each YAML of a group."""
-    nodes = [(path.stem, OmegaConf.load(path)) for path in sorted((CONF / group).glob("*.yaml"))]
+    places = [searchpath.CONF, *searchpath.in_use()]
+    paths = {path.stem: path for folder in reversed(places) for path in (folder / group).glob("*.yaml")}
+    nodes = [(name, OmegaConf.load(path)) for name, path in sorted(paths.items())]
     targets = [(name, node.get(group, node).get("_target_")) for name, node in nodes]
     return [(name, target) for name, target in targets if target]
+
+
+def _tasks_of(target: str) -> tuple[str, ...]:
+    """As `tasks_of`; none of a part that cannot be imported, which is no matter where another was chosen."""
+    try:
+        return tasks_of(locate(target))
+    except ImportError:
+        return ()
 
 
 def _unknown_options(group: str, node: Plain) -> list[str]:
     """Keys of the node that its target does not take, and a target that does not exist."""
     if "_target_" not in node:
-        return [f"{group} has no _target_ (choose one with {group}=NAME)"]
+        return [
+            f"{group}={node.get('name')} has no _target_: its YAML names a function or class, _target_: MODULE.NAME"
+        ]
     try:
-        target = get_object(node["_target_"])
-    except Exception as error:
+        target = locate(node["_target_"])
+    except ImportError as error:
         return [f"{group}._target_: {error}"]
-    taken = _taken(target)
-    runtime = {"clean", "generator", "logits", "target", "index", "input_shape"} | (
-        {"loss"} if group == "method" else set()
-    )
-    valid = [name for name in taken if name not in runtime and not (group == "noise" and name == "num_classes")]
+    valid, any_other = _options_of(group, target)
     given = [key for key in node if key not in (*LABELS_ONLY, "_target_")]
-    wrong = [key for key in given if key not in valid]
+    wrong = [key for key in given if key not in valid and not (any_other and key not in _given(group, target))]
     return [
         f"{group}.{key} is not an option of {node.get('name')} (valid: {', '.join(valid) or 'none'})" for key in wrong
     ]
 
 
 @functools.cache
-def _taken(target: Callable[..., Any]) -> tuple[str, ...]:
-    """Names of its options; `**options` of a class are those of its base."""
-    parameters = inspect.signature(target).parameters.values()
-    names = [parameter.name for parameter in parameters if parameter.kind is not parameter.VAR_KEYWORD]
-    if len(names) < len(parameters) and inspect.isclass(target):
-        names += [name for name in _taken(target.__mro__[1]) if name not in names]
-    return tuple(names)
+@functools.cache
+def _options_of(group: str, target: Callable[..., Any]) -> tuple[list[str], bool]:
+    """The names that a user may give, and whether any other may be given too (**options)."""
+    named, any_other = _parameters_of(target)
+    return [name for name in named if name not in _given(group, target)], any_other
+
+
+def _parameters_of(target: Callable[..., Any]) -> tuple[list[str], bool]:
+    """Likewise, with what the program gives; `**options` of a class are those of its base."""
+    taken = inspect.signature(target).parameters.values()
+    named = [each.name for each in taken if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)]
+    any_other = any(each.kind is each.VAR_KEYWORD for each in taken)
+    if any_other and inspect.isclass(target) and (base := target.__mro__[1]) is not object:
+        more, any_other = _parameters_of(base)
+        named += [name for name in more if name not in named]
+    return named, any_other
+
+
+@functools.cache
+def _given(group: str, target: Callable[..., Any]) -> set[str]:
+    """The names of what the program gives."""
+    if group in CALLED_WITH and not inspect.isclass(target):
+        count, names = CALLED_WITH[group]
+        return {*list(inspect.signature(target).parameters)[:count], *names}
+    return set(BUILT_WITH.get(group, ()))
 
 
 def _check_train(train: Plain) -> list[str]:

@@ -2,6 +2,8 @@
 
 import functools
 import inspect
+import re
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
@@ -11,15 +13,20 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.errors import InstantiationException
-from hydra.utils import get_object, instantiate
+from hydra.utils import instantiate
 from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf.errors import InterpolationKeyError
 
 from lilawbench.augment.options import AugmentOptions
+from lilawbench.support import hydra_private, searchpath
 from lilawbench.support.errors import ConfigError
+from lilawbench.support.plain import Options, Tree
+from lilawbench.support.searchpath import CONF
 
-# in an installed package, in a checkout
-CONF = next(p for p in (Path(__file__).parent / "conf", Path(__file__).parent.parent / "conf") if p.is_dir())
+NAMED = ("dataset", "noise", "model", "method", "loss")  # groups whose choices name a run
 LABELS_ONLY = ("name", "convention")  # keys of a group's node that describe it and are not options of its target
+
+Built = Any  # whatever a node's _target_ makes: its YAML says what that is
 
 
 @dataclass
@@ -27,7 +34,7 @@ class Train:
     epochs: int = 30
     batch_size: int = 128
     finetune: str = "full"  # full | linear_probe: only the last two layers train
-    cache_features: bool = True  # linear_probe: the frozen part runs once for a whole sweep, into a file of output_dir
+    cache_features: bool = True  # linear_probe: the frozen part runs once per sweep, into a file of output_dir
     optimizer: str = "adam"  # adam | adamw | sgd
     lr: float = 1e-3
     weight_decay: float = 0.0
@@ -41,14 +48,14 @@ class Train:
     augment: AugmentOptions = field(default_factory=AugmentOptions)  # random views of training images
     strong_policy: str = "cifar10"  # of AutoAugment, in the strong view that some methods ask for
     resize_px: int | None = None  # side that every image is scaled to for the network, batch by batch; null: as it is
-    precision: str = "fp32"  # fp32 | bf16; never by device: one command would give other results on another machine
+    precision: str = "fp32"  # fp32 | bf16; never by device, or results would depend on the machine
     channels_last: bool | None = None  # layout of image networks; null: on CUDA alone (a CPU keeps its last bits)
-    compile: bool = False  # the forward goes through torch.compile; it can cost more than it gains: bench.py options
-    cuda_graphs: bool = False  # steps are recorded and launched whole: for small networks, where launching is slow
-    side_stream: bool = True  # on CUDA, LiLAW's meta step runs beside the next step's forward; the numbers stay
-    accumulate_steps: int = 1  # parts that a batch is computed in: as much less memory, for the same mean gradient
+    compile: bool = False  # torch.compile of the forward; it can cost more than it gains: bench.py options
+    cuda_graphs: bool = False  # steps are captured and replayed whole: for small networks, where launching is slow
+    side_stream: bool = True  # on CUDA, LiLAW's meta step runs beside the next step's forward; same numbers
+    accumulate_steps: int = 1  # parts that a batch is computed in: less memory for the same mean gradient
     device: str = "auto"  # auto | cpu | cuda | cuda:N
-    threads: int | None = None  # None: all cores for a lone process, one each when several share the machine
+    threads: int | None = None  # null: all cores for a single process, one each when several share the machine
     deterministic: bool = True  # bitwise repeatable on one machine
     log_every_steps: int = 10
 
@@ -63,11 +70,11 @@ class Split:
 
 @dataclass
 class Attack:
-    # test accuracy under FGSM of each, at the epochs that last and best_val choose from
+    # test accuracy is measured under FGSM of each, at the epochs that last and best_val choose from
     eps: list[float] = field(default_factory=list)
     sign: bool = True  # false: x + eps grad, as RRM prints it for the test set
     clip: list[float] | None = None  # [lo, hi] of the perturbed input
-    space: str = "input"  # of eps and clip: the model's input | unit: pixels in [0, 1], clipped there
+    space: str = "input"  # of eps and clip: input, the model's | unit, pixels in [0, 1], clipped there
 
 
 @dataclass
@@ -78,9 +85,10 @@ class Paths:
 
 @dataclass
 class Sweep:
-    retry_failed: bool = False  # try runs again that failed by themselves
+    retry_failed: bool = False  # repeat runs that failed on their own
+    redo: bool = False  # do finished runs again; their records stay until then
     stop_on_failure: bool = False  # the first run that fails ends the sweep
-    job: int | None = None  # set for the jobs of a launcher: which of the sweep's
+    job: int | None = None  # number of a launcher's job within the sweep; set by the launcher
 
 
 @dataclass
@@ -97,24 +105,24 @@ class Table:
     baselines: dict[str, str] = field(default_factory=dict)  # row: the row it is tested against
     averages: dict[str, list[str]] = field(default_factory=dict)  # column: the columns it is the mean of
     shown: list[str] | None = None  # columns and averages, in this order; null: all columns, then the averages
-    waiting: dict[str, str] = field(default_factory=dict)  # row, column, metric or "table": for what it waits
+    waiting: dict[str, str] = field(default_factory=dict)  # row, column, metric or "table": what it is waiting for
 
 
 @dataclass
 class Config:
-    dataset: dict[str, Any] = MISSING
-    noise: dict[str, Any] = MISSING
-    model: dict[str, Any] = MISSING
-    loss: dict[str, Any] = MISSING
-    method: dict[str, Any] = MISSING
-    logger: dict[str, Any] = MISSING
-    probe: dict[str, Any] = field(default_factory=dict)  # further probes, by name
+    dataset: Options = MISSING
+    noise: Options = MISSING
+    model: Options = MISSING
+    loss: Options = MISSING
+    method: Options = MISSING
+    logger: Options = MISSING
+    probe: Options = field(default_factory=dict)  # further probes, by name
     train: Train = field(default_factory=Train)
     split: Split = field(default_factory=Split)
     attack: Attack = field(default_factory=Attack)
     paths: Paths = field(default_factory=Paths)
     sweep: Sweep = field(default_factory=Sweep)
-    launcher: dict[str, Any] = MISSING
+    launcher: Options = MISSING
     table: Table = field(default_factory=Table)
     seed: int = 0
     experiment_name: str = "default"
@@ -127,9 +135,9 @@ OmegaConf.register_new_resolver("case", lambda key, values, other=None: values.g
 
 
 class Plain(dict):
-    """A resolved config as plain values that is read as Hydra's is: `cfg.train.lr`, `cfg["train"]`. Quick to make."""
+    """A resolved config of plain values, read like Hydra's: `cfg.train.lr`, `cfg["train"]`. Quick to make."""
 
-    def __getattr__(self, key: str) -> Any:
+    def __getattr__(self, key: str) -> Tree:
         try:
             return self[key]
         except KeyError:
@@ -137,45 +145,85 @@ class Plain(dict):
 
 
 def plain(cfg: DictConfig | Plain) -> Plain:
-    """A config resolved; one that is already is returned as it is."""
-    return cfg if isinstance(cfg, Plain) else to_plain(OmegaConf.to_container(cfg, resolve=True))
+    """A config resolved; a resolved one is returned as it is.
+
+    Raises:
+        ConfigError: a part has no name, which others may refer to. OmegaConfBaseException: whatever else is missing.
+    """
+    if isinstance(cfg, Plain):
+        return cfg
+    try:
+        return to_plain(OmegaConf.to_container(cfg, resolve=True))
+    except InterpolationKeyError:
+        raw = to_plain(OmegaConf.to_container(cfg, resolve=False))
+        if problems := _check_names(raw):
+            raise ConfigError(problems) from None
+        raise
 
 
-def to_plain(tree: Any) -> Any:
-    """Dicts as Plain, all the way down."""
+def to_plain(tree: Tree) -> Tree:
+    """Replaces every dict in a tree by a Plain."""
     if isinstance(tree, dict):
         return Plain({key: to_plain(value) for key, value in tree.items()})
     return [to_plain(value) for value in tree] if isinstance(tree, list) else tree
 
 
-def to_dict(tree: Any) -> Any:
-    """The other way round: OmegaConf takes dicts alone."""
+def to_dict(tree: Tree) -> Tree:
+    """Replaces every Plain in a tree by a dict, which alone OmegaConf accepts."""
     if isinstance(tree, dict):
         return {key: to_dict(value) for key, value in tree.items()}
     return [to_dict(value) for value in tree] if isinstance(tree, list) else tree
 
 
-def compose(*overrides: str) -> DictConfig:
-    """The config that the command line would compose: `run(compose("method=lilaw", "seed=3"))`."""
+def compose(*overrides: str, config_dir: str | Path | None = None) -> DictConfig:
+    """The config that the command line would compose: `run(compose("method=lilaw", "seed=3"))`.
+
+    Args:
+        overrides: as on the command line, GROUP=NAME or KEY=VALUE; hydra.searchpath=[FOLDER] may be among them.
+        config_dir: a further folder of YAML files; modules in it become importable.
+    Raises:
+        ConfigError: a further folder is not there.
+        HydraException, OmegaConfBaseException: a choice or a key that does not exist, a value of the wrong type.
+    """
+    folders, others = searchpath.folders_of(config_dir, overrides)
+    searchpath.use(folders)
+    searchpath.warn_of_hidden(folders)
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return hydra_compose("config", list(overrides))
+        return hydra_compose("config", [*searchpath.override_of(folders), *others])
 
 
 def check_keys(cfg: DictConfig | Plain) -> None:
-    """Refuses what composition lets pass.
+    """Rejects what Hydra's composition accepts.
 
     Raises:
-        ConfigError: keys that +KEY=VALUE added beside the schema, and values that nobody gave.
+        ConfigError: keys that +KEY=VALUE added beside the schema, and required values that are not set.
     """
     cfg = plain(cfg)
-    problems = [f"{key} has no value: give it with {key}=..." for key in sorted(_missing(cfg))]
+    problems = [f"{key} has no value: set it with {key}=..." for key in sorted(_missing(cfg))]
+    problems += _check_names(cfg)
     for name, valid in _valid_keys().items():
-        for key in functools.reduce(Plain.get, name.split("."), cfg) if name else cfg:
+        block = cfg
+        for part in name.split(".") if name else ():
+            block = block[part]
+        for key in block:
             if key not in valid:
                 dotted = f"{name}.{key}" if name else key
                 problems.append(f"{dotted} is not an option (valid: {', '.join(valid)})")
     if problems:
         raise ConfigError(problems)
+
+
+def _check_names(cfg: Plain) -> list[str]:
+    """What is wrong with the names that parts give to runs and their folders."""
+    problems = []
+    for group in NAMED:
+        node = cfg.get(group)
+        name = node.get("name") if isinstance(node, Plain) else "-"  # no choice at all is another's matter
+        if name is None:
+            problems.append(f"{group} has no name: its YAML wants a line such as name: my_{group}")
+        elif not isinstance(name, str) or not re.fullmatch(r"[^./][^/]*", name):
+            problems.append(f"{group}.name is {name!r}; it names folders, so it is text without / or a leading dot")
+    return problems
 
 
 def _missing(tree: Plain, name: str = "") -> Iterator[str]:
@@ -196,46 +244,74 @@ def _blocks(schema: type, name: str = "") -> Iterator[tuple[str, type]]:
     """A dataclass and those that its fields hold, under their dotted names."""
     yield name, schema
     for item in fields(schema):
-        if is_dataclass(item.type):
+        if isinstance(item.type, type) and is_dataclass(item.type):
             yield from _blocks(item.type, f"{name}.{item.name}" if name else item.name)
 
 
-def options(node: DictConfig | Plain) -> dict[str, Any]:
+def options(node: DictConfig | Plain) -> Options:
     """The node without the keys that only name it."""
     return {key: to_dict(value) for key, value in plain(node).items() if key not in LABELS_ONLY}
 
 
-def build(node: DictConfig | Plain, **given: Any) -> Any:
-    """The object a group's node describes. `given` are the arguments that only the running program knows.
+def build(node: DictConfig | Plain, **given: object) -> Built:
+    """The object that a group's node describes. `given` are the arguments that only the running program knows.
 
-    As hydra's `instantiate`, which takes milliseconds for it; what else that can do is left to it.
+    Hydra's `instantiate` takes milliseconds for it; only what needs its other features is left to it.
 
     Raises:
-        InstantiationException: the target refuses its arguments; its own error is the cause.
+        InstantiationException: the target rejects its arguments; its own error is the cause.
     """
     kept = options(node)
     if any(_is_special(key, value) for key, value in kept.items()):
         return instantiate(kept, **given, _convert_="all")
-    target = get_object(kept.pop("_target_"))
+    target = locate(kept.pop("_target_"))
     try:
         return target(**{**kept, **given})
     except Exception as error:
         raise InstantiationException(f"Error in call to target {target.__qualname__!r}: {error!r}") from error
 
 
-def _is_special(key: str, value: Any) -> bool:
-    """Whether an option is hydra's own (`_partial_`), or holds an object to build."""
+def _is_special(key: str | int, value: Tree) -> bool:
+    """Whether an option is Hydra's own (`_partial_`), or holds an object to build."""
     inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     return (isinstance(key, str) and key.startswith("_") and key != "_target_") or any(
         part == "_target_" or _is_special(part, held) for part, held in inside
     )
 
 
-def bind(node: DictConfig | Plain) -> Callable[..., Any]:
-    """The function a group's node describes, with its options bound; where it names a class, one built with them.
+def locate(dotted: str) -> Any:
+    """The function or class of a dotted path.
 
-    Not hydra's `_partial_`, whose result checks its target anew at every call: 0.16 ms, several times a step.
+    Raises:
+        ImportError: there is none: where it was looked for, or what went wrong in its file.
+    """
+    try:
+        return hydra_private.locate(dotted)
+    except Exception as error:
+        raise ImportError(_unlocated(dotted, error.__cause__ or error)) from error
+
+
+def _unlocated(dotted: str, cause: BaseException) -> str:
+    top = dotted.partition(".")[0]
+    if isinstance(cause, ModuleNotFoundError) and cause.name == top:
+        places = [f"{folder}/{top}.py" for folder in searchpath.in_use()]
+        looked = f"looked for {', '.join(places)} and " if places else "looked for "
+        advice = "" if places else "; --config-dir=FOLDER makes the modules in a folder known"
+        return f"{dotted}: there is no module {top}: {looked}an installed {top}{advice}"
+    file = getattr(sys.modules.get(top), "__file__", None)
+    if isinstance(cause, AttributeError | ModuleNotFoundError) and file:
+        return f"{dotted}: not found in {file} ({cause})"
+    return f"{dotted}: importing it failed: {type(cause).__name__}: {cause}"
+
+
+def bind(node: DictConfig | Plain) -> Callable[..., Built]:
+    """The function that a group's node describes, with its options bound; for a class, an object built with them.
+
+    Not Hydra's `_partial_`, which checks its target again at every call: 0.16 ms, several times a step.
     """
     kept = options(node)
-    target = get_object(kept.pop("_target_"))
-    return target(**kept) if inspect.isclass(target) else functools.partial(target, **kept)
+    target = locate(kept.pop("_target_"))
+    if inspect.isclass(target):
+        made: Built = target(**kept)
+        return made
+    return functools.partial(target, **kept)

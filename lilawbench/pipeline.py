@@ -42,7 +42,7 @@ from lilawbench.noise.labels import Labels
 from lilawbench.noise.labels import draw_labels as labels_of
 from lilawbench.probes.base import Predictions, Probe, Scene, Seen
 from lilawbench.probes.standard import probes_of, stopped
-from lilawbench.record.identity import RunRecord
+from lilawbench.record.identity import RunRecord, write_code
 from lilawbench.record.lock import RunLock
 from lilawbench.record.recorder import Recorder
 from lilawbench.support.distributed import World
@@ -82,6 +82,7 @@ def train(cfg: DictConfig, folder: Path, world: World) -> RunRecord:
 
     arrays, task = labels.arrays(), TASKS[source.task]
     with locked(folder, world) as lock, Recorder(folder, cfg, arrays, task, device, world) as recorder:
+        world.main_does(lambda: write_code(folder, cfg))
         runtime.prepare(device, recorder.threads, cfg.train.deterministic)
         if cfg.train.finetune == "linear_probe" and cfg.train.cache_features:
             train, val, test = use_features(cfg, source, labels, (train, val, test), networks, method)

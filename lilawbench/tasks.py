@@ -1,4 +1,4 @@
-"""What a data set asks of a network, and what follows from it: the plain loss and the measure that runs are judged by.
+"""Kinds of targets, each with its plain loss and the measure that runs are judged by.
 
 multiclass   target [B] int64 in 0..K-1     logits [B, K]   one class a sample
 binary       the same with K = 2            logits [B, 2]   class 1 is the positive one
@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import numpy as np
 
-T = TypeVar("T", bound=Callable)
+Part = TypeVar("Part", bound=Callable)
 
 
 @dataclass(frozen=True)
@@ -48,11 +48,11 @@ def task_of(target: np.ndarray, num_outputs: int) -> str:
     return "binary" if num_outputs == 2 else "multiclass"
 
 
-def fits(*tasks: str) -> Callable[[T], T]:
+def fits(*tasks: str) -> Callable[[Part], Part]:
     """Marks a loss, noise or method with the tasks it is for; without the mark it is for one class a sample."""
 
-    def mark(part: T) -> T:
-        part.tasks = tasks
+    def mark(part: Part) -> Part:
+        part.tasks = tasks  # type: ignore[attr-defined]  # read by `tasks_of` alone
         return part
 
     return mark

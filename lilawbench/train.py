@@ -9,18 +9,22 @@ torch: what a user mistypes, asks for or has finished is answered at once.
 import logging
 import sys
 import traceback
+from dataclasses import replace
+from pathlib import Path
 
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
 import lilawbench
 from lilawbench.config import CONF, Plain, check_keys, to_dict
-from lilawbench.experiment.command import help_asked, sweep_asked
+from lilawbench.experiment.command import help_asked, read, sweep_asked
 from lilawbench.experiment.plan import plan
 from lilawbench.launch.launch import launch
-from lilawbench.record.identity import RunRecord, run_folder
+from lilawbench.record import redo
+from lilawbench.record.identity import RunRecord, changed_code, run_folder
 from lilawbench.record.writer import read_json
 from lilawbench.report.conclude import conclude
+from lilawbench.support import searchpath
 from lilawbench.support.console import log_to_console
 from lilawbench.support.distributed import join, leave
 from lilawbench.support.errors import RunBusy, RunFailed, UserError
@@ -32,37 +36,57 @@ def run(cfg: DictConfig | Plain) -> RunRecord:
     """Does one run, or what is left of it.
 
     Args:
-        cfg: the composed root config; `lilawbench.config.compose("method=lilaw", ...)` makes one, a plan has many.
+        cfg: the composed root config; `lilawbench.compose("method=lilaw", ...)` makes one, a plan has many.
     Returns:
-        The record; `status` is "done", or "skipped" if result.json was there already.
+        The record; `status` is "done", or "skipped" if result.json was there already (and not sweep.redo).
     Raises:
         ConfigError, DataError: nothing was written. RunBusy: another process has the run.
         RunFailed: training stopped by itself, now or in an earlier run; the folder is marked with failed.json.
     """
+    if cfg.sweep.redo:
+        join().main_does(lambda: redo.mark([run_folder(cfg)]))
+    return _run(cfg)
+
+
+def _run(cfg: DictConfig | Plain) -> RunRecord:
+    """As `run`; with sweep.redo of those runs alone that are marked, which a sweep does for all of its own at once."""
     world, folder = join(), run_folder(cfg)
-    if world.agree((folder / "result.json").exists()):
+    world.main_does(lambda: redo.settle(folder))
+    here = world.agree(redo.working_folder(folder) if cfg.sweep.redo else folder)
+    if world.agree((here / "result.json").exists()):
         result = read_json(folder / "result.json")
         version = result.get("versions.lilawbench")
         other = "" if version in (None, lilawbench.__version__) else f" by version {version}"
         log.info("skipped, finished before%s: %s", other, folder)
         return RunRecord(folder, "skipped", result)
     check_keys(cfg)
-    failed = folder / "failed.json"
+    failed = here / "failed.json"
     if world.agree(failed.exists()) and not cfg.sweep.retry_failed:
-        raise RunFailed(f"failed before: {read_json(failed)['error']} (sweep.retry_failed=true tries again; {folder})")
+        raise RunFailed(f"failed before: {read_json(failed)['error']} (sweep.retry_failed=true tries again; {here})")
+    if not folder.exists() and (other := changed_code(cfg)) is not None:
+        name, parts = other
+        log.info("%s has changed since run %s: this is another run", ", ".join(parts), name)
     log.info("preparing %s: %d epochs", folder.name, cfg.train.epochs)
     from lilawbench import pipeline
 
-    return pipeline.train(cfg if isinstance(cfg, DictConfig) else OmegaConf.create(to_dict(cfg)), folder, world)
+    record = pipeline.train(cfg if isinstance(cfg, DictConfig) else OmegaConf.create(to_dict(cfg)), here, world)
+    if here == folder:
+        return record
+    world.main_does(lambda: redo.settle(folder))
+    log.info("done again, in the place of the record before: %s", folder)
+    return replace(record, folder=folder)
 
 
 def attempt(cfg: DictConfig, in_sweep: bool = True) -> RunRecord:
     """`run` with errors turned into a record; what nobody foresaw stops a single run but not a sweep."""
-    folder = run_folder(cfg)
+    try:
+        folder = run_folder(cfg)
+    except UserError as error:
+        return RunRecord(Path(cfg.paths.output_dir), "failed", error=str(error), exit_code=error.exit_code)
     if in_sweep:
         log.info("")
     try:
-        return run(cfg)
+        return _run(cfg) if in_sweep else run(cfg)
     except UserError as error:
         record = RunRecord(folder, "busy" if isinstance(error, RunBusy) else "failed", error=str(error))
         record.exit_code = error.exit_code
@@ -102,16 +126,18 @@ def main() -> None:
     if world.is_main:
         log_to_console()
     try:
-        if (text := help_asked(sys.argv[1:])) is not None:
+        command, planned = read(sys.argv[1:]), None
+        if world.is_main:
+            searchpath.warn_of_hidden(command.folders)
+        if (text := help_asked(command)) is not None:
             print(text)
             sys.exit()
-        asked, planned = sweep_asked(sys.argv[1:]), None
-        if asked is None:
+        if sweep_asked(command):
+            planned = plan(command.args.overrides, command.args.config_dir)
+            records = launch(planned, attempt)
+        else:
             _hydra_main()
             records = _outcomes
-        else:
-            planned = plan(*asked)
-            records = launch(planned, attempt, asked[1])
     except UserError as error:
         if world.is_main:
             print(f"lilawbench: {error}", file=sys.stderr)

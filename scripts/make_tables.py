@@ -4,6 +4,7 @@ python scripts/make_tables.py lilaw_table5            # a paper's table: ours, t
 python scripts/make_tables.py --list                  # all tables: done, runnable here, what is missing
 python scripts/make_tables.py                         # everything below outputs/
 python scripts/make_tables.py outputs/digits --select best_val --baseline ce --out tables/
+python scripts/make_tables.py my_table --config-dir FOLDER      # or hydra.searchpath=[FOLDER], as for training
 """
 
 import argparse
@@ -14,6 +15,7 @@ from pathlib import Path
 from lilawbench.report.paper_tables import paper_report
 from lilawbench.report.report import LEADING, report
 from lilawbench.report.tables import SELECTIONS
+from lilawbench.support import searchpath
 from lilawbench.support.errors import UserError, closest
 
 
@@ -36,12 +38,16 @@ def main(arguments: list[str] | None = None) -> int:
         "--skip-unreadable", action="store_true", help="leave out results that are damaged or of another version"
     )
     parser.add_argument("--out", metavar="DIR", type=Path, help="for the files (default: report/ in the common folder)")
-    options = parser.parse_args(arguments)
+    parser.add_argument("--config-dir", metavar="DIR", help="a further folder of YAML files, as for training")
+    options = parser.parse_intermixed_args(arguments)
     try:
+        further, names = searchpath.folders_of(options.config_dir, options.names)
+        searchpath.warn_of_hidden(further)
+        folders, experiments, overrides = sorted_out(names, further)
+        overrides = [*searchpath.override_of(further), *overrides]
         if options.list:
-            list_tables(options.root, sorted_out(options.names)[1])
+            list_tables(options.root, further, experiments)
             return 0
-        folders, experiments, overrides = sorted_out(options.names)
         if folders or not experiments:
             report_folders(folders or [options.root], options)
         for name in experiments:
@@ -55,8 +61,8 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def sorted_out(names: list[str]) -> tuple[list[Path], list[str], list[str]]:
-    """Folders, experiments and overrides."""
+def sorted_out(names: list[str], further: list[Path]) -> tuple[list[Path], list[str], list[str]]:
+    """Folders of runs, experiments and overrides; `further`: folders of YAML files."""
     folders, experiments, overrides = [], [], []
     for name in names:
         if Path(name).is_dir() or os.sep in name.split("=")[0]:
@@ -66,7 +72,7 @@ def sorted_out(names: list[str]) -> tuple[list[Path], list[str], list[str]]:
         else:
             from lilawbench.report import listing
 
-            known = listing.experiments()
+            known = listing.experiments(further)
             if name not in known:
                 raise UserError(f"there is no folder {name}, and no experiment of this name; {closest(name, known)}")
             experiments.append(name)
@@ -94,11 +100,11 @@ def report_experiment(name: str, overrides: list[str], options: argparse.Namespa
     print(paper_report(planned, options.root, options.out, options.select, options.metric))
 
 
-def list_tables(root: Path, names: list[str]) -> None:
+def list_tables(root: Path, further: list[Path], names: list[str]) -> None:
     """Those that can run here come first."""
     from lilawbench.report import listing
 
-    found = sorted(listing.tables(root, names=names), key=lambda entry: entry.state != listing.RUNNABLE)
+    found = sorted(listing.tables(root, further, names), key=lambda entry: entry.state != listing.RUNNABLE)
     for name, title, done, runs, state in found:
         count = f"done {done} of {runs} runs, " if runs else ""
         print(f"{name}: {count}{state}\n    {title}", flush=True)

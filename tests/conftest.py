@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from lilawbench.config import CONF, compose
+from lilawbench.config import CONF, Train, compose
+from lilawbench.engine.context import make_context
+from lilawbench.loading.resident import Resident
+from lilawbench.support.hydra_private import apply_values
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -48,7 +50,7 @@ def composing():
         parsed = OverridesParser.create().parse_overrides(list(overrides))
         groups = [override for override in parsed if (CONF / override.key_or_group).is_dir()]
         cfg = copy.deepcopy(chosen(*(override.input_line for override in groups)))
-        ConfigLoaderImpl._apply_overrides_to_config([override for override in parsed if override not in groups], cfg)
+        apply_values([override for override in parsed if override not in groups], cfg)
         return cfg
 
     return make
@@ -86,6 +88,18 @@ def acting():
         "dynamic_loss_lt": ["method.num_bins=4", "method.warmup_epochs=1"],
     }
     return lambda method: [f"method={method}", *options.get(method, [])]
+
+
+@pytest.fixture(scope="session")
+def context():
+    """context(network, rows) -> Context as a run has it, of three classes, plain SGD and batches of six."""
+
+    def make(*networks, rows=None, val=None, num_classes=3, **options):
+        rows = Resident(torch.zeros(12, 1), torch.arange(12) % 3) if rows is None else rows
+        plain = {"optimizer": "sgd", "lr": 0.1, "momentum": 0.0, "batch_size": 6}
+        return make_context(networks, rows, val, num_classes=num_classes, options=Train(**plain | options))
+
+    return make
 
 
 @pytest.fixture(scope="session")

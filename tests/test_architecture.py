@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 
@@ -156,3 +157,15 @@ def test_every_method_file_has_a_yaml_and_a_test():
 def test_files_stay_short():
     long = {path.name: n for path in MODULES if (n := len(path.read_text(encoding="utf-8").splitlines())) > 300}
     assert not long
+
+
+def test_one_file_touches_private_modules_of_hydra():
+    """hydra._internal and omegaconf._utils may change with any version: pyproject.toml caps it for this one file."""
+    adapter = PACKAGE / "support" / "hydra_private.py"
+    root = PACKAGE.parent
+    sources = [path for folder in ("lilawbench", "scripts", "tests") for path in (root / folder).rglob("*.py")]
+    private = re.compile(r"^\s*(from|import)\s+(hydra|omegaconf)[\w.]*(\._| import _)", re.MULTILINE)
+    touching = {path for path in sources if private.search(path.read_text(encoding="utf-8"))}
+    assert touching == {adapter} and len(sources) > 200
+    dependencies = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
+    assert [name for name in dependencies if name.startswith("hydra-core")] == ["hydra-core>=1.3.2,<1.4"]

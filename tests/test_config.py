@@ -273,7 +273,7 @@ REFUSED = [
     ("train.augment.jitter=2", "jitter in [0, 1)"),
     ("train.augment.policy=cifar100", "policy is cifar100; it must be null or one of cifar10, imagenet, svhn"),
     ("train.resize_px=0", "train.resize_px is 0; it must be null or >= 1"),
-    ("dataset.classes=[0,12]", "12 is no class"),
+    ("dataset.classes=[0,12]", "12 is not a class"),
     ("dataset.classes=[3]", "at least two different classes"),
     ("dataset.imbalance=0.5", "imbalance is 0.5; it must be >= 1"),
     ("dataset.per_class=0", "per_class is 0"),

@@ -1,16 +1,18 @@
 """What the loop and every comparison may rely on, over every method of the config."""
 
 import copy
+import functools
+from types import FunctionType, MethodType, ModuleType
 
 import pytest
 import torch
 from torch import nn
 
 from lilawbench.config import bind, build
+from lilawbench.engine import loop
 from lilawbench.engine.loop import train_step
-from lilawbench.loading.batches import MetaLoader, TrainLoader
 from lilawbench.loading.resident import Resident
-from lilawbench.methods.base import Context
+from lilawbench.methods.supervised import Supervised
 from lilawbench.train import CONF, run
 
 METHODS = sorted(path.stem for path in (CONF / "method").glob("*.yaml"))
@@ -23,32 +25,22 @@ def method_name(request):
 
 
 @pytest.fixture
-def scene(composed, acting, method_name):
+def scene(composed, acting, context, method_name):
     """A method in the middle of training a net with BatchNorm and dropout."""
     cfg = composed(*acting(method_name))
     generator = torch.Generator().manual_seed(0)
     data = Resident(torch.randn(64, 6, generator=generator), torch.randint(0, 3, (64,), generator=generator))
-    torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.Linear(8, 3))
-    ctx = Context(
-        model,
-        model,
-        torch.optim.SGD(model.parameters(), lr=0.1),
-        data.in_order,
-        MetaLoader(data, 0),
-        64,
-        3,
-        torch.device("cpu"),
-        16,
-        fetch=data.batch,
-        targets=data.target,
-        batch_size=16,
-    )
     method = build(cfg.method, loss=bind(cfg.loss))
+    torch.manual_seed(0)
+    networks = [
+        nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.Linear(8, 3))
+        for _ in range(method.networks)
+    ]
+    ctx = context(*networks, rows=data, val=data, batch_size=16)
     method.setup(ctx)
-    ctx.epoch = 100  # behind any warm-up, and when RRM re-weights
+    ctx.epoch, ctx.batch_size = 100, 16  # behind any warm-up, and when RRM re-weights
     method.on_epoch_start(ctx)
-    return ctx, method, next(TrainLoader(data, 16, 0).epoch(1))
+    return ctx, method, next(iter(method.batches(ctx)))
 
 
 def same(one, other) -> bool:
@@ -63,31 +55,36 @@ def same(one, other) -> bool:
 
 
 def state(ctx):
-    return {**{k: v.clone() for k, v in ctx.model.state_dict().items()}, "random": torch.get_rng_state()}
+    networks = nn.ModuleList(ctx.networks).state_dict()
+    return {**{name: value.clone() for name, value in networks.items()}, "random": torch.get_rng_state()}
+
+
+def modes(ctx):
+    return [module.training for network in ctx.networks for module in network.modules()]
 
 
 def test_loss_is_a_scalar_with_a_graph_and_the_rest_has_none(scene):
     ctx, method, batch = scene
-    out = method.loss(ctx.forward, batch)
+    out = method.loss(ctx, batch)
     assert out.loss.shape == () and out.loss.requires_grad
     assert out.logits.shape == (16, 3) and not out.logits.requires_grad
     if out.weight is not None:
         assert out.weight.shape == (16,) and not out.weight.requires_grad
     out.loss.backward()
-    assert all(p.grad is not None and p.grad.isfinite().all() for p in ctx.model.parameters())
+    assert all(p.grad is not None and p.grad.isfinite().all() for network in ctx.networks for p in network.parameters())
 
 
 def test_hooks_leave_model_buffers_and_random_stream_alone_while_the_method_moves(scene, method_name):
     ctx, method, batch = scene
     own = copy.deepcopy(method.state_dict())
     out = train_step(ctx, method, batch, 0.1)
-    before = state(ctx)
-    modes = [module.training for module in ctx.model.modules()]
-    method.before_step(ctx, batch)
+    before, in_modes = state(ctx), modes(ctx)
     method.after_step(ctx, batch, out)
     method.on_epoch_end(ctx)
-    assert all(torch.equal(before[key], value) for key, value in state(ctx).items())
-    assert [module.training for module in ctx.model.modules()] == modes
+    ctx.epoch += 1
+    method.on_epoch_start(ctx)
+    method.batches(ctx), method.predict_train(ctx)
+    assert same(before, state(ctx)) and modes(ctx) == in_modes
     assert same(own, method.state_dict()) == (method_name not in STATEFUL)
 
 
@@ -98,20 +95,85 @@ def test_state_goes_through_a_weights_only_file(scene, tmp_path):
     assert same(torch.load(tmp_path / "state.pt", weights_only=True), method.state_dict())
 
 
-def test_methods_hold_no_model(scene):
-    ctx, method, _ = scene
-    own, models = {id(p) for p in method.parameters()}, {id(p) for p in ctx.model.parameters()}
-    assert models and not own & models
-    assert all(module is not ctx.model for module in method.modules())
+def reached(thing, found=None):
+    """All objects that can be reached from one: attributes, what containers hold, what functions have closed over."""
+    found = {} if found is None else found
+    if id(thing) in found or isinstance(thing, type | ModuleType):
+        return found
+    found[id(thing)] = thing
+    inside = [*getattr(thing, "__dict__", {}).values()]
+    if isinstance(thing, dict):
+        inside += thing.values()
+    elif isinstance(thing, list | tuple | set | frozenset):
+        inside += thing
+    elif isinstance(thing, functools.partial):
+        inside += [thing.func, *thing.args, *thing.keywords.values()]
+    elif isinstance(thing, FunctionType):
+        inside += [cell.cell_contents for cell in thing.__closure__ or ()]
+    elif isinstance(thing, MethodType):
+        inside.append(thing.__self__)
+    for part in inside:
+        reached(part, found)
+    return found
 
 
-def test_runs_of_one_seed_are_paired(tiny, acting):
-    """Labels, split, first batch and initial weights are those of ce for every method."""
-    folders = {name: run(tiny(*acting(name), "train.epochs=1", "train.log_every_steps=1")).folder for name in METHODS}
-    labels = {name: (folder / "labels.npz").read_bytes() for name, folder in folders.items()}
-    assert len(set(labels.values())) == 1
-    other_seed = run(tiny("method=ce", "train.epochs=1", "seed=1")).folder
-    assert (other_seed / "labels.npz").read_bytes() != labels["ce"]
+def networks_in(ctx, method):
+    """What a method has of the networks: modules of theirs, parameters, buffers."""
+    theirs = [part for net in ctx.networks for part in (*net.modules(), *net.parameters(), *net.buffers())]
+    return [part for part in theirs if id(part) in reached(method)]
+
+
+def test_methods_hold_no_network_before_during_and_after_an_epoch(scene):
+    ctx, method, batch = scene
+    assert not networks_in(ctx, method)
+    method.loss(ctx, batch).loss.backward()
+    assert not networks_in(ctx, method)
+    train_step(ctx, method, batch, 0.1)
+    assert not networks_in(ctx, method)
+    method.on_epoch_end(ctx)
+    method.sample_values(), method.logs()
+    assert not networks_in(ctx, method)
+
+
+@pytest.mark.parametrize(
+    "hide",
+    [
+        lambda ctx: ctx,
+        lambda ctx: [{"deep": (ctx.model[3],)}],
+        lambda ctx: functools.partial(torch.add, ctx.model[3].bias),
+        lambda ctx: lambda: ctx,
+        lambda ctx: ctx.forward,
+    ],
+    ids=["context", "layer", "bias", "closure", "bound method"],
+)
+def test_negative_control_a_network_is_found_wherever_it_hides(context, hide):
+    ctx, method = context(nn.Sequential(*[nn.Linear(2, 2) for _ in range(4)])), Supervised()
+    assert not networks_in(ctx, method)
+    method.__dict__["kept"] = hide(ctx)
+    assert networks_in(ctx, method)
+
+
+def test_runs_of_one_seed_are_paired(tiny, acting, monkeypatch):
+    """Labels, split, first batch (rows, their views, labels) and initial weights are those of ce for every method."""
+    first = []
+
+    def seen(ctx, method, batch, lr):
+        if not first:
+            first.extend(copy.deepcopy([*batch[:3], *ctx.model.state_dict().values()]))
+        return train_step(ctx, method, batch, lr)
+
+    def start_of(*options):
+        first.clear()
+        folder = run(tiny(*options, "train.epochs=1", "train.augment.crop_px=1")).folder
+        return (folder / "labels.npz").read_bytes(), list(first)
+
+    monkeypatch.setattr(loop, "train_step", seen)
+    labels, parts = start_of(*acting("ce"))
+    for name in set(METHODS) - {"ce"}:
+        others, other_parts = start_of(*acting(name))
+        assert others == labels and same(parts, other_parts), name
+    others, other_parts = start_of("method=ce", "seed=1")
+    assert others != labels and not any(same(*pair) for pair in zip(parts, other_parts, strict=True))
 
 
 def test_a_warming_up_lilaw_is_ce_to_the_bit(tiny):

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from lilawbench.datasets.base import Source
-from lilawbench.pipeline import draw_labels, residents
+from lilawbench.pipeline import draw_labels, tables
 from lilawbench.train import run
 
 
@@ -29,26 +29,26 @@ def official(composed):
 
 def test_noise_is_drawn_for_both_parts_alike(official):
     labels = draw_labels(official(), source())
-    assert labels["train"].tolist() == list(range(100)) and labels["val"].tolist() == list(range(100, 120))
-    wrong = labels["observed"] != labels["clean"]
-    assert wrong.sum() == 60 and 3 <= wrong[labels["val"]].sum() <= 17
-    assert labels["clean"].tolist() == [*range(10)] * 12
+    assert labels.train.tolist() == list(range(100)) and labels.val.tolist() == list(range(100, 120))
+    wrong = labels.observed != labels.clean
+    assert wrong.sum() == 60 and 3 <= wrong[labels.val].sum() <= 17
+    assert labels.clean.tolist() == [*range(10)] * 12
 
 
 def test_clean_validation_labels(official):
     labels = draw_labels(official("split.val_labels=clean"), source())
-    wrong = labels["observed"] != labels["clean"]
-    assert not wrong[labels["val"]].any() and wrong[labels["train"]].sum() > 40
+    wrong = labels.observed != labels.clean
+    assert not wrong[labels.val].any() and wrong[labels.train].sum() > 40
 
 
 def test_each_part_has_its_inputs_and_observed_labels(official):
     cfg, data = official("split.train_samples=30"), source()
     labels = draw_labels(cfg, data)
-    train, val, test = residents(cfg, data, labels, torch.device("cpu"))
-    assert len(train) == 30 and np.bincount(labels["observed"][labels["train"]], minlength=10).max() <= 6
-    assert train.input.flatten().tolist() == labels["train"].tolist()
+    train, val, test = tables(cfg, data, labels, torch.device("cpu"))
+    assert len(train) == 30 and np.bincount(labels.observed[labels.train], minlength=10).max() <= 6
+    assert train.input.flatten().tolist() == labels.train.tolist()
     assert val.input.flatten().tolist() == list(range(1000, 1020))
-    assert val.target.tolist() == labels["observed"][100:].tolist()
+    assert val.target.tolist() == labels.observed[100:].tolist()
     assert test.target.tolist() == list(range(10))
 
 
@@ -63,7 +63,7 @@ def test_a_whole_split_is_not_copied_and_any_rows_can_be_had():
 @pytest.mark.parametrize("given", ["0.3", "0", None])
 def test_a_validation_fraction_that_is_given_is_not_used_and_a_line_says_so(given, official, caplog):
     labels = draw_labels(official(*([f"split.val_fraction={given}"] if given else [])), source())
-    assert len(labels["val"]) == 20
+    assert len(labels.val) == 20
     said = [record.message for record in caplog.records]
     assert said == ([f"split.val_fraction={float(given)} is not used: dataset=medmnist has its own 20 validation rows"]
                     if given else [])  # fmt: skip

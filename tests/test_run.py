@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 
 from lilawbench.datasets.base import Source
 from lilawbench.methods.lilaw import LiLAW
-from lilawbench.pipeline import initialise_model
+from lilawbench.pipeline import initialise_network
 from lilawbench.support.errors import ConfigError, RunFailed
 from lilawbench.train import run
 
@@ -188,5 +188,5 @@ def test_a_vit_is_built_for_the_scaled_images(composed):
     source = Source(torch.zeros(2, 3, 32, 32, dtype=torch.uint8), np.zeros(2, np.int64), torch.zeros(0), np.zeros(0),
                     tuple(map(str, range(100))), (0.5,) * 3, (0.2,) * 3)  # fmt: skip
     with torch.device("meta"):
-        model = initialise_model(cfg, source)
+        model = initialise_network(cfg, source)
     assert model.pos_embed.shape == (1, 1 + 14 * 14, 768) and model.head.out_features == 100

@@ -59,9 +59,9 @@ def ranks_run(folder: Path) -> None:
     world, states, rows = join(), {}, {}
     save, step, look = Recorder.checkpoint, loop.train_step, dynamic_loss.hypergradient
 
-    def checkpoint(recorder, ctx, method):
+    def checkpoint(recorder, ctx, method, probes):
         states.update(model=ctx.model.state_dict(), method=method.state_dict())
-        save(recorder, ctx, method)
+        save(recorder, ctx, method, probes)
 
     def train_step(ctx, method, batch, lr):
         rows.setdefault(ctx.epoch, []).append(batch.index)

@@ -1,4 +1,4 @@
-"""AutoAugment as batched operations: each image has its own sub-policy, on the device where the images live."""
+"""AutoAugment as batched operations on the images' device; each image has its own sub-policy."""
 
 import math
 from collections.abc import Callable
@@ -16,22 +16,22 @@ LEVELS = 10  # the policies' magnitudes are levels 0..9 of each operation's rang
 
 
 class Draw(NamedTuple):
-    """What chance decides for B images."""
+    """The random draws for B images."""
 
     sub_policy: Tensor  # [B] int64
-    chance: Tensor  # [B, 2] in [0, 1): a step is taken if it lies below the step's probability
-    sign: Tensor  # [B, 2], -1 or 1, of the strengths that have one
+    chance: Tensor  # [B, 2] in [0, 1): a step is taken where this is below its probability
+    sign: Tensor  # [B, 2], -1 or 1, for strengths that have a sign
 
 
 def auto_augment(images: Tensor, policy: str, generator: torch.Generator) -> Tensor:
-    """Two operations in turn on each image, those of the sub-policy that is drawn for it.
+    """Applies to each image the two operations of a sub-policy drawn for it.
 
     Args:
         images: [B, C, H, W] uint8, C = 1 or 3.
-        policy: the data that it was found on, one of `POLICIES`. generator: the host's, which knows without asking the
-            device how many images each operation has.
+        policy: the data that it was found on, one of `POLICIES`.
+        generator: of the host, so that the number of images per operation is known without waiting for the device.
     Returns:
-        [B, C, H, W] uint8. Moved pixels are the nearest ones; black beyond the border.
+        [B, C, H, W] uint8. Moved pixels are the nearest ones; black outside the image.
 
     Source: Cubuk et al. 2019, "AutoAugment: Learning Augmentation Policies from Data"; the policies' tables and the
     reading of each operation are torchvision's.
@@ -40,19 +40,19 @@ def auto_augment(images: Tensor, policy: str, generator: torch.Generator) -> Ten
 
 
 def draw(policy: str, count: int, generator: torch.Generator) -> Draw:
-    """Chance for `count` images."""
+    """Random draws for `count` images."""
     sub_policy = torch.randint(len(sub_policies(policy)), (count,), generator=generator)
     chance = torch.rand(count, 2, generator=generator)
     return Draw(sub_policy, chance, 2.0 * torch.randint(2, (count, 2), generator=generator) - 1)
 
 
 def augmented(images: Tensor, policy: str, drawn: Draw) -> Tensor:
-    """As `auto_augment`, with what chance decided."""
-    table = steps(policy, *images.shape[2:])
+    """`auto_augment` with given draws."""
+    table = steps(policy, images.shape[2], images.shape[3])
     operation, probability, strength, signed = (column[drawn.sub_policy] for column in table)
     strength = torch.where(signed, strength * drawn.sign, strength)
     operation = torch.where(drawn.chance < probability, operation, len(OPERATIONS))  # the last one does nothing
-    for step in range(2):  # the images of an operation lie side by side while it is done
+    for step in range(2):  # images are sorted by operation, so that each operation runs once
         order = operation[:, step].argsort()
         counts = operation[:, step].bincount(minlength=len(OPERATIONS) + 1).tolist()
         there, back = host.send(torch.stack([order, order.argsort()]), images.device)
@@ -68,7 +68,7 @@ def augmented(images: Tensor, policy: str, drawn: Draw) -> Tensor:
 @cache
 def sub_policies(policy: str) -> list[tuple[tuple[str, float, int | None], ...]]:
     """Of each of its two steps: the operation's name, probability and level."""
-    from torchvision.transforms import AutoAugment, AutoAugmentPolicy  # a second that other runs need not wait for
+    from torchvision.transforms import AutoAugment, AutoAugmentPolicy  # takes a second to import
 
     return AutoAugment(AutoAugmentPolicy(policy)).policies
 
@@ -93,7 +93,7 @@ SIGNED = ("ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate", "Brightness"
 
 
 def strengths(height: int, width: int) -> dict[str, list[float]]:
-    """What each level means: slopes, pixels, degrees, the blending factor's distance from 1, bits, a threshold."""
+    """The strength of each level: slope, pixels, degrees, distance of the blending factor from 1, bits, threshold."""
     up_to = {
         "ShearX": 0.3,
         "ShearY": 0.3,
@@ -225,7 +225,7 @@ def _blended(images: Tensor, other: Tensor | float, amount: Tensor) -> Tensor:
 
 
 def _moved(images: Tensor, source: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]) -> Tensor:
-    """Each pixel from (x, y) -> `source`(x, y), pixels right of and below the centre; black beyond the border."""
+    """The pixel at (x, y) is taken from `source`(x, y), in pixels right of and below the centre; black outside."""
     height, width = images.shape[2:]
     x = torch.arange(width, device=images.device) - (width - 1) / 2
     y = (torch.arange(height, device=images.device) - (height - 1) / 2).unsqueeze(1)

@@ -1,4 +1,4 @@
-"""How training images may be varied. transforms.py does it; this is what a config says of it, and imports no torch."""
+"""Options of image augmentation, without torch; transforms.py applies them."""
 
 from dataclasses import dataclass
 
@@ -8,9 +8,9 @@ class AugmentOptions:
     """The schema of `train.augment`; all zeros leave the images as they are.
 
     Args:
-        crop_px: shift by up to this many pixels in each direction, black beyond the border.
+        crop_px: shift by up to this many pixels in each direction, black outside the image.
         flip: mirror left-right with probability 1/2.
-        rotate_degrees: rotate by up to this angle, bilinear, black beyond the border.
+        rotate_degrees: rotate by up to this angle, bilinear, black outside the image.
         jitter: brightness and contrast factors from [1 - jitter, 1 + jitter].
         policy: AutoAugment's, null | cifar10 | imagenet | svhn (`autoaugment.POLICIES`), after the flip.
     """

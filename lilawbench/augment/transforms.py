@@ -1,6 +1,6 @@
-"""Batched augmentation with parameters per sample, on the device where the images live.
+"""Batched augmentation with parameters per sample, on the images' device.
 
-What chance decides is drawn on the host: the views of a seed are the same on every device, and nobody waits for them.
+Random numbers are drawn on the host: a seed gives the same views on every device, and no step waits for them.
 """
 
 import math
@@ -24,9 +24,10 @@ class Augment(AugmentOptions):
         """Flips, auto-augments, rotates and jitters images [B, C, H, W] uint8 (cropping is `Windows`').
 
         Args:
-            generator: the host's.
+            generator: of the host.
 
-        They stay uint8 as long as they can, a quarter of the traffic: rotation and jitter make them float32 in 0..255.
+        They stay uint8 as long as possible, a quarter of the memory traffic; rotation and jitter make them float32 in
+        0..255.
         """
         if self.flip:
             chosen = _uniform(images, generator) < 0

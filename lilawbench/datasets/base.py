@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lilawbench.datasets.subset import checked_classes, checked_imbalance, draw, long_tail
-from lilawbench.loading.image_files import ImageFiles
+from lilawbench.loading.image_files import ImageFiles, loaded
 from lilawbench.tasks import CLASSES, task_of
 
 if TYPE_CHECKING:
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 class Source:
     """A data set as read from disk: inputs and clean labels of the official splits.
 
-    Images are uint8 [N, C, H, W] and are normalised per batch with `mean` and `std` (per channel, on
-    the 0..1 scale), or stay in their files where they are too many for the memory; sequences [N, T, C] and table rows
-    [N, D] are float32 and already standardised.
+    Images are uint8 [N, C, H, W], normalised per batch with `mean` and `std` (per channel, on the 0..1 scale), or stay
+    in their files if memory cannot hold them; sequences [N, T, C] and table rows [N, D] are float32 and already
+    standardised.
     """
 
     train_input: Tensor | ImageFiles
@@ -37,7 +37,7 @@ class Source:
     val_input: Tensor | ImageFiles | None = None  # the official validation rows; None: a split takes some that train
     val_clean: np.ndarray | None = None  # [V], likewise
     train_observed: np.ndarray | None = None  # [N], given labels that noise acts on; None: train_clean
-    clean_known: bool = True  # False: train_clean holds the labels as given, and nobody knows which are right
+    clean_known: bool = True  # False: train_clean holds the labels as given; which are right is unknown
     reference_groups: dict[str, str] = field(default_factory=dict)  # e.g. {"sex": "Male"}: others are compared with it
     target_range: float | None = None  # of values: the R of LiLAW, A.7
     copy: Callable[[Tensor, np.random.Generator], Tensor] | None = None  # perturbs the copies that half of the training
@@ -70,12 +70,13 @@ class Source:
         """Inputs of some rows, sorted, of those that `labelled_clean` counts; a whole split is not copied."""
         import torch
 
-        if self.val_input is None:
-            return _take(self.train_input, rows)
         first = len(self.train_input)
         train, val = rows[rows < first], rows[rows >= first] - first
-        parts = [_take(*part) for part in ((self.train_input, train), (self.val_input, val)) if len(part[1])]
-        return parts[0] if len(parts) == 1 else torch.cat([self.train_input[:0], *parts])
+        if self.val_input is None or not len(val):
+            return _take(self.train_input, train)
+        if not len(train):
+            return _take(self.val_input, val)
+        return torch.cat([loaded(_take(self.train_input, train)), loaded(_take(self.val_input, val))])
 
     @property
     def is_image(self) -> bool:
@@ -99,11 +100,11 @@ class Dataset:
         ValueError: any of these out of range.
     """
 
-    num_classes: int | None  # outputs: classes (on an instance, of those kept), labels, or 1 for a value; None: only
-    # the data set's files can tell
+    num_classes: int | None  # outputs: classes (on an instance, those kept), labels, or 1 for a value; None: known only
+    # once the files are read
     task: str = "multiclass"  # see tasks.py; two classes make it binary
     official_val = False  # whether `source` has validation rows of its own
-    by_hand = False  # whether its files have to be put in place by the user
+    by_hand = False  # whether the user has to put its files in place
 
     def __init__(
         self, classes: Sequence[int] | None = None, imbalance: float | None = None, per_class: int | None = None
@@ -112,11 +113,14 @@ class Dataset:
             raise ValueError(f"classes, imbalance and per_class are for one class a sample; these data are {self.task}")
         if per_class is not None and not (isinstance(per_class, int) and per_class >= 1):
             raise ValueError(f"per_class is {per_class}; it must be a whole number >= 1")
-        self.classes = None if classes is None else checked_classes(classes, self.num_classes)
+        self.classes: tuple[int, ...] | None = None
+        if classes is not None:
+            if self.num_classes is None:
+                raise ValueError("classes cannot be chosen: only the files tell how many there are")
+            self.classes = checked_classes(classes, self.num_classes)
+            self.num_classes = len(self.classes)
         self.imbalance = None if imbalance is None else checked_imbalance(imbalance)
         self.per_class = per_class
-        if self.classes:
-            self.num_classes = len(self.classes)
         if self.task == "multiclass" and self.num_classes == 2:
             self.task = "binary"
 
@@ -176,10 +180,10 @@ def keep_classes(source: Source, classes: Sequence[int]) -> Source:
     train_clean = new_number[source.train_clean[train]]
     if (counts := np.bincount(train_clean, minlength=len(classes))).min() == 0:
         raise ValueError(f"class {classes[counts.argmin()]} has no training row")
-    official = {}
-    if source.val_clean is not None:
-        val = kept(source.val_clean)
-        official = {"val_input": source.val_input[val], "val_clean": new_number[source.val_clean[val]]}
+    val_input, val_clean = source.val_input, source.val_clean
+    if val_input is not None and val_clean is not None:
+        val = kept(val_clean)
+        val_input, val_clean = val_input[val], new_number[val_clean[val]]
     return replace(
         source,
         train_input=source.train_input[train],
@@ -188,5 +192,6 @@ def keep_classes(source: Source, classes: Sequence[int]) -> Source:
         test_clean=new_number[source.test_clean[test]],
         class_names=tuple(source.class_names[i] for i in classes),
         test_groups={name: group[test] for name, group in source.test_groups.items()},
-        **official,
+        val_input=val_input,
+        val_clean=val_clean,
     )

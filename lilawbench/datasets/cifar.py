@@ -1,8 +1,8 @@
 """CIFAR-10 and CIFAR-100: 50,000 + 10,000 colour images of 32x32 pixels in 10 or 100 classes.
 
 The files are torchvision's own (names, folders, mirror, hashes). They are pickles, which can run code when they are
-read: each is read only after its md5 has been found right. The names are written down here, for torchvision takes a
-second to import and torch with it.
+read: each is read only after its md5 was checked. The names are repeated here because importing torchvision
+takes a second and imports torch.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import pickle
 import warnings
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from lilawbench.datasets.vision import Images
 from lilawbench.loading.download import fetch
 from lilawbench.support.errors import DataError
 
+if TYPE_CHECKING:
+    from lilawbench.support.plain import Options
+
 
 class Cifar(Images):
     """A data set of CIFAR's python version. A subclass gives the constants, md5s of its files among them.
@@ -26,6 +29,7 @@ class Cifar(Images):
     Args: see `Images`. `imbalance` makes the long-tailed CIFAR-10-LT and CIFAR-100-LT.
     """
 
+    num_classes: int
     folder: ClassVar[str]
     url: ClassVar[str]
     train_files: ClassVar[dict[str, str]]
@@ -52,8 +56,8 @@ class Cifar(Images):
             train_clean,
             torch.from_numpy(test_input),
             test_clean,
-            class_names=tuple(class_names),
-            **self.scale,
+            tuple(class_names),
+            *self.scale,
         )
 
     def _read(self, path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -106,10 +110,10 @@ class CIFAR100(Cifar):
     mean, std = (0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)
 
 
-def _unpickled(verified: Path) -> dict[str, Any]:
+def _unpickled(verified: Path) -> Options:
     """What Python 2 pickled into a file whose hash is right."""
     with verified.open("rb") as file, warnings.catch_warnings():
-        # NumPy of 2009 wrote `align` of its dtype as 0, which NumPy 2.4 on would have as False
+        # NumPy of 2009 wrote a dtype's `align` as 0; since 2.4 NumPy warns unless it is False
         warnings.filterwarnings(
             "ignore", "dtype\\(\\): align should be passed", np.exceptions.VisibleDeprecationWarning
         )

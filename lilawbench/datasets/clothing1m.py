@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from lilawbench.datasets.lists import Listed, ListedImages, labels_of, read_labelled, read_names
+from lilawbench.datasets.lists import Listed, ListedImages, Lists, labels_of, read_labelled, read_names
 
 CLASS_NAMES = (
     "T-Shirt", "Shirt", "Knitwear", "Chiffon", "Sweater", "Hoodie", "Windbreaker", "Jacket", "Down Coat", "Suit",
@@ -49,16 +49,17 @@ class Clothing1M(ListedImages):
             raise ValueError(f"train is {train!r}; it must be noisy_train or clean_train")
         self.train = train
 
-    def read(self, root: Path) -> tuple[Listed, Listed, dict]:
+    def read(self, root: Path) -> Lists:
         known = {False: read_labelled(root / NOISY_LABELS), True: read_labelled(root / CLEAN_LABELS)}
 
         def part(name: str) -> Listed:
             names, clean = read_names(root / f"{name}_key_list.txt"), name.startswith("clean")
             return Listed(names, labels_of(names, known[clean], root / (CLEAN_LABELS if clean else NOISY_LABELS)))
 
-        more = {
-            "class_names": CLASS_NAMES,
-            "clean_known": self.train == "clean_train",
-            "val": part("clean_val"),
-        }
-        return part(self.train), part("clean_test"), more
+        return Lists(
+            part(self.train),
+            part("clean_test"),
+            part("clean_val"),
+            class_names=CLASS_NAMES,
+            clean_known=self.train == "clean_train",
+        )

@@ -15,7 +15,7 @@ from lilawbench.support.errors import DataError
 if TYPE_CHECKING:
     import pyarrow
 
-MOST_NAMED = 10  # things that one message lists
+MOST_NAMED = 10  # names listed in one message
 CHUNK_BYTES = 2**24
 
 
@@ -37,7 +37,7 @@ class Columns:
 
     @cached_property
     def lines(self) -> np.ndarray:
-        """Where each row stands, [N] int64: line of the CSV, which is read once more, or row of the Parquet, from 1."""
+        """The place of each row in the file, [N] int64 from 1: line of the CSV, which is read again, or Parquet row."""
         if self.delimiter is None:
             return np.arange(1, len(self) + 1)
         rows = _rows(self.path, self.delimiter)
@@ -56,7 +56,7 @@ class Columns:
             )
 
     def texts(self, name: str) -> tuple[np.ndarray, list[str]]:
-        """A column as the numbers of its different texts, [N] int32, and these; "" stands for a missing value."""
+        """A column as numbers of its different texts, [N] int32, and these texts; "" stands for a missing value."""
         import pyarrow.compute as pc
 
         coded = pc.dictionary_encode(self.arrays[name], null_encoding="encode")
@@ -69,14 +69,14 @@ class Columns:
         return "" if value is None else str(value)
 
     def numbers(self, name: str) -> tuple[np.ndarray, np.ndarray]:
-        """A column as numbers, [N] float64 with NaN where missing; and the rows that hold something else."""
+        """A column as numbers, [N] float64 with NaN where missing; and the rows that hold anything else."""
         import pandas
         import pyarrow
 
         array = self.arrays[name]
         try:
             values = array.cast(pyarrow.float64()).to_numpy(zero_copy_only=False)
-        except pyarrow.ArrowInvalid:  # some are none, or are written in a way that pandas alone knows
+        except pyarrow.ArrowInvalid:  # some are not, or in a notation that only pandas reads
             codes, texts = self.texts(name)
             parsed = pandas.to_numeric(pandas.Series(texts, dtype=object), errors="coerce").to_numpy(np.float64)
             values = parsed[codes]
@@ -85,11 +85,11 @@ class Columns:
 
 
 def read_columns(path: Path, delimiter: str = ",", missing: Sequence[str] = ()) -> Columns:
-    """Reads path by its ending: .parquet or .pq, or else text of values between delimiters under a line of names.
+    """Reads a file by its ending: .parquet or .pq, else text of delimited values below a line of names.
 
     Args:
-        delimiter: of a text file; one that ends in .tsv has tabs.
-        missing: what counts as no value, beside an empty one.
+        delimiter: of a text file; a .tsv has tabs.
+        missing: what counts as missing, besides an empty value.
     Raises:
         DataError: no such file, not a table, a line of another length than the first, a name twice, no rows, pyarrow
             not installed.
@@ -99,7 +99,7 @@ def read_columns(path: Path, delimiter: str = ",", missing: Sequence[str] = ()) 
     if importlib.util.find_spec("pyarrow") is None:
         raise DataError(f"{path}: reading tables needs pyarrow (pip install pyarrow)")
     is_parquet = path.suffix in (".parquet", ".pq")
-    delimiter = None if is_parquet else "\t" if path.suffix == ".tsv" else delimiter
+    delimiter = "\t" if path.suffix == ".tsv" else delimiter
     names, columns = _read_parquet(path) if is_parquet else _read_text(path, delimiter)
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise DataError(f"{path} has more than one column {listed(repeated)}: columns need different names")
@@ -108,11 +108,11 @@ def read_columns(path: Path, delimiter: str = ",", missing: Sequence[str] = ()) 
     arrays = {}
     for name in names:
         arrays[name] = _cleaned(columns.pop(0), missing)
-    return Columns(path, arrays, delimiter)
+    return Columns(path, arrays, None if is_parquet else delimiter)
 
 
 def release_memory() -> None:
-    """Gives what Arrow has freed back to the system: the split that follows copies a table's size once more."""
+    """Returns Arrow's freed memory to the system: the split that follows copies the table once more."""
     import pyarrow
 
     pyarrow.default_memory_pool().release_unused()
@@ -140,7 +140,7 @@ def _cleaned(column: "pyarrow.ChunkedArray", missing: Sequence[str]) -> "pyarrow
 
 
 def _number(text: str, kind: "pyarrow.DataType") -> float | None:
-    """The number of that kind which is written so; None: there is none."""
+    """The number of that kind with this notation; None: there is none."""
     import pyarrow
 
     try:
@@ -151,7 +151,7 @@ def _number(text: str, kind: "pyarrow.DataType") -> float | None:
 
 
 def _read_text(path: Path, delimiter: str) -> "tuple[list[str], list[pyarrow.ChunkedArray]]":
-    """By Arrow; where it stumbles, by Python's own reader, which says where and what is wrong."""
+    """Read by Arrow; if that fails, by Python's csv reader, which says what is wrong and where."""
     import pyarrow
     import pyarrow.compute as pc
     from pyarrow import csv as arrow_csv
@@ -170,7 +170,7 @@ def _read_text(path: Path, delimiter: str) -> "tuple[list[str], list[pyarrow.Chu
         columns = list(zip(*(row for _, row in rows))) or [()] * len(names)
         return [name.strip() for name in names], [pyarrow.array(column, pyarrow.string()) for column in columns]
     columns = table.columns
-    blank = None  # rows without any value are no rows
+    blank = None  # rows without any value are skipped
     for column in columns:
         empty = pc.equal(pc.utf8_trim_whitespace(column), "")
         blank = empty if blank is None else pc.and_(blank, empty)
@@ -182,7 +182,7 @@ def _read_text(path: Path, delimiter: str) -> "tuple[list[str], list[pyarrow.Chu
 
 
 def _open_quote(path: Path) -> bool:
-    """Whether a quoted value does not end, which Arrow lets pass."""
+    """Whether a quote is left open, which Arrow accepts."""
     with path.open("rb") as file:
         return sum(chunk.count(b'"') for chunk in iter(lambda: file.read(CHUNK_BYTES), b"")) % 2 == 1
 

@@ -52,12 +52,13 @@ class Digits(Dataset):
 def _read_bundled() -> np.ndarray:
     """Pixels (64 columns, 0..16) and label, [1797, 65] uint8.
 
-    `load_digits` reads the same file, but importing sklearn costs over a second, a quarter of the time to
-    a run's first step.
+    `load_digits` reads the same file, but importing sklearn takes over a second, a quarter of the time to a run's first
+    step.
     """
     package = find_spec("sklearn")
-    path = package and Path(package.origin).with_name("datasets") / "data" / "digits.csv.gz"
-    if path is None or not path.is_file():
+    origin = package and package.origin
+    path = origin and Path(origin).with_name("datasets") / "data" / "digits.csv.gz"
+    if not path or not path.is_file():
         raise DataError(f"scikit-learn's digits are not at {path}: install the scikit-learn that the project pins")
     at_hand(path)
     return np.loadtxt(path, delimiter=",", dtype=np.uint8)

@@ -11,6 +11,7 @@ import numpy as np
 
 from lilawbench.datasets.base import Dataset, Source
 from lilawbench.loading.download import fetch
+from lilawbench.loading.image_files import loaded
 from lilawbench.support.errors import DataError
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class ECG5000(Dataset):
 
 
 class ECG5000A(ECG5000):
-    """ECG5000 with noisy copies: half of the training beats, drawn at random, are there twice.
+    """ECG5000 with noisy copies: half of the training beats, drawn at random, occur twice.
 
     The copies, x + b + sqrt(u) * eps, follow the other rows in their order. Test beats stay as they are.
 
@@ -93,10 +94,10 @@ class ECG5000A(ECG5000):
         rows = np.sort(generator.permutation(len(source.train_clean))[: len(source.train_clean) // 2])
         import torch
 
-        copies = perturbed(source.train_input[rows], generator)
+        beats = loaded(source.train_input)
         return replace(
             source,
-            train_input=torch.cat([source.train_input, copies]),
+            train_input=torch.cat([beats, perturbed(beats[rows], generator)]),
             train_clean=np.concatenate([source.train_clean, source.train_clean[rows]]),
         )
 

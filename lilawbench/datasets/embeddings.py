@@ -35,7 +35,7 @@ class Embeddings(Dataset):
         sources: name -> .npz file, as it is or below the data folder.
         train: names of the sources to train on. test: to test on.
         meta: names of those to validate on; of one that also trains, a fixed 15 % validates and the rest trains. None:
-            split.val_fraction of the training rows, as ever.
+            split.val_fraction of the training rows, as usual.
         task: multiclass, multilabel or regression; two classes are binary.
         num_classes: K, of classes or labels; None for values.
         target_range: R of values (LiLAW, A.7); None: the range of the training values.
@@ -45,7 +45,8 @@ class Embeddings(Dataset):
     Source: LiLAW, A.21 (pain: values, R = 16) and A.22 (gait: 512 features, four classes).
     """
 
-    by_hand = True  # no file of it can be downloaded
+    num_classes: int
+    by_hand = True
 
     def __init__(
         self,
@@ -64,7 +65,7 @@ class Embeddings(Dataset):
             num_classes = 1
         elif not isinstance(num_classes, int) or num_classes < (1 if task == "multilabel" else 2):
             raise ValueError(f"num_classes is {num_classes}; {task} data need their number of classes or labels")
-        if not isinstance(sources, Mapping):  # of {a:a.npz,b:b.npz} a shell makes two words
+        if not isinstance(sources, Mapping):  # a shell makes two words of {a:a.npz,b:b.npz}
             raise ValueError(
                 f"sources is {sources}; it must name files: 'dataset.sources={{a:a.npz,b:b.npz}}', in quotes"
             )
@@ -94,7 +95,6 @@ class Embeddings(Dataset):
         import torch
 
         scaled = standardised(*inputs) if self.standardise else tuple(map(torch.from_numpy, inputs))
-        official = {} if self.meta is None else {"val_input": scaled[1], "val_clean": val.target}
         source_of_row = np.repeat(self.test, [len(parts[name].target) for name in self.test])
         groups = {"source": source_of_row} if len(self.test) > 1 else {}
         groups |= {} if test.group is None else {"group": test.group}
@@ -107,7 +107,8 @@ class Embeddings(Dataset):
             class_names=("value",) if self.task == "regression" else tuple(map(str, range(self.num_classes))),
             test_groups=groups,
             target_range=self.target_range or span,
-            **official,
+            val_input=None if self.meta is None else scaled[1],
+            val_clean=None if self.meta is None else val.target,
         )
 
     def _divided(self, parts: dict[str, Part]) -> tuple[list[Part], list[Part], list[Part]]:
@@ -166,14 +167,17 @@ class Embeddings(Dataset):
 
 
 def _rows(part: Part, rows: np.ndarray) -> Part:
-    return Part(*(None if array is None else array[rows] for array in part))
+    return Part(part.features[rows], part.target[rows], None if part.group is None else part.group[rows])
 
 
 def _joined(parts: list[Part]) -> Part:
     """All rows; groups only where every part has some."""
-    grouped = all(part.group is not None for part in parts)
-    arrays = [np.concatenate([part[i] for part in parts]) for i in range(2)]
-    return Part(*arrays, np.concatenate([part.group for part in parts]) if grouped else None)
+    groups = [part.group for part in parts if part.group is not None]
+    return Part(
+        np.concatenate([part.features for part in parts]),
+        np.concatenate([part.target for part in parts]),
+        np.concatenate(groups) if len(groups) == len(parts) else None,
+    )
 
 
 def _told(array: np.ndarray) -> str:

@@ -22,9 +22,9 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 class Folder(Dataset):
     """path/train/CLASS/*.jpg and path/test/CLASS/*.jpg, or path/CLASS/*.jpg with a part set aside to test on.
 
-    Class folders in alphabetical order are the classes; images may lie deeper in them. Nobody knows which labels are
-    right: what needs clean labels is left out of the record, unless noise is added to them. Images that take up to
-    `resident_gb` are decoded once and stay in memory as uint8; more are decoded batch by batch.
+    The class folders, in alphabetical order, are the classes; images may lie deeper in them. Which labels are right is
+    unknown: what needs clean labels is left out of the record, unless noise is added to them. Images of up to
+    `resident_gb` in all are decoded once and stay in memory as uint8; more are decoded batch by batch.
 
     Args:
         path: the folder; as it is, or below the data folder.
@@ -33,13 +33,13 @@ class Folder(Dataset):
         channels: 3 (colour) | 1 (grey).
         test_fraction: without a test folder, the part to test on, in (0, 1). split_seed: of its draw.
         resident_gb: GiB of decoded training and test images to hold in memory; 0: none.
-        threads: that decode; None: one a core, at most 8.
+        threads: number of decoding threads; None: one per core, at most 8.
         imbalance, per_class: as every `Dataset`.
     Raises:
         ValueError: an option out of range. DataError, from `load`: no such tree, an image that cannot be read.
     """
 
-    num_classes = None
+    num_classes: int | None = None
     by_hand = True
 
     def __init__(
@@ -62,7 +62,7 @@ class Folder(Dataset):
         if not resident_gb >= 0:
             raise ValueError(f"resident_gb is {resident_gb}; it must be >= 0")
         self.path, self.test_fraction, self.split_seed = Path(path), test_fraction, split_seed
-        self.frame = {"size": size, "resize": resize, "channels": channels, "threads": threads}
+        self.size, self.resize, self.channels, self.threads = size, resize, channels, threads
         self.resident_bytes = resident_gb * 2**30
 
     def load(self, data_dir: Path | None) -> Source:
@@ -79,10 +79,11 @@ class Folder(Dataset):
             images, label = self._list(root, names)
             rows, tested = stratified_test(label, names, self.test_fraction, self.split_seed, str(root))
             train, train_label, test, test_label = images[rows], label[rows], images[tested], label[tested]
-        mean, std = (IMAGENET_MEAN, IMAGENET_STD) if train.channels == 3 else ((0.5,), (0.25,))
         if (len(train) + len(test)) * np.prod(train.shape[1:]) <= self.resident_bytes:
-            train, test = train.load(), test.load()
-            mean, std = channel_statistics(train)
+            pixels, tested_pixels = train.load(), test.load()
+            scale = channel_statistics(pixels)
+            return Source(pixels, train_label, tested_pixels, test_label, tuple(names), *scale, clean_known=False)
+        mean, std = (IMAGENET_MEAN, IMAGENET_STD) if self.channels == 3 else ((0.5,), (0.25,))
         return Source(train, train_label, test, test_label, tuple(names), mean, std, clean_known=False)
 
     def _root(self, data_dir: Path | None) -> Path:
@@ -95,12 +96,15 @@ class Folder(Dataset):
         """The images below the class folders, in order, and their labels."""
         found = [image_names(root, name) for name in classes]
         label = np.repeat(np.arange(len(classes)), [len(names) for names in found])
-        return ImageFiles(root, np.concatenate(found), **self.frame), label
+        names = np.concatenate(found)
+        return ImageFiles(root, names, self.size, self.resize, self.channels, self.threads), label
 
 
 def channel_statistics(images: torch.Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and std of each channel of uint8 images [N, C, H, W] on the 0..1 scale; a std is at least 1e-3."""
-    sums, squares = 0.0, 0.0
+    import torch
+
+    sums, squares = torch.zeros(2, images.shape[1], dtype=torch.float64)
     for part in images.split(256):  # a float64 copy of all would take eight times the memory
         unit = part.double() / 255
         sums, squares = sums + unit.sum(dim=(0, 2, 3)), squares + unit.square().sum(dim=(0, 2, 3))

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from lilawbench.datasets.lists import Listed, ListedImages, read_labelled
+from lilawbench.datasets.lists import ListedImages, Lists, read_labelled
 
 
 class ImageNetLT(ListedImages):
@@ -20,6 +20,6 @@ class ImageNetLT(ListedImages):
     site = "https://image-net.org (images) and https://liuziwei7.github.io/projects/LongTail.html (lists)"
     files = ("ImageNet_LT_train.txt", "ImageNet_LT_val.txt", "ImageNet_LT_test.txt", "train", "val")
 
-    def read(self, root: Path) -> tuple[Listed, Listed, dict]:
+    def read(self, root: Path) -> Lists:
         train, val, test = (read_labelled(root / f"ImageNet_LT_{part}.txt") for part in ("train", "val", "test"))
-        return train, test, {"val": val}
+        return Lists(train, test, val)

@@ -1,4 +1,4 @@
-"""Data sets of images that lists name: the lists read and checked, a million lines in seconds, no object per line."""
+"""Data sets whose images are named in lists: reads and checks a million lines in seconds, with no object per line."""
 
 import os
 import re
@@ -14,7 +14,7 @@ from lilawbench.loading.download import at_hand
 from lilawbench.loading.image_files import ImageFiles, check_frame, first_named
 from lilawbench.support.errors import DataError
 
-CHUNK = 100_000  # lines that are split at the same time
+CHUNK = 100_000  # lines that are split at once
 NUMBER = re.compile(rb"-?[0-9]+")
 
 
@@ -25,22 +25,33 @@ class Listed(NamedTuple):
     label: np.ndarray  # [N] int64
 
 
-class ListedImages(Dataset):
-    """A data set in the files and folders of its authors, put in place by hand and streamed from disk.
+class Lists(NamedTuple):
+    """What the lists of a data set say."""
 
-    Images are scaled so that the shorter side is `resize`, then cut to the centre `size`; train.augment.crop_px moves
-    that window in training. They are normalised by ImageNet's mean and std.
+    train: Listed
+    test: Listed
+    val: Listed | None = None  # the official validation part
+    class_names: Sequence[str] | None = None  # None: the classes' numbers
+    clean_known: bool = True  # see `Source`
+
+
+class ListedImages(Dataset):
+    """A data set in the files and folders of its authors, put there by the user and streamed from disk.
+
+    Images are scaled so that the shorter side is `resize`, then cropped to the centre `size`; train.augment.crop_px
+    moves that window in training. They are normalised by ImageNet's mean and std.
 
     Args:
         path: the data set's folder, as it is or below the data folder; None: `folder` below the data folder.
         size, resize, threads: see `ImageFiles`.
         classes, imbalance, per_class: as every `Dataset`.
     Raises:
-        ValueError: an option out of range. DataError, from `load`: a list or an image that it names is not there.
+        ValueError: an option out of range. DataError, from `load`: a list, or an image in it, is missing.
     """
 
+    num_classes: int
     folder: ClassVar[str]  # the official name
-    site: ClassVar[str]  # where its files are to be had
+    site: ClassVar[str]  # where to get its files
     files: ClassVar[tuple[str, ...]]  # lists and folders that it needs, below its folder
     by_hand = True
 
@@ -57,35 +68,37 @@ class ListedImages(Dataset):
         super().__init__(classes, imbalance, per_class)
         check_frame(size, resize, threads=threads)
         self.path = None if path is None else Path(path)
-        self.frame = {"size": size, "resize": resize, "threads": threads}
+        self.size, self.resize, self.threads = size, resize, threads
 
-    def read(self, root: Path) -> tuple[Listed, Listed, dict]:
-        """Training part, test part, and further fields of the `Source`; an official validation part as "val"."""
+    def read(self, root: Path) -> Lists:
+        """Reads the lists in the data set's folder."""
         raise NotImplementedError
 
     def load(self, data_dir: Path | None) -> Source:
         root = self._root(data_dir)
         if missing := [file for file in self.files if not (root / file).exists()]:
             raise DataError(
-                f"{root} lacks {', '.join(missing)}. {type(self).__name__} is put there by hand, from {self.site}; it "
-                f"wants {', '.join(self.files)}"
+                f"{root} lacks {', '.join(missing)}. Get {type(self).__name__} from {self.site}, and put it there; it "
+                f"needs {', '.join(self.files)}"
             )
         at_hand(root)
-        train, test, more = self.read(root)
-        val = more.pop("val", None)
+        train, test, val, names, clean_known = self.read(root)
         self._check(root, [train, test] if val is None else [train, val, test])
-        if val is not None:
-            more |= {"val_input": ImageFiles(root, val.names, **self.frame), "val_clean": val.label}
-        names = tuple(more.pop("class_names", map(str, range(type(self).num_classes))))
+
+        def images(part: Listed) -> ImageFiles:
+            return ImageFiles(root, part.names, self.size, self.resize, threads=self.threads)
+
         return Source(
-            ImageFiles(root, train.names, **self.frame),
+            images(train),
             train.label,
-            ImageFiles(root, test.names, **self.frame),
+            images(test),
             test.label,
-            names,
+            tuple(names or map(str, range(type(self).num_classes))),
             IMAGENET_MEAN,
             IMAGENET_STD,
-            **more,
+            val_input=None if val is None else images(val),
+            val_clean=None if val is None else val.label,
+            clean_known=clean_known,
         )
 
     def _check(self, root: Path, parts: list[Listed]) -> None:
@@ -107,7 +120,7 @@ class ListedImages(Dataset):
         where = ", ".join(map(str, tried)) or "paths.data_dir and dataset.path are not set"
         raise DataError(
             f"there is no folder of {type(self).__name__} ({where}). Get it from {self.site} and point dataset.path to "
-            f"it, or put it below paths.data_dir as {self.folder}; it wants {', '.join(self.files)}"
+            f"it, or put it below paths.data_dir as {self.folder}; it needs {', '.join(self.files)}"
         )
 
 
@@ -117,10 +130,10 @@ def read_names(path: Path) -> np.ndarray:
 
 
 def read_labelled(path: Path, headings: int = 0) -> Listed:
-    """A list of lines "NAME LABEL", between them blanks or a tab, below some lines of headings.
+    """A list of lines "NAME LABEL", separated by blanks or a tab, below some lines of headings.
 
     Raises:
-        DataError: the file cannot be read or is empty, a line of another form, with its number.
+        DataError: the file cannot be read or is empty; a line has another form, given with its number.
     """
     lines = _lines(path)[headings:]
     names, labels = [], []
@@ -135,24 +148,24 @@ def read_labelled(path: Path, headings: int = 0) -> Listed:
 
 
 def labels_of(names: np.ndarray, known: Listed, where: Path) -> np.ndarray:
-    """The labels [N] int64 of names in a list of others.
+    """The labels [N] int64 of names that a longer list knows.
 
     Raises:
-        DataError: names without a label in `where`, counted, the first ten named.
+        DataError: names have no label in `where`; they are counted and the first ten named.
     """
     order = np.argsort(known.names, kind="stable")
     at = np.minimum(np.searchsorted(known.names, names, sorter=order), len(order) - 1)
     found = known.names[order[at]] == names
     if not found.all():
-        raise DataError(f"{where} has no label of {int((~found).sum())} images: {first_named(names[~found])}")
+        raise DataError(f"{where} has no label of {int((~found).sum())} images: {first_named(names[~found].tolist())}")
     return known.label[order[at]]
 
 
 def check_present(root: Path, names: np.ndarray) -> None:
-    """Looks into each folder once: a million separate questions take minutes on a network disk.
+    """Lists each folder once: a million separate look-ups take minutes on a network disk.
 
     Raises:
-        DataError: files that are not there, counted, the first ten named.
+        DataError: files are missing; they are counted and the first ten named.
     """
     wanted: dict[bytes, list[int]] = {}
     for row, name in enumerate(names.tolist()):
@@ -167,7 +180,7 @@ def check_present(root: Path, names: np.ndarray) -> None:
     if missing:
         raise DataError(
             f"{len(missing)} of {len(names)} images that the lists name are not in {root}: "
-            f"{first_named(names[np.sort(missing)])}; put them there or take them off the lists"
+            f"{first_named(names[np.sort(missing)].tolist())}; put them there or remove them from the lists"
         )
 
 
@@ -177,5 +190,5 @@ def _lines(path: Path) -> list[bytes]:
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from error
     if not lines:
-        raise DataError(f"{path} is empty: it should name an image a line")
+        raise DataError(f"{path} is empty: it should name one image per line")
     return lines

@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,6 +23,9 @@ from lilawbench.support.errors import DataError
 
 if TYPE_CHECKING:
     import torch
+    from numpy.lib.npyio import NpzFile
+
+    from lilawbench.support.plain import Options
 
 SIZES = (28, 64, 128, 224)
 
@@ -77,13 +80,13 @@ class MedMNIST(Images):
         return Source(
             *parts["train"],
             *parts["test"],
-            class_names=tuple(self.info["label"].values()),
+            tuple(self.info["label"].values()),
+            *self.scale,
             val_input=parts["val"][0],
             val_clean=parts["val"][1],
-            **self.scale,
         )
 
-    def _checked(self, path: Path, part: str, content: Any) -> tuple[torch.Tensor, np.ndarray]:
+    def _checked(self, path: Path, part: str, content: NpzFile) -> tuple[torch.Tensor, np.ndarray]:
         """Images [N, C, H, W] uint8 and labels as `Source` has them, from [N, H, W] or [N, H, W, 3] and [N, 1 or K]."""
         import torch
 
@@ -105,9 +108,11 @@ class MedMNIST(Images):
 
 
 @functools.cache
-def catalogue() -> dict[str, dict[str, Any]]:
-    """INFO of the medmnist package, by flag. Its file is run alone: the package imports pandas and scikit-learn."""
+def catalogue() -> dict[str, Options]:
+    """INFO of the medmnist package, by flag. Only that file is run: the package imports pandas and scikit-learn."""
     package = find_spec("medmnist")
-    if package is None:
+    if package is None or package.origin is None:
         raise DataError("the package medmnist is not installed: install the one that the project pins")
-    return runpy.run_path(str(Path(package.origin).with_name("info.py")))["INFO"]
+    content = runpy.run_path(str(Path(package.origin).with_name("info.py")))
+    known: dict[str, Options] = content["INFO"]
+    return known

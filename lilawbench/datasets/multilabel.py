@@ -16,12 +16,13 @@ class MulanTable(Dataset):
     Source: Tsoumakas et al. 2011 (Mulan). The labels are the last columns.
     """
 
+    num_classes: int
     task = "multilabel"
     by_hand = True
     name: str
     md5: tuple[str, str]  # of the training and the test file
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
 
     def load(self, data_dir: Path | None) -> Source:

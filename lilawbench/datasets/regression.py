@@ -28,7 +28,7 @@ class RegressionTable(Dataset):
     columns: int
     value: str  # what is predicted, with its unit
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
 
     def load(self, data_dir: Path | None) -> Source:

@@ -47,7 +47,7 @@ def checked_classes(classes: Sequence[int], num_classes: int) -> tuple[int, ...]
         raise ValueError(f"classes is {classes}; {allowed}")
     wrong = [i for i in classes if not isinstance(i, int) or not 0 <= i < num_classes]
     if wrong:
-        raise ValueError(f"classes is {list(classes)}, and {wrong[0]} is no class; {allowed}")
+        raise ValueError(f"classes is {list(classes)}, and {wrong[0]} is not a class; {allowed}")
     if len(set(classes)) < max(2, len(classes)):
         raise ValueError(f"classes is {list(classes)}; {allowed}")
     return tuple(classes)

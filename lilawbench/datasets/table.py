@@ -1,22 +1,16 @@
-"""The user's own table: a CSV or Parquet file with a label column; the other columns are found by what they hold."""
-
-from __future__ import annotations
+"""The user's own table: a CSV or Parquet file with a label column; what the other columns hold decides their use."""
 
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lilawbench.datasets.base import Dataset, Source
 from lilawbench.datasets.columns import Columns, listed, read_columns, release_memory
+from lilawbench.datasets.encoding import Encoding, filled, not_a_number
 from lilawbench.loading.split import class_rows, stratified, stratified_test
 from lilawbench.support.errors import DataError
-
-if TYPE_CHECKING:
-    import torch
-    from sklearn.pipeline import Pipeline
 
 log = logging.getLogger("lilawbench")
 
@@ -30,14 +24,14 @@ class Table(Dataset):
     A column is numeric if each of its values is a number, else categorical. A missing number becomes the median and
     sets its column's flag; a missing category is a category of its own; a category that no training row has is all
     zeros. Median, mean, std and categories come from the training rows alone. Labels of one column are class names,
-    numbered in order, or values to predict (task=regression). Without `clean_label` nobody knows which of them are
+    numbered in order, or values to predict (task=regression). Without `clean_label` it is unknown which of them are
     right: what needs clean labels is left out of the record, unless noise is added to them.
 
     Args:
         path: the file: .csv, .tsv or .parquet; as it is, or below the data folder.
         label: the column of labels to learn from.
-        task: classification | regression, which wants a column of numbers.
-        clean_label: a column of clean labels, to measure by; on the test rows it takes the label's place. None: none.
+        task: classification | regression, which needs a column of numbers.
+        clean_label: a column of clean labels, to measure by; on the test rows it replaces the label. None: none.
         test_path: a file of test rows with the same columns; None: a stratified part of `path` is set aside.
         test_fraction: that part, in (0, 1). split_seed: of its draw, the same for every seed of a run.
         groups: columns to compare groups by (`test_groups`); they stay features unless ignored.
@@ -51,7 +45,7 @@ class Table(Dataset):
         ValueError: an option out of range. DataError, from `load`: a file, line or column is at fault.
     """
 
-    num_classes = None
+    num_classes: int | None = None
     by_hand = True
 
     def __init__(
@@ -121,7 +115,7 @@ class Table(Dataset):
             tested.need([*numeric, *categorical], "as the training file has them")
             column = self.clean_label or self.label
             test_clean = self._column(tested, column) if values else _numbered(tested, column, names)
-        features = _Features(table, train, numeric, categorical)
+        features = Encoding(table, train, numeric, categorical)
         log.info("%s: numbers: %s; categories: %s", table.path, ", ".join(numeric), features.described())
         return Source(
             train_input=features(table, train),
@@ -146,7 +140,7 @@ class Table(Dataset):
     def _labels(self, table: Columns) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
         """Given and clean labels [N] int64, and the class names: numbers in their order, else the alphabet's."""
         columns = [self.label, self.clean_label or self.label]
-        found = set()
+        found: set[str] = set()
         for column in columns:
             _need_labels(table, column)
             found.update(table.texts(column)[1])
@@ -171,8 +165,8 @@ class Table(Dataset):
         values, wrong = table.numbers(column)
         if len(wrong):
             raise DataError(
-                f"{table.at(wrong[0])}: {table.text(column, wrong[0])!r} in column {column!r} is no finite number "
-                f"({len(wrong)} such rows); dataset.task=regression wants numbers"
+                f"{table.at(wrong[0])}: {table.text(column, wrong[0])!r} in column {column!r} is not a finite number "
+                f"({len(wrong)} such rows); dataset.task=regression needs numbers"
             )
         return values.astype(np.float32)
 
@@ -180,12 +174,13 @@ class Table(Dataset):
         """Numeric and categorical feature columns, in file order."""
         for option in ("ignore", "numeric", "categorical"):
             table.need(getattr(self, option), f"dataset.{option}")
-        left_out = {self.label, self.clean_label, *self.ignore}
-        numeric, categorical = [], []
+        left_out = {self.label, self.clean_label or self.label, *self.ignore}
+        numeric: list[str] = []
+        categorical: list[str] = []
         for name in (name for name in table.arrays if name not in left_out):
-            wrong = [] if name in self.categorical else table.numbers(name)[1]
+            wrong = np.arange(0) if name in self.categorical else table.numbers(name)[1]
             if name in self.numeric and len(wrong):
-                raise _not_a_number(table, name, wrong)
+                raise not_a_number(table, name, wrong)
             if name not in self.categorical and not len(wrong):
                 numeric.append(name)
                 continue
@@ -197,69 +192,8 @@ class Table(Dataset):
                     f"dataset.ignore=[{name}], or take it as numbers with dataset.numeric=[{name}]"
                 )
         if not numeric and not categorical:
-            raise DataError(f"{table.path} has no feature column beside {listed(sorted(left_out - {None}))}")
+            raise DataError(f"{table.path} has no feature column beside {listed(sorted(left_out))}")
         return numeric, categorical
-
-
-class _Features:
-    """The encoding of rows, fitted on some of them, column by column: nothing of the table's size is held twice."""
-
-    def __init__(self, table: Columns, rows: np.ndarray, numeric: list[str], categorical: list[str]):
-        self.numeric, self.flagged = {}, []
-        for name in numeric:
-            values = _finite(table, name)[rows, None]
-            self.numeric[name] = _scaled(table, name, values)
-            if np.isnan(values).any():
-                self.flagged.append(name)
-        self.categories = {name: sorted(set(_filled(table, name, rows)[1])) for name in categorical}
-
-    def __call__(self, table: Columns, rows: np.ndarray) -> torch.Tensor:
-        """[len(rows), D] float32."""
-        import torch
-
-        width = len(self.numeric) + len(self.flagged) + sum(map(len, self.categories.values()))
-        encoded = np.zeros((len(rows), width), np.float32)
-        place = len(self.numeric)
-        for column, (name, scale) in enumerate(self.numeric.items()):
-            values = _finite(table, name)[rows, None]
-            if name in self.flagged:
-                encoded[:, place] = np.isnan(values[:, 0])
-                place += 1
-            encoded[:, column] = scale.transform(values)[:, 0]
-        for name, categories in self.categories.items():
-            codes, texts = _filled(table, name, rows)
-            number = {text: place + i for i, text in enumerate(categories)}
-            columns = np.array([number.get(text, -1) for text in texts])[codes]
-            known = np.flatnonzero(columns >= 0)
-            encoded[known, columns[known]] = 1
-            place += len(categories)
-        return torch.from_numpy(encoded)
-
-    def described(self) -> str:
-        """The categorical columns with their number of values."""
-        return ", ".join(f"{name} ({len(values)})" for name, values in self.categories.items()) or "none"
-
-
-def _scaled(table: Columns, name: str, values: np.ndarray) -> Pipeline:
-    """Numbers [N, 1] to mean 0 and standard deviation 1, a missing one as the median; fitted."""
-    from sklearn.impute import SimpleImputer
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    if np.isnan(values).all():
-        raise DataError(
-            f"{table.path}: column {name!r} has no value in the training rows; leave it out with "
-            f"dataset.ignore=[{name}]"
-        )
-    return make_pipeline(SimpleImputer(strategy="median"), StandardScaler()).fit(values)
-
-
-def _finite(table: Columns, name: str) -> np.ndarray:
-    """A numeric column, [N] float64, NaN where missing."""
-    values, wrong = table.numbers(name)
-    if len(wrong):
-        raise _not_a_number(table, name, wrong)
-    return values
 
 
 def _need_labels(table: Columns, column: str) -> None:
@@ -270,16 +204,9 @@ def _need_labels(table: Columns, column: str) -> None:
         )
 
 
-def _filled(table: Columns, name: str, rows: np.ndarray) -> tuple[np.ndarray, list[str]]:
-    """The texts of some rows as numbers, [len(rows)], and the texts that are there; a missing one is "missing"."""
-    codes, texts = table.texts(name)
-    there, codes = np.unique(codes[rows], return_inverse=True)
-    return codes, [texts[i] or "missing" for i in there]
-
-
 def _named(table: Columns, name: str, rows: np.ndarray) -> np.ndarray:
     """The texts of some rows, [len(rows)] str."""
-    codes, texts = _filled(table, name, rows)
+    codes, texts = filled(table, name, rows)
     return np.array(texts, dtype=str)[codes]
 
 
@@ -302,11 +229,3 @@ def _numbered(table: Columns, column: str, names: tuple[str, ...]) -> np.ndarray
             f"training labels {listed(names)} ({len(strange)} such rows)"
         )
     return labels
-
-
-def _not_a_number(table: Columns, name: str, wrong: np.ndarray) -> DataError:
-    return DataError(
-        f"{table.at(wrong[0])}: {table.text(name, wrong[0])!r} in the numeric column {name!r} is no finite number "
-        f"({len(wrong)} such rows); dataset.missing lists what counts as missing, dataset.categorical=[{name}] takes "
-        "the column as categories"
-    )

@@ -1,7 +1,7 @@
 """MNIST and Fashion-MNIST: 60,000 + 10,000 grey images of 28x28 pixels in ten classes.
 
 The files are torchvision's own (names, folders, mirrors, hashes), read into memory without unpacking on disk. The names
-are written down here, for torchvision takes a second to import and torch with it.
+are repeated here because importing torchvision takes a second and imports torch.
 """
 
 from __future__ import annotations
@@ -50,11 +50,11 @@ class Images(Dataset):
         self.pixels = pixels
 
     @property
-    def scale(self) -> dict[str, tuple[float, ...]]:
+    def scale(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """`mean` and `std` of the Source."""
         if self.pixels == "unit":
-            return {"mean": (0.0,) * len(self.mean), "std": (1.0,) * len(self.std)}
-        return {"mean": self.mean, "std": self.std}
+            return (0.0,) * len(self.mean), (1.0,) * len(self.std)
+        return self.mean, self.std
 
 
 class IdxImages(Images):
@@ -75,8 +75,8 @@ class IdxImages(Images):
         return Source(
             *self._checked(train_images, train_labels),
             *self._checked(test_images, test_labels),
-            class_names=self.class_names,
-            **self.scale,
+            self.class_names,
+            *self.scale,
         )
 
     def _files(self, data_dir: Path | None) -> list[Path]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lilawbench.datasets.lists import Listed, ListedImages, read_labelled, read_names
+from lilawbench.datasets.lists import Listed, ListedImages, Lists, read_labelled, read_names
 from lilawbench.support.errors import DataError
 
 ANIMALS = ("cat", "lynx", "wolf", "coyote", "cheetah", "jaguar", "chimpanzee", "orangutan", "hamster", "guinea pig")
@@ -28,7 +28,7 @@ class Food101N(ListedImages):
         "food-101/meta/test.txt", "food-101/images",
     )  # fmt: skip
 
-    def read(self, root: Path) -> tuple[Listed, Listed, dict]:
+    def read(self, root: Path) -> Lists:
         meta = root / "Food-101N_release" / "meta"
         classes = read_names(meta / "classes.txt")[1:].tolist()  # below its heading
         if len(classes) != self.num_classes:
@@ -44,7 +44,7 @@ class Food101N(ListedImages):
         listed, tested = meta / "imagelist.tsv", root / "food-101" / "meta" / "test.txt"
         train = part(listed, read_names(listed)[1:], b"Food-101N_release/images/")
         test = part(tested, read_names(tested), b"food-101/images/", b".jpg")
-        return train, test, {"class_names": [name.decode() for name in classes], "clean_known": False}
+        return Lists(train, test, class_names=[name.decode() for name in classes], clean_known=False)
 
 
 class Animal10N(ListedImages):
@@ -60,20 +60,8 @@ class Animal10N(ListedImages):
     site = "https://dm.kaist.ac.kr/datasets/animal-10n"
     files = ("training", "testing")
 
-    def read(self, root: Path) -> tuple[Listed, Listed, dict]:
-        names = (
-            "cat",
-            "lynx",
-            "wolf",
-            "coyote",
-            "cheetah",
-            "jaguar",
-            "chimpanzee",
-            "orangutan",
-            "hamster",
-            "guinea pig",
-        )
-        return self._part(root, "training"), self._part(root, "testing"), {"class_names": names, "clean_known": False}
+    def read(self, root: Path) -> Lists:
+        return Lists(self._part(root, "training"), self._part(root, "testing"), class_names=ANIMALS, clean_known=False)
 
     def _part(self, root: Path, folder: str) -> Listed:
         files = sorted(name for name in os.listdir(root / folder) if not name.startswith("."))
@@ -99,8 +87,8 @@ class WebVisionMini(ListedImages):
     site = "https://data.vision.ee.ethz.ch/cvl/webvision"
     files = ("info/train_filelist_google.txt", "info/val_filelist.txt", "google", "val_images_256")
 
-    def read(self, root: Path) -> tuple[Listed, Listed, dict]:
+    def read(self, root: Path) -> Lists:
         train, test = (read_labelled(root / "info" / f"{n}.txt") for n in ("train_filelist_google", "val_filelist"))
         test = test._replace(names=np.char.add(b"val_images_256/", test.names))
-        first = (Listed(part.names[kept], part.label[kept]) for part in (train, test) for kept in [part.label < 50])
-        return *first, {"clean_known": False}
+        train, test = (Listed(part.names[part.label < 50], part.label[part.label < 50]) for part in (train, test))
+        return Lists(train, test, clean_known=False)

@@ -27,6 +27,7 @@ from lilawbench.engine.checkpoint import digest
 from lilawbench.engine.forward import autocast_in, is_channels_last
 from lilawbench.loading.image_files import ImageFiles
 from lilawbench.loading.resident import Resident
+from lilawbench.loading.rows import Rows
 from lilawbench.loading.streamed import table
 from lilawbench.methods.base import Method
 from lilawbench.models.cut import Cut, cut, fits
@@ -37,7 +38,7 @@ log = logging.getLogger("lilawbench")
 ALIKE = 0.02  # relative difference of features of a row that other kernels or bf16 may make
 
 
-class Features(Resident):
+class Features(Rows[Tensor]):
     """Rows of a table of features; on a CPU the table stays on disk, memory-mapped.
 
     Args:

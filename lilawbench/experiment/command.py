@@ -1,20 +1,25 @@
 """Whether a command line asks for help, for one run, which is Hydra's to do, or for a sweep."""
 
 import textwrap
+from argparse import Namespace
 from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
 
 import yaml
-from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf.errors import OmegaConfBaseException
 
 import lilawbench
-from lilawbench.config import CONF, to_dict
+from lilawbench.config import to_dict
 from lilawbench.experiment.composer import composer
 from lilawbench.experiment.plan import check_choices
+from lilawbench.support import searchpath
 from lilawbench.support.errors import ConfigError
+from lilawbench.support.hydra_private import parsed_arguments
+from lilawbench.support.searchpath import CONF
 
 HYDRAS_OWN = (
     *("hydra_help", "cfg", "info", "shell_completion", "config_path", "config_name", "experimental_rerun"),
@@ -29,7 +34,7 @@ lilawbench {version}: learning with noisy labels
   python -m lilawbench.train experiment=NAME                             the runs of a table or comparison
 
   --cfg job        prints the config, resolved with --resolve, and runs nothing
-  --config-dir DIR a further folder of YAML files
+  --config-dir DIR a further folder of YAML files and the code that they name; several: hydra.searchpath=[DIR,DIR]
   -sc install=bash TAB completes (zsh, fish: -sc install=zsh)
   --version, --hydra-help
 
@@ -40,49 +45,66 @@ The config: KEY=VALUE (train.lr=0.01)
 {config}"""
 
 
-def help_asked(arguments: Sequence[str]) -> str | None:
+class Command(NamedTuple):
+    """A command line, read."""
+
+    args: Namespace  # as Hydra has it
+    overrides: list[str]  # less the search path
+    folders: list[Path]  # further ones of YAML files
+
+
+def read(arguments: Sequence[str]) -> Command:
+    """Reads a command line; the modules in its further folders are importable then.
+
+    Raises:
+        ConfigError: a further folder is not there.
+    """
+    args = parsed_arguments(arguments)
+    folders, overrides = searchpath.folders_of(args.config_dir, args.overrides)
+    searchpath.use(folders)
+    return Command(args, overrides, folders)
+
+
+def help_asked(command: Command) -> str | None:
     """What --help prints, with the config that the other arguments make; None if it is not asked for.
 
     Hydra's own help looks into each group anew and takes seconds.
     """
-    args = get_args_parser().parse_intermixed_args(arguments)
-    if not args.help:
+    if not command.args.help:
         return None
     lines = []
-    for folder in sorted(path for path in CONF.rglob("*") if path.is_dir()):
-        names = ", ".join(sorted(path.stem for path in folder.glob("*.yaml")))
-        lines.append(textwrap.fill(f"{folder.relative_to(CONF)}: {names}", 100, subsequent_indent="  "))
+    for group in sorted(str(path.relative_to(CONF)) for path in CONF.rglob("*") if path.is_dir()):
+        names = ", ".join(searchpath.names(group, command.folders))
+        lines.append(textwrap.fill(f"{group}: {names}", 100, subsequent_indent="  "))
     try:
-        with composer(args.config_dir) as composed:
-            cfg = composed.plain(args.overrides)
+        with composer(command.folders) as composed:
+            cfg = composed.plain(command.overrides)
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError([" ".join(str(error).split())]) from error
     config = yaml.safe_dump(to_dict(cfg), sort_keys=False)
     return HELP.format(version=lilawbench.__version__, groups="\n".join(lines), config=config)
 
 
-def sweep_asked(arguments: Sequence[str]) -> tuple[list[str], str | None] | None:
-    """The overrides and further config folder of a sweep; None if Hydra is to do it: one run, --help, --cfg ...
+def sweep_asked(command: Command) -> bool:
+    """Whether a plan is to be made; if not, Hydra does what is asked: one run, --cfg ...
 
     A sweep is asked for by -m, or by an experiment or a launcher whose hydra.mode is MULTIRUN.
 
     Raises:
         ConfigError: a choice that does not exist, or an experiment that waits for something.
     """
-    args = get_args_parser().parse_intermixed_args(arguments)
-    if any(getattr(args, name) for name in HYDRAS_OWN):
-        return None
+    if any(getattr(command.args, name) for name in HYDRAS_OWN):
+        return False
     try:
-        overrides = OverridesParser.create().parse_overrides(args.overrides)
+        overrides = OverridesParser.create().parse_overrides(command.overrides)
     except HydraException:  # Hydra says it best itself
-        return None
-    check_choices(overrides, args.config_dir)
-    asked = (args.overrides, args.config_dir)
+        return False
+    check_choices(overrides, command.folders)
     decisive = [o for o in overrides if o.key_or_group in ("experiment", "launcher", "hydra.mode")]
     if not decisive or any(o.is_sweep_override() for o in decisive):
-        return asked if args.multirun else None
-    with composer(args.config_dir) as composed:
+        return command.args.multirun
+    with composer(command.folders) as composed:
         cfg = composed([o.input_line for o in decisive], with_hydra=True)
     if "table" in cfg.table.waiting:
         raise ConfigError([f"experiment={cfg.experiment_name} waits for {cfg.table.waiting.table}"])
-    return asked if args.multirun or cfg.hydra.mode == RunMode.MULTIRUN else None
+    return command.args.multirun or cfg.hydra.mode == RunMode.MULTIRUN

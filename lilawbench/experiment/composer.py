@@ -19,8 +19,10 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from lilawbench.config import CONF, Config, Plain, plain, to_plain
+from lilawbench.config import Config, Plain, plain, to_plain
 from lilawbench.experiment.defaults import Unsupported, merged, raw, resolved
+from lilawbench.support import searchpath
+from lilawbench.support.searchpath import CONF
 
 GROUPS = {path.name for path in CONF.iterdir() if path.is_dir()}
 FALL_BACK = (Unsupported, OSError, yaml.YAMLError, OmegaConfBaseException)  # to Hydra, for the config or its message
@@ -29,17 +31,18 @@ Overrides = Mapping[str, Override]
 
 
 @contextmanager
-def composer(config_dir: str | Path | None = None) -> Iterator["Composer"]:
+def composer(folders: Sequence[Path] = ()) -> Iterator["Composer"]:
     """A Composer, and Hydra ready for what it leaves to it.
 
     Args:
-        config_dir: a further folder of YAML files (Hydra's --config-dir).
+        folders: further ones of YAML files (see searchpath.folders_of); modules in them become importable.
     """
+    searchpath.use(folders)
     outer = GlobalHydra.instance().hydra  # a launcher's, if this is one of its jobs
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(CONF), version_base="1.3"):
-            yield Composer(config_dir)
+            yield Composer(folders)
     finally:
         GlobalHydra.instance().hydra = outer
 
@@ -48,12 +51,11 @@ class Composer:
     """Configs by their overrides, "method=lilaw", "seed=3": `composer(...)` as Hydra has them, or `plain`.
 
     Args:
-        config_dir: a further folder of YAML files.
+        folders: further ones of YAML files, absolute.
     """
 
-    def __init__(self, config_dir: str | Path | None = None):
-        self.folders = [Path(config_dir).absolute()] if config_dir else []
-        self.further = [f"hydra.searchpath=[file://{folder}]" for folder in self.folders]
+    def __init__(self, folders: Sequence[Path] = ()):
+        self.folders = list(folders)
         self._bases: dict[tuple[bool, tuple[str, ...]], DictConfig] = {}
         self._trees: dict[tuple[tuple[str, str | None], ...], Plain] = {}
         self._resolved: dict[str, Plain] = {}
@@ -108,7 +110,7 @@ class Composer:
         return self._bases[with_hydra, choices]
 
     def _hydra(self, overrides: Sequence[str], with_hydra: bool = False) -> DictConfig:
-        return compose("config", [*self.further, *overrides], return_hydra_config=with_hydra)
+        return compose("config", [*searchpath.override_of(self.folders), *overrides], return_hydra_config=with_hydra)
 
     def _leaf(self, tree: Plain, key: str, override: Override) -> Any:
         """What an override puts into the place of a single value; options of a group have no type.

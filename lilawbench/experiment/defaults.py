@@ -21,9 +21,9 @@ from typing import Any, NamedTuple, get_args, get_origin
 
 import yaml
 from omegaconf import MISSING, OmegaConf
-from omegaconf._utils import get_yaml_loader
 
 from lilawbench.config import CONF, Config, Plain, plain, to_dict, to_plain
+from lilawbench.support.hydra_private import yaml_rules
 
 TYPES = {item.name: item.type for item in fields(Config)}  # of the config's blocks
 DEFAULTS = {item.name: MISSING if item.default is dataclasses.MISSING else item.default for item in fields(Config)}
@@ -204,9 +204,8 @@ def _read_once(path: Path, group: str, mtime_ns: int) -> Read:
 @functools.cache
 def _loader() -> type:
     """OmegaConf's rules for what is a number, in the quick loader where PyYAML has one."""
-    rules = get_yaml_loader()
     base = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    return type("Loader", (base,), {"yaml_implicit_resolvers": rules.yaml_implicit_resolvers})
+    return type("Loader", (base,), {"yaml_implicit_resolvers": yaml_rules()})
 
 
 def _merge(tree: dict[str, Any], other: dict[str, Any]) -> None:

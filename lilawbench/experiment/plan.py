@@ -2,21 +2,22 @@
 
 import itertools
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from lilawbench.config import CONF, Plain
+from lilawbench.config import Plain
 from lilawbench.experiment.composer import GROUPS, Composer, by_key, composer
 from lilawbench.record.identity import run_folder
+from lilawbench.support import searchpath
 from lilawbench.support.errors import ConfigError, closest
+from lilawbench.support.hydra_private import products
 
 log = logging.getLogger("lilawbench")
 TOLD = 100  # runs whose planning is announced
@@ -49,48 +50,51 @@ class Plan:
     cfg: DictConfig = field(repr=False)  # of the first run, with its hydra block
     runs: list[Planned] = field(repr=False)
     cells: list[Planned] = field(repr=False)  # the same by cell: a run that two cells share is there twice
+    folders: list[Path] = field(default_factory=list)  # further ones of YAML files, which its jobs need too
 
     @property
     def table(self) -> DictConfig:
         return self.cfg.table
 
 
-def plan(overrides: Sequence[str], config_dir: str | None = None) -> Plan:
+def plan(overrides: Sequence[str], config_dir: str | Path | None = None) -> Plan:
     """Composes every run that a sweep's overrides ask for.
 
     A key on the command line that rows or columns of the experiment's table decide keeps those of them that agree
     with it. Unlike in Hydra's own sweeper a swept group's options are checked against each of its choices.
 
     Args:
-        overrides: as on the command line: "experiment=lilaw_table5", "seed=0,1", "noise.rate=0.4".
+        overrides: as on the command line: "experiment=lilaw_table5", "seed=0,1", "noise.rate=0.4",
+            "hydra.searchpath=[FOLDER]".
         config_dir: a further folder of YAML files (Hydra's --config-dir).
     Raises:
-        ConfigError: a choice or a key that does not exist, or a filter that keeps nothing.
+        ConfigError: a choice, a key or a further folder that does not exist, or a filter that keeps nothing.
     """
+    folders, others = searchpath.folders_of(config_dir, overrides)
     try:
-        with composer(config_dir) as composed:
-            return _plan(by_key(overrides), composed, config_dir)
+        with composer(folders) as composed:
+            return _plan(by_key(others), composed)
     except (HydraException, OmegaConfBaseException) as error:
         where = f"{error.override}: " if isinstance(error, OverrideParseException) else ""
         raise ConfigError([where + " ".join(str(error).split())]) from error
 
 
-def _plan(given: dict[str, Override], composed: Composer, config_dir: str | None) -> Plan:
-    check_choices(given.values(), config_dir)
+def _plan(given: dict[str, Override], composed: Composer) -> Plan:
+    check_choices(given.values(), composed.folders)
     root = composed([_first(override) for override in given.values()], with_hydra=True)
     table, params = root.table, root.hydra.sweeper.get("params") or {}
     rows, columns = (_kept(kind, table, given) for kind in ("rows", "columns"))
     swept = by_key([f"{key}={value}" for key, value in params.items()]) | given
     own = {key: swept.pop(key) for key in list(swept) if key.startswith("hydra.")}
 
-    cells, products = [], {}
+    cells, combinations = [], {}
     for (column, of_column), (row, of_row) in itertools.product(columns.items(), rows.items()):
         decided = by_key([*of_column, *of_row])
         free = tuple(key for key in swept if key not in decided)
-        if free not in products:
-            products[free] = BasicSweeper.split_arguments([swept[key] for key in free], None)[0]
+        if free not in combinations:
+            combinations[free] = products([swept[key] for key in free])
         chosen = [override.input_line for override in decided.values()]
-        cells.append([(product + chosen, row, column) for product in products[free]])
+        cells.append([(product + chosen, row, column) for product in combinations[free]])
     if (count := sum(map(len, cells))) >= TOLD:
         log.info("planning %d runs", count)
 
@@ -103,10 +107,11 @@ def _plan(given: dict[str, Override], composed: Composer, config_dir: str | None
         runs.setdefault(run.folder, run)
     planned = list(runs.values())
     first = composed([*planned[0].overrides, *(override.input_line for override in own.values())], with_hydra=True)
-    return Plan(given["experiment"].value() if "experiment" in given else "default", first, planned, every)
+    name = given["experiment"].value() if "experiment" in given else "default"
+    return Plan(name, first, planned, every, composed.folders)
 
 
-def check_choices(overrides: Sequence[Override], config_dir: str | None = None) -> None:
+def check_choices(overrides: Iterable[Override], folders: Sequence[Path] = ()) -> None:
     """Raises: ConfigError naming the closest choices, where a group has no such YAML."""
     problems = []
     for override in overrides:
@@ -114,8 +119,7 @@ def check_choices(overrides: Sequence[Override], config_dir: str | None = None) 
         if group not in GROUPS or override.is_delete():
             continue
         values = map(str, _values(override))
-        folders = [CONF / group, *([Path(config_dir) / group] if config_dir else [])]
-        names = sorted({path.stem for folder in folders for path in folder.glob("*.yaml")})
+        names = searchpath.names(group, folders)
         problems += [
             f"{group}={value} does not exist; {closest(value, names)}"
             for value in values

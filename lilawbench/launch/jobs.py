@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from lilawbench.experiment.composer import composer
 from lilawbench.experiment.plan import Planned
 from lilawbench.launch import preempt
-from lilawbench.record.identity import RunRecord
+from lilawbench.record.identity import RunRecord, run_folder
 from lilawbench.record.lock import FRESH_SECONDS
 from lilawbench.support.atomic import writable, write_atomic
 from lilawbench.support.distributed import join
@@ -41,10 +41,15 @@ class Jobs:
         jobs: Sequence[Sequence[Planned]],
         folder: Path,
         attempt: Callable[[DictConfig], RunRecord],
-        config_dir: str | None = None,
+        folders: Sequence[Path] = (),
     ) -> "Jobs":
-        """Writes the jobs' file into a folder, named by its content."""
-        tree = {"config_dir": config_dir, "jobs": [[run.overrides for run in job] for job in jobs]}
+        """Writes the jobs' file into a folder, named by its content.
+
+        Args:
+            folders: further ones of YAML files and the code that they name, which the jobs must see too.
+        """
+        planned = [[[str(run.folder), run.overrides] for run in job] for job in jobs]
+        tree = {"folders": list(map(str, folders)), "jobs": planned}
         text = json.dumps(tree, indent=1)
         path = folder / f"{hashlib.sha256(text.encode()).hexdigest()[:8]}.json"
         with writable(folder):
@@ -73,18 +78,18 @@ class Jobs:
 
             take_gpu(cfg.launcher.runs_per_gpu)
         records = []
-        with composer(tree["config_dir"]) as composed:
-            waiting = deque((overrides, 1) for overrides in tree["jobs"][cfg.sweep.job])
+        with composer(list(map(Path, tree["folders"]))) as composed:
+            waiting = deque((Path(folder), overrides, 1) for folder, overrides in tree["jobs"][cfg.sweep.job])
             tries = 3 if cfg.launcher.name == "slurm" else 2
             while waiting and not join().agree(self.stop_mark.exists()):
-                overrides, number = waiting.popleft()
+                folder, overrides, number = waiting.popleft()
                 if number == 3:
                     time.sleep(FRESH_SECONDS)
                 run = composed(overrides)
-                record = self.attempt(run)
+                record = self.attempt(run) if run_folder(run).name == folder.name else _other_code(folder)
                 preempt.insist()
                 if record.status == "busy" and number < tries:
-                    waiting.append((overrides, number + 1))
+                    waiting.append((folder, overrides, number + 1))
                     continue
                 records.append(record)
                 if record.error and join().is_main:
@@ -92,3 +97,9 @@ class Jobs:
                 if record.status == "failed" and run.sweep.stop_on_failure and join().is_main:
                     self.stop_mark.touch()
         return records
+
+
+def _other_code(folder: Path) -> RunRecord:
+    """Of a run whose name is another now than when it was planned."""
+    told = "the code of its own parts has changed since the sweep was planned: start the same command again"
+    return RunRecord(folder, "failed", error=told, exit_code=1)

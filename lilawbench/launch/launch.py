@@ -1,37 +1,37 @@
 """From a plan to finished runs: what is to be done goes to a Hydra launcher, the rest is only told."""
 
 import logging
+import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import BrokenExecutor
 from pathlib import Path
 
 from hydra import initialize_config_dir
-from hydra._internal.callbacks import Callbacks
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.types import HydraContext
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
-from lilawbench.config import CONF
 from lilawbench.experiment.plan import Plan, Planned
 from lilawbench.launch.jobs import Jobs
 from lilawbench.launch.progress import Progress
+from lilawbench.record import redo
 from lilawbench.record.identity import RunRecord
 from lilawbench.record.writer import read_json
 from lilawbench.support.distributed import join
 from lilawbench.support.errors import ConfigError, DataError
+from lilawbench.support.hydra_private import launch_context
+from lilawbench.support.searchpath import CONF, quoted
 
 log = logging.getLogger("lilawbench")
 
 Attempt = Callable[[DictConfig], RunRecord]
 
 
-def launch(plan: Plan, attempt: Attempt, config_dir: str | None = None) -> list[RunRecord]:
+def launch(plan: Plan, attempt: Attempt) -> list[RunRecord]:
     """Does what is left of a plan and returns a record of every run of it, in the plan's order.
 
-    Finished runs are skipped, broken ones go on, failed ones are tried again if sweep.retry_failed. Whatever becomes of
-    one run, the others are done.
+    Finished runs are skipped unless sweep.redo, broken ones go on, failed ones are tried again if sweep.retry_failed.
+    Whatever becomes of one run, the others are done.
 
     Args:
         attempt: see `Jobs`.
@@ -40,16 +40,19 @@ def launch(plan: Plan, attempt: Attempt, config_dir: str | None = None) -> list[
         KeyboardInterrupt: the same command goes on.
     """
     world = join()
+    world.main_does(lambda: redo.mark([run.folder for run in plan.runs if run.cfg.sweep.redo]))
     records = {run.folder: record for run in plan.runs if (record := settled(run)) is not None}
     refused = _refused([run for run in plan.runs if run.folder not in records])
     records = world.agree(records | refused)
+    if world.is_main and len(plan.runs) == 1 and (error := "".join(record.error for record in records.values())):
+        print(f"lilawbench: {error}", file=sys.stderr, flush=True)  # of several, the summary tells
     pending = [run for run in plan.runs if run.folder not in records]
     if pending:
         log.info("%d runs: %d to do, %d finished before, %d failed before or refused", len(plan.runs), len(pending),
                  sum(r.status == "skipped" for r in records.values()),
                  sum(r.status == "failed" for r in records.values()))  # fmt: skip
         with Progress(pending, len(plan.runs)):
-            returned, problems = _launch(plan, pending, attempt, config_dir)
+            returned, problems = _launch(plan, pending, attempt)
         records |= {record.folder: record for record in returned}
         lost = [run for run in pending if run.folder not in records]
         records |= {run.folder: _lost(run, problems.get(run.folder, "")) for run in lost}
@@ -58,7 +61,9 @@ def launch(plan: Plan, attempt: Attempt, config_dir: str | None = None) -> list[
 
 def settled(run: Planned) -> RunRecord | None:
     """The record of a run that is finished, or failed and not to be tried again; None: it is to be done."""
-    done, failed = run.folder / "result.json", run.folder / "failed.json"
+    redo.settle(run.folder)
+    here = redo.working_folder(run.folder) if run.cfg.sweep.redo else run.folder
+    done, failed = here / "result.json", here / "failed.json"
     try:
         if done.exists():
             return RunRecord(run.folder, "skipped", read_json(done))
@@ -91,22 +96,20 @@ def _refused(runs: Sequence[Planned]) -> dict[Path, RunRecord]:
     return records
 
 
-def _launch(
-    plan: Plan, pending: Sequence[Planned], attempt: Attempt, config_dir: str | None
-) -> tuple[list[RunRecord], dict[Path, str]]:
+def _launch(plan: Plan, pending: Sequence[Planned], attempt: Attempt) -> tuple[list[RunRecord], dict[Path, str]]:
     """The records that jobs returned, and what is known of runs whose job did not return.
 
     Where a worker process dies it takes all others with it, most likely for want of memory: then with half as many.
     """
     workers = None
     if plan.cfg.launcher.name == "joblib":
-        from lilawbench.sweep import machine  # which imports torch
+        from lilawbench.launch import machine  # which imports torch
 
         done = (record.result for run in plan.runs if (record := settled(run)) and record.status == "skipped")
         workers = machine.processes(plan.cfg.launcher, [result["peak_memory_bytes"] for result in done])
     while True:
         try:
-            return _launch_once(plan, pending, attempt, config_dir, workers)
+            return _launch_once(plan, pending, attempt, workers)
         except BrokenExecutor as error:
             pending = [run for run in pending if settled(run) is None]
             if workers == 1 or not pending:
@@ -117,7 +120,7 @@ def _launch(
 
 
 def _launch_once(
-    plan: Plan, pending: Sequence[Planned], attempt: Attempt, config_dir: str | None, workers: int | None
+    plan: Plan, pending: Sequence[Planned], attempt: Attempt, workers: int | None
 ) -> tuple[list[RunRecord], dict[Path, str]]:
     cfg, place = plan.cfg, pending[0].folder.parent / ".sweep"
     options = OmegaConf.to_container(cfg.hydra.launcher, resolve=True)
@@ -127,17 +130,16 @@ def _launch_once(
     size = cfg.launcher.get("runs_per_job") or max(1, len(pending))
     jobs = [pending[start : start + size] for start in range(0, len(pending), size)]
     world = join()
-    task = world.main_does(lambda: Jobs.write(jobs, place, attempt, config_dir))
+    task = world.main_does(lambda: Jobs.write(jobs, place, attempt, plan.folders))
     if workers is not None:
         options["n_jobs"] = min(workers, len(jobs))
         log.info("%d processes", options["n_jobs"])
     launcher = kind(**options)
     launcher.runs = [[run.folder.name for run in job] for job in jobs]
-    shared = [f"paths.output_dir={_quoted(cfg.paths.output_dir)}", f"launcher={cfg.launcher.name}"]
+    shared = [f"paths.output_dir={quoted(cfg.paths.output_dir)}", f"launcher={cfg.launcher.name}"]
     try:
         with initialize_config_dir(str(CONF), version_base="1.3"):
-            context = HydraContext(config_loader=GlobalHydra.instance().config_loader(), callbacks=Callbacks())
-            launcher.setup(hydra_context=context, task_function=task, config=cfg)
+            launcher.setup(hydra_context=launch_context(), task_function=task, config=cfg)
             HydraConfig.instance().set_config(cfg)
             returns = launcher.launch([[*shared, f"sweep.job={n}"] for n in range(len(jobs))], initial_job_idx=0)
     finally:
@@ -153,7 +155,3 @@ def _lost(run: Planned, problem: str) -> RunRecord:
     if (record := settled(run)) is not None:
         return RunRecord(run.folder, "done", record.result) if record.status == "skipped" else record
     return RunRecord(run.folder, "failed", error=problem or "broken off, or not begun", exit_code=1)
-
-
-def _quoted(value: str) -> str:
-    return "'" + value.replace("'", "\\'") + "'"

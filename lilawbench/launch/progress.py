@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 
 from lilawbench.experiment.plan import Planned
+from lilawbench.record import redo
 from lilawbench.record.writer import read_json
 from lilawbench.support.distributed import join
 
@@ -57,10 +58,10 @@ class Progress:
         """Counts the runs that have ended since the last look, and says so."""
         ended = 0
         for folder, kind in list(self.left.items()):
-            done = (folder / "result.json").exists()
-            if done:
+            here = redo.working_folder(folder)
+            if here == folder and (folder / "result.json").exists():
                 self.seconds[kind].append(read_json(folder / "result.json").get("seconds_total") or 0.0)
-            elif (folder / "failed.json").exists() and self._is_new(folder / "failed.json"):
+            elif (here / "failed.json").exists() and self._is_new(here / "failed.json"):
                 self.failed += 1
             else:
                 continue

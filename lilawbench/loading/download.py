@@ -22,8 +22,8 @@ from lilawbench.support.errors import DataError
 
 CONNECT_SECONDS, READ_SECONDS = 10, 30
 CHUNK_BYTES = 1 << 15
-MAX_TRIES = 20  # requests to one mirror, each of which has to bring new bytes
-# the download came, but is not the file
+MAX_TRIES = 20  # requests to one mirror, each of which must bring new bytes
+# raised by a download that is not the wanted file
 UNUSABLE = (ValueError, EOFError, zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error)
 
 log = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ def fetch(name: str, urls: Sequence[str], md5: str, data_dir: Path | None, membe
         data_dir: folder tried first, and written to if it can be; None = the cache only.
         member: `urls` point to a zip or tar, and the file is its member of this name (in whatever folder).
     Raises:
-        DataError: the file is damaged, or missing and not to be had, or `data_dir` does not exist.
+        DataError: the file is damaged, or missing and cannot be downloaded, or `data_dir` does not exist.
     """
     if data_dir is not None and not Path(data_dir).is_dir():
         raise DataError(
@@ -68,14 +68,14 @@ _looking: ContextVar[bool] = ContextVar("looking", default=False)
 
 
 class _Found(Exception):
-    """Ends `missing`; never seen elsewhere."""
+    """Stops a loader inside `missing`; never raised elsewhere."""
 
 
 def missing(load: Callable[[], object]) -> str | None:
-    """Why a data set cannot be read here, or None; no file is read for it, and nothing downloaded.
+    """Why a data set cannot be read here, or None; reads no file and downloads nothing.
 
     Args:
-        load: reads the data set; it is stopped at the first file that it asks for.
+        load: reads the data set; it is stopped at the first file.
     """
     token = _looking.set(True)
     try:
@@ -90,7 +90,7 @@ def missing(load: Callable[[], object]) -> str | None:
 
 
 def at_hand(path: Path) -> None:
-    """What a loader calls that has found the first of its files, unless `fetch` does: `missing` needs no more."""
+    """A loader that finds its first file without `fetch` calls this: `missing` stops it here."""
     if _looking.get():
         raise _Found(path)
 
@@ -100,7 +100,7 @@ def cache_dir() -> Path:
     import pooch
 
     chosen = os.environ.get("LILAWBENCH_CACHE")
-    return Path(chosen).expanduser() if chosen else pooch.os_cache("lilawbench")
+    return Path(chosen).expanduser() if chosen else Path(pooch.os_cache("lilawbench"))
 
 
 def _verified(path: Path, md5: str) -> Path:
@@ -119,7 +119,7 @@ def _verified(path: Path, md5: str) -> Path:
 def _md5(path: Path) -> str:
     import pooch
 
-    return pooch.file_hash(str(path), alg="md5")
+    return str(pooch.file_hash(str(path), alg="md5"))
 
 
 def _make_writable(folder: Path) -> bool:
@@ -135,9 +135,9 @@ def _download(name: str, target: Path, urls: Sequence[str], md5: str, member: st
     from urllib3.exceptions import HTTPError
 
     reasons = []
-    # one lock per folder, because the members of one archive share its download; mode: other users may wait for it too
+    # one lock per folder: the members of an archive share its download; mode: other users wait for it too
     with FileLock(target.parent / ".download.lock", mode=0o666):
-        if target.exists():  # another process was faster
+        if target.exists():  # another process has downloaded it meanwhile
             return _verified(target, md5)
         for url in urls:
             log.info("downloading %s from %s", name, url)
@@ -165,7 +165,7 @@ def _get(url: str, target: Path, md5: str, member: str | None) -> None:
     """Downloads `target`, or the archive that holds it, which then stays beside `target` for its other members."""
     whole = target if member is None else target.with_name(PurePosixPath(url).name)
     if member is not None and whole.exists():
-        with contextlib.suppress(*UNUSABLE):  # an archive that does not help is downloaded again
+        with contextlib.suppress(*UNUSABLE):  # an unusable archive is downloaded again
             return _unpack(whole, target, md5, member)
     part = _part(whole)
     left_over = part.exists()
@@ -182,7 +182,7 @@ def _get(url: str, target: Path, md5: str, member: str | None) -> None:
     else:
         os.replace(part, whole)
         return
-    _get(url, target, md5, member)  # what an earlier process had left did not fit: once more, from the first byte
+    _get(url, target, md5, member)  # the rest of an earlier download did not fit: once more, from the first byte
 
 
 def _check(path: Path, md5: str) -> None:
@@ -203,12 +203,13 @@ def _unpack(archive: Path, target: Path, md5: str, member: str) -> None:
 
 @contextlib.contextmanager
 def _opened(archive: Path, member: str) -> Iterator[IO[bytes]]:
-    """A member of a tar (packed in whatever way) or zip."""
+    """A member of a zip or of a tar with any compression."""
     if tarfile.is_tarfile(archive):
         with tarfile.open(archive) as tar:
-            for entry in tar:  # one pass: a packed tar cannot go back
-                if entry.isfile() and PurePosixPath(entry.name).name == member:
-                    yield tar.extractfile(entry)
+            for entry in tar:  # in one pass: a compressed tar cannot seek back
+                found = entry.isfile() and PurePosixPath(entry.name).name == member
+                if found and (source := tar.extractfile(entry)):
+                    yield source
                     return
         raise ValueError(f"there is no {member} in the tar")
     with zipfile.ZipFile(archive) as content:
@@ -228,7 +229,7 @@ def _size(path: Path) -> int:
 
 
 def _stream_whole(url: str, part: Path) -> None:
-    """Downloads `url` into `part`; a broken connection is taken up again as long as each try brings bytes."""
+    """Downloads `url` into `part`; resumes a broken connection as long as each try brings bytes."""
     from urllib3.exceptions import HTTPError
 
     for tries_left in reversed(range(MAX_TRIES)):
@@ -237,7 +238,7 @@ def _stream_whole(url: str, part: Path) -> None:
             return _stream(url, part)
         except (OSError, HTTPError):
             if _size(part) <= before or not tries_left:
-                raise  # `part` stays: the next call goes on from it
+                raise  # `part` stays: the next call resumes from it
 
 
 def _stream(url: str, part: Path) -> None:
@@ -246,11 +247,11 @@ def _stream(url: str, part: Path) -> None:
     from tqdm import tqdm
 
     offset = _size(part)
-    headers = {"Accept-Encoding": "identity"}  # the bytes of the file itself: offsets and hash are of these
+    headers = {"Accept-Encoding": "identity"}  # offsets and hash are of the file's own bytes
     if offset:
         headers["Range"] = f"bytes={offset}-"
     with requests.get(url, headers=headers, stream=True, timeout=(CONNECT_SECONDS, READ_SECONDS)) as response:
-        if response.status_code == 416:  # nothing after `offset`: whole already, or not a piece of this file
+        if response.status_code == 416:  # nothing after `offset`: complete already, or not a piece of this file
             part.unlink()
             return _stream(url, part)
         response.raise_for_status()
@@ -263,7 +264,7 @@ def _stream(url: str, part: Path) -> None:
             tqdm(desc=part.stem, total=int(length) + start if length else None, initial=start,
                  unit="B", unit_scale=True, disable=None) as bar,
         ):  # fmt: skip
-            # not iter_content: it would unpack a .gz that a server labels as an encoding
+            # not iter_content: it would decompress a .gz that the server calls an encoding
             for chunk in response.raw.stream(CHUNK_BYTES, decode_content=False):
                 file.write(chunk)
                 bar.update(len(chunk))

@@ -15,23 +15,24 @@ from lilawbench.support.errors import DataError
 
 if TYPE_CHECKING:
     import torch
+    from PIL import Image
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff", ".gif")
-MOST_NAMED = 10  # files that one message names
+MOST_NAMED = 10  # files named in one message
 MOST_THREADS = 8
 
 
 class ImageFiles:
     """Rows of images below one folder, scaled so that the shorter side is `resize`, then cut to the centre `size`.
 
-    The names are one array of bytes: a million of them cost some tens of MB and no Python object each. JPEGs are
-    decoded at a half, a quarter ... of their size where that is still no smaller than `resize`.
+    The names are one array of bytes: a million of them take tens of MB and no Python objects. JPEGs are decoded at a
+    half, a quarter ... of their size while that is no smaller than `resize`.
 
     Args:
         root: the folder. names: [N] numpy bytes, paths below it.
         size: side of the square, pixels. resize: shorter side before the cut, >= size; None: size.
         channels: 3 (colour) | 1 (grey).
-        threads: that decode; None: one a core, at most 8.
+        threads: number of decoding threads; None: one per core, at most 8.
     Raises:
         ValueError: size, resize, channels or threads out of range.
     """
@@ -56,7 +57,7 @@ class ImageFiles:
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
-        """[N, C, size, size], as of the decoded table."""
+        """[N, C, size, size], as decoded."""
         return len(self), self.channels, self.size, self.size
 
     def __getitem__(self, rows: np.ndarray) -> ImageFiles:
@@ -64,7 +65,7 @@ class ImageFiles:
         return ImageFiles(self.root, self.names[rows], self.size, self.resize, self.channels, self.threads)
 
     def identity(self) -> list[torch.Tensor]:
-        """What tells these images from others without reading them: frame, names, and each file's size and time."""
+        """Identifies the images without reading them: frame, names, and each file's size and time."""
         import torch
 
         found = (os.stat(self.path(row)) for row in range(len(self)))
@@ -79,10 +80,10 @@ class ImageFiles:
     def start(
         self, rows: Sequence[int], shifts: np.ndarray | None = None, own: Sequence[int] | None = None
     ) -> Decoding:
-        """Begins to decode rows.
+        """Starts to decode rows.
 
         Args:
-            shifts: (dy, dx) of each window off the centre, pixels, [2, B]; black beyond the image. None: none.
+            shifts: (dy, dx) of each window from the centre, pixels, [2, B]; black outside the image. None: none.
             own: which of them, as positions in `rows`; the others stay black. None: all.
         """
         return Decoding(self, rows, shifts, own)
@@ -92,7 +93,7 @@ class ImageFiles:
         return self.start(range(len(self))).wait()
 
     def _decode(self, row: int, dy: int, dx: int, out: np.ndarray) -> str:
-        """Fills `out` and returns what went wrong, or "". Pillow and NumPy let go of the interpreter meanwhile."""
+        """Fills `out` and returns what went wrong, or "". Pillow and NumPy release the GIL meanwhile."""
         from PIL import Image
 
         mode = "RGB" if self.channels == 3 else "L"
@@ -108,8 +109,8 @@ class ImageFiles:
             return f"{type(error).__name__}: {error}".replace(f" {self.path(row)!r}", "")
         return ""
 
-    def _framed(self, image, dy: int, dx: int):
-        """As torchvision's Resize and CenterCrop, which shift moves."""
+    def _framed(self, image: Image.Image, dy: int, dx: int) -> Image.Image:
+        """As torchvision's Resize and CenterCrop, the crop moved by the shift."""
         from PIL import Image
 
         width, height = image.size
@@ -137,7 +138,7 @@ class Decoding:
         self.files, self.rows = files, [rows[i] for i in own]
         self.out = np.zeros((len(rows), *files.shape[1:]), dtype=np.uint8)
         pool = _pool(files.threads or default_threads())
-        self.jobs = [pool.submit(files._decode, rows[i], *shifts[:, i], self.out[i]) for i in own]
+        self.jobs = [pool.submit(files._decode, rows[i], shifts[0, i], shifts[1, i], self.out[i]) for i in own]
 
     def wait(self) -> torch.Tensor:
         """The images, [B, C, size, size] uint8.
@@ -149,7 +150,7 @@ class Decoding:
 
         try:
             errors = [job.result() for job in self.jobs]
-        except BaseException:  # an interrupt: the process could not end before the rest is decoded
+        except BaseException:  # an interrupt: without this the process would decode the rest before it ends
             self.cancel()
             raise
         wrong = [f"{self.files.path(row)} ({error})" for row, error in zip(self.rows, errors) if error]
@@ -160,9 +161,14 @@ class Decoding:
         return torch.from_numpy(self.out)
 
     def cancel(self) -> None:
-        """Leaves undone what has not begun."""
+        """Cancels what has not started."""
         for job in self.jobs:
             job.cancel()
+
+
+def loaded(inputs: torch.Tensor | ImageFiles) -> torch.Tensor:
+    """Inputs in memory, wherever they are. Raises: as `Decoding.wait`."""
+    return inputs.load() if isinstance(inputs, ImageFiles) else inputs
 
 
 def check_frame(size: int, resize: int | None, channels: int = 3, threads: int | None = None) -> None:
@@ -190,5 +196,5 @@ def default_threads() -> int:
 
 @cache
 def _pool(threads: int) -> ThreadPoolExecutor:
-    """One for all tables of the process."""
+    """One for all splits of the process."""
     return ThreadPoolExecutor(threads, thread_name_prefix="decode")

@@ -24,7 +24,7 @@ def stratified(labels: np.ndarray, fraction: float, generator: np.random.Generat
     """Splits rows in two so that each class keeps its share; the whole count is exact.
 
     Args:
-        labels: OBSERVED labels as `Source` has them: nobody who trains on noisy labels can stratify by clean ones.
+        labels: OBSERVED labels as `Source` has them: who trains on noisy labels cannot stratify by clean ones.
         fraction: share of the second part, in [0, 1].
     Returns:
         (first, second): sorted rows, int64, disjoint, together 0..N-1; len(second) is fraction * N rounded half up.
@@ -57,7 +57,7 @@ def stratified_test(
 def class_rows(labels: np.ndarray, names: Sequence[str], least: int, where: str, split: str = "") -> None:
     """Raises: DataError naming the classes with fewer than `least` rows, which `split` needs."""
     counts = np.bincount(labels, minlength=len(names))
-    few = [f"{names[i]!r} ({counts[i]})" for i in np.flatnonzero(counts < least)]
+    few = [f"{names[i]!r} ({counts[i]})" for i in np.flatnonzero(counts < least).tolist()]
     if few:
         need = f"the split dataset.{split} needs {least} samples of a class" if split else "a class needs a sample"
         shown = ", ".join(few[:10]) + (f" and {len(few) - 10} more" if len(few) > 10 else "")

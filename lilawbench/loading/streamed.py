@@ -1,8 +1,7 @@
-"""Data that stay in their files: decoded batch by batch, ahead of the step that wants them."""
+"""Rows of images that stay in their files: decoded batch by batch, ahead of the step that needs them."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,6 +10,7 @@ from lilawbench.augment.transforms import Augment
 from lilawbench.loading.batch import Batch
 from lilawbench.loading.image_files import Decoding, ImageFiles
 from lilawbench.loading.resident import Resident
+from lilawbench.loading.rows import Rows
 from lilawbench.support import host
 from lilawbench.support.distributed import World
 from lilawbench.support.seeding import derive_torch
@@ -19,23 +19,24 @@ AHEAD = 2  # batches that are decoded while one is used
 EVAL_BATCH = 128  # 77 MB of float32 pixels at 224 px
 
 
-def table(input: Tensor | ImageFiles, *described: Any) -> Resident:
-    """Rows of one split wherever they are: a `Resident`, or, of images in files, a `Streamed` described alike."""
-    return (Streamed if isinstance(input, ImageFiles) else Resident)(input, *described)
+def table(
+    input: Tensor | ImageFiles,
+    target: Tensor,
+    mean: tuple[float, ...] | None = None,
+    std: tuple[float, ...] | None = None,
+    device: torch.device | str = "cpu",
+    resize_px: int | None = None,
+) -> Rows:
+    """Rows of one split wherever their inputs are: `Resident`, or `Streamed` for images in files."""
+    if isinstance(input, ImageFiles):
+        return Streamed(input, target, mean, std, device, resize_px)
+    return Resident(input, target, mean, std, device, resize_px)
 
 
-class Streamed(Resident):
-    """In the place of a `Resident`, for images in files: the same rows, batches and normalisation.
+class Streamed(Rows[ImageFiles]):
+    """Rows of one split in image files, with the same batches as a `Resident`. Arguments: see `Rows`."""
 
-    Args:
-        input: the files' names, one a row. The others: see `Resident`.
-    """
-
-    input: ImageFiles
     expected: tuple[Tensor, Decoding] | None = None
-
-    def _held(self, input: ImageFiles) -> ImageFiles:
-        return input
 
     @property
     def rows_device(self) -> torch.device:
@@ -49,16 +50,20 @@ class Streamed(Resident):
         generator: torch.Generator | None = None,
         world: World | None = None,
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """As `Resident.pixels`; a shift moves the window over the whole scaled image, which may be larger than it.
+        """As `Rows.pixels`; a shift moves the window over the whole scaled image, which may be larger than the window.
 
         Only the share of `world` is decoded; the other rows are black.
 
         Raises:
             DataError: images that cannot be read.
         """
-        # of its own: these draws run ahead of those that the augmentation takes from `generator`
-        shifts = derive_torch(generator.initial_seed(), "shifts") if crop_px else None
-        begun: deque = deque()
+        shifts = None
+        if crop_px:
+            if generator is None:
+                raise ValueError("random crops need a generator")
+            # one of its own: these draws run ahead of those that the augmentation takes from `generator`
+            shifts = derive_torch(generator.initial_seed(), "shifts")
+        begun: deque[tuple[Tensor, Decoding]] = deque()
         try:
             for rows in parts:
                 shift = torch.randint(-crop_px, crop_px + 1, (2, len(rows)), generator=shifts) if crop_px else None
@@ -67,12 +72,12 @@ class Streamed(Resident):
                     yield self._ready(*begun.popleft())
             while begun:
                 yield self._ready(*begun.popleft())
-        finally:  # whoever broke off needs no more of them
+        finally:  # whoever stopped early needs no more of them
             for _, images in begun:
                 images.cancel()
 
     def _start(self, rows: Tensor, shift: Tensor | None = None, world: World | None = None) -> Decoding:
-        own = None if world is None else world.share(torch.arange(len(rows))).numpy()
+        own = None if world is None else world.share(torch.arange(len(rows))).tolist()
         if rows.device != self.rows_device:
             rows = host.bring(rows, "rows of images in files")
         return self.input.start(rows.tolist(), None if shift is None else shift.numpy(), own)
@@ -81,11 +86,11 @@ class Streamed(Resident):
         return host.send(rows, self.device), host.send(images.wait(), self.device)
 
     def expect(self, rows: Tensor) -> None:
-        """Begins to decode them."""
+        """Starts to decode them."""
         self.expected = rows, self._start(rows)
 
     def batch(self, rows: Tensor) -> Batch:
-        """As `Resident.batch`; rows that were expected are on their way already."""
+        """As `Rows.batch`; expected rows are being decoded already."""
         expected, self.expected = self.expected, None
         if expected is not None and torch.equal(expected[0], rows):
             rows, raw = self._ready(*expected)
@@ -94,14 +99,11 @@ class Streamed(Resident):
             expected[1].cancel()
         return super().batch(rows)
 
-    def in_order(self, size: int = EVAL_BATCH, world: World | None = None) -> Iterator[Batch]:
-        """As `Resident.in_order`."""
-        return super().in_order(min(size, EVAL_BATCH), world)
-
-    def normalised(self) -> "Streamed":
-        """This split: it is normalised batch by batch."""
-        return self
+    def in_order(self, size: int | None = None, world: World | None = None) -> Iterator[Batch]:
+        """As `Rows.in_order`, in batches of at most 128."""
+        return super().in_order(min(size or EVAL_BATCH, EVAL_BATCH), world)
 
     def augmented(self, augment: Augment, generator: torch.Generator) -> Resident:
-        """As `Resident.augmented`, with all views held in memory."""
-        return self._with(self.input.load()).augmented(augment, generator)
+        """As `Resident.augmented`, with all views in memory."""
+        images = Resident(self.input.load(), self.target, self.mean, self.std, self.device, self.resize_px)
+        return images.augmented(augment, generator)

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from lilawbench.losses.base import Predict, StatefulLoss
 from lilawbench.support import host
 
-Matrix = Sequence[Sequence[float]] | Tensor
+Matrix = Sequence[Sequence[float]] | Tensor  # [K, K]
 
 
 def estimate_matrix(logits: Tensor, quantile: float = 0.97) -> Tensor:
@@ -42,9 +42,12 @@ class Correction(StatefulLoss):
         warmup_epochs: of an estimated T, >= 1.
         quantile: of an estimated T, in (0, 1]: which sample is a class's anchor.
     Raises:
-        ValueError: an option out of range; T is no square table, has an entry outside [0, 1], a row that does not sum
+        ValueError: an option out of range; T is not square, has an entry outside [0, 1], a row that does not sum
             to 1 (named with its sum), a label that no class leads to or another size than the data's number of classes.
     """
+
+    matrix: Tensor
+    table: Tensor | None
 
     def __init__(self, matrix: str | Matrix = "estimated", warmup_epochs: int = 5, quantile: float = 0.97):
         super().__init__()
@@ -58,7 +61,7 @@ class Correction(StatefulLoss):
             raise ValueError(f"matrix is {matrix!r}; it must be estimated or a K x K table of numbers")
         self.register_buffer("matrix", None)
         self.register_buffer("table", None)  # what forward looks up, by observed label
-        if not self.estimates:
+        if not isinstance(matrix, str):
             self._use(_checked(matrix))
 
     def setup(self, num_train: int, num_classes: int, device: torch.device) -> None:
@@ -70,12 +73,13 @@ class Correction(StatefulLoss):
     def start_epoch(self, epoch: int, predict: Predict) -> None:
         if self.estimates and epoch == self.warmup_epochs + 1:
             logits = predict()[0]
-            # to the host, where a look-up table that needs an inverse is made without more waits
-            self._use(host.bring(estimate_matrix(logits, self.quantile), "estimated matrix"))
-            self.matrix, self.table = (host.send(kept, logits.device) for kept in (self.matrix, self.table))
+            # on the host, where the look-up table can be inverted without further waits
+            matrix = host.bring(estimate_matrix(logits, self.quantile), "estimated matrix")
+            table = self._lookup(matrix)
+            self.matrix, self.table = host.send(matrix, logits.device), host.send(table, logits.device)
 
     def forward(self, logits: Tensor, target: Tensor, index: Tensor | None = None) -> Tensor:
-        if self.table is None:  # to be estimated, and not set up: a check of the config
+        if self.table is None:  # to be estimated and not set up yet: the config is being checked
             return F.cross_entropy(logits, target, reduction="none")
         self._check_size(logits.shape[1])
         return self._corrected(logits.log_softmax(dim=1), self.table[target].to(logits.dtype))

@@ -1,4 +1,4 @@
-"""ELR: cross-entropy and a pull towards what the model said of the same sample in earlier epochs."""
+"""ELR: cross-entropy and a pull towards the model's earlier predictions for the same sample."""
 
 import math
 from collections.abc import Callable

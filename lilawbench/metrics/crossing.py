@@ -1,4 +1,4 @@
-"""What a method made of each training sample, crossed with the clean labels that it never saw.
+"""A method's values of each training sample, compared with the clean labels that it never saw.
 
 A crossing is a function (observed, clean, *, values...) whose keyword arguments name the values that it takes; a method
 says which are meant for its own (`Method.crossings`). All other values are crossed by their type.

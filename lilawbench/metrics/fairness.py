@@ -7,7 +7,6 @@ ACC = P(predicted = label), each within a group. Near 0 is fair.
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
@@ -16,6 +15,8 @@ RESAMPLES = 2000
 LEVEL = 0.95
 LARGEST = "largest gap"
 
+Row = dict[str, str | bool | int | float | None]
+
 
 def fairness(
     predicted: np.ndarray,
@@ -23,20 +24,21 @@ def fairness(
     groups: Mapping[str, np.ndarray],
     references: Mapping[str, str],
     generator: np.random.Generator,
-) -> list[dict[str, Any]]:
+) -> list[Row]:
     """Sizes, gaps and bootstrap intervals of every group of every attribute.
 
     Args:
         predicted, label: [M], 0 or 1. groups: attribute -> [M] names.
-        references: attribute -> name; where there is none, or nobody is in it, the largest group.
-        generator: of the bootstrap, which draws whole rows again.
+        references: attribute -> name; where it is missing or empty, the largest group.
+        generator: of the bootstrap, which resamples whole rows.
     Returns:
-        Rows {"attribute", "group", "reference" (whether it is), "n", and for each of MEASURES its gap, "<measure>_low",
-        "<measure>_high" (95 %)}: the reference first, with None; then the groups by size; then LARGEST, with the n of
-        all, G and its interval. A gap that does not exist (no positive in a group) is None, and no part of G.
+        Rows {"attribute", "group", "reference" (whether it is the reference), "n", and for each of MEASURES its gap,
+        "<measure>_low", "<measure>_high" (95 %)}: the reference first, with None; then the groups by size; then
+        LARGEST, with the n of all, G and its interval. A gap that does not exist (no positive in a group) is None, and
+        no part of G.
     Source: LiLAW, A.24, Tables 20-22 and Eq. 38. Deviations: the intervals, which the paper does not have.
     """
-    rows = []
+    rows: list[Row] = []
     for attribute, group in groups.items():
         names, sizes = np.unique(group, return_counts=True)
         by_size = names[np.argsort(-sizes, kind="stable")].tolist()
@@ -46,7 +48,7 @@ def fairness(
         drawn = _gaps(_resampled(predicted, label, group, order, generator))  # [resamples, groups, measures]
         size = dict(zip(names.tolist(), sizes.tolist(), strict=True))
         for number, name in enumerate(order):
-            row = {"attribute": attribute, "group": name, "reference": name == reference, "n": size[name]}
+            row: Row = {"attribute": attribute, "group": name, "reference": name == reference, "n": size[name]}
             rows.append(row | _figures(gaps[number] if number else np.full(len(MEASURES), np.nan), drawn[:, number]))
         if len(order) > 1:
             largest = [_largest(values[..., 1:, :]) for values in (gaps, drawn)]
@@ -76,8 +78,8 @@ def _resampled(
 ) -> np.ndarray:
     """The measures of each group in bootstrap samples, [resamples, groups, measures].
 
-    Rows drawn again hit the cells (group, label, prediction) as one multinomial draw, and the cells' counts are all
-    that the measures take.
+    Resampled rows fall into the cells (group, label, prediction) as one multinomial draw, and the measures need only
+    the cells' counts.
     """
     cells = np.array(
         [[((group == name) & (label == y) & (predicted == p)).sum() for y in (0, 1) for p in (0, 1)] for name in order]
@@ -87,10 +89,10 @@ def _resampled(
         drawn.reshape(RESAMPLES, len(order), 4).astype(np.float64), -1, 0
     )
     negative, positive = true_negative + false_positive, false_negative + true_positive
-    chosen, everybody = false_positive + true_positive, negative + positive
+    chosen, everyone = false_positive + true_positive, negative + positive
     right = true_negative + true_positive
-    shares = ((chosen, everybody), (true_positive, positive), (false_positive, negative), (true_positive, chosen),
-              (right, everybody))  # fmt: skip
+    shares = ((chosen, everyone), (true_positive, positive), (false_positive, negative), (true_positive, chosen),
+              (right, everyone))  # fmt: skip
     with np.errstate(invalid="ignore"):  # 0 / 0 is NaN: not there in this sample
         return np.stack([part / whole for part, whole in shares], axis=-1)
 
@@ -105,9 +107,9 @@ def _largest(gaps: np.ndarray) -> np.ndarray:
     return np.where(size < 0, np.nan, size)
 
 
-def _figures(values: np.ndarray, drawn: np.ndarray) -> dict[str, float | None]:
+def _figures(values: np.ndarray, drawn: np.ndarray) -> Row:
     """Values and intervals under their names; an interval only where the value is."""
-    out: dict[str, float | None] = {}
+    out: Row = {}
     for number, name in enumerate(MEASURES):
         there = drawn[:, number][~np.isnan(drawn[:, number])]
         tails = np.quantile(there, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) if len(there) else (np.nan, np.nan)

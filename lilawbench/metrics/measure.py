@@ -1,4 +1,6 @@
-"""The measures of a task, which the target's shape and type tell (tasks.py), and what became of corrupted labels."""
+"""The measures of a task, told by the target's shape and type (tasks.py), and of the memorisation of wrong labels."""
+
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -6,6 +8,8 @@ from torch import Tensor
 from lilawbench.metrics.classification import accuracy, classification
 from lilawbench.metrics.multilabel import mean_average_precision, multilabel
 from lilawbench.metrics.regression import regression, rmse
+
+T = TypeVar("T")
 
 
 def measure(logits: Tensor, target: Tensor) -> dict[str, float]:
@@ -53,7 +57,7 @@ def memorisation(logits: Tensor, observed: Tensor, clean: Tensor, weight: Tensor
     return out
 
 
-def _of_kind(target: Tensor, one_class, several_labels, value):
+def _of_kind(target: Tensor, one_class: T, several_labels: T, value: T) -> T:
     return several_labels if target.ndim == 2 else value if target.is_floating_point() else one_class
 
 

@@ -1,4 +1,4 @@
-"""How well scores rank the samples that have a label above those that have not, a figure a column.
+"""How well scores rank the samples with a label above those without it, one figure per column.
 
 Sorted from the highest score down, with samples of one score on one rank. Counts are whole numbers, so the sums behind
 them are exact and the same on every device.
@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-LARGEST = 1 << 24  # scores that are sorted at once: of 50,000 samples and 1,000 classes 335 classes
+LARGEST = 1 << 24  # scores that are sorted at once: of 50,000 samples, 335 classes
 
 
 def auroc(scores: Tensor, truth: Tensor) -> Tensor:
@@ -25,7 +25,7 @@ def auroc(scores: Tensor, truth: Tensor) -> Tensor:
         yes = hit.sum(dim=1)
         no = hit.shape[1] - yes
         negatives_below = no[:, None] - (samples - positives)
-        # pairs of a yes and a no in their right order are met twice, once from either side, and tied ones once
+        # pairs in the right order are counted twice, once from either side, and tied ones once
         pairs = ((1 - hit) * positives + hit * negatives_below).sum(dim=1)
         return pairs.double() / (2 * yes * no)
 

@@ -1,4 +1,4 @@
-"""From tensors on the device to the few numbers that are kept."""
+"""Scalars from tensors on the device."""
 
 import torch
 from torch import Tensor

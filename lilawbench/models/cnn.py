@@ -23,7 +23,7 @@ class CNN(nn.Sequential):
         dense: int = 100,
     ):
         if len(input_shape) != 3 or min(input_shape[1:]) < 4:
-            raise ValueError(f"the cnn wants images [C, H, W] of at least 4x4 pixels, not {list(input_shape)}")
+            raise ValueError(f"the cnn needs images [C, H, W] of at least 4x4 pixels, not {list(input_shape)}")
         if len(channels) != 3:
             raise ValueError(f"channels is {list(channels)}; the cnn has three convolutions")
         depth, height, width = input_shape
@@ -48,7 +48,7 @@ class PlainCNN(nn.Sequential):
 
     Args:
         num_classes: outputs K.
-        input_shape: [C, H, W]. A convolution takes a side s to (s - 2) // 2, so that three of them want H, W >= 22.
+        input_shape: [C, H, W]. A convolution takes a side s to (s - 2) // 2, so that three of them need H, W >= 22.
         channels: of the convolutions, one or more. dense: width of the hidden dense layer.
     Raises:
         ValueError: the input is not an image, or too small.
@@ -65,7 +65,7 @@ class PlainCNN(nn.Sequential):
         least = 3 * 2 ** len(channels) - 2
         if len(input_shape) != 3 or min(input_shape[1:]) < least:
             raise ValueError(
-                f"the plain cnn wants images [C, H, W] of at least {least}x{least} pixels for its {len(channels)} "
+                f"the plain cnn needs images [C, H, W] of at least {least}x{least} pixels for its {len(channels)} "
                 f"convolutions, not {list(input_shape)}"
             )
         layers: list[nn.Module] = []

@@ -13,18 +13,18 @@ from lilawbench.models.finetune import PROBED_LAYERS, layers
 class Cut(NamedTuple):
     """model(x) == logits(features(x)) as long as the frozen part is in eval mode."""
 
-    features: Callable[[Tensor], Tensor]  # inputs [B, ...] -> what the first trained layer is given
+    features: Callable[[Tensor], Tensor]  # inputs [B, ...] -> input of the first trained layer
     logits: Callable[[Tensor], Tensor]  # features -> [B, K], through the last two layers alone
 
 
 def cut(model: nn.Module) -> Cut | None:
     """Cuts a network before the first of its last two parameterised layers.
 
-    Of a ViT that classifies the class token the features are that token alone: 768 numbers in the place of 151,296.
+    For a ViT that classifies the class token, the features are that token alone: 768 numbers instead of 151,296.
 
     Returns:
-        None where the code does not know how: a recurrent stack, or a timm network that is not forward_features, whose
-        last step is the first trained layer, and forward_head.
+        None for what cannot be cut here: a recurrent stack, or a timm network that is not forward_features, ending in
+        the first trained layer, followed by forward_head.
     """
     first = list(layers(model))[-PROBED_LAYERS:][0].module
     if isinstance(first, nn.RNNBase):
@@ -59,15 +59,15 @@ def _rest(model: nn.Module, first: nn.Module) -> Callable[[Tensor], Tensor] | No
             return None
         behind = children[children.index(first) :]
         return lambda features: functools.reduce(lambda value, module: module(value), behind, features)
-    if not hasattr(model, "forward_head"):
-        return None
-    if hasattr(model, "pre_logits") and first is getattr(model.pre_logits, "fc2", None):  # VGG's are in its head
-        return lambda features: model.head(model.pre_logits.act2(first(features)))
-    return lambda features: model.forward_head(first(features))
+    head: Callable[[Tensor], Tensor] | None = getattr(model, "forward_head", None)
+    if head is not None and first is getattr(getattr(model, "pre_logits", None), "fc2", None):  # VGG's are in its head
+        activation, last = model.get_submodule("pre_logits.act2"), model.get_submodule("head")
+        return lambda features: last(activation(first(features)))
+    return None if head is None else lambda features: head(first(features))
 
 
 class _Reached(Exception):
-    """Carries a layer's input out of a forward pass that need not go on."""
+    """Carries a layer's input out of a forward pass, which ends there."""
 
 
 def _input_of(layer: nn.Module, model: nn.Module, input: Tensor) -> Tensor:
@@ -81,4 +81,4 @@ def _input_of(layer: nn.Module, model: nn.Module, input: Tensor) -> Tensor:
         return reached.args[0]
     finally:
         handle.remove()
-    raise RuntimeError(f"the forward pass does not come by {type(layer).__name__}")
+    raise RuntimeError(f"the forward pass never reaches {type(layer).__name__}")

@@ -27,8 +27,8 @@ def finetune(model: nn.Module, mode: str) -> nn.Module:
     """Freezes what `mode` does not train, in place.
 
     "linear_probe" trains the last two parameterised layers (`layers`). Everything before them is frozen: no gradient,
-    and eval mode whatever model.train() says, so that neither BatchNorm statistics nor dropout move. What has no
-    parameters and comes behind, such as dropout before the head, follows model.train() as ever.
+    and eval mode whatever model.train() says, so that BatchNorm statistics stay and dropout is off. Later modules
+    without parameters, such as dropout before the head, follow model.train() as usual.
 
     Args:
         mode: full | linear_probe.
@@ -50,7 +50,7 @@ def finetune(model: nn.Module, mode: str) -> nn.Module:
     first = trained[0].module
     for module in frozen_modules(model, first):
         module.eval()
-        module.train = MethodType(_stay, module)
+        module.train = MethodType(_stay, module)  # type: ignore[method-assign]  # of this module alone
     if isinstance(first, nn.RNNBase):
         first.dropout = 0.0  # between its levels, all but the last of which are frozen; cudnn wants it in train mode
     names = [name for name, module in model.named_modules() if any(module is layer.module for layer in trained)]
@@ -84,7 +84,7 @@ def layers(model: nn.Module) -> Iterator[Layer]:
 
 
 def frozen_modules(model: nn.Module, first: nn.Module) -> list[nn.Module]:
-    """The modules before `first` in the network; a module that holds it is none of them."""
+    """The modules before `first` in the network; modules that contain it are left out."""
     before = []
     for module in model.modules():
         if module is first:
@@ -114,5 +114,5 @@ def _level(module: nn.RNNBase, level: int) -> Layer:
 
 
 def _stay(module: nn.Module, mode: bool = True) -> nn.Module:
-    """In the place of Module.train for a frozen module."""
+    """Replaces Module.train in a frozen module."""
     return module

@@ -3,12 +3,12 @@
 import difflib
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import nn
 
 from lilawbench.models.weights import load_weights, published_weights
+from lilawbench.support.plain import Tree
 
 
 def timm_model(
@@ -17,7 +17,7 @@ def timm_model(
     architecture: str = "resnet18",
     pretrained: bool = False,
     checkpoint: str | None = None,
-    options: Mapping[str, Any] | None = None,
+    options: Mapping[str, Tree] | None = None,
 ) -> nn.Module:
     """Any timm architecture, fitted to the images as timm does: in_chans, and img_size where a network has a fixed one.
 
@@ -31,13 +31,13 @@ def timm_model(
         options: further arguments of timm's constructor, such as {"drop_rate": 0.1}.
     Raises:
         ValueError: the input is not an image or too small for the network; timm knows no such architecture or option;
-            the weights cannot be had or do not fit.
+            the weights cannot be found or do not fit.
     """
     if len(input_shape) != 3:
-        raise ValueError(f"{architecture} wants images [C, H, W], not {list(input_shape)}")
+        raise ValueError(f"{architecture} needs images [C, H, W], not {list(input_shape)}")
     if pretrained and checkpoint is not None:
         raise ValueError(f"pretrained is true and checkpoint {checkpoint}; give one of them")
-    import timm  # half a second that other models need not wait for
+    import timm  # takes half a second to import
 
     if not timm.is_model(architecture):
         near = ", ".join(difflib.get_close_matches(architecture, timm.list_models(), n=6)) or "see timm.list_models()"
@@ -48,20 +48,21 @@ def timm_model(
         family = architecture.split(".")[0]
         tags = ", ".join(timm.list_pretrained(f"{family}.*")) or "none"
         raise ValueError(f"{error} The published weights of {family}: {tags}") from error
-    arguments = {"num_classes": num_classes, "in_chans": input_shape[0], **(options or {})}
+    if known is None:
+        raise ValueError(f"timm describes no architecture {architecture!r}")
+    arguments: dict[str, Tree] = {"num_classes": num_classes, "in_chans": input_shape[0], **(options or {})}
     if known.fixed_input_size:
         image, whole = tuple(input_shape[1:]), _whole_patches(architecture, input_shape[1:])
         padded = {"dynamic_img_size": True, "dynamic_img_pad": True} if whole != image else {}
         arguments = {"img_size": whole, **padded, **arguments}
-    if pretrained:
-        checkpoint = published_weights(known)
+    weights = published_weights(known) if pretrained else checkpoint
     try:
         model = timm.create_model(architecture, **arguments)
     except TypeError as error:
         given = dict(options or {})
         raise ValueError(f"options is {given}, which timm's {architecture} does not take: {error}") from error
-    if checkpoint is not None:
-        load_weights(model, checkpoint)
+    if weights is not None:
+        load_weights(model, weights)
     _check_size(model, architecture, input_shape, known.input_size)
     return model
 

@@ -22,7 +22,7 @@ class LSTM(nn.Module):
     ):
         super().__init__()
         if len(input_shape) not in (2, 3):
-            raise ValueError(f"the lstm wants sequences [T, C] or images [C, H, W], not {list(input_shape)}")
+            raise ValueError(f"the lstm needs sequences [T, C] or images [C, H, W], not {list(input_shape)}")
         if hidden < 1 or layers < 1 or not 0 <= dropout < 1:
             raise ValueError(f"hidden {hidden} and layers {layers} must be >= 1, dropout {dropout} in [0, 1)")
         channels = input_shape[-1] if len(input_shape) == 2 else input_shape[0] * input_shape[2]

@@ -24,7 +24,7 @@ class PreActResNet(nn.Sequential):
 
     def __init__(self, num_classes: int, input_shape: Sequence[int], blocks: Sequence[int] = (2, 2, 2, 2)):
         if len(input_shape) != 3:
-            raise ValueError(f"the preact resnet wants images [C, H, W], not {list(input_shape)}")
+            raise ValueError(f"the preact resnet needs images [C, H, W], not {list(input_shape)}")
         if len(blocks) != len(WIDTHS) or any(count < 1 for count in blocks):
             raise ValueError(f"blocks is {list(blocks)}; it must be four numbers >= 1, such as [2, 2, 2, 2]")
         layers: list[nn.Module] = [nn.Conv2d(input_shape[0], WIDTHS[0], 3, padding=1, bias=False)]

@@ -1,4 +1,4 @@
-"""What cudnn's recurrent layers cannot do."""
+"""A gradient through recurrent layers in eval mode, which cudnn lacks."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -13,8 +13,8 @@ def recurrent_layers(model: nn.Module) -> list[nn.RNNBase]:
 
 
 def backward_in_eval(layers: Sequence[nn.RNNBase], device: torch.device) -> AbstractContextManager:
-    """To run a forward in whose gradient is wanted: torch's own kernels in the place of cudnn's, which have no backward
-    for layers in eval mode. Without such layers, or off CUDA, nothing changes.
+    """A context for a forward whose gradient is needed: torch's own kernels replace cudnn's, which have no backward for
+    layers in eval mode. Without such layers, or off CUDA, nothing changes.
     """
     if device.type == "cuda" and any(not layer.training for layer in layers):
         return torch.backends.cudnn.flags(enabled=False)

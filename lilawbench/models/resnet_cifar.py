@@ -24,7 +24,7 @@ class ResNetCIFAR(nn.Sequential):
 
     def __init__(self, num_classes: int, input_shape: Sequence[int], depth: int = 32):
         if len(input_shape) != 3:
-            raise ValueError(f"the resnet wants images [C, H, W], not {list(input_shape)}")
+            raise ValueError(f"the resnet needs images [C, H, W], not {list(input_shape)}")
         blocks, rest = divmod(depth - 2, 6)
         if rest or blocks < 1:
             raise ValueError(f"depth is {depth}; it must be 6n + 2 with n >= 1, such as 20, 32, 44, 56 or 110")

@@ -1,14 +1,21 @@
 """Where a network's first weights come from: timm's published ones, or a local file."""
 
+from __future__ import annotations
+
 import logging
 import pickle
 import sys
 import threading
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
+
+from lilawbench.support.plain import Options, Tree
+
+if TYPE_CHECKING:
+    from timm.models import PretrainedCfg
 
 CONNECT_SECONDS = 10
 HUB_FILE = "model.safetensors"
@@ -18,14 +25,14 @@ WRAPPERS = ("state_dict", "model")  # keys under which training scripts, this on
 log = logging.getLogger("lilawbench")
 
 
-def published_weights(config: Any) -> Path:
+def published_weights(config: PretrainedCfg) -> Path:
     """File of timm's published weights, from the Hugging Face cache or downloaded into it.
 
     Args:
         config: timm's PretrainedCfg of an architecture with its tag.
     Raises:
         ValueError: there are none, or they are not in the cache and the network does not answer in ten seconds; the
-            message says which file is wanted and where to put it.
+            message says which file is needed and where to put it.
     """
     name, repository = config.architecture, config.hf_hub_id
     if not repository:
@@ -41,7 +48,7 @@ def published_weights(config: Any) -> Path:
         _knock(url)  # the hub's own client would try again for minutes
         log.info("downloading %s", url)
         return Path(huggingface_hub.hf_hub_download(repository, file))
-    except Exception as error:  # whatever stops the download, the way out is the same
+    except Exception as error:  # whatever stops the download, the remedy is the same
         raise ValueError(
             f"the weights of {name} are not on disk and could not be downloaded ({_innermost(error)}). Either download "
             f"{url} elsewhere and give the file as model.checkpoint=PATH/{file} with model.pretrained=false, or run "
@@ -50,16 +57,18 @@ def published_weights(config: Any) -> Path:
         ) from error
 
 
-def cached_weights(config: Any) -> Path | None:
+def cached_weights(config: PretrainedCfg) -> Path | None:
     """File of timm's published weights in the Hugging Face cache; None: it would have to be downloaded."""
     import huggingface_hub
 
+    if config.hf_hub_id is None:
+        return None
     cached = huggingface_hub.try_to_load_from_cache(config.hf_hub_id, config.hf_hub_filename or HUB_FILE)
     return Path(cached) if isinstance(cached, str) else None
 
 
 def _knock(url: str) -> None:
-    """Raises unless the server answers in time; a name server that keeps silent counts as well."""
+    """Raises unless the server answers in time, name lookup included."""
     import requests
 
     outcome: list[BaseException | None] = []
@@ -101,7 +110,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
 
-            state = load_file(path)
+            state: Tree = load_file(path)
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -122,7 +131,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
 def load_weights(model: nn.Module, path: str | Path) -> None:
     """Loads a file into a timm network, adapted as timm does.
 
-    Older names are translated, a stem for other channels sums or repeats the three of the file, position embeddings are
+    Older names are translated, the stem's weights for three channels are summed or repeated, position embeddings are
     interpolated. Where the file's head has another size, or none, the network's stays at its initialisation, with a
     line in the log.
 
@@ -130,7 +139,7 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
         ValueError: as `read_weights`; names or shapes are not the network's, all of them counted.
     """
     state, own = _adapted(read_weights(path), model), model.state_dict()
-    heads = model.pretrained_cfg["classifier"]
+    heads = _about(model)["classifier"]
     for head in (heads,) if isinstance(heads, str) else heads:
         names = [name for name in own if name.startswith(f"{head}.")]
         if any(name not in state or len(state[name]) != len(own[name]) for name in names):
@@ -161,9 +170,14 @@ def _adapted(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
         state = module.checkpoint_filter_fn(state, model)
     elif hasattr(module, "_filter_fn"):
         state = module._filter_fn(state)
-    first = model.pretrained_cfg["first_conv"]
+    first = _about(model)["first_conv"]
     for name in (first,) if isinstance(first, str) else first or ():
-        weight, wanted = state.get(f"{name}.weight"), model.get_submodule(name).weight
+        weight, wanted = state.get(f"{name}.weight"), model.get_parameter(f"{name}.weight")
         if weight is not None and weight.shape[1] == 3 != wanted.shape[1]:
             state[f"{name}.weight"] = adapt_input_conv(wanted.shape[1], weight)
     return state
+
+
+def _about(model: nn.Module) -> Options:
+    """What timm knows of a network's architecture."""
+    return cast(Options, model.pretrained_cfg)

@@ -1,4 +1,4 @@
-"""What every noise asks of its rate, labels and table."""
+"""Checks of a noise's rate, labels and transition matrix."""
 
 import warnings
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ import numpy as np
 
 from lilawbench.support.errors import DataError
 
-Table = Sequence[Sequence[float]] | np.ndarray | str  # [K, K], or the path of a CSV
+Matrix = Sequence[Sequence[float]] | np.ndarray | str  # [K, K], or the path of a CSV
 
 
 def checked_labels(clean: np.ndarray, num_classes: int) -> int:
@@ -23,7 +23,7 @@ def checked_rate(rate: float) -> float:
     return rate
 
 
-def checked_matrix(matrix: Table, num_classes: int, name: str = "matrix", tolerance: float = 1e-6) -> np.ndarray:
+def checked_matrix(matrix: Matrix, num_classes: int, name: str = "matrix", tolerance: float = 1e-6) -> np.ndarray:
     """[K, K] float64 with rows normalised, which must sum to 1 to within the tolerance already."""
     if isinstance(matrix, str):
         try:
@@ -31,26 +31,26 @@ def checked_matrix(matrix: Table, num_classes: int, name: str = "matrix", tolera
         except ValueError as error:
             raise ValueError(f"{matrix}: {error}") from None
     try:
-        matrix = np.array(matrix, dtype=np.float64)
+        checked = np.array(matrix, dtype=np.float64)
     except (TypeError, ValueError):  # rows of different lengths, or no numbers
         raise ValueError(f"the {name} is not a {num_classes} x {num_classes} table of numbers") from None
-    if matrix.shape != (num_classes, num_classes):
-        size = " x ".join(str(n) for n in matrix.shape) or "one number"
+    if checked.shape != (num_classes, num_classes):
+        size = " x ".join(str(n) for n in checked.shape) or "one number"
         raise ValueError(f"the {name} is {size}; the data set has {num_classes} classes: {num_classes} x {num_classes}")
-    if not (np.isfinite(matrix).all() and (matrix >= 0).all() and (matrix <= 1).all()):
+    if not (np.isfinite(checked).all() and (checked >= 0).all() and (checked <= 1).all()):
         raise ValueError(f"the {name} has entries outside [0, 1]")
-    sums = matrix.sum(axis=1)
+    sums = checked.sum(axis=1)
     wrong = ", ".join(f"row {i} sums to {sums[i]:.6g}" for i in np.flatnonzero(np.abs(sums - 1) > tolerance))
     if wrong:
         raise ValueError(f"rows must sum to 1: {wrong}")
-    return matrix / sums[:, None]
+    return checked / sums[:, None]
 
 
 def read_matrix(path: str) -> np.ndarray:
-    """Numbers separated by commas, one row of the table per line; a line may be a comment that opens with #.
+    """Numbers separated by commas, one row of the matrix per line; lines that start with # are comments.
 
     Raises:
-        DataError: not there, or not such a file.
+        DataError: the file is missing or is no such table.
     """
     try:
         with warnings.catch_warnings(action="ignore", category=UserWarning):  # of an empty file

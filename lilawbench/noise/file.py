@@ -1,4 +1,4 @@
-"""Labels from a file: those of an earlier run, or somebody else's."""
+"""Labels from a file: those of an earlier run, or of any other source."""
 
 import csv
 import zipfile
@@ -13,7 +13,7 @@ from lilawbench.support.errors import DataError
 from lilawbench.tasks import ALL, fits
 
 SUFFIXES = (".npz", ".npy", ".csv", ".txt")
-ENDS = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error)  # what a damaged archive raises
+BROKEN = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error)  # what a damaged archive raises
 
 
 @fits(*ALL)
@@ -21,7 +21,7 @@ class File:
     """Replays observed labels of any task, one per training row in the data set's order. Every seed has the same ones.
 
     Where the file has clean labels too (an array or column `clean`, as a run's labels.npz), they must be the data
-    set's: that the rows are the same is then certain.
+    set's, which proves that the rows are the same.
 
     Args:
         path: a run's folder (its labels.npz), or a file: .npz, .npy, or text (.csv, .txt) with one row per line, with
@@ -29,7 +29,7 @@ class File:
         column: the array of a .npz or the column of a text file: its name, or without a header its number from 0;
             None: `observed`, or the only one.
     Raises:
-        ValueError: the path is not there, or of another kind.
+        ValueError: the path does not exist, or is of another kind.
     """
 
     def __init__(self, path: str, column: str | int | None = None):
@@ -37,7 +37,7 @@ class File:
         if self.path.is_dir():
             self.path /= "labels.npz"
         if not self.path.is_file():
-            raise ValueError(f"path {self.path} does not exist (it is looked for from {Path.cwd()})")
+            raise ValueError(f"path {self.path} does not exist (relative paths start at {Path.cwd()})")
         if self.path.suffix not in SUFFIXES:
             raise ValueError(f"path {self.path} must end in one of {', '.join(SUFFIXES)}")
 
@@ -106,7 +106,7 @@ def _read_arrays(path: Path) -> Columns:
         with path.open("rb") as file:  # np.load leaves a damaged archive open
             content = np.load(file, allow_pickle=False)
             return Columns({0: content} if isinstance(content, np.ndarray) else dict(content))
-    except ENDS as error:  # a pickled array is refused as ValueError
+    except BROKEN as error:  # a pickled array is refused as ValueError
         raise DataError(f"{path} cannot be read: {error}") from error
 
 
@@ -136,15 +136,15 @@ def _labels(path: Path, columns: Columns, column: str | int, clean: np.ndarray) 
     if values.ndim != clean.ndim:
         wanted = "0 and 1 [N, K]" if clean.ndim == 2 else "one list [N]"
         raise DataError(f"{path}: labels must be {wanted}, they are {list(values.shape)}")
-    kind = "number" if clean.dtype.kind == "f" else "class number" if clean.ndim == 1 else "0 or 1"
+    kind = "number" if clean.dtype.kind == "f" else "class number" if clean.ndim == 1 else "label, 0 or 1"
     try:
         numbers = values.astype(np.float64)
     except (TypeError, ValueError):
         at, word = next((at, value) for at, value in np.ndenumerate(values) if not _is_number(value))
-        raise DataError(f"{path}, {columns.place(at[0])}: {word!s:.40} is no {kind}") from None
+        raise DataError(f"{path}, {columns.place(at[0])}: {word!s:.40} is not a {kind}") from None
     broken = np.argwhere(~(np.isfinite(numbers) & ((kind == "number") | (numbers == np.floor(numbers)))))
     if len(broken):
-        raise DataError(f"{path}, {columns.place(broken[0][0])}: {values[tuple(broken[0])]} is no {kind}")
+        raise DataError(f"{path}, {columns.place(broken[0][0])}: {values[tuple(broken[0])]} is not a {kind}")
     return numbers.astype(clean.dtype)
 
 
@@ -154,7 +154,7 @@ def _sized(labels: np.ndarray) -> str:
 
 def _is_number(value: object) -> bool:
     try:
-        float(value)
+        float(str(value))
     except (TypeError, ValueError):
         return False
     return True

@@ -87,10 +87,11 @@ class Human:
 
 
 def read_checked(path: Path) -> dict[str, np.ndarray]:
-    """The dict in an official file. It is pickled, so only a file whose hash is known may come here."""
+    """The dict in an official file. It is pickled: pass only a file whose hash was checked."""
     import torch
 
     try:
-        return torch.load(path, map_location="cpu", weights_only=False)
+        content: dict[str, np.ndarray] = torch.load(path, map_location="cpu", weights_only=False)
+        return content
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}") from error

@@ -15,7 +15,7 @@ class Instance:
 
     Each row has its own rate q, drawn from the normal N(rate, std^2) truncated to [0, 1], and each class y its own
     random projection W_y [D, K] of standard normals. Inputs count as they are stored, images as bytes 0..255: there
-    the largest projection takes nearly all of the softmax, so alike images move to the same class.
+    the largest projection takes nearly all of the softmax, so that similar images move to the same class.
 
     The trap: truncation lifts the mean of q where rate is within 2 std of 0. At std .1 a rate of .1 moves .129 of the
     labels, .2 moves .206, and from .3 to .7 it moves what it says. Rate 0 moves none.
@@ -46,7 +46,7 @@ class Instance:
         Args:
             clean: labels, [N] int64 in 0..K-1. Not modified.
             inputs: row numbers [n] int64 of `clean` -> their inputs [n, ...]; asked for a chunk of a class at a time,
-                and but for the first only for rows whose labels move.
+                and, after the first row, only for rows whose labels move.
         Raises:
             ValueError: fewer than two classes, a label outside 0..K-1.
         """
@@ -59,7 +59,7 @@ class Instance:
         if self.rate == 0 or not len(clean):
             return observed
         features = inputs(np.arange(1)).numel()
-        size = max(1, CHUNK_NUMBERS // features)  # rows of a chunk
+        size = max(1, CHUNK_NUMBERS // features)  # rows per chunk
         low, high = -self.rate / self.std, (1 - self.rate) / self.std
         rates = truncnorm.rvs(low, high, self.rate, self.std, size=len(clean), random_state=generator)
         moved = generator.random(len(clean)) < rates

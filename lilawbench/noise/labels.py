@@ -68,7 +68,7 @@ def draw_labels(
     observed = noise(given, source.num_classes, generator=derive(seed, "noise"))
     known = source.clean_known or adds_noise
     if source.val_clean is None:
-        train, val = stratified(observed, split.val_fraction, derive(seed, "split"))
+        train, val = stratified(observed, split.val_fraction or 0.0, derive(seed, "split"))
     else:
         train, val = np.split(np.arange(len(clean)), [len(source.train_clean)])
         if split.val_fraction is not None:

@@ -8,7 +8,7 @@ from lilawbench.noise.checks import checked_labels, checked_rate
 class OneSided:
     """Contaminates the positive labels: rows of other classes are observed as positive, never the other way round.
 
-    As where a slide's label is given to all of its tiles: a tile called healthy is, one called diseased may not be.
+    As when all tiles of a slide get the slide's label: a tile called healthy is, one called diseased may not be.
 
     Args:
         rate: share that is wrong, in [0, 1).
@@ -17,7 +17,7 @@ class OneSided:
             P(observed = positive | clean != positive).
         positive: the contaminated class, in 0..K-1.
         exact: exact counts (of positives: the nearest whole number, of negatives: int(rate * N)) | False: each row of
-            another class moves by itself with the probability that this implies.
+            another class moves independently with the probability that this implies.
     Raises:
         ValueError: any of these out of range.
     Source: RRM, appendix E.3: of 3,156 images labelled necrotic a quarter are (rate .75 of the positives).
@@ -36,7 +36,7 @@ class OneSided:
         Args:
             clean: labels, [N] int64 in 0..K-1. Not modified.
         Raises:
-            ValueError: `positive` is no class, a label outside 0..K-1, too few rows of other classes for the rate.
+            ValueError: `positive` is not a class, a label outside 0..K-1, too few rows of other classes for the rate.
         """
         if self.positive >= num_classes:
             raise ValueError(f"positive is {self.positive}; the data set has the classes 0..{num_classes - 1}")

@@ -1,15 +1,15 @@
-"""What noise was asked for, and what came of it."""
+"""The noise rate that was asked for, and the one that was realised."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
 from lilawbench.noise.checks import read_matrix
 from lilawbench.noise.labels import Labels
+from lilawbench.support.plain import Tree
 
 
-def noise_rates(noise: Mapping[str, Any], labels: Labels) -> dict[str, float | bool | None]:
+def noise_rates(noise: Mapping[str, Tree], labels: Labels) -> dict[str, float | bool | None]:
     """Both rates for the record; whether the clean labels are known, if they are not.
 
     Args:
@@ -26,10 +26,10 @@ def noise_rates(noise: Mapping[str, Any], labels: Labels) -> dict[str, float | b
     }
 
 
-def requested_rate(noise: Mapping[str, Any], clean: np.ndarray) -> float | None:
-    """noise.rate; of a transition matrix, or of two rates, what they imply for these labels; 0 without noise.
+def requested_rate(noise: Mapping[str, Tree], clean: np.ndarray) -> float | None:
+    """noise.rate; for a transition matrix, or two rates, what they imply for these labels; 0 without noise.
 
-    None where the labels are given and nobody asked for a rate.
+    None where the labels are given and no rate was asked for.
     """
     if "matrix" in noise:
         matrix = read_matrix(noise["matrix"]) if isinstance(noise["matrix"], str) else noise["matrix"]

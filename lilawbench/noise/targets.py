@@ -1,6 +1,6 @@
 """Noise on several labels a sample, and on values.
 
-`exact` fixes the number of changed labels to int(rate * count); without it each changes by itself with that
+`exact` fixes the number of changed labels to int(rate * count); without it each changes independently with that
 probability. Each returns observed labels of the shape and type of `clean`, which is not modified.
 """
 

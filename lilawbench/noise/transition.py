@@ -2,15 +2,16 @@
 
 Every function takes clean labels [N] int64 in 0..K-1 (never modified), K, its own options, a NumPy generator, and
 `exact`: True draws exact counts (for `asymmetric`, `dirichlet` and `transition` per class and row of the matrix, where
-a tiny class rounds; for the others over all labels), False flips each label by itself (Bernoulli), so that the realised
-rate varies with the seed. Each returns observed labels, [N] int64, and raises ValueError for a label outside 0..K-1.
+a tiny class rounds; for the others over all labels), False flips each label independently (Bernoulli), so that the
+realised rate varies with the seed. Each returns observed labels, [N] int64, and raises ValueError for a label outside
+0..K-1.
 """
 
 from collections.abc import Mapping
 
 import numpy as np
 
-from lilawbench.noise.checks import Table, checked_labels, checked_matrix, checked_rate
+from lilawbench.noise.checks import Matrix, checked_labels, checked_matrix, checked_rate
 from lilawbench.support.apportion import apportion
 from lilawbench.tasks import ALL, fits
 
@@ -74,7 +75,7 @@ def class_frequency(
         rate: probability that a label is drawn anew, lambda, in [0, 1).
     Raises:
         ValueError: rate outside [0, 1).
-    Source: Dynamic Loss, "CIFAR-N-LT" (there each label by itself: exact = False).
+    Source: Dynamic Loss, "CIFAR-N-LT" (there each label independently: exact = False).
     """
     count = checked_labels(clean, num_classes)
     rows = _pick(count, rate, generator, exact)
@@ -146,7 +147,7 @@ def kernel(
     num_classes: int,
     rate: float,
     generator: np.random.Generator,
-    kernel: Table,
+    kernel: Matrix,
     exact: bool = True,
 ) -> Labels:
     """Moves a share of the labels to another class, drawn from the row of their own: P(observed != clean) = rate.
@@ -163,21 +164,21 @@ def kernel(
             sum to 1.
     Source: RRM, Table 9 (int(C*N) labels). Deviations: none.
     """
-    kernel = checked_matrix(kernel, num_classes, "kernel", tolerance=1e-3)
-    if len(stays := np.flatnonzero(np.diag(kernel))):
+    moves = checked_matrix(kernel, num_classes, "kernel", tolerance=1e-3)
+    if len(stays := np.flatnonzero(np.diag(moves))):
         raise ValueError(f"row {stays[0]} of the kernel moves labels to their own class; its diagonal must be 0")
     rows = _pick(checked_labels(clean, num_classes), rate, generator, exact)
     observed = np.array(clean, dtype=np.int64)
     for i in range(num_classes):
         moved = rows[clean[rows] == i]
-        observed[moved] = generator.choice(num_classes, size=len(moved), p=kernel[i])
+        observed[moved] = generator.choice(num_classes, size=len(moved), p=moves[i])
     return observed
 
 
 def transition(
     clean: Labels,
     num_classes: int,
-    matrix: Table,
+    matrix: Matrix,
     generator: np.random.Generator,
     exact: bool = True,
 ) -> Labels:
@@ -190,16 +191,16 @@ def transition(
         ValueError: wrong size, an entry outside [0, 1], a row that does not sum to 1 (named with its sum).
     Source: Patrini et al. 2017, section 3.
     """
-    matrix = checked_matrix(matrix, num_classes)
+    probability = checked_matrix(matrix, num_classes)
     checked_labels(clean, num_classes)
     observed = np.array(clean, dtype=np.int64)
     for i in range(num_classes):
         rows = np.flatnonzero(clean == i)
         if exact:
             classes = generator.permutation(num_classes)  # ties in rounding must not favour the first classes
-            observed[generator.permutation(rows)] = np.repeat(classes, apportion(len(rows) * matrix[i, classes]))
+            observed[generator.permutation(rows)] = np.repeat(classes, apportion(len(rows) * probability[i, classes]))
         else:
-            observed[rows] = generator.choice(num_classes, size=len(rows), p=matrix[i])
+            observed[rows] = generator.choice(num_classes, size=len(rows), p=probability[i])
     return observed
 
 

@@ -1,15 +1,19 @@
 """The identity of a run: its folder, its cell (everything but the seed) and its flat result."""
 
 import functools
+import glob
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
 
-from lilawbench.config import Plain, plain
+from lilawbench.config import NAMED, Plain, plain
+from lilawbench.record.code import code, targets
+from lilawbench.record.writer import read_json, write_json
 from lilawbench.tasks import PLAIN_LOSSES
 
 SCHEMA_VERSION = 1
@@ -47,8 +51,12 @@ class RunRecord:
     exit_code: int = 0
 
 
-def identity(cfg: DictConfig | Plain) -> dict[str, Any]:
-    """The resolved config less what does not change the numbers."""
+def identity(cfg: DictConfig | Plain, sources: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """The resolved config less what does not change the numbers, with the source of parts outside the package.
+
+    Args:
+        sources: as `code` has them; None: as they are now.
+    """
     parts = {key: value for key, value in plain(cfg).items() if key not in NOT_IDENTITY}
     for name, before in LATER.items():
         *path, key = name.split(".")
@@ -59,7 +67,7 @@ def identity(cfg: DictConfig | Plain) -> dict[str, Any]:
     for before, now in MOVED.items():
         if target.startswith(now):
             parts["dataset"] = {**parts["dataset"], "_target_": target.replace(now, before, 1)}
-    return parts
+    return _with_code(parts, code(parts) if sources is None else sources)
 
 
 def renamed(target: str) -> str:
@@ -72,13 +80,14 @@ def renamed(target: str) -> str:
 
 def recorded(cfg: DictConfig | Plain) -> dict[str, Any]:
     """The resolved config as result.json has it: less the blocks that are a whole sweep's."""
-    return {key: value for key, value in plain(cfg).items() if key not in ("sweep", "launcher", "table")}
+    parts = {key: value for key, value in plain(cfg).items() if key not in ("sweep", "launcher", "table")}
+    return _with_code(parts, code(identity(cfg)))
 
 
-def run_name(cfg: DictConfig | Plain) -> str:
-    """digits-symmetric0.4-mlp-lilaw-s3-1a2b3c4d; the same config always gives the same name."""
+def run_name(cfg: DictConfig | Plain, sources: Mapping[str, str] | None = None) -> str:
+    """digits-symmetric0.4-mlp-lilaw-s3-1a2b3c4d; the same config and code always give the same name."""
     cfg = plain(cfg)
-    return f"{_label(cfg)}-s{cfg.seed}-{_hash8(identity(cfg))}"
+    return f"{_label(cfg)}-s{cfg.seed}-{_hash8(identity(cfg, sources))}"
 
 
 def cell_name(cfg: DictConfig | Plain) -> str:
@@ -92,6 +101,27 @@ def cell_name(cfg: DictConfig | Plain) -> str:
 def run_folder(cfg: DictConfig | Plain) -> Path:
     cfg = plain(cfg)
     return Path(cfg.paths.output_dir) / cfg.experiment_name / run_name(cfg)
+
+
+def write_code(folder: Path, cfg: DictConfig | Plain) -> None:
+    """Keeps beside a run what `changed_code` needs; nothing where all parts are the package's."""
+    if sources := code(identity(cfg)):
+        write_json(folder / "code.json", sources)
+
+
+def changed_code(cfg: DictConfig | Plain) -> tuple[str, list[str]] | None:
+    """The latest other run that is this one but for the source of its parts, and the parts that have changed since."""
+    cfg = plain(cfg)
+    sources, folder = code(identity(cfg, {})), run_folder(cfg)
+    if not sources:
+        return None
+    others = folder.parent.glob(f"{glob.escape(_label(cfg))}-s{cfg.seed}-*/code.json")
+    for path in sorted(others, key=lambda path: path.stat().st_mtime_ns, reverse=True):
+        before = read_json(path)
+        if before != sources and run_name(cfg, before) == path.parent.name:
+            groups = [group for group in sources if sources[group] != before.get(group)]
+            return path.parent.name, [target for group in groups for target in targets(cfg[group])]
+    return None
 
 
 def flatten(tree: dict[str, Any], prefix: str) -> dict[str, Any]:
@@ -109,12 +139,16 @@ def _without(tree: dict[str, Any], path: list[str]) -> dict[str, Any]:
     return {**tree, key: _without(tree[key], rest)} if rest else {name: tree[name] for name in tree if name != key}
 
 
+def _with_code(parts: dict[str, Any], sources: Mapping[str, str]) -> dict[str, Any]:
+    """A copy whose groups hold the digests of their code."""
+    return {**parts, **{group: {**parts[group], "_code_": digest} for group, digest in sources.items()}}
+
+
 def _label(cfg: Plain) -> str:
-    noise = f"{cfg.noise.name}{cfg.noise.get('rate', '')}"
-    method = cfg.method.name
-    if cfg.loss.name not in (*PLAIN_LOSSES, method):
-        method += f"+{cfg.loss.name}"
-    return f"{cfg.dataset.name}-{noise}-{cfg.model.name}-{method}"
+    dataset, noise, model, method, loss = (str(cfg[group].get("name")) for group in NAMED)
+    if loss not in (*PLAIN_LOSSES, method):
+        method += f"+{loss}"
+    return f"{dataset}-{noise}{cfg.noise.get('rate', '')}-{model}-{method}"
 
 
 def _hash8(tree: dict[str, Any]) -> str:

@@ -7,17 +7,19 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from lilawbench.config import CONF, Plain, build
+from lilawbench.config import Plain, build
 from lilawbench.experiment.composer import Composer, by_key, composer
 from lilawbench.experiment.plan import plan
 from lilawbench.loading.download import missing
 from lilawbench.report.collect import collect
 from lilawbench.report.match import match
+from lilawbench.support import searchpath
 from lilawbench.support.errors import UserError
+from lilawbench.support.hydra_private import products
+from lilawbench.support.searchpath import CONF
 
 SMOKE = "_smoke"  # a table's small size: listed only when asked for
 RUNNABLE = "runnable here"
@@ -32,30 +34,31 @@ class Listed(NamedTuple):
     state: str  # RUNNABLE, "data missing: cifar100_m", "waiting: ...", "broken: ..."
 
 
-def experiments(config_dir: str | Path | None = None) -> dict[str, Path]:
-    """Names and files of all experiments."""
-    folders = [CONF, *([Path(config_dir)] if config_dir else [])]
-    return {path.stem: path for folder in folders for path in sorted((folder / "experiment").glob("*.yaml"))}
+def experiments(folders: Sequence[Path] = ()) -> dict[str, Path]:
+    """Names and files of all experiments; of one name, the file that Hydra takes: the package's, then the folders'."""
+    found: dict[str, Path] = {}
+    for folder in (CONF, *folders):
+        for path in sorted((folder / "experiment").glob("*.yaml")):
+            found.setdefault(path.stem, path)
+    return found
 
 
-def tables(
-    root: str | Path = "outputs", config_dir: str | Path | None = None, names: Collection[str] = ()
-) -> Iterator[Listed]:
+def tables(root: str | Path = "outputs", folders: Sequence[Path] = (), names: Collection[str] = ()) -> Iterator[Listed]:
     """The experiments that have a table, in their files' order; those whose runs have begun take longest.
 
     Args:
-        root: above the runs' folders. config_dir: a further folder of YAML files. names: these alone; none: all.
+        root: above the runs' folders. folders: further ones of YAML files. names: these alone; none: all.
     """
     seen: dict[str, str | None] = {}
-    with composer(config_dir) as composed:
-        for name, path in experiments(config_dir).items():
+    with composer(folders) as composed:
+        for name, path in experiments(folders).items():
             if name not in names if names else name.endswith(SMOKE):
                 continue
             try:
                 cfg, swept = composed.plain([f"experiment={name}"]), composed.swept([f"experiment={name}"])
                 if not (cfg.table.rows or cfg.table.paper):
                     continue
-                done, runs = _progress(name, cfg, swept, Path(root), config_dir)
+                done, runs = _progress(name, cfg, swept, Path(root), folders)
                 state = _state(name, cfg, composed, seen)
             except (UserError, ValueError, HydraException, OmegaConfBaseException) as error:
                 done, runs, state = 0, 0, "broken: " + " ".join(str(error).split())
@@ -70,9 +73,7 @@ def title(path: Path) -> str:
     return ""
 
 
-def _progress(
-    name: str, cfg: Plain, swept: dict[str, Any], root: Path, config_dir: str | Path | None
-) -> tuple[int, int]:
+def _progress(name: str, cfg: Plain, swept: dict[str, Any], root: Path, further: Sequence[Path]) -> tuple[int, int]:
     """Finished and all runs. Only where there may be finished ones is every run composed."""
     if not cfg.table.rows:
         return 0, 0
@@ -81,7 +82,7 @@ def _progress(
     folders = [root / each for each in sorted(names) if next((root / each).glob("*/result.json"), None) is not None]
     if not folders:
         return 0, _size(cfg, swept)
-    planned = plan([f"experiment={name}"], config_dir).runs
+    planned = plan([f"experiment={name}", *searchpath.override_of(further)]).runs
     return sum(map(bool, match(planned, collect(folders)).found)), len(planned)
 
 
@@ -90,7 +91,7 @@ def _size(cfg: Plain, params: dict[str, Any]) -> int:
     parts = [_kept(part, cfg.table.only) for part in (cfg.table.rows, cfg.table.columns)]
     decided = {override.split("=", 1)[0] for part in parts for overrides in part for override in overrides}
     swept = by_key([f"{key}={value}" for key, value in params.items() if key not in decided])
-    return math.prod(map(len, parts)) * len(BasicSweeper.split_arguments(list(swept.values()), None)[0])
+    return math.prod(map(len, parts)) * len(products(list(swept.values())))
 
 
 def _kept(parts: Plain, only: Sequence[str] | None) -> list[list[str]]:

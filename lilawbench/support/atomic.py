@@ -1,4 +1,4 @@
-"""Files that are whole or not there, whoever writes them and wherever he is stopped."""
+"""Files that are complete or absent, even if their writer is killed."""
 
 import contextlib
 import errno
@@ -17,7 +17,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file beside the target, of a name that no other process has; flushed to the disk and renamed at the end.
+    """A temporary file beside the target, flushed to disk and renamed at the end; its name is unique to the process.
 
     A crash or an error leaves the old file, or none.
 
@@ -45,7 +45,7 @@ def write_atomic(path: Path, text: str) -> None:
 
 
 def remove_parts(folder: Path) -> None:
-    """What killed writers have left in a folder; only for who holds it."""
+    """Removes what killed writers left in a folder. Only the holder of its lock may call this."""
     for part in folder.glob("*.part-*"):
         with contextlib.suppress(OSError):
             part.unlink()
@@ -53,10 +53,10 @@ def remove_parts(folder: Path) -> None:
 
 @contextmanager
 def writable(path: Path) -> Iterator[None]:
-    """Around what writes to a path.
+    """Wraps code that writes to a path.
 
     Raises:
-        DiskError: the system refused: what it said, the space that is free, and what to do.
+        DiskError: the write failed; says why, how much space is free and what to do.
     """
     try:
         yield
@@ -71,5 +71,5 @@ def _explained(path: Path, error: OSError) -> str:
             place = next(parent for parent in path.absolute().parents if parent.exists())
             free = shutil.disk_usage(place).free
             said += f" ({free / 1e6:,.1f} MB free{', so it is a quota' if free > 1e9 else ''})"
-    advice = "make room" if error.errno in _FULL else "mend it"
-    return f"{said}; {advice} and start the same command again, or put the runs elsewhere with paths.output_dir=FOLDER"
+    advice = "free some space" if error.errno in _FULL else "fix it"
+    return f"{said}; {advice} and run the same command again, or name another folder with paths.output_dir=FOLDER"

@@ -1,4 +1,4 @@
-"""What a command tells the person before it."""
+"""Messages on the terminal."""
 
 import logging
 import sys

@@ -1,7 +1,7 @@
-"""Several processes that train one model (torchrun): who does which rows, and sums that all agree on.
+"""Several processes that train one model (torchrun): the rows of each rank, and sums over the ranks.
 
-A global batch is cut into contiguous parts, one a rank; a mean over the batch is the mean of the ranks' means weighted
-by their share of the rows. With one process every function here does nothing.
+A global batch is cut into contiguous parts, one per rank; a mean over the batch is the mean of the ranks' means,
+weighted by their share of the rows. With one process, nothing here does anything.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
-if TYPE_CHECKING:  # a process alone needs no torch here
+if TYPE_CHECKING:  # a single process needs no torch here
     from torch import Tensor
 
 T = TypeVar("T")
@@ -30,7 +30,7 @@ class World:
         return self.rank == 0
 
     def share(self, rows: Tensor) -> Tensor:
-        """This rank's contiguous part of rows [n, ...]; too few to give every rank two are done by all of them."""
+        """This rank's contiguous part of rows [n, ...]; with fewer than two per rank, every rank takes them all."""
         if self.size == 1 or len(rows) < 2 * self.size:
             return rows
         return rows.tensor_split(self.size)[self.rank]
@@ -70,7 +70,7 @@ class World:
             _unflatten(flat, tensors)
 
     def agree(self, value: T) -> T:
-        """What the main process says."""
+        """The main process's value, on every rank."""
         if self.size == 1:
             return value
         from torch import distributed as dist
@@ -80,10 +80,11 @@ class World:
         return said[0]
 
     def main_does(self, work: Callable[[], T]) -> T:
-        """What `work` returns, or raises, in the main process, which alone does it; the others wait for it."""
+        """Runs `work` in the main process alone; every rank returns its result, or raises its error."""
         if self.size == 1:
             return work()
-        result, error = None, None
+        result: T | None = None
+        error: Exception | None = None
         if self.is_main:
             try:
                 result = work()
@@ -92,7 +93,7 @@ class World:
         result, error = self.agree((result, error))
         if error is not None:
             raise error
-        return result
+        return cast(T, result)  # the main process's; None may be one
 
 
 def _flat(tensors: Sequence[Tensor]) -> Tensor:
@@ -119,7 +120,7 @@ def join() -> World:
 
 
 def leave() -> None:
-    """Ends what `join` began; after an error better not: NCCL would wait for ranks that do not leave."""
+    """Ends what `join` began. Not for after an error: NCCL would wait for ranks that never leave."""
     if int(os.environ.get("WORLD_SIZE", 1)) == 1:
         return
     from torch import distributed as dist

@@ -1,4 +1,4 @@
-"""Errors that a user can mend: shown as one clear message, never as a traceback."""
+"""Errors that a user can fix: shown as one clear message, never as a traceback."""
 
 import difflib
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ class UserError(Exception):
 
 
 class ConfigError(UserError):
-    """The composed config cannot run. Carries every problem found, not only the first."""
+    """The composed config cannot run. Lists every problem found, not only the first."""
 
     def __init__(self, problems: list[str]):
         self.problems = problems
@@ -35,18 +35,18 @@ class DataError(UserError):
 
 
 class RunBusy(UserError):
-    """Another process is writing this very run."""
+    """Another process is writing this run."""
 
     exit_code = 1
 
 
 class DiskError(UserError):
-    """A file cannot be written: the disk is full, or read-only, or not ours. What is finished stays as it is."""
+    """A file cannot be written: the disk is full, read-only or not writable for us. Finished work stays as it is."""
 
     exit_code = 1
 
 
 class RunFailed(UserError):
-    """Training stopped by itself (for example a loss that is not finite); the run is marked failed."""
+    """Training stopped on its own (for example, the loss is not finite); the run is marked as failed."""
 
     exit_code = 1

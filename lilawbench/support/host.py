@@ -1,10 +1,10 @@
-"""The doors between the host and the device. Training waits for its device in `bring`, and nowhere else; what is
-loaded before the first step, and a checkpoint after an epoch, go their own way.
+"""Copies between the host and the device. Training waits for its device in `bring` and nowhere else; loading before
+the first step, and checkpoints between epochs, do not go through here.
 
-The host queues work on a CUDA device and runs ahead; whatever looks at a value makes it wait until all of that is done.
-So every value that training needs passes one door, with the name of the place. Call it as `host.bring`: whoever
-replaces that one function sees each wait (tests/meta_device/test_runs.py lists them, with the reason for each),
-answers in the place of a device that has no values, or lifts torch.cuda.set_sync_debug_mode("error") for it alone.
+The host queues work on a CUDA device and runs ahead; reading a value makes it wait until all of that is done. So every
+value that training needs goes through one function, with the reason. Call it as `host.bring`: a test that replaces this
+one function sees each wait (tests/meta_device/test_runs.py lists them, with the reason for each), can answer for a
+device that holds no values, or can lift torch.cuda.set_sync_debug_mode("error") for it alone.
 """
 
 import torch
@@ -12,17 +12,17 @@ from torch import Tensor
 
 
 def bring(value: Tensor, why: str) -> Tensor:
-    """A tensor's values on the host. `why` names the place that cannot do without."""
+    """A tensor's values on the host. `why` says what they are needed for."""
     return value.detach().cpu()
 
 
 def read(value: Tensor, why: str) -> bool | int | float | list:
-    """As `bring`, in plain numbers: those of Tensor.tolist()."""
+    """As `bring`, as plain numbers: Tensor.tolist()."""
     return bring(value, why).tolist()
 
 
 def send(value: Tensor, device: torch.device) -> Tensor:
-    """A host's tensor on the device; on CUDA through pinned memory, so that the host need not wait."""
+    """A tensor from the host on the device; through pinned memory on CUDA, so that the host need not wait."""
     if device.type == "cuda" and not value.is_cuda:
         return value.pin_memory().to(device, non_blocking=True)
     return value.to(device)

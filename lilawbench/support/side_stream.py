@@ -1,7 +1,7 @@
-"""Work beside the training of a network: on a CUDA stream of its own, with the same results.
+"""Work on a CUDA stream of its own beside the training of a network, with the same results.
 
-The host queues it and goes on, and the device may do it together with whatever is queued behind. Only where both read
-the same weights: weights wait to be written until `join`.
+The host queues it and goes on; the device may run it together with whatever is queued next. Both may read the weights;
+nothing may write them before `join`.
 """
 
 from collections import defaultdict
@@ -15,12 +15,12 @@ from torch import Tensor, nn
 class SideStream:
     """A stream beside the one that trains.
 
-        with side(reads=[params]):        # what was queued until here is done before
+        with side(reads=[params]):        # runs after everything queued so far
             ... forwards of the network, new params
-        ...                               # forwards of training meanwhile, never a change of the weights
-        side.join(made=[params])          # here what was queued inside is done, too
+        ...                               # meanwhile: forwards of training, no change of the weights
+        side.join(made=[params])          # what was queued inside is done
 
-    Inside, the network has copies of its buffers: a forward of training changes BatchNorm's while they are read.
+    Inside, the network has copies of its buffers: a forward of training would change BatchNorm's while they are read.
 
     Args:
         device: a CUDA device. model: whose buffers are copied.
@@ -33,9 +33,10 @@ class SideStream:
 
     @contextmanager
     def __call__(self, reads: Sequence[Tensor | None]) -> Iterator[None]:
-        """`reads`: tensors of the stream outside, besides weights and data, that may be freed before it is done."""
+        """`reads`: tensors of the outer stream, besides weights and data, that may be freed before the work is done."""
         self.join()
-        originals = [(module, name, module._buffers[name]) for module, name in self.places]
+        found = ((module, name, module._buffers[name]) for module, name in self.places)
+        originals = [(module, name, buffer) for module, name, buffer in found if buffer is not None]
         self._copy([buffer for _, _, buffer in originals])
         self.stream.wait_stream(torch.cuda.current_stream(self.device))
         _used_in(self.stream, reads)
@@ -50,7 +51,7 @@ class SideStream:
                 module._buffers[name] = buffer
 
     def join(self, made: Sequence[Tensor | None] = ()) -> None:
-        """The stream that is current waits for the work; `made` are tensors of the work that it may now use."""
+        """The current stream waits for the work; `made` are the tensors made there that it may now use."""
         if not self.waiting:
             return
         main, self.waiting = torch.cuda.current_stream(self.device), False
@@ -59,19 +60,19 @@ class SideStream:
 
     @torch.no_grad()
     def _copy(self, buffers: list[Tensor]) -> None:
-        """In a few launches: one for each type of number."""
+        """In few launches: one per dtype."""
         unique = {id(buffer): buffer for buffer in buffers}
         if self.copies.keys() != unique.keys():
             self.copies = {key: torch.empty_like(buffer) for key, buffer in unique.items()}
-        by_type = defaultdict(list)
+        by_type: defaultdict[torch.dtype, list[tuple[Tensor, Tensor]]] = defaultdict(list)
         for key, buffer in unique.items():
             by_type[buffer.dtype].append((self.copies[key], buffer))
         for pairs in by_type.values():
-            torch._foreach_copy_(*map(list, zip(*pairs)))
+            torch._foreach_copy_([copy for copy, _ in pairs], [buffer for _, buffer in pairs])
 
 
 def _used_in(stream: torch.cuda.Stream, tensors: Sequence[Tensor | None]) -> None:
-    """Memory of theirs waits for the stream before it is given out again."""
+    """Keeps their memory from being reused before the stream is done with them."""
     for tensor in tensors:
         if tensor is not None:
             tensor.record_stream(stream)

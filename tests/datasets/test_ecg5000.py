@@ -6,7 +6,7 @@ import torch
 
 from lilawbench.datasets import ecg5000
 from lilawbench.datasets.ecg5000 import ECG5000, ECG5000A, perturbed
-from lilawbench.pipeline import draw_labels, residents
+from lilawbench.pipeline import draw_labels, tables
 from lilawbench.support.errors import DataError
 from lilawbench.train import run
 
@@ -117,7 +117,7 @@ def test_no_validation_beat_has_a_twin_in_training(augment, tmp_path, write_ecg,
     )
     source = ECG5000A(augment=augment).source(tmp_path, np.random.default_rng(0))
     labels = draw_labels(cfg, source)
-    train, val, _ = residents(cfg, source, labels, torch.device("cpu"))
+    train, val, _ = tables(cfg, source, labels, torch.device("cpu"))
     twins = (torch.cdist(val.input[..., 0], train.input[..., 0]) < 10).any(dim=1)
     if augment == "before_split":
         assert len(train) + len(val) == 300 and twins.float().mean() > 0.4
@@ -127,9 +127,9 @@ def test_no_validation_beat_has_a_twin_in_training(augment, tmp_path, write_ecg,
     originals = apart.argmin(dim=1)
     assert (apart.amin(dim=1) < 10).all() and (originals.diff() > 0).all()
     assert torch.equal(train.target[140:], train.target[originals])  # the observed label, right or wrong
-    assert (labels["observed"] != labels["clean"]).mean() == 0.4
+    assert (labels.observed != labels.clean).mean() == 0.4
     other = draw_labels(composed("dataset=ecg5000_a", "seed=1", "split.val_fraction=0.3"), source)
-    assert not np.array_equal(other["copied"], labels["copied"])
+    assert not np.array_equal(other.copied, labels.copied)
 
 
 def test_a_copy_is_shifted_once_and_noisy_everywhere():

@@ -77,7 +77,7 @@ def test_clothing1m_says_what_it_wants(tmp_path, clothing):
     with pytest.raises(DataError, match="there is no folder of Clothing1M .*noisy_label_kv.txt"):
         Clothing1M().load(None)
     (clothing / "clean_label_kv.txt").unlink()
-    with pytest.raises(DataError, match=r"lacks clean_label_kv\.txt\. Clothing1M is put there by hand"):
+    with pytest.raises(DataError, match=r"lacks clean_label_kv\.txt\. Get Clothing1M from its authors"):
         Clothing1M(path=str(clothing)).load(None)
 
 

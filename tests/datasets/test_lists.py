@@ -65,6 +65,6 @@ def test_missing_files_are_counted_and_the_first_ten_named(tmp_path):
     assert str(refused.value) == (
         f"22 of 24 images that the lists name are not in {tmp_path}: "
         "b/1.jpg, b/3.jpg, a/4.jpg, b/5.jpg, a/6.jpg, b/7.jpg, a/8.jpg, b/9.jpg, a/10.jpg, b/11.jpg and 12 more"
-        "; put them there or take them off the lists"
+        "; put them there or remove them from the lists"
     )
     check_present(tmp_path, names[:4:2])

@@ -94,7 +94,7 @@ def test_classes_are_kept_in_all_three_parts(write_set, tmp_path):
         ({"flag": "BreastMNIST"}, "flag is 'BreastMNIST'"),
         ({"size": 32}, "size is 32; it must be one of 28, 64, 128, 224"),
         ({"pixels": "raw"}, "it must be standard or unit"),
-        ({"classes": [0, 2]}, r"2 is no class; .* of 0\.\.1"),
+        ({"classes": [0, 2]}, r"2 is not a class; .* of 0\.\.1"),
     ],
 )
 def test_bad_options(options, message):

@@ -181,10 +181,10 @@ def test_every_dataset_takes_the_options_before_reading_a_file(dataset):
 
 
 BAD = [
-    ({"classes": [0, 9]}, r"classes is \[0, 9\], and 9 is no class; it must list at least two .* of 0\.\.3"),
-    ({"classes": [0, -1]}, "-1 is no class"),
-    ({"classes": [0, 1.5]}, r"1\.5 is no class"),
-    ({"classes": [0, "b"]}, "b is no class"),
+    ({"classes": [0, 9]}, r"classes is \[0, 9\], and 9 is not a class; it must list at least two .* of 0\.\.3"),
+    ({"classes": [0, -1]}, "-1 is not a class"),
+    ({"classes": [0, 1.5]}, r"1\.5 is not a class"),
+    ({"classes": [0, "b"]}, "b is not a class"),
     ({"classes": [0, 1, 0]}, r"classes is \[0, 1, 0\]; it must list at least two different classes"),
     ({"classes": [2]}, r"classes is \[2\]; it must list at least two different classes"),
     ({"classes": []}, r"classes is \[\]; it must list"),

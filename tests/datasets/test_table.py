@@ -127,7 +127,7 @@ def test_a_column_of_values_is_a_regression(write):
 @pytest.mark.parametrize(
     "rows, message",
     [
-        ([["1", "2"], ["2", "two"], ["3", "x"]], r"line 3: 'two' in column 'y' is no finite number \(2 such rows\)"),
+        ([["1", "2"], ["2", "two"], ["3", "x"]], r"line 3: 'two' in column 'y' is not a finite number \(2 such rows\)"),
         ([["1", "2"], ["2", ""]], "line 3: no label in column 'y'"),
         ([["1", "2"], ["2", "2"]], "column 'y' has one value only, 2"),
     ],
@@ -140,7 +140,7 @@ def test_values_that_are_refused(write, rows, message):
 def test_types_can_be_forced(write):
     assert table(write(people()), categorical=["pets"]).load(None).input_shape == (1 + 1 + 3 + 3 + 2,)
     with pytest.raises(
-        DataError, match=r"my\.csv, line 2: 'm' in the numeric column 'sex' is no finite number \(40 such"
+        DataError, match=r"my\.csv, line 2: 'm' in the numeric column 'sex' is not a finite number \(40 such"
     ):
         table(write(people()), numeric=["sex"]).load(None)
 

@@ -11,6 +11,8 @@ import pytest
 from PIL import Image
 
 from lilawbench import train
+from lilawbench.record import code
+from lilawbench.support import searchpath
 
 ROOT = Path(__file__).parents[2]
 READMES = [ROOT / "README.md", ROOT / "outputs" / "README.md"]
@@ -86,7 +88,11 @@ def mine(examples, tmp_path, monkeypatch):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(tmp_path / "mine"))
+    monkeypatch.setattr(sys, "path", list(sys.path))  # what a command adds is gone after it
+    monkeypatch.setattr(searchpath, "_used", [])
+    monkeypatch.setattr(code, "_places", {})
+    for name in examples:  # as in a process of its own: the module is read anew
+        monkeypatch.delitem(sys.modules, Path(name).stem, raising=False)
     return tmp_path / "mine"
 
 

@@ -1,6 +1,7 @@
 """Every kind of thing is added in two files, as the READMEs' examples show it, in a folder outside the package."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -40,3 +41,15 @@ def test_what_was_added_runs(mine, examples, command_line, kind):
         assert any(0 <= json.loads(row).get("test_ece", -1) <= 1 for row in rows.read_text().splitlines())
     elif kind != "experiment":
         assert results[0][f"config.{kind}._target_"].startswith(f"{name}.")
+
+
+def test_after_an_edit_it_is_another_run_that_says_so(mine, command_line):
+    command = ["--config-dir", "mine", "loss=hinge", *SMALL]
+    command_line(*command)
+    code = (mine / "hinge.py").read_text()
+    (mine / "hinge.py").write_text(code.replace("return ", "return 2 * "))
+    sys.modules.pop("hinge")  # the next command is a process of its own
+    (first,) = (mine.parent / "outputs" / "default").iterdir()
+    said = command_line(*command)
+    assert f"hinge.hinge has changed since run {first.name}: this is another run" in said
+    assert "skipped, finished before" in command_line(*command)

@@ -4,13 +4,13 @@ import pytest
 import torch
 from torch import nn
 
+from lilawbench.config import Train
+from lilawbench.engine.context import make_context
 from lilawbench.engine.loop import train_step
-from lilawbench.loading.batches import MetaLoader, TrainLoader
 from lilawbench.loading.resident import Resident
 from lilawbench.losses import ELR, ce
 from lilawbench.methods.a_rrm import ARRM
 from lilawbench.methods.at import AT
-from lilawbench.methods.base import Context
 from lilawbench.methods.lilaw import LiLAW
 from lilawbench.methods.rrm import RRM
 from lilawbench.methods.supervised import Supervised
@@ -42,16 +42,14 @@ def trained(rule: str, accumulate_steps: int, dtype: torch.dtype = torch.float32
             parts.append(len(input))
         return model(input)
 
-    ctx = Context(
-        model, forward, torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9), data.in_order, MetaLoader(data, 0),
-        37, 3, torch.device("cpu"), 16, fetch=data.batch, targets=data.target,
-        clip_grad_norm=clip, accumulate_steps=accumulate_steps,
-    )  # fmt: skip
+    train = Train(optimizer="sgd", batch_size=16, clip_grad_norm=clip, accumulate_steps=accumulate_steps)
+    ctx = make_context([model], data, data, num_classes=3, options=train)
+    ctx.forwards = (forward,)
     method.to(dtype).setup(ctx)
     outs = []
     for ctx.epoch in (1, 2):
         method.on_epoch_start(ctx)
-        for batch in TrainLoader(data, 16, 0).epoch(ctx.epoch):
+        for batch in method.batches(ctx):
             ctx.batch_size = len(batch.index)
             out = train_step(ctx, method, batch, 0.1)
             outs += [value for value in out if value is not None]

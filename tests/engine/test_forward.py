@@ -10,12 +10,11 @@ from torch import nn
 
 from lilawbench.config import Train
 from lilawbench.engine import forward as forwards
+from lilawbench.engine.context import make_context
 from lilawbench.engine.features import features_key
 from lilawbench.engine.forward import forward_in, is_channels_last, lay_out
 from lilawbench.engine.loop import train_step
-from lilawbench.loading.batches import MetaLoader, TrainLoader
 from lilawbench.loading.resident import Resident
-from lilawbench.methods.base import Context
 from lilawbench.methods.lilaw import LiLAW
 from lilawbench.train import run
 
@@ -39,17 +38,15 @@ def images() -> Resident:
 
 def trained(steps: int = 6, **options) -> tuple[nn.Module, list[float], torch.Tensor]:
     """Six steps of LiLAW under options of `train:`: the model, its losses and its logits afterwards."""
-    train, data = OmegaConf.structured(Train(**options)), images()
+    train, data = Train(optimizer="sgd", batch_size=16, **options), images()
     model = lay_out(convnet(), train.channels_last, CPU)
-    forward = forward_in(train, model, CPU)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
-    ctx = Context(model, forward, optimizer, data.in_order, MetaLoader(data, 0), 48, 3, CPU, 16, batch_size=16)
+    ctx = make_context([model], data, data, num_classes=3, options=train)
     method = LiLAW(lr=0.1, warmup_epochs=0)
     losses = []
     for ctx.epoch in range(1, 1 + steps // 3):
-        losses += [train_step(ctx, method, batch, 0.1).loss.item() for batch in TrainLoader(data, 16, 0).epoch(1)]
+        losses += [train_step(ctx, method, batch, 0.1).loss.item() for batch in method.batches(ctx)]
     with ctx.side_pass("eval"):
-        return model, losses, forward(data.input)
+        return model, losses, ctx.forward(data.input)
 
 
 @pytest.fixture(scope="module")
@@ -183,8 +180,8 @@ def test_a_compiled_run_resumes_to_the_bit(tiny, tmp_path):
     class PowerCut(BaseException):
         pass
 
-    def cut(recorder, ctx, method, save=Recorder.checkpoint):
-        save(recorder, ctx, method)
+    def cut(recorder, ctx, *rest, save=Recorder.checkpoint):
+        save(recorder, ctx, *rest)
         if ctx.epoch == 2:
             raise PowerCut
 

@@ -5,17 +5,13 @@ import torch
 from torch import nn
 
 from lilawbench.config import CONF, bind, build
+from lilawbench.engine.context import make_context
 from lilawbench.engine.graphs import GraphedStep
 from lilawbench.engine.loop import fit
-from lilawbench.engine.optim import build_optimizer
-from lilawbench.loading.batches import MetaLoader, TrainLoader
 from lilawbench.loading.resident import Resident
-from lilawbench.methods.base import Context
 from lilawbench.record import identity as record
 from lilawbench.support.errors import ConfigError
 from lilawbench.train import run
-
-CPU = torch.device("cpu")
 
 
 class Recorder:
@@ -45,17 +41,12 @@ class Recorder:
 
 def trained(composed, options, step, epochs=4):
     """Everything that four epochs of six steps leave behind; the last batch of each is smaller."""
-    cfg = composed(*options)
+    cfg = composed("train.batch_size=16", *options)
     generator = torch.Generator().manual_seed(0)
     data = Resident(torch.randn(90, 6, generator=generator), torch.randint(0, 3, (90,), generator=generator))
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3))
-    meta = MetaLoader(data, 0)
-    ctx = Context(
-        model, model, build_optimizer(model.parameters(), cfg.train, CPU), data.in_order, meta, 90, 3, CPU, 16,
-        fetch=data.batch, targets=data.target, clip_grad_norm=cfg.train.clip_grad_norm,
-        accumulate_steps=cfg.train.accumulate_steps,
-    )  # fmt: skip
+    ctx = make_context([model], data, data, num_classes=3, options=cfg.train)
     method = build(cfg.method, loss=bind(cfg.loss))
     method.setup(ctx)
 
@@ -63,7 +54,7 @@ def trained(composed, options, step, epochs=4):
         """Exact in float32, where a graph keeps it."""
         return 2.0 ** -(4 + int(4 * epochs) % 3)
 
-    rows = list(fit(ctx, method, TrainLoader(data, 16, 0), meta, rates, epochs=epochs, step=step))
+    rows = list(fit(ctx, method, rates, epochs=epochs, step=step))
     kept = [t for row in rows for t in (row.losses, row.logits, row.weight, row.seen) if t is not None]
     traces = [row.trace for row in rows]
     state = [*model.state_dict().values(), *method.state_dict().values(), *optimizer_state(ctx)]

@@ -8,15 +8,12 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from lilawbench.config import Train
+from lilawbench.engine.context import make_context
 from lilawbench.engine.forward import side_stream_in
 from lilawbench.engine.loop import fit
-from lilawbench.loading.batches import MetaLoader, TrainLoader
 from lilawbench.loading.resident import Resident
-from lilawbench.methods.base import Context
 from lilawbench.methods.lilaw import LiLAW
 from lilawbench.support.side_stream import SideStream
-
-CPU = torch.device("cpu")
 
 
 class Late:
@@ -72,11 +69,10 @@ def trained(beside, **options):
     data = Resident(torch.randn(40, 6, generator=generator), torch.randint(0, 3, (40,), generator=generator))
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.Linear(8, 3))
-    optimizer, meta = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9), MetaLoader(data, 0)
-    side = SideStream(CPU, model) if beside else None
-    ctx = Context(model, model, optimizer, data.in_order, meta, 40, 3, CPU, 8, beside=side)
+    ctx = make_context([model], data, data, num_classes=3, options=Train(optimizer="sgd", batch_size=8))
+    ctx.beside = SideStream(data.device, model) if beside else None
     method = LiLAW(lr=0.5, **options)
-    rows = list(fit(ctx, method, TrainLoader(data, 8, 0), meta, lambda _: 0.1, epochs=3))
+    rows = list(fit(ctx, method, lambda _: 0.1, epochs=3))
     tensors = [*model.state_dict().values(), *method.state_dict().values(), *(row.losses for row in rows)]
     return [t.clone() for t in tensors], [row.trace for row in rows]
 
@@ -111,7 +107,7 @@ def test_only_where_it_is_wanted_and_can_be(late):
     model = nn.Linear(2, 2)
 
     def made(device, **train):
-        return side_stream_in(OmegaConf.structured(Train(**train)), model, torch.device(device)) is not None
+        return side_stream_in(OmegaConf.structured(Train(**train)), [model], torch.device(device)) is not None
 
     assert made("cuda") and not made("cpu")
     assert not any(made("cuda", **{"side_stream": False, **kind}) for kind in ({}, {"compile": True}))

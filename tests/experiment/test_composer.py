@@ -91,7 +91,7 @@ def test_a_further_folder_is_searched_and_its_strange_files_left_to_hydra(entry,
     (tmp_path / "experiment").mkdir()
     path = tmp_path / "experiment" / "own.yaml"
     path.write_text(OWN.format(entry=entry))
-    with composer(tmp_path) as composed:
+    with composer([tmp_path]) as composed:
         try:
             expected = composed._hydra(["experiment=own"])
         except HydraException:
@@ -101,7 +101,7 @@ def test_a_further_folder_is_searched_and_its_strange_files_left_to_hydra(entry,
             assert same(composed.plain(["experiment=own"]), expected)
     path.write_text(OWN.format(entry="digits"))
     os.utime(path, ns=(1, 1))  # a file that has changed is read again
-    with composer(tmp_path) as composed:
+    with composer([tmp_path]) as composed:
         cfg = composed.plain(["experiment=own"])
         assert same(cfg, composed._hydra(["experiment=own"]))
         assert (cfg.train.lr, cfg.train.augment.flip, cfg.experiment_name) == (1.0, True, "own")

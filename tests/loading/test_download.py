@@ -1,4 +1,4 @@
-"""Every download here is from a server on the loopback interface that can cut, ignore Range, or lie."""
+"""Finding a file on disk, or downloading it: mirrors, hashes, broken connections, and the messages."""
 
 import hashlib
 import io
@@ -6,11 +6,7 @@ import logging
 import socket
 import subprocess
 import sys
-import tarfile
-import threading
 import time
-import zipfile
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -24,66 +20,6 @@ CUT = 2 * CHUNK_BYTES
 
 def md5(content: bytes) -> str:
     return hashlib.md5(content).hexdigest()
-
-
-class Handler(BaseHTTPRequestHandler):
-    def do_GET(self):
-        server = self.server
-        server.asked.append((self.path, self.headers.get("Range")))
-        content = server.files.get(self.path)
-        if content is None:
-            return self.send_error(404)
-        start = 0
-        if server.knows_range and (asked := self.headers.get("Range")):
-            start = int(asked.removeprefix("bytes=").removesuffix("-"))
-            if start >= len(content):
-                return self.send_error(416)
-            self.send_response(206)
-            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
-        else:
-            self.send_response(200)
-        self.send_header("Content-Length", str(len(content) - start))
-        if server.encoding:
-            self.send_header("Content-Encoding", server.encoding)
-        self.end_headers()
-        time.sleep(server.delay_seconds)
-        end = len(content)
-        if server.cuts:
-            end = start + server.cuts.pop(0)
-        self.wfile.write(content[start:end])
-
-    def log_message(self, *_):
-        pass
-
-
-@pytest.fixture
-def server(monkeypatch):
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.files = {"/file.bin": CONTENT}
-    server.asked = []  # (path, Range) of every request
-    server.cuts = []  # bytes after which the next answers break off
-    server.knows_range, server.encoding, server.delay_seconds = True, None, 0
-    server.url = f"http://127.0.0.1:{server.server_port}/file.bin"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join()
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("LILAWBENCH_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
-@pytest.fixture
-def data_dir(tmp_path):
-    (tmp_path / "data").mkdir()
-    return tmp_path / "data"
 
 
 @pytest.fixture
@@ -102,10 +38,6 @@ def put(folder, content: bytes, name: str = NAME):
     return path
 
 
-def left_in(folder) -> list[str]:
-    return sorted(path.name for path in folder.rglob("*") if path.is_file() and path.name != ".download.lock")
-
-
 # where it looks
 
 
@@ -118,7 +50,7 @@ def test_data_dir_comes_before_cache_and_network(data_dir, cache, server):
     assert server.asked == []
 
 
-def test_downloads_to_data_dir_or_else_to_the_cache(data_dir, cache, server):
+def test_downloads_to_data_dir_or_else_to_the_cache(data_dir, cache, server, left_in):
     assert fetch(NAME, [server.url], md5(CONTENT), None) == cache / NAME
     (cache / NAME).unlink()
     assert fetch(NAME, [server.url], md5(CONTENT), data_dir) == data_dir / NAME
@@ -170,7 +102,7 @@ def test_a_folder_in_the_files_place(data_dir, server):
         fetch(NAME, [server.url], md5(CONTENT), data_dir)
 
 
-def test_missing_file_without_network_says_what_to_do(data_dir, closed_url, server):
+def test_missing_file_without_network_says_what_to_do(data_dir, closed_url, server, left_in):
     not_there = server.url.replace("file.bin", "other.bin")
     started = time.monotonic()
     with pytest.raises(DataError) as caught:
@@ -185,7 +117,7 @@ def test_missing_file_without_network_says_what_to_do(data_dir, closed_url, serv
     assert left_in(data_dir) == []
 
 
-def test_server_that_sends_something_else(data_dir, server):
+def test_server_that_sends_something_else(data_dir, server, left_in):
     server.files["/file.bin"] = b"<html>moved</html>"
     with pytest.raises(DataError, match=f"has the md5 {md5(b'<html>moved</html>')}, expected {md5(CONTENT)}"):
         fetch(NAME, [server.url], md5(CONTENT), data_dir)
@@ -203,7 +135,7 @@ def test_second_mirror_when_the_first_fails(data_dir, server, closed_url, caplog
     assert f"downloading {NAME} from {server.url}" in caplog.messages
 
 
-def test_broken_connection_goes_on_where_it_broke(data_dir, server):
+def test_broken_connection_goes_on_where_it_broke(data_dir, server, left_in):
     server.cuts = [CUT, CHUNK_BYTES]
     path = fetch(NAME, [server.url], md5(CONTENT), data_dir)
     assert [asked for _, asked in server.asked] == [None, f"bytes={CUT}-", f"bytes={CUT + CHUNK_BYTES}-"]
@@ -218,7 +150,7 @@ def test_server_without_range_starts_again(data_dir, server):
     assert [asked for _, asked in server.asked] == [None, f"bytes={CUT}-"]
 
 
-def test_gives_up_when_a_try_brings_nothing_and_goes_on_at_the_next_call(data_dir, server):
+def test_gives_up_when_a_try_brings_nothing_and_goes_on_at_the_next_call(data_dir, server, left_in):
     server.cuts = [CUT, 0]
     with pytest.raises(DataError, match="IncompleteRead"):
         fetch(NAME, [server.url], md5(CONTENT), data_dir)
@@ -230,7 +162,7 @@ def test_gives_up_when_a_try_brings_nothing_and_goes_on_at_the_next_call(data_di
 @pytest.mark.parametrize(
     "piece", [b"x" * CUT, CONTENT, CONTENT + b"x"], ids=["of another file", "whole already", "too long"]
 )
-def test_left_over_piece_that_does_not_fit_is_dropped(piece, data_dir, server):
+def test_left_over_piece_that_does_not_fit_is_dropped(piece, data_dir, server, left_in):
     put(data_dir, piece, NAME + ".part")
     assert fetch(NAME, [server.url], md5(CONTENT), data_dir).read_bytes() == CONTENT
     assert [asked for _, asked in server.asked] == [f"bytes={len(piece)}-", None]
@@ -268,96 +200,3 @@ def test_two_processes_share_one_download(data_dir, server):
         assert err == ""  # no progress bar where stderr is not a terminal
     assert (data_dir / NAME).read_bytes() == CONTENT
     assert len(server.asked) == 1
-
-
-# members of a zip
-
-
-def zipped(**members: bytes) -> bytes:
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w") as content:
-        for name, member in members.items():
-            content.writestr(f"folder/{name}.txt", member)
-    return file.getvalue()
-
-
-@pytest.fixture
-def zip_url(server):
-    server.files["/all.zip"] = zipped(a=CONTENT, b=b"second")
-    return server.url.replace("file.bin", "all.zip")
-
-
-def test_members_of_a_zip_share_its_download(data_dir, server, zip_url):
-    server.cuts = [CUT]
-    path = fetch("set/a.txt", [zip_url], md5(CONTENT), data_dir, member="a.txt")
-    assert path == data_dir / "set" / "a.txt" and path.read_bytes() == CONTENT
-    assert fetch("set/b.txt", [zip_url], md5(b"second"), data_dir, member="b.txt").read_bytes() == b"second"
-    assert server.asked == [("/all.zip", None), ("/all.zip", f"bytes={CUT}-")]
-    assert left_in(data_dir) == ["a.txt", "all.zip", "b.txt"]
-
-
-@pytest.mark.parametrize(
-    "content, reason",
-    [
-        (zipped(b=CONTENT), r"there is no a\.txt in the zip"),
-        (zipped(a=b"other"), f"the md5 {md5(b'other')}, expected {md5(CONTENT)}"),
-        (zipped(a=CONTENT).replace(CONTENT[:8], b"#" * 8), "Bad CRC-32"),
-        (b"<html>", "not a zip file"),
-    ],
-    ids=["no member", "other member", "damaged", "no zip"],
-)
-def test_zip_that_does_not_hold_the_member(content, reason, data_dir, server, zip_url):
-    server.files["/all.zip"] = content
-    with pytest.raises(DataError, match=reason):
-        fetch("set/a.txt", [zip_url], md5(CONTENT), data_dir, member="a.txt")
-    assert left_in(data_dir) == []
-
-
-def test_zip_on_disk_is_used_and_a_bad_one_replaced(data_dir, server, zip_url):
-    put(data_dir, server.files["/all.zip"], "set/all.zip")
-    assert fetch("set/b.txt", [zip_url], md5(b"second"), data_dir, member="b.txt").read_bytes() == b"second"
-    assert server.asked == []
-    put(data_dir, b"<html>", "set/all.zip")
-    assert fetch("set/a.txt", [zip_url], md5(CONTENT), data_dir, member="a.txt").read_bytes() == CONTENT
-    assert (data_dir / "set/all.zip").read_bytes() == server.files["/all.zip"]
-
-
-# members of a tar
-
-
-def tarred(**members: bytes) -> bytes:
-    file = io.BytesIO()
-    with tarfile.open(fileobj=file, mode="w:gz") as content:
-        folder = tarfile.TarInfo("a")  # not the file of that name
-        folder.type = tarfile.DIRTYPE
-        content.addfile(folder)
-        for name, member in members.items():
-            entry = tarfile.TarInfo(f"folder/{name}")
-            entry.size = len(member)
-            content.addfile(entry, io.BytesIO(member))
-    return file.getvalue()
-
-
-def test_members_of_a_packed_tar_share_its_download(data_dir, server):
-    server.files["/all.tar.gz"] = tarred(b=b"second", a=CONTENT)
-    url = server.url.replace("file.bin", "all.tar.gz")
-    assert fetch("set/a", [url], md5(CONTENT), data_dir, member="a").read_bytes() == CONTENT
-    assert fetch("set/b", [url], md5(b"second"), data_dir, member="b").read_bytes() == b"second"
-    assert server.asked == [("/all.tar.gz", None)]
-    assert left_in(data_dir) == ["a", "all.tar.gz", "b"]
-
-
-@pytest.mark.parametrize(
-    "content, reason",
-    [
-        (tarred(b=CONTENT), "there is no a in the tar"),
-        (tarred(a=b"other"), f"the md5 {md5(b'other')}, expected {md5(CONTENT)}"),
-        (tarred(a=CONTENT)[: len(tarred(a=CONTENT)) // 2], "EOFError|unexpected end of data"),
-    ],
-    ids=["no member", "other member", "cut short"],
-)
-def test_tar_that_does_not_hold_the_member(content, reason, data_dir, server):
-    server.files["/all.tar.gz"] = content
-    with pytest.raises(DataError, match=reason):
-        fetch("set/a", [server.url.replace("file.bin", "all.tar.gz")], md5(CONTENT), data_dir, member="a")
-    assert left_in(data_dir) == []

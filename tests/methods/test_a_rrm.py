@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from lilawbench.engine.loop import train_step
-from lilawbench.loading.batch import Batch
+from lilawbench.loading.resident import Resident
 from lilawbench.losses import ELR, ce
 from lilawbench.methods.a_rrm import ARRM
 from lilawbench.methods.at import AT
@@ -15,23 +15,17 @@ from lilawbench.methods.rrm import RRM, reweight
 
 N = 12
 RANDOM = torch.Generator().manual_seed(0)
-TABLE = Batch(
-    torch.arange(N),
-    torch.randn(N, 4, dtype=torch.float64, generator=RANDOM),
-    torch.randint(0, 3, (N,), generator=RANDOM),
-)
+ROWS = Resident(torch.randn(N, 4, dtype=torch.float64, generator=RANDOM), torch.randint(0, 3, (N,), generator=RANDOM))
+TABLE = ROWS.batch(torch.arange(N))
+pytestmark = pytest.mark.usefixtures("short_passes")
 ROUND = {"gamma": 0.4, "mu": 1.0, "reweight_every_epochs": 1}
-
-
-def rows(index):
-    return Batch(*(part[index] for part in TABLE))
 
 
 def scene(context, method):
     """A net with BatchNorm and dropout in training."""
     torch.manual_seed(0)
-    ctx = context(nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.Linear(8, 3)).double())
-    ctx.sweep, ctx.targets = lambda: (rows(part) for part in torch.arange(N).split(5)), TABLE.target
+    model = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.Linear(8, 3)).double()
+    ctx = context(model, rows=ROWS)
     method.setup(ctx)
     return ctx, method
 
@@ -43,7 +37,7 @@ def train(ctx, method, *epochs):
         method.on_epoch_start(ctx)
         for index in torch.randperm(N).split(4):
             ctx.batch_size = len(index)
-            train_step(ctx, method, rows(index), 0.2)
+            train_step(ctx, method, ctx.fetch(index), 0.2)
         method.on_epoch_end(ctx)
 
 
@@ -105,21 +99,19 @@ def test_batch_loss_by_hand(context, loss_scale):
     method.on_epoch_start(ctx)
     ctx.model.eval()
     ctx.batch_size = 2 * N  # this rank has half of it
-    method.before_step(ctx, TABLE)
-    out = method.loss(ctx.forward, TABLE)
+    out = method.loss(ctx, TABLE)
     inputs = moved(ctx.model, 0.3)
     assert (inputs != TABLE.input).all()
     expected = 2 * ce(ctx.model(inputs), TABLE.target)[1::2].sum() / N
     torch.testing.assert_close(out.loss, expected * (2 if loss_scale == "paper" else 1))
     torch.testing.assert_close(out.logits, ctx.model(inputs).detach())
-    torch.testing.assert_close(method.loss(ctx.forward, TABLE).logits, ctx.model(TABLE.input).detach())
 
 
 def test_neither_attack_nor_sweep_teaches_elr(context):
     ctx, method = scene(context, ARRM({"eps": 0.3}, loss=ELR(), **ROUND))
     train(ctx, method, 1)
     table = method.per_sample.t.clone()
-    method.before_step(ctx, TABLE)
+    assert not torch.equal(method.seen(ctx, TABLE), TABLE.input)
     method.on_epoch_end(ctx)
     assert table.any() and torch.equal(method.per_sample.t, table) and method.round == 2
 
@@ -127,7 +119,7 @@ def test_neither_attack_nor_sweep_teaches_elr(context):
 def test_its_attack_is_no_state(context):
     """A checkpoint of A-RRM is one of RRM."""
     ctx, method = scene(context, ARRM())
-    method.before_step(ctx, TABLE)
+    method.loss(ctx, TABLE)
     assert list(method.state_dict()) == list(scene(context, RRM())[1].state_dict())
 
 

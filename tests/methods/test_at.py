@@ -72,7 +72,7 @@ def test_perturbation_leaves_no_trace(context, mode):
     train_step(ctx, method, BATCH, 0.1)
     state, own = copy.deepcopy(model.state_dict()), copy.deepcopy(method.state_dict())
     stream, clean = torch.get_rng_state(), BATCH.input.clone()
-    method.before_step(ctx, BATCH)
+    method.adversary.perturb(method, ctx, BATCH)
     assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
     assert own["per_sample.t"].any() and torch.equal(method.per_sample.t, own["per_sample.t"])
     assert torch.equal(torch.get_rng_state(), stream) and all(m.training for m in model.modules())
@@ -85,9 +85,9 @@ def test_the_loss_learns_from_the_step_and_not_from_the_attack(context):
     model, method = restless().eval(), AT({"eps": 0.5}, loss=ELR())
     ctx = context(model)
     method.setup(ctx)
-    method.before_step(ctx, BATCH)
+    method.adversary.perturb(method, ctx, BATCH)
     assert not method.per_sample.t.any()
-    out = method.loss(ctx.forward, BATCH)
+    out = method.loss(ctx, BATCH)
     moved = BATCH.input + 0.5 * direction(model, ce)  # with an empty table ELR is cross-entropy
     expected = 0.3 * model(moved).softmax(1)
     torch.testing.assert_close(method.per_sample.t[:6].double(), expected.detach(), rtol=0, atol=1e-6)
@@ -97,8 +97,7 @@ def test_the_loss_learns_from_the_step_and_not_from_the_attack(context):
 def test_step_trains_on_the_perturbed_inputs_as_constants(context):
     model = restless().eval()
     ctx, method = context(model), AT({"eps": 0.4, "clip": [-1, 1.5]})
-    method.before_step(ctx, BATCH)
-    out = method.loss(ctx.forward, BATCH)
+    out = method.loss(ctx, BATCH)
     moved = (BATCH.input + 0.4 * direction(model, ce)).clamp(-1, 1.5)
     model.zero_grad()
     expected = ce(model(moved), BATCH.target).mean()
@@ -110,13 +109,13 @@ def test_step_trains_on_the_perturbed_inputs_as_constants(context):
     assert out.loss > ce(model(BATCH.input), BATCH.target).mean()
 
 
-def test_a_perturbation_is_used_once(context):
-    """Without a before_step of its own a batch is clean."""
+def test_every_part_of_a_batch_is_attacked_by_itself(context):
+    """As it is when the batch is whole, and as often as it is asked for: nothing is kept from one call to the next."""
     ctx, method = context(restless().eval()), AT({"eps": 0.4})
-    method.before_step(ctx, BATCH)
-    first, second = method.loss(ctx.forward, BATCH).loss, method.loss(ctx.forward, BATCH).loss
-    torch.testing.assert_close(second, ce(ctx.model(BATCH.input), BATCH.target).mean())
-    assert first > second
+    whole, *parts = (method.loss(ctx, part) for part in (BATCH, *BATCH.split(2)))
+    torch.testing.assert_close(torch.cat([part.logits for part in parts]), whole.logits)
+    assert torch.equal(method.loss(ctx, BATCH).loss, whole.loss)
+    assert whole.loss > ce(ctx.model(BATCH.input), BATCH.target).mean()
 
 
 @pytest.mark.parametrize("mode", ["eval", "train"])

@@ -9,6 +9,8 @@ import torch
 from torch import nn
 
 from lilawbench.loading.batch import Batch
+from lilawbench.loading.batches import MetaLoader
+from lilawbench.loading.resident import Resident
 from lilawbench.losses import ce, focal
 from lilawbench.methods.base import StepOutput
 from lilawbench.methods.lilaw import LiLAW
@@ -25,30 +27,33 @@ def linear(seed=0, *more):
     return nn.Sequential(nn.Linear(4, 3), *more)
 
 
-class Validation:
-    """Gives out random batches and remembers the sizes it was asked for."""
+@pytest.fixture
+def val():
+    """Forty validation rows."""
+    rows = batch(40, seed=100)
+    return Resident(rows.input, rows.target)
 
-    def __init__(self):
-        self.asked = []
 
-    def __call__(self, size):
-        self.asked.append(size)
-        return batch(size, seed=100 + len(self.asked))
+@pytest.fixture
+def asked(monkeypatch):
+    """Sizes of the validation batches that were asked for."""
+    sizes, drawn = [], MetaLoader.__call__
+    monkeypatch.setattr(MetaLoader, "__call__", lambda self, size: sizes.append(size) or drawn(self, size))
+    return sizes
 
 
 def step(lilaw, ctx, data):
     """One step as the loop makes it, without moving the model."""
-    lilaw.before_step(ctx, data)
-    out = lilaw.loss(ctx.forward, data)
+    out = lilaw.loss(ctx, data)
     ctx.step += 1
     lilaw.after_step(ctx, data, out)
     return out
 
 
 @pytest.mark.parametrize("warmup_epochs", [0, 1, 3])
-def test_warm_up_is_plain_loss_without_meta_steps(warmup_epochs, context):
-    lilaw, meta = LiLAW(loss=focal, warmup_epochs=warmup_epochs), Validation()
-    ctx, data = context(linear(), meta), batch()
+def test_warm_up_is_plain_loss_without_meta_steps(warmup_epochs, context, val, asked):
+    lilaw = LiLAW(loss=focal, warmup_epochs=warmup_epochs)
+    ctx, data = context(linear(), val=val), batch()
     for ctx.epoch in range(1, 5):
         lilaw.on_epoch_start(ctx)
         before = lilaw.trace()[1].clone()
@@ -57,16 +62,16 @@ def test_warm_up_is_plain_loss_without_meta_steps(warmup_epochs, context):
         out = step(lilaw, ctx, data)
         if ctx.epoch <= warmup_epochs:
             torch.testing.assert_close(out.loss, focal(logits, data.target).mean())
-            assert out.weight is None and torch.equal(lilaw.trace()[1], before) and not meta.asked
+            assert out.weight is None and torch.equal(lilaw.trace()[1], before) and not asked
         else:
             torch.testing.assert_close(out.loss, weighted)
             assert (lilaw.trace()[1] != before).all()
-    assert meta.asked == [ctx.full_batch_size] * (4 - warmup_epochs)
+    assert asked == [ctx.full_batch_size] * (4 - warmup_epochs)
 
 
-def test_step_output_carries_logits_and_weights_without_a_graph(context):
-    lilaw, ctx, data = LiLAW(), context(linear(), Validation()), batch()
-    out = lilaw.loss(ctx.forward, data)
+def test_step_output_carries_logits_and_weights_without_a_graph(context, val):
+    lilaw, ctx, data = LiLAW(), context(linear(), val=val), batch()
+    out = lilaw.loss(ctx, data)
     logits = ctx.forward(data.input)
     assert isinstance(out, StepOutput) and out.loss.requires_grad and out.loss.shape == ()
     assert not out.logits.requires_grad and not out.weight.requires_grad
@@ -74,9 +79,9 @@ def test_step_output_carries_logits_and_weights_without_a_graph(context):
     torch.testing.assert_close(out.weight, lilaw.weights(logits, data.target).detach())
 
 
-def test_meta_every_steps_counts_the_whole_run(context):
-    lilaw, meta = LiLAW(meta_every_steps=3, warmup_epochs=0), Validation()
-    ctx, moved = context(linear(), meta), []
+def test_meta_every_steps_counts_the_whole_run(context, val):
+    lilaw = LiLAW(meta_every_steps=3, warmup_epochs=0)
+    ctx, moved = context(linear(), val=val), []
     for _ in range(9):
         before = lilaw.trace()[1].clone()
         step(lilaw, ctx, batch())
@@ -84,36 +89,34 @@ def test_meta_every_steps_counts_the_whole_run(context):
     assert moved == [False, False, True] * 3
 
 
-def test_meta_batch_is_as_large_as_a_full_training_batch(context):
+def test_meta_batch_is_as_large_as_a_full_training_batch(context, val, asked):
     """An epoch's last batch may have fewer rows, or one more."""
-    lilaw, meta = LiLAW(warmup_epochs=0), Validation()
-    ctx = context(linear(), meta)
+    lilaw, ctx = LiLAW(warmup_epochs=0), context(linear(), val=val)
     for size in (6, 7, 2):
         ctx.batch_size = size
         step(lilaw, ctx, batch(size))
-    assert meta.asked == [6, 6, 6]
+    assert asked == [6, 6, 6]
 
 
-def test_meta_mode_is_the_mode_of_the_validation_forward(context):
+def test_meta_mode_is_the_mode_of_the_validation_forward(context, val):
     """With BatchNorm and dropout the two differ; each equals a forward by hand."""
     model = linear(0, nn.BatchNorm1d(3), nn.Dropout(0.5)).train()
     after = {}
     for mode in ("eval", "train"):
         lilaw, by_hand = LiLAW(meta_mode=mode, warmup_epochs=0), LiLAW()
-        ctx, twin = context(model, Validation()), copy.deepcopy(model)
+        ctx, twin, first = context(model, val=val), copy.deepcopy(model), MetaLoader(val, 0)(6)
         torch.manual_seed(5)
         lilaw.after_step(ctx, batch(), None)
-        val = batch(6, seed=101)
         torch.manual_seed(5)
-        by_hand.meta_update(twin.train(mode == "train")(val.input), val.target)
+        by_hand.meta_update(twin.train(mode == "train")(first.input), first.target)
         assert torch.equal(lilaw.trace()[1], by_hand.trace()[1])
         after[mode] = lilaw.trace()[1]
     assert (after["eval"] != after["train"]).all()
 
 
-def test_meta_step_depends_on_no_gradient_and_leaves_none(context):
+def test_meta_step_depends_on_no_gradient_and_leaves_none(context, val):
     model = linear()
-    ctx, lilaw = context(model, Validation()), LiLAW(warmup_epochs=0)
+    ctx, lilaw = context(model, val=val), LiLAW(warmup_epochs=0)
     before = copy.deepcopy(model.state_dict())
     step(lilaw, ctx, batch())
     assert all(p.grad is None for p in model.parameters())

@@ -12,7 +12,7 @@ from lilawbench.config import build as build_node
 from lilawbench.engine.optim import build_optimizer
 from lilawbench.methods.lookahead import Network, hypergradient
 from lilawbench.models.finetune import finetune
-from lilawbench.pipeline import initialise_model
+from lilawbench.pipeline import initialise_network
 from lilawbench.train import CONF, run
 
 TRAINED = {  # shape, and the modules whose parameters train: the last two parameterised layers
@@ -150,7 +150,7 @@ def test_a_probe_run_ends_with_the_frozen_weights_it_began_with(tiny, acting, me
     class Digits:
         num_classes, input_shape = 10, (1, 8, 8)
 
-    began = initialise_model(cfg, Digits).state_dict()
+    began = initialise_network(cfg, Digits).state_dict()
     moved = {name for name, value in began.items() if not torch.equal(value, ended[name])}
     assert moved == {"5.weight", "5.bias", "7.weight", "7.bias"}
 

@@ -63,7 +63,7 @@ def test_output_is_one_logit_per_class(build, name):
 @pytest.mark.parametrize("dataset", ["adult", "ecg5000"])
 def test_image_networks_refuse_what_is_no_image(build, name, dataset):
     shape, classes = SHAPES[dataset]
-    with pytest.raises(ValueError, match=rf"{name} wants images \[C, H, W\].*, not \[{shape[0]}"):
+    with pytest.raises(ValueError, match=rf"{name} needs images \[C, H, W\].*, not \[{shape[0]}"):
         build(num_classes=classes, input_shape=shape)
 
 
@@ -79,8 +79,8 @@ def test_image_networks_refuse_what_is_no_image(build, name, dataset):
         (ResNetCIFAR, (3, 32, 32), {"depth": -4}, "depth is -4; it must be 6n"),
         (PreActResNet, (3, 32, 32), {"blocks": (2, 2, 2)}, r"blocks is \[2, 2, 2\]; it must be four numbers >= 1"),
         (PreActResNet, (3, 32, 32), {"blocks": (2, 0, 2, 2)}, r"blocks is \[2, 0, 2, 2\]"),
-        (LSTM, (108,), {}, r"the lstm wants sequences \[T, C\] or images \[C, H, W\], not \[108\]"),
-        (LSTM, (1, 2, 3, 4), {}, "the lstm wants sequences"),
+        (LSTM, (108,), {}, r"the lstm needs sequences \[T, C\] or images \[C, H, W\], not \[108\]"),
+        (LSTM, (1, 2, 3, 4), {}, "the lstm needs sequences"),
         (LSTM, (140, 1), {"hidden": 0}, "hidden 0 and layers 2 must be >= 1"),
         (LSTM, (140, 1), {"layers": 0}, "layers 0 must be >= 1"),
         (LSTM, (140, 1), {"dropout": 1.0}, r"dropout 1\.0 in \[0, 1\)"),

@@ -3,7 +3,7 @@
 No GPU is needed: the network says, in each of its forwards, whether cudnn is switched on.
 """
 
-import dataclasses
+import copy
 
 import pytest
 import torch
@@ -13,8 +13,8 @@ from lilawbench.config import bind, build
 from lilawbench.engine.evaluate import predict
 from lilawbench.engine.loop import train_step
 from lilawbench.loading.resident import Resident
-from lilawbench.methods.base import Context
 from lilawbench.methods.lookahead import Network
+from lilawbench.methods.supervised import Supervised
 from lilawbench.models.lstm import LSTM
 from lilawbench.models.mlp import MLP
 from lilawbench.models.recurrent import backward_in_eval, recurrent_layers
@@ -31,16 +31,19 @@ def seen():
 
 
 @pytest.fixture
-def ctx(seen):
-    """A network that is said to be on CUDA."""
+def ctx(seen, context):
     model = LSTM(3, (5, 2), hidden=4)
 
     def look(module, input, output):
         seen.append((module.training, torch.is_grad_enabled(), torch.backends.cudnn.enabled))
 
     model.recurrent.register_forward_hook(look)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    return Context(model, model, optimizer, DATA.in_order, None, 8, 3, CUDA, 8, targets=DATA.target)
+    return context(model, rows=copy.copy(DATA))
+
+
+def said_to_be_on_cuda(ctx):
+    ctx.table.device = CUDA
+    return ctx
 
 
 @pytest.mark.parametrize("name", ["at", "a_rrm"])
@@ -48,24 +51,25 @@ def test_adversarial_training(ctx, seen, composed, name):
     """The attack's forward without cudnn, the step's own with it."""
     cfg = composed(f"method={name}")
     method = build(cfg.method, loss=bind(cfg.loss))
-    method.setup(dataclasses.replace(ctx, device=torch.device("cpu")))  # where its tables can be
-    method.on_epoch_start(ctx)
+    method.setup(ctx)  # its tables are on the CPU
+    method.on_epoch_start(said_to_be_on_cuda(ctx))
     train_step(ctx, method, DATA.batch(torch.arange(8)), 0.1)
     assert seen == [(False, True, False), (True, True, True)]
 
 
 def test_attacks_of_the_test_rows(ctx, seen):
     """The attack's forward without cudnn, those of the attacked inputs with it."""
-    predict_attacked(ctx, DATA, [0.1, 0.2])
+    said_to_be_on_cuda(ctx)
+    predict_attacked(ctx, Supervised(), DATA, [0.1, 0.2])
     assert seen == [(False, True, False), (False, False, True), (False, False, True)]
     seen.clear()
-    predict(ctx, DATA)
+    predict(ctx, Supervised(), DATA)
     assert seen == [(False, False, True)]
 
 
 def test_a_probe_whose_recurrent_layers_stay_in_eval_mode(ctx, seen):
     ctx.model.recurrent.eval()
-    with ctx.side_pass("eval", grad=True):
+    with said_to_be_on_cuda(ctx).side_pass("eval", grad=True):
         ctx.forward(DATA.input)
     assert seen == [(False, True, False)]
 
@@ -84,10 +88,10 @@ def test_look_ahead_and_others(ctx):
 
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_gradients_in_eval_mode_on_cuda():
+def test_gradients_in_eval_mode_on_cuda(context):
     model = LSTM(3, (5, 2), hidden=4).to(CUDA).eval()
     data = Resident(DATA.input, DATA.target, device=CUDA)
-    ctx = Context(model, model, torch.optim.SGD(model.parameters(), lr=0.1), data.in_order, None, 8, 3, CUDA, 8)
+    ctx = context(model, rows=data)
     input = data.input.clone().requires_grad_()
     with ctx.side_pass("eval", grad=True):
         F.cross_entropy(ctx.forward(input), data.target).backward()

@@ -71,14 +71,18 @@ BAD = {
     "word": (
         "a.csv",
         lambda p: p.write_text("y\n" + lines([0, 1, "cat", 3, 0, 1])),
-        r"a\.csv, line 4: cat is no class number",
+        r"a\.csv, line 4: cat is not a class number",
     ),
     "fraction": (
         "a.txt",
         lambda p: p.write_text(lines([0, 1, 2, 0.5, 0, 1])),
-        r"a\.txt, line 4: 0\.5 is no class number",
+        r"a\.txt, line 4: 0\.5 is not a class number",
     ),
-    "nan": ("a.npy", lambda p: np.save(p, np.array([0, 1, np.nan, 0, 0, 0])), r"a\.npy, row 2: nan is no class number"),
+    "nan": (
+        "a.npy",
+        lambda p: np.save(p, np.array([0, 1, np.nan, 0, 0, 0])),
+        r"a\.npy, row 2: nan is not a class number",
+    ),
     "gap": ("a.txt", lambda p: p.write_text("0\n1\n\n3\n0\n1\n"), r"a\.txt, line 3: 0 columns, line 1 has 1"),
     "ragged": ("a.csv", lambda p: p.write_text("x,y\n1,2\n1\n"), r"a\.csv, line 3: 1 columns, line 1 has 2"),
     "which": ("a.csv", lambda p: p.write_text("x,y\n1,2\n"), r"a\.csv has x, y: choose with noise\.column"),
@@ -107,7 +111,7 @@ def test_bad_files(tmp_path, name, write, message):
 def test_bad_paths_and_columns(tmp_path):
     (tmp_path / "labels.json").write_text("[]")
     (tmp_path / "labels.csv").write_text("x,y\n1,2\n")
-    with pytest.raises(ValueError, match=r"labels\.npz does not exist \(it is looked for from"):
+    with pytest.raises(ValueError, match=r"labels\.npz does not exist \(relative paths start at"):
         File(str(tmp_path))
     with pytest.raises(ValueError, match=r"labels\.json must end in one of \.npz, \.npy, \.csv, \.txt"):
         File(str(tmp_path / "labels.json"))
@@ -145,11 +149,11 @@ def test_several_labels_a_sample_and_values(tmp_path, name, labels, write):
     ("a.npy", FLAGS, lambda p: np.save(p, FLAGS[:3]), r"a\.npy has 3 rows of 3 labels; the data set has 4 rows of"),
     ("a.npy", FLAGS, lambda p: np.save(p, FLAGS[:, :2]), r"4 rows of 2 labels; the data set has 4 rows of 3"),
     ("a.npy", FLAGS, lambda p: np.save(p, FLAGS + 1), r"a\.npy, row 0: label 2; it must lie in 0\.\.1 \(6 such labels"),
-    ("a.npy", FLAGS, lambda p: np.save(p, FLAGS / 2), r"a\.npy, row 0: 0\.5 is no 0 or 1"),
+    ("a.npy", FLAGS, lambda p: np.save(p, FLAGS / 2), r"a\.npy, row 0: 0\.5 is not a label, 0 or 1"),
     ("a.npy", FLAGS, lambda p: np.save(p, FLAGS[:, 0]), r"labels must be 0 and 1 \[N, K\], they are \[4\]"),
-    ("a.csv", FLAGS, lambda p: p.write_text("a,b,c\n0,1,x\n"), r"a\.csv, line 2: x is no 0 or 1"),
+    ("a.csv", FLAGS, lambda p: p.write_text("a,b,c\n0,1,x\n"), r"a\.csv, line 2: x is not a label, 0 or 1"),
     ("a.npy", VALUES, lambda p: np.save(p, FLAGS), r"labels must be one list \[N\], they are \[4, 3\]"),
-    ("a.txt", VALUES, lambda p: p.write_text("1\n2\ninf\n3\n"), r"a\.txt, line 3: inf is no number"),
+    ("a.txt", VALUES, lambda p: p.write_text("1\n2\ninf\n3\n"), r"a\.txt, line 3: inf is not a number"),
     ("a.npz", FLAGS, lambda p: np.savez(p, observed=FLAGS, clean=FLAGS[::-1]),
      r"a\.npz, row 0: clean label 1 where the data set has 0: these are labels of other rows"),
     ("a.npz", VALUES, lambda p: np.savez(p, observed=VALUES, clean=VALUES * 1.001), r"clean label 1\.50\d* where"),

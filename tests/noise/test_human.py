@@ -134,13 +134,13 @@ def test_the_presets_label_all_rows_and_validate_on_human_labels(
     check(cfg)
     num_classes = build(cfg.dataset).num_classes
     labels = draw_labels(cfg, of_cifar(num_classes, official[num_classes]["clean_label"]))
-    train, val = labels["train"], labels["val"]
+    train, val = labels.train, labels.val
     assert (len(train), len(val)) == (50_000 - num_val, num_val)
-    corrupted = labels["observed"] != labels["clean"]
+    corrupted = labels.observed != labels.clean
     assert corrupted.mean() == pytest.approx(wrong, abs=5e-5)
     if num_val:
         assert abs(corrupted[val].mean() - wrong) <= 4 * np.sqrt(wrong * (1 - wrong) / num_val)
-        shares = [np.bincount(labels["observed"][rows], minlength=num_classes) / len(rows) for rows in (train, val)]
+        shares = [np.bincount(labels.observed[rows], minlength=num_classes) / len(rows) for rows in (train, val)]
         assert np.abs(shares[0] - shares[1]).max() < 2 / num_val  # stratified by what is seen
 
 

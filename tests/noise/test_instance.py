@@ -118,7 +118,7 @@ def test_a_run_hands_it_the_stored_inputs(tiny):
     cfg = tiny("noise=instance", "train.epochs=1", "seed=3")
     source = build(cfg.dataset).source(None, generator())
     expected = Instance(0.4)(source.train_clean, 10, derive(3, "noise"), source.train_input.__getitem__)
-    np.testing.assert_array_equal(draw_labels(cfg, source)["observed"], expected)
+    np.testing.assert_array_equal(draw_labels(cfg, source).observed, expected)
     result = run(cfg).result
     assert result["noise.requested_rate"] == 0.4
     assert result["noise.realised_rate"] == (expected != source.train_clean).mean() == pytest.approx(0.4, abs=0.05)

@@ -55,7 +55,7 @@ TOYS = ["toy_here", "toy_gone", "toy_later", "toy_plain"]
 
 def test_states(conf, tmp_path):
     """2 rows x 2 columns x 3 seeds; the swept method is decided by the rows and does not multiply."""
-    found = {entry.name: entry for entry in tables(tmp_path / "outputs", conf, TOYS)}
+    found = {entry.name: entry for entry in tables(tmp_path / "outputs", [conf], TOYS)}
     assert list(found) == ["toy_gone", "toy_here", "toy_later"]
     assert found["toy_here"] == ("toy_here", "A table.", 0, 12, "runnable here")
     assert found["toy_gone"][2:] == (0, 12, "data missing: ecg5000 split=official, ecg5000 split=swapped")
@@ -70,7 +70,7 @@ def test_done_also_in_the_folder_of_another_experiment(conf, tmp_path):
     folder.mkdir(parents=True)
     config = flatten(run.cfg, "config")
     (folder / "result.json").write_text(json.dumps({"schema_version": 1, "run": folder.name, **config}))
-    [entry] = tables(tmp_path / "outputs", conf, ["toy_here"])
+    [entry] = tables(tmp_path / "outputs", [conf], ["toy_here"])
     assert (entry.done, entry.runs) == (1, 12)
 
 
@@ -78,13 +78,13 @@ def test_a_file_that_is_there_is_enough(conf, tmp_path):
     """Its content is not read: that is for the run."""
     (tmp_path / "data" / "ECG5000").mkdir()
     (tmp_path / "data" / "ECG5000" / "ECG5000_TRAIN.txt").write_text("not a heartbeat")
-    [entry] = tables(tmp_path / "outputs", conf, ["toy_gone"])
+    [entry] = tables(tmp_path / "outputs", [conf], ["toy_gone"])
     assert entry.state == "runnable here"
 
 
 def test_what_cannot_be_composed_is_said(conf, tmp_path):
     (conf / "experiment" / "toy_bad.yaml").write_text("# @package _global_\n# Bad.\ntable: {paper: x}\nnothing: 1\n")
-    [entry] = tables(tmp_path / "outputs", conf, ["toy_bad"])
+    [entry] = tables(tmp_path / "outputs", [conf], ["toy_bad"])
     assert entry.state.startswith("broken: ") and "nothing" in entry.state
 
 

@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import nn
 
+from lilawbench.config import Train
 from lilawbench.engine import runtime
+from lilawbench.engine.context import make_context
 from lilawbench.engine.loop import train_step
-from lilawbench.loading.batch import Batch
 from lilawbench.loading.resident import Resident
-from lilawbench.methods.base import Context
 from lilawbench.methods.lilaw import LiLAW
 from lilawbench.methods.supervised import Supervised
 from lilawbench.support.distributed import World, join, leave
@@ -94,34 +94,20 @@ def net() -> nn.Module:
     return nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)).double()
 
 
-def rows(count: int) -> Batch:
+def rows(count: int) -> Resident:
     generator = torch.Generator().manual_seed(count)
     input = torch.randn(count, 3, generator=generator, dtype=torch.float64)
-    return Batch(torch.arange(count), input, torch.randint(0, 2, (count,), generator=generator))
-
-
-class Descent:
-    """w <- w - lr g. The first of torch's own optimisers in a process imports the compiler, for seconds."""
-
-    def __init__(self, model: nn.Module):
-        self.model, self.param_groups = model, [{"lr": 0.0, "params": list(model.parameters())}]
-
-    @torch.no_grad()
-    def step(self) -> None:
-        for p in self.model.parameters():
-            p -= self.param_groups[0]["lr"] * p.grad
+    return Resident(input, torch.randint(0, 2, (count,), generator=generator))
 
 
 def step(world: World, model: nn.Module, method, count: int, epoch: int = 9, **options) -> torch.Tensor:
     """One step on this rank's share of `count` rows; the loss of all of them."""
-    batch = rows(count)
-    ctx = Context(
-        model, model, Descent(model), None, lambda size: rows(size + 1), 64, 2,
-        torch.device("cpu"), count, world=world, epoch=epoch, batch_size=count, share=world.fraction(count), **options,
-    )  # fmt: skip
+    train = Train(optimizer="sgd", momentum=0.0, batch_size=count, **options)
+    ctx = make_context([model], rows(count), rows(16), num_classes=2, options=train, world=world)
+    ctx.epoch, ctx.batch_size, ctx.share = epoch, count, world.fraction(count)
     model.train()
     method.on_epoch_start(ctx)
-    return train_step(ctx, method, Batch(*map(world.share, batch)), 1.0).loss.detach()
+    return train_step(ctx, method, ctx.fetch(world.share(torch.arange(count))), 1.0).loss.detach()
 
 
 def weights(model: nn.Module) -> torch.Tensor:

@@ -5,10 +5,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from lilawbench.config import Train
+from lilawbench.engine.context import make_context
 from lilawbench.engine.loop import train_step
-from lilawbench.loading.batches import TrainLoader
 from lilawbench.loading.resident import Resident
-from lilawbench.methods.base import Context
 from lilawbench.methods.dynamic_loss import DynamicLoss, corrected_label, dynamic_loss
 from lilawbench.methods.lookahead import Network, hypergradient
 
@@ -71,13 +71,12 @@ def blobs(centres, model, rows, target, batch_size, model_lr, **options):
     random = torch.Generator().manual_seed(0)
     input = torch.randn(600, centres.shape[1], generator=random) + centres[torch.arange(600) % 3]
     data, method = Resident(input[rows], target), DynamicLoss(num_bins=10, warmup_epochs=1, **options)
-    optimizer, device = torch.optim.SGD(model.parameters(), model_lr, momentum=0.9), torch.device("cpu")
-    table = {"fetch": data.batch, "targets": target}
-    ctx = Context(model, model, optimizer, data.in_order, None, len(rows), 3, device, batch_size, **table)
+    train = Train(optimizer="sgd", lr=model_lr, batch_size=batch_size)
+    ctx = make_context([model], data, num_classes=3, options=train)
     method.setup(ctx)
     for ctx.epoch in range(1, 13):
         method.on_epoch_start(ctx)
-        for batch in TrainLoader(data, batch_size, 0).epoch(ctx.epoch, method.training_rows()):
+        for batch in method.batches(ctx):
             ctx.batch_size = len(batch.index)
             train_step(ctx, method, batch, model_lr)
         method.on_epoch_end(ctx)

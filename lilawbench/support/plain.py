@@ -1,0 +1,6 @@
+"""Types of plain values, as configs and JSON files hold them."""
+
+from typing import Any
+
+Tree = Any  # a number, text, None, or lists and dicts of such: what stands where is only known key by key
+Options = dict[str, Any]  # of one part of a run, such as {"rate": 0.4}; a Mapping is more than OmegaConf accepts

@@ -1,0 +1,106 @@
+"""Where YAML files lie, with the code that they name: conf/ of the package, then folders that a command names."""
+
+import importlib
+import importlib.util
+import logging
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+
+from lilawbench.support.errors import ConfigError
+
+log = logging.getLogger("lilawbench")
+
+PACKAGE = Path(__file__).parents[1]
+# in an installed package, in a checkout
+CONF = next(path for path in (PACKAGE / "conf", PACKAGE.parent / "conf") if path.is_dir())
+KEY = "hydra.searchpath"
+_used: list[Path] = []
+
+
+def folders_of(config_dir: str | Path | None, overrides: Iterable[str] = ()) -> tuple[list[Path], list[str]]:
+    """The further folders of a command, absolute and in Hydra's order, and its other overrides.
+
+    Args:
+        config_dir: Hydra's --config-dir. overrides: hydra.searchpath=[FOLDER,pkg://PACKAGE] may be among them.
+    Raises:
+        ConfigError: a folder or package that is not there, or a search path that is no list.
+    """
+    entries = [str(config_dir)] if config_dir else []
+    given = list(overrides)
+    mine = [override for override in given if override.lstrip("+").startswith(f"{KEY}=")]
+    others = [override for override in given if override not in mine]
+    if mine:
+        entries += _listed(mine[0])  # of several, Hydra too takes the first
+    folders = list(dict.fromkeys(map(_folder, entries)))
+    if missing := [folder for folder in folders if not folder.is_dir()]:
+        raise ConfigError([f"there is no folder {folder} (named by --config-dir or {KEY})" for folder in missing])
+    return folders, others
+
+
+def use(folders: Iterable[Path]) -> None:
+    """Makes the modules in these folders importable. They come last: none hides a module of an installed package."""
+    for folder in folders:
+        if folder not in _used:
+            _used.append(folder)
+        if str(folder) not in sys.path:
+            sys.path.append(str(folder))
+    importlib.invalidate_caches()  # a file may be younger than the last look into its folder
+
+
+def in_use() -> list[Path]:
+    """The folders that this process has been told of."""
+    return list(_used)
+
+
+def override_of(folders: Sequence[Path]) -> list[str]:
+    """The same folders as an override."""
+    return [f"{KEY}=[{','.join(map(quoted, (f'file://{folder}' for folder in folders)))}]"] if folders else []
+
+
+def quoted(value: str) -> str:
+    """A string as an override's value, whatever characters it has."""
+    return "'" + value.replace("'", "\\'") + "'"
+
+
+def names(group: str, folders: Iterable[Path] = ()) -> list[str]:
+    """The choices of a group."""
+    return sorted({path.stem for folder in (CONF, *folders) for path in (folder / group).glob("*.yaml")})
+
+
+def warn_of_hidden(folders: Iterable[Path]) -> None:
+    """Says which YAML files are not read because the package has a choice of the same name."""
+    for folder in folders:
+        for path in sorted(folder.glob("*/*.yaml")):
+            if (CONF / path.parent.name / path.name).exists():
+                choice = f"{path.parent.name}={path.stem}"
+                log.warning("%s is not read: %s is lilawbench's own, which comes first; rename yours", path, choice)
+
+
+def _listed(override: str) -> list[str]:
+    try:
+        value = OverridesParser.create().parse_overrides([override])[0].value()
+    except HydraException as error:
+        raise ConfigError([" ".join(str(error).split())]) from error
+    if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
+        raise ConfigError([f"{override}: a list of folders is expected, {KEY}=[FOLDER]"])
+    return [str(entry) for entry in value]
+
+
+def _folder(entry: str) -> Path:
+    """Of an entry of the search path; a relative one is relative to the current directory."""
+    scheme, _, place = entry.rpartition("://")
+    if scheme in ("", "file"):
+        return Path(place).absolute()
+    if scheme != "pkg":
+        raise ConfigError([f"{entry}: a folder or pkg://PACKAGE is expected in {KEY}"])
+    try:
+        found = importlib.util.find_spec(place.replace("/", "."))
+    except ImportError:
+        found = None
+    if found is None or not found.submodule_search_locations:
+        raise ConfigError([f"{entry}: there is no such package (named by {KEY})"])
+    return Path(next(iter(found.submodule_search_locations)))
