@@ -18,11 +18,12 @@ from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
 
 from lilawbench.augment.autoaugment import POLICIES
-from lilawbench.config import LABELS_ONLY, NAMED, Plain, bind, build, check_keys, locate, options, plain
+from lilawbench.config import LABELS_ONLY, NAMED, Plain, bind, build, check_keys, options, plain
 from lilawbench.methods.fgsm import check_attack
 from lilawbench.models.finetune import FINETUNE
 from lilawbench.support import searchpath
 from lilawbench.support.errors import ConfigError
+from lilawbench.support.locate import locate
 from lilawbench.tasks import CLASSES, example, tasks_of
 
 # What the program gives a part of a group when it builds it, and, if it is a function, when it calls it: how many

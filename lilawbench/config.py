@@ -3,7 +3,6 @@
 import functools
 import inspect
 import re
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
@@ -18,8 +17,9 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError
 
 from lilawbench.augment.options import AugmentOptions
-from lilawbench.support import hydra_private, searchpath
+from lilawbench.support import searchpath
 from lilawbench.support.errors import ConfigError
+from lilawbench.support.locate import locate
 from lilawbench.support.plain import Options, Tree
 from lilawbench.support.searchpath import CONF
 
@@ -148,7 +148,7 @@ def plain(cfg: DictConfig | Plain) -> Plain:
     """A config resolved; a resolved one is returned as it is.
 
     Raises:
-        ConfigError: a part has no name, which others may refer to. OmegaConfBaseException: whatever else is missing.
+        ConfigError: a part has no name, which others may refer to. OmegaConfBaseException: anything else is missing.
     """
     if isinstance(cfg, Plain):
         return cfg
@@ -196,7 +196,7 @@ def check_keys(cfg: DictConfig | Plain) -> None:
     """Rejects what Hydra's composition accepts.
 
     Raises:
-        ConfigError: keys that +KEY=VALUE added beside the schema, and required values that are not set.
+        ConfigError: keys that +KEY=VALUE added outside the schema, and required values that are not set.
     """
     cfg = plain(cfg)
     problems = [f"{key} has no value: set it with {key}=..." for key in sorted(_missing(cfg))]
@@ -218,9 +218,9 @@ def _check_names(cfg: Plain) -> list[str]:
     problems = []
     for group in NAMED:
         node = cfg.get(group)
-        name = node.get("name") if isinstance(node, Plain) else "-"  # no choice at all is another's matter
+        name = node.get("name") if isinstance(node, Plain) else "-"  # a missing choice is reported elsewhere
         if name is None:
-            problems.append(f"{group} has no name: its YAML wants a line such as name: my_{group}")
+            problems.append(f"{group} has no name: its YAML needs a line such as name: my_{group}")
         elif not isinstance(name, str) or not re.fullmatch(r"[^./][^/]*", name):
             problems.append(f"{group}.name is {name!r}; it names folders, so it is text without / or a leading dot")
     return problems
@@ -277,31 +277,6 @@ def _is_special(key: str | int, value: Tree) -> bool:
     return (isinstance(key, str) and key.startswith("_") and key != "_target_") or any(
         part == "_target_" or _is_special(part, held) for part, held in inside
     )
-
-
-def locate(dotted: str) -> Any:
-    """The function or class of a dotted path.
-
-    Raises:
-        ImportError: there is none: where it was looked for, or what went wrong in its file.
-    """
-    try:
-        return hydra_private.locate(dotted)
-    except Exception as error:
-        raise ImportError(_unlocated(dotted, error.__cause__ or error)) from error
-
-
-def _unlocated(dotted: str, cause: BaseException) -> str:
-    top = dotted.partition(".")[0]
-    if isinstance(cause, ModuleNotFoundError) and cause.name == top:
-        places = [f"{folder}/{top}.py" for folder in searchpath.in_use()]
-        looked = f"looked for {', '.join(places)} and " if places else "looked for "
-        advice = "" if places else "; --config-dir=FOLDER makes the modules in a folder known"
-        return f"{dotted}: there is no module {top}: {looked}an installed {top}{advice}"
-    file = getattr(sys.modules.get(top), "__file__", None)
-    if isinstance(cause, AttributeError | ModuleNotFoundError) and file:
-        return f"{dotted}: not found in {file} ({cause})"
-    return f"{dotted}: importing it failed: {type(cause).__name__}: {cause}"
 
 
 def bind(node: DictConfig | Plain) -> Callable[..., Built]:

@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from lilawbench.config import build
 from lilawbench.engine import checkpoint, runtime
 from lilawbench.loading.streamed import table
-from lilawbench.pipeline import initialise_model
+from lilawbench.pipeline import initialise_network
 from lilawbench.support.errors import DataError, UserError
 from lilawbench.support.seeding import derive
 from lilawbench.tasks import CLASSES
@@ -36,7 +36,7 @@ def confusion(cfg: DictConfig, weights: dict[str, torch.Tensor], split: str) -> 
     if source.task not in CLASSES:
         raise DataError(f"dataset={cfg.dataset.name} is {source.task}; a kernel needs one class a sample")
     device = runtime.choose_device("auto")
-    model = initialise_model(cfg, source).eval()
+    model = initialise_network(cfg, source).eval()
     model.load_state_dict(weights)
     model.to(device)
     input, clean = (

@@ -48,7 +48,7 @@ def main() -> None:
 def compare(other: Path, only: str | None, folder: Path) -> int:
     """Does the runs twice below a folder and prints a line for each. Returns the exit code."""
     real = Path(os.environ["LILAWBENCH_DATA"]).resolve() if os.environ.get("LILAWBENCH_DATA") else None
-    alone, ranks = chosen(only, real is not None)
+    alone, ranks = chosen(only, real is not None, HERE, other)
     if not (alone or ranks):
         print(f"no run's name holds {only!r}")
         return 1

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from lilawbench.datasets.base import Source
+from lilawbench.loading.image_files import ImageFiles
 from lilawbench.pipeline import draw_labels, tables
 from lilawbench.train import run
 
@@ -58,6 +60,19 @@ def test_a_whole_split_is_not_copied_and_any_rows_can_be_had():
     assert data.labelled_input(np.arange(100, 120)).data_ptr() == data.val_input.data_ptr()
     assert data.labelled_input(np.array([3, 99, 100, 119])).flatten().tolist() == [3, 99, 1000, 1019]
     assert data.labelled_input(np.array([], dtype=np.int64)).shape == (0, 1)
+
+
+def test_image_files_of_both_parts_come_decoded(tmp_path):
+    """Rows of one part stay in their files; rows of both are one tensor."""
+    for i in range(5):
+        Image.new("L", (2, 2), i).save(tmp_path / f"{i}.png")
+    train, val = (ImageFiles(tmp_path, np.array(names, dtype=np.bytes_), 2, channels=1)
+                  for names in (["0.png", "1.png", "2.png"], ["3.png", "4.png"]))  # fmt: skip
+    clean = np.zeros(3, np.int64)
+    data = Source(train, clean, val, clean[:2], ("a", "b"), val_input=val, val_clean=clean[:2])
+    assert isinstance(data.labelled_input(np.array([0, 2])), ImageFiles)
+    assert data.labelled_input(np.array([3])).names.tolist() == [b"3.png"]
+    assert data.labelled_input(np.array([1, 4]))[:, 0, 0, 0].tolist() == [1, 4]
 
 
 @pytest.mark.parametrize("given", ["0.3", "0", None])

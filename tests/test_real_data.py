@@ -75,7 +75,9 @@ def check_record(record, task, num_val, num_test, rate):
     ],
 )
 def test_a_short_run(short, options, task, num_val, num_test, rate):
-    check_record(run(short(*options.split())), task, num_val, num_test, rate)
+    record = run(short(*options.split()))
+    check_record(record, task, num_val, num_test, rate)
+    assert record.status == "done"
 
 
 @pytest.mark.slow

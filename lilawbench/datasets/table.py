@@ -37,7 +37,7 @@ class Table(Dataset):
         groups: columns to compare groups by (`test_groups`); they stay features unless ignored.
         ignore: columns that are no features, such as an identifier.
         numeric, categorical: columns that are to be taken as such, whatever they hold.
-        missing: values that count as missing, beside an empty one.
+        missing: values that count as missing, besides an empty one.
         delimiter: between the values of a CSV.
         max_categories: a categorical column with more values than this is refused: it is probably text.
         imbalance, per_class: as every `Dataset`.
@@ -192,7 +192,7 @@ class Table(Dataset):
                     f"dataset.ignore=[{name}], or take it as numbers with dataset.numeric=[{name}]"
                 )
         if not numeric and not categorical:
-            raise DataError(f"{table.path} has no feature column beside {listed(sorted(left_out))}")
+            raise DataError(f"{table.path} has no feature column besides {listed(sorted(left_out))}")
         return numeric, categorical
 
 

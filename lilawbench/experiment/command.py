@@ -1,5 +1,6 @@
 """Whether a command line asks for help, for one run, which is Hydra's to do, or for a sweep."""
 
+import re
 import textwrap
 from argparse import Namespace
 from collections.abc import Sequence
@@ -63,6 +64,12 @@ def read(arguments: Sequence[str]) -> Command:
     folders, overrides = searchpath.folders_of(args.config_dir, args.overrides)
     searchpath.use(folders)
     return Command(args, overrides, folders)
+
+
+def completing(line: str) -> list[str]:
+    """The further folder of a command line that TAB completes, which Hydra does not look for there by itself."""
+    named = re.search(r"(?:--config-dir|-cd)[= ](\S+)", line)
+    return ["--config-dir", named[1]] if named and Path(named[1]).is_dir() else []
 
 
 def help_asked(command: Command) -> str | None:

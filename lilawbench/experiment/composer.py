@@ -21,6 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from lilawbench.config import Config, Plain, plain, to_plain
 from lilawbench.experiment.defaults import Unsupported, merged, raw, resolved
+from lilawbench.experiment.products import written_out
 from lilawbench.support import searchpath
 from lilawbench.support.searchpath import CONF
 
@@ -75,7 +76,7 @@ class Composer:
         return cfg
 
     def plain(self, overrides: Sequence[str]) -> Plain:
-        """The same config, resolved. Not to be changed: configs share their parts."""
+        """The same config, resolved, its table written out. Not to be changed: configs share their parts."""
         given = by_key(overrides)
         try:
             tree = self._tree(given)
@@ -84,7 +85,8 @@ class Composer:
                     tree = _with(tree, key.split("."), self._leaf(tree, key, override))
             return resolved(tree, self._resolved)
         except FALL_BACK:
-            return plain(self(overrides))  # which says what is wrong
+            cfg = plain(self(overrides))  # which says what is wrong
+            return Plain(cfg | {"table": written_out(cfg.table)})
 
     def swept(self, overrides: Sequence[str]) -> dict[str, Any]:
         """What an experiment sweeps by itself: its hydra.sweeper.params."""
@@ -99,7 +101,8 @@ class Composer:
         choices = _simple(given)
         key = tuple(choices.items())
         if key not in self._trees:
-            self._trees[key] = raw(choices, self.folders)
+            tree = raw(choices, self.folders)
+            self._trees[key] = Plain(tree | {"table": written_out(tree.table)})
         return self._trees[key]
 
     def _base(self, given: Overrides, with_hydra: bool) -> DictConfig:

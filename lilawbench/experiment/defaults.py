@@ -159,7 +159,8 @@ def _walk(group: str, name: str, overrides: dict[str, str | None], folders: Sequ
             yield read.content
         elif isinstance(entry, str):
             if entry != "schema":
-                yield from _walk(group, entry, overrides, folders)
+                inside, _, name = entry.rpartition("/")
+                yield from _walk("/".join(filter(None, (group, inside))), name, overrides, folders)
         elif not (key := next(iter(entry))).startswith("override "):
             if group:
                 raise Unsupported(key)
@@ -188,7 +189,7 @@ def _read_once(path: Path, group: str, mtime_ns: int) -> Read:
     text = path.read_text(encoding="utf-8")
     tree = yaml.load(text, Loader=_loader()) or {}
     package = PACKAGE.search(text)
-    if not isinstance(tree, dict) or (package and package[1] != "_global_"):
+    if not isinstance(tree, dict) or (package and package[1] != "_global_") or ("/" in group and not package):
         raise Unsupported(str(path))
     defaults = tree.pop("defaults", [])
     for entry in defaults:

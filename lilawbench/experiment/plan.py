@@ -12,8 +12,9 @@ from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from lilawbench.config import Plain
+from lilawbench.config import Plain, plain
 from lilawbench.experiment.composer import GROUPS, Composer, by_key, composer
+from lilawbench.experiment.products import written_out
 from lilawbench.record.identity import run_folder
 from lilawbench.support import searchpath
 from lilawbench.support.errors import ConfigError, closest
@@ -52,9 +53,10 @@ class Plan:
     cells: list[Planned] = field(repr=False)  # the same by cell: a run that two cells share is there twice
     folders: list[Path] = field(default_factory=list)  # further ones of YAML files, which its jobs need too
 
-    @property
-    def table(self) -> DictConfig:
-        return self.cfg.table
+    @cached_property
+    def table(self) -> Plain:
+        """The experiment's table, every row and column written out."""
+        return written_out(plain(self.cfg.table))
 
 
 def plan(overrides: Sequence[str], config_dir: str | Path | None = None) -> Plan:
@@ -82,7 +84,7 @@ def plan(overrides: Sequence[str], config_dir: str | Path | None = None) -> Plan
 def _plan(given: dict[str, Override], composed: Composer) -> Plan:
     check_choices(given.values(), composed.folders)
     root = composed([_first(override) for override in given.values()], with_hydra=True)
-    table, params = root.table, root.hydra.sweeper.get("params") or {}
+    table, params = written_out(plain(root.table)), root.hydra.sweeper.get("params") or {}
     rows, columns = (_kept(kind, table, given) for kind in ("rows", "columns"))
     swept = by_key([f"{key}={value}" for key, value in params.items()]) | given
     own = {key: swept.pop(key) for key in list(swept) if key.startswith("hydra.")}
@@ -90,6 +92,8 @@ def _plan(given: dict[str, Override], composed: Composer) -> Plan:
     cells, combinations = [], {}
     for (column, of_column), (row, of_row) in itertools.product(columns.items(), rows.items()):
         decided = by_key([*of_column, *of_row])
+        if unnamed := [override.input_line for override in decided.values() if override.is_sweep_override()]:
+            raise ConfigError([f"table: {row or column}: {unnamed[0]} is several; name each by {{KEY}}"])
         free = tuple(key for key in swept if key not in decided)
         if free not in combinations:
             combinations[free] = products([swept[key] for key in free])
@@ -129,7 +133,7 @@ def check_choices(overrides: Iterable[Override], folders: Sequence[Path] = ()) -
         raise ConfigError(problems)
 
 
-def _kept(kind: str, table: DictConfig, given: Mapping[str, Override]) -> dict[str, list[str]]:
+def _kept(kind: str, table: Plain, given: Mapping[str, Override]) -> dict[str, list[str]]:
     """The table's rows or columns that `only` and the command line keep; one without a name if it has none."""
     parts = {name: list(overrides) for name, overrides in table[kind].items()}
     if not parts:

@@ -149,7 +149,7 @@ def _download(name: str, target: Path, urls: Sequence[str], md5: str, member: st
     tried = f"could not be downloaded:{''.join(reasons)}" if urls else "has no address to download it from."
     raise DataError(
         f"{name} is not on disk and {tried}\n"
-        f"Put the file (md5 {md5}) by hand at {target}, or at {name} in a data folder of your choice and point "
+        f"Put the file (md5 {md5}) at {target}, or at {name} in a data folder of your choice, and point "
         "paths.data_dir (or the environment variable LILAWBENCH_DATA) to that folder."
     )
 

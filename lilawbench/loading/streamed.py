@@ -72,7 +72,7 @@ class Streamed(Rows[ImageFiles]):
                     yield self._ready(*begun.popleft())
             while begun:
                 yield self._ready(*begun.popleft())
-        finally:  # whoever stopped early needs no more of them
+        finally:  # nobody needs the rest after an early stop
             for _, images in begun:
                 images.cancel()
 

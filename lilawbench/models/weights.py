@@ -144,7 +144,7 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
         names = [name for name in own if name.startswith(f"{head}.")]
         if any(name not in state or len(state[name]) != len(own[name]) for name in names):
             found = len(state[f"{head}.weight"]) if f"{head}.weight" in state else "no"
-            log.info("%s has %s outputs and the model %d: its head starts anew", path, found, model.num_classes)
+            log.info("%s has %s outputs and the model %d: its head is initialised", path, found, model.num_classes)
             state |= {name: own[name] for name in names}
     wrong = {
         "are missing": [name for name in own if name not in state],

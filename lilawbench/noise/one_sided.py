@@ -1,4 +1,4 @@
-"""One-sided noise: one class takes in rows of the others, and loses none of its own."""
+"""One-sided noise: one class gains rows from the others and loses none."""
 
 import numpy as np
 
@@ -51,7 +51,7 @@ class OneSided:
             count = round(wanted)
         if count > len(others):
             raise ValueError(
-                f"rate {self.rate} of the positives asks for {count} rows of other classes beside "
+                f"rate {self.rate} of the positives asks for {count} rows of other classes besides "
                 f"{len(observed) - len(others)} of class {self.positive}; there are {len(others)}: lower the rate"
             )
         if self.exact:

@@ -70,11 +70,11 @@ def target_gaussian(
 def target_uniform(
     clean: np.ndarray, num_classes: int, rate: float, generator: np.random.Generator, exact: bool = True
 ) -> np.ndarray:
-    """Draws a share of the values anew, uniformly between the smallest and the largest clean value.
+    """Redraws a share of the values, uniformly between the smallest and the largest clean value.
 
     Args:
         clean: [N] float.
-        rate: share of the values that are drawn anew, in [0, 1).
+        rate: share of the values that are redrawn, in [0, 1).
     Raises:
         ValueError: rate outside [0, 1).
     """

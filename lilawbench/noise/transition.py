@@ -48,12 +48,12 @@ def symmetric(
 def symmetric_inclusive(
     clean: Labels, num_classes: int, rate: float, generator: np.random.Generator, exact: bool = True
 ) -> Labels:
-    """Draws a share of the labels anew from *all* classes: P(observed != clean) = rate * (K - 1) / K, not rate.
+    """Redraws a share of the labels from *all* classes: P(observed != clean) = rate * (K - 1) / K, not rate.
 
     The trap of the literature: at 50 % and ten classes, 45 % of the labels are wrong.
 
     Args:
-        rate: probability that a label is drawn anew, in [0, 1).
+        rate: probability that a label is redrawn, in [0, 1).
     Raises:
         ValueError: rate outside [0, 1).
     Source: the "uniform" noise of LiLAW's code and the symmetric noise of Dynamic Loss.
@@ -67,12 +67,12 @@ def symmetric_inclusive(
 def class_frequency(
     clean: Labels, num_classes: int, rate: float, generator: np.random.Generator, exact: bool = True
 ) -> Labels:
-    """Draws a share of the labels anew from the class frequencies f_j = N_j / N of `clean`: long-tailed data stay so.
+    """Redraws a share of the labels from the class frequencies f_j = N_j / N of `clean`: long-tailed data stay so.
 
     The own class is included: P(observed != clean) = rate * (1 - sum_j f_j^2), which falls as the imbalance grows.
 
     Args:
-        rate: probability that a label is drawn anew, lambda, in [0, 1).
+        rate: probability that a label is redrawn, lambda, in [0, 1).
     Raises:
         ValueError: rate outside [0, 1).
     Source: Dynamic Loss, "CIFAR-N-LT" (there each label independently: exact = False).

@@ -165,7 +165,7 @@ def _weight_shares(cell: "DataFrame") -> "dict[str, DataFrame]":
 
 def _stack(panel: "Axes", shares: "DataFrame | None", label: str) -> None:
     """Bars of 100 % per re-weighting, or nothing."""
-    from lilawbench.metrics.per_sample import WEIGHT_BINS  # here: it imports torch
+    from lilawbench.metrics.crossing import WEIGHT_BINS  # here: it imports torch
 
     if shares is None:
         return panel.set_axis_off()

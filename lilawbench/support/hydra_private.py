@@ -1,11 +1,10 @@
-"""What this package needs of Hydra's and OmegaConf's private modules: the one file that a new version can break.
+"""What this package needs of Hydra's and OmegaConf's private modules: the only file that a new version can break.
 
 pyproject.toml therefore caps hydra-core below its next minor version.
 """
 
 from argparse import Namespace
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from hydra._internal.callbacks import Callbacks
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -34,15 +33,15 @@ def apply_values(overrides: Sequence[Override], cfg: DictConfig) -> None:
 
 
 def launch_context() -> HydraContext:
-    """What a launcher wants of the Hydra that is initialised now."""
+    """What a launcher needs of the Hydra that is initialised now."""
     return HydraContext(config_loader=GlobalHydra.instance().config_loader(), callbacks=Callbacks())
 
 
-def locate(dotted: str) -> Any:
+def locate(dotted: str) -> Callable[..., object]:
     """As hydra.utils.get_object, which logs an error that is about to be shown. Raises: ImportError, with its cause."""
     return _locate(dotted)
 
 
 def yaml_rules() -> dict:
-    """What OmegaConf takes for a number or a truth value in YAML."""
+    """What OmegaConf reads as a number or a truth value in YAML."""
     return get_yaml_loader().yaml_implicit_resolvers

@@ -17,7 +17,7 @@ from benchmarks.timing import ratio
 from lilawbench.config import compose
 from lilawbench.datasets.base import Dataset, Source
 from lilawbench.loading.resident import Resident
-from lilawbench.pipeline import initialise_model
+from lilawbench.pipeline import initialise_network
 from lilawbench.train import run
 
 SIDE, EPOCHS = 224, 10
@@ -92,7 +92,7 @@ def _print(costs: dict[str, list[Cost]]) -> None:
 
 def _bare_pass(setup: Setup) -> Cost:
     cfg, source = _config(setup, "", "method=ce"), Pictures().load(None)
-    model = initialise_model(cfg, source).to(setup.device).eval()
+    model = initialise_network(cfg, source).to(setup.device).eval()
     parts = [(source.train_input, len(source.train_input)), (source.val_input, len(source.val_input)),
              (source.test_input, len(source.test_input))]  # fmt: skip
     tables = [Resident(input, torch.zeros(count), source.mean, source.std, setup.device) for input, count in parts]

@@ -49,8 +49,8 @@ def epochs_of(width: int, device: torch.device, *overrides: str) -> Callable[[],
         net.forward = cut(net).logits
         table = drawn(scene, torch.device("cpu"), ROWS // BATCH)
         data = Features(table.input[:, None], torch.arange(ROWS), table.target.to(device))
-    ctx, loader = around(cfg, net.to(device), data, scene, device)
+    ctx = around(cfg, net.to(device), data, scene)
     method = set_up(cfg, ctx)
     ctx.epoch = 10**6
-    epochs = fit(ctx, method, loader, ctx.meta, lambda _: LR, epochs=10**7)
+    epochs = fit(ctx, method, lambda _: LR, epochs=10**7)
     return lambda: next(epochs)

@@ -41,8 +41,8 @@ def bench_epochs(setup: Setup) -> None:
 
 def epoch(scene: Scene, device: torch.device, *overrides: str) -> Callable[[], object]:
     """A function that does the next epoch."""
-    ctx, method, loader = prepared(scene, device, *overrides, batches=scene.steps)
-    return lambda: next(fit(ctx, method, loader, None, lambda _: LR, epochs=ctx.epoch + 1))
+    ctx, method = prepared(scene, device, *overrides, batches=scene.steps)
+    return lambda: next(fit(ctx, method, lambda _: LR, epochs=ctx.epoch + 1))
 
 
 def bench_reweight(setup: Setup) -> None:

@@ -1,22 +1,22 @@
 """What is timed: random data of some shapes, and everything that a training step of any method needs around it."""
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from lilawbench.config import bind, build, compose
-from lilawbench.engine.forward import autocast_in, forward_in, lay_out, side_stream_in
+from lilawbench.engine.context import make_context
+from lilawbench.engine.forward import lay_out
 from lilawbench.engine.loop import train_step
-from lilawbench.engine.optim import build_optimizer
 from lilawbench.loading.batch import Batch
-from lilawbench.loading.batches import MetaLoader, TrainLoader
 from lilawbench.loading.resident import Resident
-from lilawbench.methods.base import Context, Method
+from lilawbench.methods.base import Method
+from lilawbench.methods.context import Context
 
 LR = 1e-3
 composed = functools.cache(compose)  # nobody here changes a config
@@ -69,38 +69,20 @@ def drawn(scene: Scene, device: torch.device, batches: int = 32) -> Resident:
     return Resident(raw if image else raw / 128 - 1, target, *scaled, device)
 
 
-def around(
-    cfg: DictConfig, net: nn.Module, data: Resident, scene: Scene, device: torch.device
-) -> tuple[Context, TrainLoader]:
+def around(cfg: DictConfig, net: nn.Module, data: Resident, scene: Scene) -> Context:
     """Everything that the steps of a network on some rows need around them."""
-    ctx = Context(
-        model=net,
-        forward=forward_in(cfg.train, net, device),
-        optimizer=build_optimizer(net.parameters(), cfg.train, device),
-        sweep=data.in_order,
-        meta=MetaLoader(data.normalised(), 0),
-        num_train=len(data),
-        num_classes=CLASSES,
-        device=device,
-        fetch=data.batch,
-        targets=data.target,
-        seed=0,
-        clip_grad_norm=cfg.train.clip_grad_norm,
-        accumulate_steps=cfg.train.accumulate_steps,
-        autocast=autocast_in(cfg.train.precision, device),
-        batch_size=scene.batch,
-        full_batch_size=scene.batch,
-        beside=side_stream_in(cfg.train, net, device),
-    )
-    return ctx, TrainLoader(data, scene.batch, 0)
+    options = OmegaConf.merge(cfg.train, {"batch_size": scene.batch})
+    ctx = make_context([net], data, data.normalised(), num_classes=CLASSES, options=options)
+    ctx.batch_size = scene.batch
+    return ctx
 
 
-def parts(cfg: DictConfig, scene: Scene, device: torch.device, batches: int = 32) -> tuple[Context, TrainLoader]:
+def parts(cfg: DictConfig, scene: Scene, device: torch.device, batches: int = 32) -> Context:
     """Random data of a scene with everything a step needs around it."""
     data = drawn(scene, device, batches)
     torch.manual_seed(0)
     net = build(cfg.model, num_classes=CLASSES, input_shape=scene.shape).to(device)
-    return around(cfg, lay_out(net, cfg.train.channels_last, device), data, scene, device)
+    return around(cfg, lay_out(net, cfg.train.channels_last, device), data, scene)
 
 
 def set_up(cfg: DictConfig, ctx: Context) -> Method:
@@ -110,22 +92,20 @@ def set_up(cfg: DictConfig, ctx: Context) -> Method:
     return method
 
 
-def prepared(
-    scene: Scene, device: torch.device, *overrides: str, batches: int = 32
-) -> tuple[Context, Method, TrainLoader]:
+def prepared(scene: Scene, device: torch.device, *overrides: str, batches: int = 32) -> tuple[Context, Method]:
     """A scene and the method that the overrides name, set up for its first epoch."""
     cfg = composed(f"model={scene.model}", *overrides)
-    ctx, loader = parts(cfg, scene, device, batches)
-    return ctx, set_up(cfg, ctx), loader
+    ctx = parts(cfg, scene, device, batches)
+    return ctx, set_up(cfg, ctx)
 
 
 def stepper(scene: Scene, device: torch.device, *overrides: str, batches: int = 32) -> Callable[[], None]:
     """A function that does the next training step, input path included, in one long epoch after any warm-up."""
-    ctx, method, loader = prepared(scene, device, *overrides, batches=batches)
+    ctx, method = prepared(scene, device, *overrides, batches=batches)
     ctx.epoch = 10**6
     method.on_epoch_start(ctx)
     ctx.model.train()
-    stream = forever(loader, method.training_rows())
+    stream = forever(lambda: method.batches(ctx), scene.batch)
 
     def step() -> None:
         batch = next(stream)
@@ -135,9 +115,7 @@ def stepper(scene: Scene, device: torch.device, *overrides: str, batches: int = 
     return step
 
 
-def forever(loader: TrainLoader, mask: torch.Tensor | None = None) -> Iterator[Batch]:
-    """Whole batches of the rows of a mask (None: all) without end."""
-    epoch = 0
+def forever(batches: Callable[[], Iterable[Batch]], size: int) -> Iterator[Batch]:
+    """Those of one pass after another that have so many rows."""
     while True:
-        epoch += 1
-        yield from (batch for batch in loader.epoch(epoch, mask) if len(batch.index) == loader.batch_size)
+        yield from (batch for batch in batches() if len(batch.index) == size)

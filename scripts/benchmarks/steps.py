@@ -63,9 +63,9 @@ def method_steps(scene: Scene, device: torch.device) -> tuple[dict[str, Callable
 
 def ce_and_forward(scene: Scene, device: torch.device) -> Callable[[], None]:
     """The floor: nothing that uses a validation batch can cost less."""
-    ctx, loader = parts(compose(f"model={scene.model}"), scene, device)
+    ctx = parts(compose(f"model={scene.model}"), scene, device)
     ctx.model.train()
-    rule, stream = Supervised(), forever(loader)
+    rule, stream = Supervised(), forever(ctx.training_batches, scene.batch)
 
     def step() -> None:
         train_step(ctx, rule, next(stream), LR)
@@ -78,8 +78,8 @@ def ce_and_forward(scene: Scene, device: torch.device) -> Callable[[], None]:
 
 def plain_algorithm_1(scene: Scene, device: torch.device) -> Callable[[], None]:
     """Algorithm 1 line by line: requires_grad toggled on both sides, a graph for the validation loss."""
-    ctx, loader = parts(compose(f"model={scene.model}"), scene, device)
-    net, stream = ctx.model.train(), forever(loader)
+    ctx = parts(compose(f"model={scene.model}"), scene, device)
+    net, stream = ctx.model.train(), forever(ctx.training_batches, scene.batch)
     abc = [torch.tensor(v, device=device) for v in (10.0, 2.0, 6.0)]
 
     def weighted(input: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

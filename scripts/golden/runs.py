@@ -1,5 +1,10 @@
 """The runs that are compared: a name and the options of each. $DATA is the folder of generated files (data.py)."""
 
+import re
+from pathlib import Path
+
+DEFAULTS = ("ce", "symmetric")  # of a config that names no loss and no noise
+
 # Every run begins with these; an option given again wins. At this rate networks do learn in twelve steps: probabilities
 # that stay near 1 / K would hide what losses do far from there.
 BASE = (
@@ -140,9 +145,24 @@ RESUMED = {
 TWO_RANKS = {name: f"{METHODS[name]} train.epochs=2" for name in ("ce", "lilaw", "rrm", "dynamic_loss")}
 
 
-def chosen(only: str | None, real: bool) -> tuple[dict[str, str], dict[str, str]]:
+def unnamed(*checkouts: Path) -> dict[str, str]:
+    """A run each of the methods, losses and noises that all checkouts have and no run above has, as they are."""
+    text, runs = " ".join((RUNS | REAL).values()), {}
+    for group in ("method", "loss", "noise"):
+        named = {*re.findall(rf"\b{group}=(\w+)", text), *DEFAULTS}
+        there = [{path.stem for path in (checkout / "conf" / group).glob("*.yaml")} for checkout in checkouts]
+        runs |= {f"{group} {name}": f"{group}={name}" for name in sorted(set.intersection(*there) - named)}
+    return runs
+
+
+def chosen(only: str | None, real: bool, *checkouts: Path) -> tuple[dict[str, str], dict[str, str]]:
     """Names and options of the runs of one process, and of those of two: names hold `only`."""
-    alone = RUNS | (REAL if real else {}) | {f"resumed: {name}": text for name, text in RESUMED.items()}
+    alone = (
+        RUNS
+        | unnamed(*checkouts)
+        | (REAL if real else {})
+        | {f"resumed: {name}": text for name, text in RESUMED.items()}
+    )
     ranks = {f"two ranks: {name}": text for name, text in TWO_RANKS.items()}
     return tuple({name: text for name, text in runs.items() if (only or "") in name} for runs in (alone, ranks))
 

@@ -41,11 +41,12 @@ def check(c: Checks) -> None:
 
 def training(c: Checks, scene: Scene, options: list[str]) -> tuple[Callable[[], object], ...]:
     """The next batch; a step of CE on the next batch; one on a batch that never changes."""
-    ctx, method, loader = prepared(scene, c.device, "method=ce", *options, *BF16, batches=BATCHES)
+    ctx, method = prepared(scene, c.device, "method=ce", *options, *BF16, batches=BATCHES)
     ctx.epoch = 1
     method.on_epoch_start(ctx)
     ctx.model.train()
-    stream = forever(TrainLoader(loader.data, scene.batch, 0, Augment(crop_px=4, flip=True)))
+    loader = TrainLoader(ctx.table, scene.batch, 0, Augment(crop_px=4, flip=True))
+    stream = forever(lambda: loader.epoch(1), scene.batch)
     kept = next(stream)
     return (
         lambda: next(stream),

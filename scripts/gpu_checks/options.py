@@ -62,9 +62,9 @@ def graphs(c: Checks, by_name: dict[str, Net]) -> None:
 
 def trained(c: Checks, net: Net, options: Sequence[str], step: Any = None, lr: float = 2**-6) -> list[torch.Tensor]:
     """What two epochs of twenty steps leave behind: losses, logits of training, weights."""
-    ctx, method, loader = prepared(net.scene, c.device, *net.options, *options, batches=20)
+    ctx, method = prepared(net.scene, c.device, *net.options, *options, batches=20)
     with exact(c):
-        rows = list(fit(ctx, method, loader, ctx.meta, lambda _: lr, epochs=2, step=step))
+        rows = list(fit(ctx, method, lambda _: lr, epochs=2, step=step))
     weights = torch.cat([p.detach().flatten() for p in ctx.model.parameters()])
     traces = [torch.tensor(list(row.trace.values())) for row in rows if row.trace]
     found = [*(row.losses for row in rows), rows[-1].logits, weights, *traces]
@@ -110,9 +110,9 @@ def compiled(c: Checks, by_name: dict[str, Net]) -> None:
     if c.tiny:
         ways = []
         for on in ("true", "false"):
-            ctx, _, loader = prepared(by_name["mlp"].scene, c.device, *by_name["mlp"].options, f"train.compile={on}")
+            ctx, _ = prepared(by_name["mlp"].scene, c.device, *by_name["mlp"].options, f"train.compile={on}")
             with torch.no_grad():
-                ways.append([ctx.forward(next(loader.epoch(0)).input).double()])
+                ways.append([ctx.forward(next(iter(ctx.loader.epoch(0))).input).double()])
         c.line("train.compile, mlp: a forward", distance(*ways), at_most=1e-5)
         return
     net = by_name["resnet32"]

@@ -54,8 +54,8 @@ def broken() -> None:
     cases, folder, device = json.loads(sys.argv[1])
     save = Recorder.checkpoint
 
-    def checkpoint(self: Recorder, ctx, method) -> None:
-        save(self, ctx, method)
+    def checkpoint(self: Recorder, ctx, *rest) -> None:
+        save(self, ctx, *rest)
         if ctx.epoch == BROKEN_AFTER:
             raise Died
 

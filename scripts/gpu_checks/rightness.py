@@ -49,19 +49,18 @@ def check(c: Checks) -> None:
 
 def five(net: Net, device: torch.device, options: Sequence[str]) -> list[torch.Tensor]:
     """What five steps leave, on the host: losses [5], logits of a batch, change of the weights, the method's state."""
-    ctx, method, loader = prepared(net.scene, device, *options, batches=BATCHES)
+    ctx, method = prepared(net.scene, device, *options, batches=BATCHES)
     start = flat(ctx.model)
     losses = []
     for epoch, steps in ((10**6, AFTER), (10**6 + 1, STEPS - AFTER)):  # far behind any warm-up
         ctx.epoch = epoch
         method.on_epoch_start(ctx)
         ctx.model.train()
-        batches = loader.epoch(epoch, method.training_rows())
-        for _, batch in zip(range(steps), batches):
+        for _, batch in zip(range(steps), method.batches(ctx)):
             ctx.batch_size = len(batch.index)
             losses.append(train_step(ctx, method, batch, LR).loss.detach())
         method.on_epoch_end(ctx)
-    batch = next(loader.epoch(0))
+    batch = next(iter(ctx.loader.epoch(0)))
     with ctx.side_pass("eval"):
         logits = ctx.forward(batch.input)
     state = [v.detach().double().flatten() for v in tree_leaves(method.state_dict()) if isinstance(v, torch.Tensor)]

@@ -47,11 +47,11 @@ def check(c: Checks) -> None:
 
 def steps_of(c: Checks, scene: Scene, name: str, do: Callable) -> Callable[[], object]:
     """The next step, input path included."""
-    ctx, method, loader = prepared(scene, c.device, f"method={name}", "train.side_stream=false", batches=40)
+    ctx, method = prepared(scene, c.device, f"method={name}", "train.side_stream=false", batches=40)
     ctx.epoch = 10**6
     method.on_epoch_start(ctx)
     ctx.model.train()
-    stream = forever(loader)
+    stream = forever(ctx.training_batches, scene.batch)
 
     def step(method: Method = method) -> None:
         batch = next(stream)

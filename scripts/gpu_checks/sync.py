@@ -36,11 +36,11 @@ def check(c: Checks) -> None:
 
 def whys(c: Checks, net: Net, method: str) -> set[str]:
     """The reasons for which the second epoch reads from the device. Raises: RuntimeError, for any other wait."""
-    ctx, rule, loader = prepared(net.scene, c.device, *net.options, *acting(method), batches=STEPS)
+    ctx, rule = prepared(net.scene, c.device, *net.options, *acting(method), batches=STEPS)
     ctx.epoch = 10**6
-    next(fit(ctx, rule, loader, ctx.meta, lambda _: LR, epochs=ctx.epoch + 1))  # libraries set themselves up
+    next(fit(ctx, rule, lambda _: LR, epochs=ctx.epoch + 1))  # libraries set themselves up
     with no_waiting(c) as asked:
-        next(fit(ctx, rule, loader, ctx.meta, lambda _: LR, epochs=ctx.epoch + 1))
+        next(fit(ctx, rule, lambda _: LR, epochs=ctx.epoch + 1))
     return asked
 
 

@@ -166,7 +166,7 @@ def bad(column: int, value: str, row: int = 2) -> list[list[str]]:
         (people(), {"clean_label": "z"}, r"no column 'z' \(dataset\.clean_label\)"),
         (people(), {"groups": ["sex", "race"]}, r"no column 'race' \(dataset\.groups\)"),
         (people(), {"ignore": ["nr"]}, r"no column 'nr' \(dataset\.ignore\)"),
-        (people(), {"ignore": HEAD[:-1]}, r"my\.csv has no feature column beside"),
+        (people(), {"ignore": HEAD[:-1]}, r"my\.csv has no feature column besides"),
         (people(), {"ignore": [], "max_categories": 20}, r"column 'id' holds 40 different .* dataset\.ignore=\[id\]"),
         (bad(5, ""), {}, r"my\.csv, line 4: no label in column 'y' \(1 such rows"),
         (bad(5, "c"), {}, r"column 'y': too few samples of 'c' \(1\); the split dataset\.test_fraction=0\.2 needs 5"),

@@ -10,7 +10,7 @@ from lilawbench.config import CONF
 
 KINDS = ("method", "loss", "noise", "model", "dataset", "probe", "experiment")
 SMALL = ["split.train_samples=128", "train.epochs=1", "train.batch_size=32", "train.threads=1"]
-CUT = {"experiment": ["seed=0", "noise.rate=0.4"]}
+CUT = {"experiment": ["seed=0", "dataset=digits", "noise.rate=0.4"]}
 
 
 def choice(examples: dict[str, str], kind: str) -> str:
@@ -34,7 +34,7 @@ def test_what_was_added_runs(mine, examples, command_line, kind):
     name = choice(examples, kind)
     command_line("--config-dir", "mine", f"{kind}={name}", *SMALL, *CUT.get(kind, []))
     results = [json.loads(file.read_text()) for file in (mine.parent / "outputs").rglob("result.json")]
-    assert len(results) == (2 if kind == "experiment" else 1)
+    assert len(results) == (3 if kind == "experiment" else 1)
     assert all(0 < result["last.test_accuracy"] <= 1 for result in results)
     if kind == "probe":
         (rows,) = (mine.parent / "outputs").rglob("metrics.jsonl")

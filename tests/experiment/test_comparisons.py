@@ -8,15 +8,11 @@ from lilawbench.record.identity import run_folder, run_name
 
 
 @pytest.fixture
-def cell(composed):
+def cell(composed, table_of):
     """cell("head_to_head", "RRM", "digits, 40 %") -> the config of its seed 0."""
 
-    tables = {}
-
     def make(experiment: str, row: str, column: str):
-        if experiment not in tables:
-            tables[experiment] = composed(f"experiment={experiment}").table
-        table = tables[experiment]
+        table = table_of(experiment)
         return composed(f"experiment={experiment}", *table.columns[column], *table.rows[row])
 
     return make
@@ -39,17 +35,17 @@ def test_head_to_head_has_the_runs_of_fashion_mnist(cell, composed, row, method)
 
 
 @pytest.mark.slow
-def test_head_to_head_compares_seven_methods_with_ce(cell, composed):
-    table = composed("experiment=head_to_head").table
+def test_head_to_head_compares_seven_methods_with_ce(cell, table_of):
+    table = table_of("head_to_head")
     methods = [cell("head_to_head", row, "digits, 40 %").method.name for row in table.rows]
     assert methods == ["ce", "focal", "gce", "elr", "lilaw", "rrm", "dynamic_loss"]
     assert set(table.baselines) == set(table.rows) - {"CE"} and set(table.baselines.values()) == {"CE"}
 
 
 @pytest.mark.slow
-def test_the_cells_of_head_to_head_can_run(cell, composed):
+def test_the_cells_of_head_to_head_can_run(cell, table_of):
     """Each column with the method that asks most of it; eight data sets, five of which need no download."""
-    columns = composed("experiment=head_to_head").table.columns
+    columns = table_of("head_to_head").columns
     cells = [cell("head_to_head", "Dynamic Loss", column) for column in columns]
     for cfg in cells:
         check(cfg)
@@ -73,16 +69,16 @@ def test_the_review_counts_the_parameters(cell, mode, finetune, row, learned):
     assert sum(moved[:3]) + max(0, sum(moved[3:]) - 1) == learned
 
 
-def test_columns_beside_lilaws_figures_have_its_noise(composed):
+def test_columns_beside_lilaws_figures_have_its_noise(table_of):
     """Symmetric with the own class included, wherever LiLAW has a table of the data set."""
-    columns = composed("experiment=head_to_head").table.columns
+    columns = table_of("head_to_head").columns
     exclusive = [name for name in columns if not any(choice.startswith("noise=") for choice in columns[name])]
     assert exclusive == ["digits, 40 %"]
     assert "noise=symmetric" not in {choice for choices in columns.values() for choice in choices}
 
 
-def test_the_review_tests_each_row_against_ce_of_its_own_mode(composed):
-    table = composed("experiment=lilaw_review").table
+def test_the_review_tests_each_row_against_ce_of_its_own_mode(table_of):
+    table = table_of("lilaw_review")
     own = {row: f"{row.split(',')[0]}, CE" for row in table.rows if row != "full, CE"}
     assert table.baselines == own | {"probe, CE": "full, CE"}
 

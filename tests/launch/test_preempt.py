@@ -56,7 +56,9 @@ def test_an_epoch_is_finished_if_it_fits(clock, epoch_s, fits):
 
 
 def test_the_first_epoch_has_the_whole_grace_time(clock):
-    Watch(30).on_signal(PREEMPT)
+    watch = Watch(30)
+    watch.on_signal(PREEMPT)
+    assert watch.requeue and not watch.broken_off
 
 
 @pytest.mark.parametrize("state, requeue", [("RUNNING", True), ("COMPLETING", False), ("", False)])
@@ -80,8 +82,10 @@ def test_a_second_signal_changes_nothing(clock, monkeypatch):
     assert watch.requeue
 
 
-def test_nothing_is_checked_outside_a_job():
+def test_nothing_is_checked_outside_a_job(monkeypatch):
+    monkeypatch.setattr(World, "agree", lambda *asked: pytest.fail("ranks need not agree on anything"))
     check(World())
+    assert preempt._watch is None
 
 
 def test_the_checkpoint_after_the_signal_ends_the_job(handed_over):

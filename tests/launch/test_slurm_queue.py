@@ -41,15 +41,19 @@ def test_a_command_that_fails_or_hangs_is_told(monkeypatch):
 
 @pytest.fixture
 def cluster(monkeypatch):
-    """Partitions cpu and gpu, and arrays of at most 1200 jobs."""
+    """Partitions cpu and gpu, and arrays of at most 1200 jobs; what it was asked."""
     said = {"sinfo": "cpu\ngpu\n", "scontrol": "MaxArraySize            = 1201\nMaxJobCount             = 10000\n"}
-    monkeypatch.setattr(slurm_queue, "ask", lambda *command: said[command[0]])
+    asked = []
+    monkeypatch.setattr(slurm_queue, "ask", lambda *command: asked.append(command[:2]) or said[command[0]])
     monkeypatch.setattr(slurm_queue.shutil, "which", lambda program: f"/usr/bin/{program}")
+    return asked
 
 
 @pytest.mark.parametrize("partition, jobs", [(None, 1), ("gpu", 1), ("gpu,cpu", 1200)])
 def test_what_may_be_submitted(cluster, partition, jobs):
+    """Long arrays alone are worth a question about their longest."""
     check_cluster(partition, jobs)
+    assert cluster[:2] == [("scontrol", "ping"), ("sinfo", "--noheader")] and len(cluster) == 2 + (jobs > 1000)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ from torch.utils._pytree import tree_leaves
 from lilawbench.config import build
 from lilawbench.datasets.base import Source
 from lilawbench.engine import loop
-from lilawbench.record.recorder import Recorder
+from lilawbench.probes import attack
+from lilawbench.probes.base import Predictions
 from lilawbench.support import host
 from lilawbench.support.seeding import derive_torch
 
@@ -67,7 +68,8 @@ class Away:
         patch("lilawbench.engine.runtime.choose_device", lambda name: META)
         patch("lilawbench.pipeline.fit", self.watched_epochs)
         patch(loop, "train_step", self.noted(loop.train_step))
-        patch(Recorder, "_evaluate", self.watched(Recorder._evaluate))
+        patch(Predictions, "_of", self.watched(Predictions._of))
+        patch(attack, "predict_attacked", self.watched(attack.predict_attacked))
         patch(
             "lilawbench.methods.dynamic_loss.derive_torch",
             lambda *purpose, device="cpu": None if device == META else derive_torch(*purpose, device=device),

@@ -19,7 +19,7 @@ from lilawbench.loading.batches import MetaLoader, TrainLoader
 from lilawbench.loading.image_files import ImageFiles
 from lilawbench.loading.streamed import Streamed
 from lilawbench.methods.supervised import Supervised
-from lilawbench.pipeline import initialise_model
+from lilawbench.pipeline import initialise_network
 from lilawbench.support import host
 from lilawbench.support.errors import ConfigError
 from lilawbench.tasks import tasks_of
@@ -146,9 +146,9 @@ def test_every_model_is_on_one_device(away, small, acting, monkeypatch, name, me
 
     def made_there(*described):
         with META:
-            return initialise_model(*described)
+            return initialise_network(*described)
 
-    monkeypatch.setattr("lilawbench.pipeline.initialise_model", made_there)  # random weights take their time
+    monkeypatch.setattr("lilawbench.pipeline.initialise_network", made_there)  # random weights take their time
     shape = INPUTS.get(name, (3, 32, 32))
     input = torch.randint(256, (60, *shape), dtype=torch.uint8) if len(shape) == 3 else torch.randn(60, *shape)
     short = ["method.warmup_epochs=0", "train.epochs=1", "train.batch_size=30", "attack.eps=[0.1]"]
@@ -170,7 +170,7 @@ def test_images_in_files_are_on_one_device_and_wait_for_nobody(away, tmp_path):
             meta(4),
             meta(4),
         ]:
-            assert all(part.is_meta for part in batch)
+            assert all(part.is_meta for part in batch.tensors())
     assert not away.reads
     data.batch(batch.index)
     assert [why for _, why in away.reads] == ["rows of images in files"]

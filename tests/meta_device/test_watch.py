@@ -58,9 +58,10 @@ def test_what_would_wait_is_found(one_device, name):
 
 def test_what_would_not_wait_is_let_through(one_device):
     with one_device():
-        X * torch.tensor(2.0) + 1  # a host's number
-        X.index_fill_(0, Y, 1)[:, 0].masked_fill_(Y > 0, 2)
-        torch.nonzero_static(Y > 0, size=2)
+        scaled = X * torch.tensor(2.0) + 1  # a host's number
+        filled = X.index_fill_(0, Y, 1)[:, 0].masked_fill_(Y > 0, 2)
+        places = torch.nonzero_static(Y > 0, size=2)
+    assert all(made.is_meta for made in (scaled, filled, places)) and places.shape == (2, 1)
 
 
 @pytest.mark.parametrize("name", LACKS)

@@ -136,5 +136,8 @@ def test_an_unknown_space_is_refused():
 
 
 def test_attacks_in_range_are_not():
-    for eps, clip in ((0, None), (1.5, [-1, 1]), (0.1, (0, math.inf))):
+    """An eps of 0, limits without end: they mean what they say."""
+    for eps, clip, expected in ((0, None, 0.5), (1.5, [-1, 1], 1), (0.1, (0, math.inf), 0.6)):
         check_attack(eps, clip)
+        (moved,) = fgsm(lambda x: 3 * x, torch.tensor([0.5]), [eps], clip=clip)
+        assert moved.item() == pytest.approx(expected)

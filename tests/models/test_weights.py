@@ -47,7 +47,7 @@ def test_head_of_another_size_starts_anew(saved, caplog):
     fresh = tiny(num_classes=3)
     assert torch.equal(model.fc.weight, fresh.fc.weight) and torch.equal(model.fc.bias, fresh.fc.bias)
     assert torch.equal(model.conv1.weight, source.conv1.weight)
-    assert "tiny.safetensors has 5 outputs and the model 3: its head starts anew" in caplog.text
+    assert "tiny.safetensors has 5 outputs and the model 3: its head is initialised" in caplog.text
 
 
 def test_grey_stem_sums_the_colours(saved):

@@ -76,7 +76,7 @@ def test_classes_may_be_empty():
         ({"rate": 0.5, "positive": -1}, "positive is -1; it must be the number of a class"),
         ({"rate": 0.5, "positive": "yes"}, "positive is yes; it must be the number of a class"),
         ({"rate": 0.5, "positive": 3}, r"positive is 3; the data set has the classes 0\.\.2"),
-        ({"rate": 0.9}, "asks for 9 rows of other classes beside 1 of class 1; there are 2: lower the rate"),
+        ({"rate": 0.9}, "asks for 9 rows of other classes besides 1 of class 1; there are 2: lower the rate"),
     ],
 )
 def test_bad_options(options, message):

@@ -69,6 +69,7 @@ def test_a_dead_host_is_taken_over(tmp_path):
     folder = owned(tmp_path / "run", age_seconds=lock.FRESH_SECONDS + 10)
     (folder / "checkpoint.pt.part-node7-41").touch()
     take(folder)
+    assert sorted(path.name for path in folder.iterdir()) == [".lock"], "its half-written file is gone too"
 
 
 def test_of_two_hosts_that_take_over_the_last_to_sign_has_the_run(tmp_path, monkeypatch):

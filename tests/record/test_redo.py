@@ -49,15 +49,15 @@ def test_a_run_without_a_record_is_simply_done(tiny):
 def test_killed_in_training_nothing_is_lost_and_the_same_command_goes_on(tiny, monkeypatch, caplog):
     folder = run(tiny()).folder
     before = contents(folder)
-    original = Recorder.measure
+    original = Recorder.write
 
-    def measure(self, epoch, *rest):
+    def write(self, epoch, seen):
         if epoch.number == 2:
             raise PowerCut
-        return original(self, epoch, *rest)
+        return original(self, epoch, seen)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Recorder, "measure", measure)
+        patch.setattr(Recorder, "write", write)
         with pytest.raises(PowerCut):
             run(tiny(REDO))
     assert contents(folder) == before and len(collect(folder.parent)) == 1
@@ -93,7 +93,7 @@ def test_one_that_fails_leaves_the_record(tiny, monkeypatch):
     folder = run(tiny()).folder
     before = contents(folder)
     with monkeypatch.context() as patch:
-        patch.setattr(Recorder, "measure", lambda *_: (_ for _ in ()).throw(RunFailed("boom")))
+        patch.setattr(Recorder, "write", lambda *_: (_ for _ in ()).throw(RunFailed("boom")))
         with pytest.raises(RunFailed):
             run(tiny(REDO))
     assert contents(folder) == before

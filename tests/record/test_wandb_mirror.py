@@ -3,7 +3,6 @@
 Most mirrors are started together by one fixture, because each costs a second of start-up.
 """
 
-import http.server
 import importlib
 import json
 import logging
@@ -11,7 +10,6 @@ import socket
 import struct
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -87,55 +85,6 @@ def values(items: Iterable) -> dict:
     return {name: value for name, value in named.items() if not name.startswith("_")}
 
 
-class Server(http.server.BaseHTTPRequestHandler):
-    """The few answers of a W&B server without which wandb does not start a run; keeps what it was sent."""
-
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self) -> None:
-        self.reply({})
-
-    do_PUT = do_GET
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["content-length"]))
-        if self.path != "/graphql":
-            if "file_stream" in self.path:
-                self.server.streamed.append(json.loads(body))
-            return self.reply({})
-        query = json.loads(body)
-        sent = query["variables"]
-        if "UpsertBucket" in query["query"]:
-            self.server.upserts.append(sent)
-            project = {"id": "p", "name": "lilawbench", "entity": {"id": "e", "name": "us"}}
-            bucket = {"id": "b", "name": sent["name"], "displayName": "d", "config": "{}", "historyLineCount": 0}
-            return self.reply({"data": {"upsertBucket": {"bucket": bucket | {"project": project}, "inserted": True}}})
-        if "CreateRunFiles" in query["query"]:
-            files = [{"name": name, "uploadUrl": f"http://{self.headers['host']}/{name}"} for name in sent["files"]]
-            return self.reply({"data": {"createRunFiles": {"runID": "b", "uploadHeaders": [], "files": files}}})
-        self.reply({"data": {}})
-
-    def reply(self, content: dict) -> None:
-        self.rfile.read(0 if self.command == "POST" else int(self.headers.get("content-length", 0)))
-        body = json.dumps(content).encode()
-        self.send_response(200)
-        self.send_header("content-type", "application/json")
-        self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-def serve() -> http.server.ThreadingHTTPServer:
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Server)
-    server.upserts, server.streamed = [], []
-    server.handle_error = lambda *_: None  # a client that hangs up
-    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    return server
-
-
 def wait_for(what: Callable[[], object], seconds: float = 60.0) -> None:
     end = time.monotonic() + seconds
     while not what():
@@ -178,7 +127,7 @@ def connect(patch: pytest.MonkeyPatch, port: int) -> None:
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory, said: list[str]) -> Iterator[SimpleNamespace]:
+def runs(tmp_path_factory: pytest.TempPathFactory, said: list[str], serve: Callable) -> Iterator[SimpleNamespace]:
     """Three runs: one without a key, killed and taken up again; one before a silent server; one online that fails."""
     root = tmp_path_factory.mktemp("outputs") / "experiment"
     again, silent, online = root / "again", root / "silent", root / "online"
@@ -263,7 +212,7 @@ def test_online(runs: SimpleNamespace, said: list[str]) -> None:
     assert [line for line in said if line.startswith(f"wandb: online, {url}, and in {runs.online}/wandb/run-")]
 
 
-def test_question_to_the_server() -> None:
+def test_question_to_the_server(serve: Callable) -> None:
     server = serve()
     assert answers(f"http://127.0.0.1:{server.server_port}/nothing/here")
     server.shutdown()
@@ -273,7 +222,9 @@ def test_question_to_the_server() -> None:
 
 
 @pytest.mark.slow
-def test_server_that_dies_delays_nothing(tmp_path: Path, clean_env: pytest.MonkeyPatch, said: list[str]) -> None:
+def test_server_that_dies_delays_nothing(
+    tmp_path: Path, clean_env: pytest.MonkeyPatch, said: list[str], serve: Callable
+) -> None:
     server = serve()
     connect(clean_env, server.server_port)
     mirror = WandbMirror(finish_seconds=0.1)

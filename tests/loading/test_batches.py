@@ -1,6 +1,4 @@
-"""Resident data, shuffled training batches, endless validation batches."""
-
-import math
+"""The order in which rows train: shuffled batches of an epoch, endless validation batches."""
 
 import pytest
 import torch
@@ -40,33 +38,6 @@ def assert_rows_fit(batch):
     assert torch.equal(batch.target, batch.index % 3)
 
 
-def test_uint8_images_are_normalised_per_channel():
-    data = pictures()
-    batch = data.batch(torch.tensor([3, 0]))
-    mean, std = (torch.tensor(v).view(2, 1, 1) for v in (MEAN, STD))
-    expected = (data.input[[3, 0]].double() / 255 - mean) / std
-    assert batch.input.dtype == torch.float32 and data.input.dtype == torch.uint8
-    torch.testing.assert_close(batch.input.double(), expected, rtol=0, atol=2e-6)
-
-
-def test_table_rows_come_as_they_are_and_stay_so():
-    data = table(5)
-    before = data.input.clone()
-    batch = data.batch(torch.tensor([4, 1]))
-    assert_rows_fit(batch)
-    batch.input.zero_()
-    assert torch.equal(data.input, before)
-
-
-@pytest.mark.parametrize("count, size, sizes", [(10, 4, [4, 4, 2]), (8, 4, [4, 4]), (3, 512, [3]), (5, 4, [4, 1])])
-def test_in_order_is_complete_and_in_order(count, size, sizes):
-    batches = list(table(count).in_order(size))
-    assert [len(batch.target) for batch in batches] == sizes
-    assert all_rows(batches) == list(range(count))
-    for batch in batches:
-        assert_rows_fit(batch)
-
-
 @pytest.mark.parametrize(
     "count, size, sizes",
     [(10, 4, [4, 4, 2]), (8, 4, [4, 4]), (9, 4, [4, 5]), (5, 4, [5]), (3, 4, [3]), (1, 4, [1]), (3, 1, [1, 1, 1])],
@@ -74,7 +45,7 @@ def test_in_order_is_complete_and_in_order(count, size, sizes):
 def test_a_lone_last_row_joins_the_batch_before(count, size, sizes):
     loader = TrainLoader(table(count), size, seed=0)
     batches = list(loader.epoch(1))
-    assert [len(batch.target) for batch in batches] == sizes and len(loader) == len(sizes)
+    assert [len(batch.target) for batch in batches] == sizes and len(loader) == len(loader.epoch(1)) == len(sizes)
     assert sorted(all_rows(batches)) == list(range(count))
     assert drawn(batches) == [rows.tolist() for rows in loader.rows(1)]
     for batch in batches:
@@ -125,7 +96,7 @@ def test_views_differ_from_epoch_to_epoch():
     """One image many times: whatever the order, only its views can differ."""
     data = Resident(pictures(1).input.expand(16, -1, -1, -1), torch.zeros(16, dtype=torch.int64), MEAN, STD)
     loader = TrainLoader(data, 16, seed=0, augment=VIEWS)
-    first, again, second = (next(loader.epoch(epoch)).input for epoch in (1, 1, 2))
+    first, again, second = (next(iter(loader.epoch(epoch))).input for epoch in (1, 1, 2))
     assert torch.equal(first, again) and not torch.equal(first, second)
 
 
@@ -161,7 +132,7 @@ def test_balanced_epochs_have_as_many_of_each_class_as_there_are():
     epochs = [torch.tensor(all_rows(loader.epoch(number))) for number in (1, 2)]
     for rows in epochs:
         assert data.target[rows].bincount().tolist() == [15, 8, 15] and len(rows.unique()) == 38
-    assert len(loader) == loader.steps() == 3 == len(loader.rows(1))
+    assert len(loader) == len(loader.epoch(1)) == 3 == len(loader.rows(1))
     assert set(epochs[0].tolist()) != set(epochs[1].tolist())
     again = TrainLoader(data, 16, seed=0, balanced_samples=45)
     assert all_rows(again.epoch(2)) == epochs[1].tolist()
@@ -174,7 +145,7 @@ def test_balanced_epochs_of_some_rows():
     rows = torch.tensor(all_rows(loader.epoch(1, mask)))
     held = data.target[:44].bincount(minlength=3)
     assert (rows < 44).all() and data.target[rows].bincount().tolist() == held.clamp(max=4).tolist()
-    assert loader.steps(mask) == len(loader.rows(1, mask))
+    assert len(loader.epoch(1, mask)) == len(loader.rows(1, mask)) == 3
 
 
 def test_meta_batch_is_no_larger_than_the_validation_set():
@@ -195,37 +166,6 @@ def test_meta_batches_restart_with_the_epoch():
     assert epoch(meta, 1) == first and epoch(meta, 2) == second
     assert first != second and epoch(other, 1) != first
     assert len({tuple(rows) for rows in first}) == 9
-
-
-def test_split_seen_once_through_views_is_fixed():
-    data = pictures()
-    seen, again = (data.augmented(VIEWS, torch.Generator().manual_seed(3)) for _ in range(2))
-    assert torch.equal(seen.input, again.input) and not torch.equal(seen.input, data.input)
-    assert seen.input.dtype == torch.uint8 and seen.input.shape == data.input.shape
-    assert torch.equal(seen.target, data.target)
-    mean, std = (torch.tensor(v).view(2, 1, 1) for v in (MEAN, STD))
-    batch = seen.batch(torch.arange(20)).input
-    torch.testing.assert_close(batch, (seen.input / 255 - mean) / std, rtol=0, atol=2e-6)
-    same = data.augmented(PLAIN, torch.Generator())
-    assert torch.equal(same.input, data.input)
-
-
-def test_views_kept_as_uint8_are_rounded():
-    """Grey 100 made up to 2 % brighter or darker stays 100 in the mean; cutting would make it 99.5."""
-    pixels = torch.full((4000, 1, 2, 2), 100, dtype=torch.uint8)
-    data = Resident(pixels, torch.zeros(4000, dtype=torch.int64), (0,), (1,))
-    seen = data.augmented(Augment(jitter=0.02), torch.Generator().manual_seed(0)).input.double()
-    assert abs(seen.mean() - 100) <= 4 * 2 / math.sqrt(3 * 4000)
-
-
-def test_normalised_once_is_normalised_per_batch():
-    images = torch.arange(3 * 16, dtype=torch.uint8).view(3, 1, 4, 4)
-    data = Resident(images, torch.arange(3), (0.3,), (0.2,))
-    rows = torch.tensor([2, 0])
-    once, each = data.normalised().batch(rows), data.batch(rows)
-    assert all(torch.equal(a, b) for a, b in zip(once, each, strict=True))
-    table = Resident(torch.randn(3, 2), torch.arange(3))
-    assert table.normalised() is table
 
 
 @pytest.mark.parametrize("side", [3, 9])
@@ -249,22 +189,6 @@ def test_images_are_scaled_batch_by_batch_as_by_interpolate(side):
     seen, once = (table.augmented(VIEWS, torch.Generator().manual_seed(3)) for table in (data, plain))
     assert torch.equal(seen.batch(rows).input, scaled(once.batch(rows).input))
     assert MetaLoader(data.normalised(), 0)(7).input.shape == (7, 2, side, side)
-
-
-def test_smaller_images_lose_no_pixel():
-    """A chequered board halved is grey: between black and white, wherever the squares lie."""
-    board = (torch.arange(8) + torch.arange(8).unsqueeze(1)) % 2 * 254
-    data = Resident(board.to(torch.uint8).view(1, 1, 8, 8), torch.zeros(1), (0.0,), (1.0,), resize_px=4)
-    grey = data.batch(torch.tensor([0])).input[0, 0, 1:-1, 1:-1]
-    torch.testing.assert_close(grey, torch.full((2, 2), 127 / 255))
-
-
-def test_views_of_uint8_images_are_those_of_float_ones():
-    """Images stay uint8 as long as they can: the numbers of the arithmetic in float32 throughout."""
-    raw = pictures(60).input
-    for augment in (Augment(flip=True), VIEWS):
-        ours, theirs = (augment(images, torch.Generator().manual_seed(1)).float() for images in (raw, raw.float()))
-        assert torch.equal(ours, theirs)
 
 
 def test_an_epoch_through_a_policy():

@@ -1,0 +1,86 @@
+"""Rows and columns of a table that stand for several: KEY=VALUE,VALUE as Hydra sweeps it, and a name with {KEY}.
+
+    "{dataset}, {noise.rate:%}": ["dataset=mnist_m,cifar10_m", "noise.rate=0.2,0.4"]
+
+is four columns, the last key the fastest: "mnist_m, 20 %", "mnist_m, 40 %", "cifar10_m, 20 %", "cifar10_m, 40 %".
+"""
+
+import functools
+import itertools
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import filter as matching
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+
+from lilawbench.config import Plain
+from lilawbench.support.errors import ConfigError
+
+PLACE = re.compile(r"\{([\w./@]+)(:%)?\}")  # {noise.rate}: 0.2; {noise.rate:%}: 20 %
+
+
+def written_out(table: Plain) -> Plain:
+    """A table with every row and column by itself; "CIFAR-10, *" where names are listed is all that match.
+
+    Baselines by a pattern are of the rows that have none of their own, and of no row that is its own baseline.
+
+    Raises:
+        ConfigError: names that do not tell the rows or columns apart.
+    """
+    listed = [*table.baselines, *(table.only or []), *itertools.chain(*table.averages.values())]
+    if not any("{" in name for name in (*table.rows, *table.columns)) and not any("*" in name for name in listed):
+        return table
+    rows, columns = _each("row", table.rows), _each("column", table.columns)
+    own = {row: baseline for row, baseline in table.baselines.items() if "*" not in row}
+    baselines = {row: by for row, by in _matched(table.baselines, rows).items() if row != by} | own
+    only = None if table.only is None else [name for part in table.only for name in _names(part, (*rows, *columns))]
+    averages = {name: [c for part in parts for c in _names(part, columns)] for name, parts in table.averages.items()}
+    return Plain(table | {"rows": rows, "columns": columns, "only": only, "baselines": baselines, "averages": averages})
+
+
+def _each(kind: str, parts: Mapping[str, Sequence[str]]) -> Plain:
+    found = Plain()
+    for name, overrides in parts.items():
+        if not PLACE.search(name):
+            found[name] = list(overrides)
+            continue
+        texts = {override: _texts(override) for override in overrides}
+        products = [dict(zip(texts, chosen, strict=True)) for chosen in itertools.product(*texts.values())]
+        names = [_filled(kind, name, product.values()) for product in products]
+        if twice := {one for one in names if names.count(one) > 1}:
+            raise ConfigError([f"table: {kind} {name} has several parts called {min(twice)}: name it by {{KEY}}"])
+        found.update(zip(names, (list(product.values()) for product in products), strict=True))
+    return found
+
+
+@functools.cache
+def _texts(override: str) -> list[str]:
+    """The overrides that one stands for; itself where it has one value."""
+    parsed: Override = OverridesParser.create().parse_overrides([override])[0]
+    if not parsed.is_sweep_override():
+        return [override]
+    return [f"{parsed.get_key_element()}={text}" for text in parsed.sweep_string_iterator()]
+
+
+def _filled(kind: str, name: str, overrides: Iterable[str]) -> str:
+    values = dict(override.split("=", 1) for override in overrides)
+
+    def value(place: re.Match[str]) -> str:
+        key, percent = place.groups()
+        if key not in values:
+            raise ConfigError([f"table: {kind} {name} does not set {key} (it has {', '.join(values)})"])
+        try:
+            return f"{100 * float(values[key]):g} %" if percent else values[key]
+        except ValueError:
+            raise ConfigError([f"table: {kind} {name}: {values[key]} is not a rate"]) from None
+
+    return PLACE.sub(value, name)
+
+
+def _matched(given: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:
+    return {name: value for pattern, value in given.items() for name in _names(pattern, names)}
+
+
+def _names(pattern: str, names: Iterable[str]) -> list[str]:
+    return matching(names, pattern) if "*" in pattern else [pattern]
