@@ -16,7 +16,9 @@ from lilawbench.support import searchpath
 
 ROOT = Path(__file__).parents[2]
 READMES = [ROOT / "README.md", ROOT / "outputs" / "README.md"]
-READMES += sorted(path for top in ("conf", "lilawbench", "scripts", "tests") for path in (ROOT / top).rglob("README.md"))
+READMES += sorted(
+    path for top in ("conf", "lilawbench", "scripts", "tests") for path in (ROOT / top).rglob("README.md")
+)
 FENCED = re.compile(r"^```(\S*)\n(.*?)^```$", re.M | re.S)
 WITHIN = re.compile(r"`([^`\n]+)`")
 PROGRAMS = ("python", "make", "torchrun", "pip", "lilawbench")
@@ -98,7 +100,7 @@ def mine(examples, tmp_path, monkeypatch):
 
 @pytest.fixture
 def small_files(mine):
-    """What the commands name, in the current folder, small: a table, images, a kernel; and a place for finished runs."""
+    """What the commands name, in the current folder, small: a table, images, a kernel."""
     draw = np.random.default_rng(0)
     rows = [f"{i},{draw.normal():.3f},{'mf'[i % 2]},{'abc'[i % 3]},{draw.normal():.3f}" for i in range(90)]
     Path("patients.csv").write_text("\n".join(["id,age,sex,diagnosis,dose", *rows]) + "\n")

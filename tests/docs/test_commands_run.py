@@ -1,4 +1,4 @@
-"""The READMEs' commands run, each for an epoch or less than that of its first two runs, on small stand-ins of its data."""
+"""The commands of the READMEs run: an epoch of their first two runs, on small stand-ins of the data."""
 
 import copy
 import os
@@ -87,7 +87,9 @@ def runs_small(monkeypatch):
 
 
 def called(*words: str) -> str:
-    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    done = subprocess.run(
+        [sys.executable, *words], capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
