@@ -45,8 +45,11 @@ def wanted(crossing: Crossing) -> set[str]:
 
 
 def by_type(name: str, value: Tensor, observed: Tensor, clean: Tensor) -> Measures:
-    """Of a choice [N] bool its precision and recall as corrupted samples; of labels, which have the shape of the clean ones, how many are clean; of
-    numbers [N] their mean over clean and over corrupted samples. Without either kind its figure is left out."""
+    """What a value says of corrupted samples. Without samples of a kind its figure is left out.
+
+    Of a choice, [N] bool, its precision and recall; of labels, whole numbers in the shape of the clean ones, the share
+    that is clean; of numbers, [N], their mean over clean and over corrupted samples.
+    """
     wrong = corrupted_rows(observed, clean)
     if value.dtype == torch.bool:
         shares = {f"{name}_precision": wrong[value], f"{name}_recall": value[wrong]}
