@@ -7,6 +7,7 @@ torch, so that mistakes, help and finished runs are answered at once.
 """
 
 import logging
+import os
 import sys
 import traceback
 from dataclasses import replace
@@ -17,7 +18,7 @@ from omegaconf import DictConfig
 
 import lilawbench
 from lilawbench.config import CONF, Plain, check_keys, to_dict
-from lilawbench.experiment.command import help_asked, read, sweep_asked
+from lilawbench.experiment.command import completing, help_asked, read, sweep_asked
 from lilawbench.experiment.plan import plan
 from lilawbench.launch.launch import launch
 from lilawbench.record import redo
@@ -128,6 +129,8 @@ def main() -> None:
         log_to_console()
     try:
         command, planned = read(sys.argv[1:]), None
+        if command.args.shell_completion:
+            sys.argv += completing(os.environ.get("COMP_LINE", ""))
         if world.is_main:
             searchpath.warn_of_hidden(command.folders)
         if (text := help_asked(command)) is not None:

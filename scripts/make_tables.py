@@ -12,9 +12,8 @@ import os
 import sys
 from pathlib import Path
 
-from lilawbench.report.paper_tables import paper_report
-from lilawbench.report.report import LEADING, report
-from lilawbench.report.tables import SELECTIONS
+from lilawbench.report.measured import SELECTIONS
+from lilawbench.report.report import LEADING, paper_report, report
 from lilawbench.support import searchpath
 from lilawbench.support.errors import UserError, closest
 

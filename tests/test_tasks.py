@@ -97,7 +97,7 @@ def test_a_report_shows_each_task_by_its_own_measure(small, tmp_path):
         for method in ("ce", "lilaw"):
             run(small(*scene, f"method={method}", "train.epochs=2"))
     said = report(tmp_path / "outputs", tmp_path / "report")
-    for title in ("### best_val, test_mAP", "### last, test_rmse"):
+    for title in ("## best_val, test_mAP", "## last, test_rmse"):
         assert title in said
     assert "difference to bce" in said and "difference to squared" in said
     assert "best validation rmse" in said and "lilaw +" not in said

@@ -1,5 +1,6 @@
 """Whether a command line asks for help, for one run, which is Hydra's to do, or for a sweep."""
 
+import re
 import textwrap
 from argparse import Namespace
 from collections.abc import Sequence
@@ -65,6 +66,12 @@ def read(arguments: Sequence[str]) -> Command:
     return Command(args, overrides, folders)
 
 
+def completing(line: str) -> list[str]:
+    """The further folder of a command line that TAB completes, which Hydra does not look for there by itself."""
+    named = re.search(r"(?:--config-dir|-cd)[= ](\S+)", line)
+    return ["--config-dir", named[1]] if named and Path(named[1]).is_dir() else []
+
+
 def help_asked(command: Command) -> str | None:
     """What --help prints, with the config that the other arguments make; None if it is not asked for.
 
@@ -79,7 +86,7 @@ def help_asked(command: Command) -> str | None:
     try:
         with composer(command.folders) as composed:
             cfg = composed.plain(command.overrides)
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
         raise ConfigError([" ".join(str(error).split())]) from error
     config = yaml.safe_dump(to_dict(cfg), sort_keys=False)
     return HELP.format(version=lilawbench.__version__, groups="\n".join(lines), config=config)

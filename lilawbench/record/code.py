@@ -8,14 +8,17 @@ import functools
 import hashlib
 import importlib.util
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import fields, is_dataclass
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import NamedTuple
 
+from lilawbench.config import Config
 from lilawbench.support import searchpath
 from lilawbench.support.plain import Tree
 
+TYPED = {item.name for item in fields(Config) if is_dataclass(item.type)}  # blocks of settings, without parts
 INSTALLED = {"site-packages", "dist-packages"}
 ITSELF = __name__.partition(".")[0]
 
@@ -26,7 +29,7 @@ def code(cfg: Mapping[str, Tree]) -> dict[str, str]:
     A digest is of a part's file, and of the modules that it imports from its own folder or another folder of the
     command; data files that they read are not in it.
     """
-    digests = {group: _digest(tuple(targets(node))) for group, node in cfg.items() if isinstance(node, dict)}
+    digests = {group: _digest(tuple(targets(node))) for group, node in cfg.items() if group not in TYPED}
     return {group: digest for group, digest in digests.items() if digest is not None}
 
 
@@ -70,14 +73,21 @@ def _gather(dotted: str, files: dict[str, Path]) -> None:
         if file.is_file() and name not in files:
             files[name] = file
             for imported in _imports(_source(name, file), name if is_folder else name.rpartition(".")[0]):
-                other = _outside(imported.partition(".")[0])
-                if other is not None and other.parent in folders:
+                if _is_in(folders, imported.partition(".")[0]):
                     _gather(imported, files)
         if not (is_folder and rest):
             return
         names.append(rest.pop(0))
         inner = place / names[-1]
         place = inner if inner.is_dir() else inner.with_suffix(".py")
+
+
+def _is_in(folders: Collection[Path], top: str) -> bool:
+    """Whether a top-level module is one of these folders'; asked of the folders first, which is quick."""
+    if not any((folder / f"{top}.py").exists() or (folder / top).is_dir() for folder in folders):
+        return False
+    place = _outside(top)
+    return place is not None and place.parent in folders
 
 
 def _outside(top: str) -> Path | None:

@@ -1,55 +1,44 @@
-"""The cells of a paper's table: the finished runs of each, the published figure beside it, its comparison."""
+"""The cells of a table by one metric: all seeds of each, the published figure beside it, its comparison."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import NamedTuple
+
+import numpy as np
 
 from lilawbench.experiment.published import Figure
-from lilawbench.record.identity import flatten, identity
-from lilawbench.report.names import BOOKKEEPING, text
-from lilawbench.report.stats import Comparison, holm, sample_std
-from lilawbench.report.tables import SELECTIONS, compare_by_seed
+from lilawbench.report.grid import Grid
+from lilawbench.report.measured import Measured, column, values
+from lilawbench.report.names import tasks, text
+from lilawbench.report.stats import Comparison, compare_paired, holm, sample_std
 from lilawbench.support.errors import UserError
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
 
 NOT_COMPARED = Comparison(0, None, None, None)
 
 
-class Measured(NamedTuple):
-    """A metric of a table: as its YAML writes it, the rule that picks the epoch, and its unit."""
+class Run(NamedTuple):
+    """A finished run in a cell, or the mean over the runs of one seed in an average."""
 
-    written: str  # "last.test_accuracy"
-    metric: str  # "test_accuracy"
-    rule: str  # "last"
-    unit: str  # "%", "1", "rows" ...
-
-    @property
-    def scale(self) -> float:
-        """From what result.json has to `unit`."""
-        return 100.0 if self.unit == "%" else 1.0
-
-    @property
-    def digits(self) -> int:
-        return {"%": 2, "rows": 0}.get(self.unit, 4)
-
-    @property
-    def title(self) -> str:
-        unit = "" if self.unit == "1" else f" [{self.unit}]"
-        return f"{self.metric.replace('_', ' ')}{unit}"
+    row: str
+    seed: int
+    value: float  # NaN: it has none
+    labels: str | None  # hash of its observed labels
+    folder: str
+    task: str
+    at: int | None = None  # its row among the grid's runs
 
 
 @dataclass
 class Cell:
-    """One row in one column by one metric; all values in its unit."""
+    """One row in one column by one metric."""
 
     measured: Measured
     row: str
     column: str
-    planned: int = 0  # runs, 0: nothing of it can be run here
-    runs: list[dict[str, Any]] = field(default_factory=list)  # of each seed: seed, value, labels.sha256, folder, method
-    conflicts: list[list[dict[str, Any]]] = field(default_factory=list)  # finished runs of one planned run
+    planned: int = 0  # runs; 0: nothing of it can be run here
+    runs: list[Run] = field(default_factory=list)  # one of each seed
+    conflicts: list[list[Run]] = field(default_factory=list)  # finished runs of one planned run
     valueless: int = 0  # finished runs without this metric
     figure: Figure | None = None
     baseline: str | None = None
@@ -59,108 +48,89 @@ class Cell:
 
     @property
     def mean(self) -> float | None:
-        return sum(run["value"] for run in self.runs) / len(self.runs) if self.runs else None
+        return float(np.mean([run.value for run in self.runs])) if self.runs else None
 
     @property
     def std(self) -> float | None:
-        return sample_std([run["value"] for run in self.runs])
+        return sample_std([run.value for run in self.runs])
 
     @property
     def paper(self) -> tuple[float | None, float | None]:
-        """Mean and standard deviation as published."""
+        """Mean and standard deviation as published, in the cell's unit."""
         if self.figure is None:
             return None, None
-        factor = (0.01 if self.figure.unit == "%" else 1.0) * self.measured.scale
+        factor = (0.01 if self.figure.unit == "%" else 1.0) * self.measured.factor
         return factor * self.figure.mean, None if self.figure.std is None else factor * self.figure.std
 
 
-def measures_of(metrics: Iterable[str], select: str, figures: Sequence[Figure], always: str | None) -> list[Measured]:
-    """The metrics of a table: "last.test_accuracy" has its rule, others follow `select`; `always` outdoes both.
-
-    The unit is the paper's; where it prints none, accuracies are in percent.
-    Raises:
-        UserError: a rule that does not exist.
-    """
-    found = []
-    for written in metrics:
-        head, _, tail = written.partition(".")
-        own, metric = (head, tail) if head in SELECTIONS else (None, written)
-        rule = always or own or select
-        if rule not in SELECTIONS:
-            raise UserError(f"unknown selection {rule!r}; valid: {', '.join(SELECTIONS)}")
-        units = [figure.unit for figure in figures if figure.metric == written]
-        unit = "%" if "%" in units or (not units and metric.endswith("accuracy")) else next(iter(units), "1")
-        found.append(Measured(written, metric, rule, unit))
-    return found
-
-
-def fill(
-    placed: Sequence[tuple[Any, Sequence[int]]],
-    runs: "DataFrame",
-    measured: Measured,
-    rows: Sequence[str],
-    columns: Sequence[str],
-    averages: Mapping[str, Sequence[str]],
-    baselines: Mapping[str, str],
-    figures: Sequence[Figure],
-) -> list[Cell]:
-    """All cells of one metric, columns one after the other, the rows of each together.
-
-    Args:
-        placed: the cells of a plan (a planned run in its row and column), each with its finished runs: rows of `runs`.
-        rows, columns: names to show, in this order; an average stands among the columns.
-        averages: column -> columns of which it is the mean, seed by seed; a seed that one of them lacks is left out.
-    Raises:
-        UserError: a cell has two planned runs of one seed, or a run and its baseline's have different labels.
-    """
-    values = _values(runs, measured)
-    seeds, labels, folders = (_column(runs, name) for name in ("config.seed", "labels.sha256", "folder"))
-    grid: dict[tuple[str, str], Cell] = {}
-    first: dict[tuple[str, str, int], Any] = {}
-    for planned, positions in placed:
-        if (other := first.setdefault((planned.row, planned.column, planned.seed), planned)) is not planned:
-            raise UserError(_two_settings(planned, other))
-        cell = grid.setdefault((planned.row, planned.column), Cell(measured, planned.row, planned.column))
+def fill(grid: Grid, measured: Measured) -> list[Cell]:
+    """All cells of a grid, columns one after the other, the rows of each together; not compared yet."""
+    found = values(grid.runs, measured)
+    labels, folders = (column(grid.runs, name) for name in ("labels.sha256", "folder"))
+    task_of = tasks(grid.runs).tolist()
+    filled: dict[tuple[str, str], Cell] = {}
+    for place in grid.places:
+        cell = filled.setdefault((place.row, place.column), Cell(measured, place.row, place.column))
         cell.planned += 1
-        records = [
-            {
-                "seed": seeds[at], "value": values[at], "labels.sha256": labels[at], "folder": folders[at],
-                "method": planned.row,
-            }
-            for at in positions
-        ]  # fmt: skip
-        if len(records) > 1:
-            cell.conflicts.append(records)
-        elif records and records[0]["value"] is None:
+        runs = [
+            Run(place.row, place.seed, found[at], text(labels[at]), folders[at], task_of[at], at)
+            for at in place.finished
+        ]
+        if len(runs) > 1:
+            cell.conflicts.append(runs)
+        elif runs and math.isnan(runs[0].value):
             cell.valueless += 1
         else:
-            cell.runs += records
-    for name, parts in averages.items():
-        for row in rows:
-            if all((row, part) in grid for part in parts):
-                grid[row, name] = _average(measured, row, name, [grid[row, part] for part in parts])
-    for cell in grid.values():
+            cell.runs += runs
+    for name, parts in grid.averages.items():
+        for row in grid.rows:
+            if all((row, part) in filled for part in parts):
+                filled[row, name] = _average(measured, row, name, [filled[row, part] for part in parts])
+    for cell in filled.values():
         if cell.conflicts:
             cell.runs = []
-    published = {(figure.row, figure.column): figure for figure in figures if figure.metric == measured.written}
+    figures = {(one.row, one.column): one for one in grid.published if one.metric == measured.written}
     shown = []
-    for column in columns:
-        for row in rows:
-            cell = grid.get((row, column)) or Cell(measured, row, column)
-            cell.figure = published.get((row, column))
-            base = grid.get((baselines.get(row, ""), column))
-            if base is not None and base is not cell and measured.unit != "rows":
-                cell.baseline = base.row
-                cell.comparison = compare_by_seed(cell.runs, base.runs)
+    for name in grid.columns:
+        for row in grid.rows:
+            cell = filled.get((row, name)) or Cell(measured, row, name)
+            cell.figure = figures.get((row, name))
             shown.append(cell)
     return shown
 
 
-def correct(cells: Sequence[Cell]) -> None:
-    """Holm's correction over the comparisons of one table, per test, in place."""
+def compare(grid: Grid, cells: Sequence[Cell]) -> None:
+    """Compares each cell with its baseline's in place; Holm's correction is over all of them, per test.
+
+    Raises: UserError, a run and its baseline's have different labels.
+    """
+    there = {(cell.measured, cell.row, cell.column): cell for cell in cells if cell.planned}
+    for cell in cells:
+        base = there.get((cell.measured, grid.baselines.get((cell.row, cell.column), ""), cell.column))
+        if base is not None and base is not cell and cell.measured.unit != "rows":
+            cell.baseline = base.row
+            cell.comparison = compare_by_seed(cell.runs, base.runs)
     t_holm, wilcoxon_holm = (holm([getattr(cell.comparison, test) for cell in cells]) for test in ("t_p", "wilcoxon_p"))
     for cell, t, wilcoxon in zip(cells, t_holm, wilcoxon_holm, strict=True):
         cell.t_holm, cell.wilcoxon_holm = t, wilcoxon
+
+
+def compare_by_seed(ours: Iterable[Run], baseline: Iterable[Run]) -> Comparison:
+    """Pairs the runs of two cells by seed, each seed once in a cell; a seed that one lacks is left out.
+
+    Raises:
+        UserError: two runs of a pair have different observed labels.
+    """
+    others = {run.seed: run for run in baseline}
+    pairs = [(run, others[run.seed]) for run in sorted(ours, key=lambda run: run.seed) if run.seed in others]
+    for run, other in pairs:
+        if run.labels is None or run.labels != other.labels:
+            raise UserError(
+                f"not paired: seed {run.seed} has different observed labels (labels.sha256) in\n"
+                f"  {run.folder} ({run.row})\n  {other.folder} ({other.row})\n"
+                "Run one of them again with the other's version of the data and of lilawbench."
+            )
+    return compare_paired([run.value for run, _ in pairs], [other.value for _, other in pairs])
 
 
 def _average(measured: Measured, row: str, name: str, parts: Sequence[Cell]) -> Cell:
@@ -168,50 +138,18 @@ def _average(measured: Measured, row: str, name: str, parts: Sequence[Cell]) -> 
     average = Cell(measured, row, name, planned=min(part.planned for part in parts))
     if any(part.conflicts for part in parts):
         return average
-    by_seed = [{run["seed"]: run for run in part.runs} for part in parts]
+    by_seed = [{run.seed: run for run in part.runs} for part in parts]
     for seed in sorted(set.intersection(*map(set, by_seed))):
         runs = [part[seed] for part in by_seed]
-        each = [run["labels.sha256"] for run in runs]
+        labels = [run.labels for run in runs if run.labels is not None]
         average.runs.append(
-            {
-                "seed": seed,
-                "value": sum(run["value"] for run in runs) / len(runs),
-                "labels.sha256": None if None in each else " ".join(each),
-                "folder": ", ".join(run["folder"] for run in runs),
-                "method": row,
-            }
+            Run(
+                row,
+                seed,
+                sum(run.value for run in runs) / len(runs),
+                " ".join(labels) if len(labels) == len(runs) else None,
+                ", ".join(run.folder for run in runs),
+                runs[0].task,
+            )
         )
     return average
-
-
-def _values(runs: "DataFrame", measured: Measured) -> list[float | None]:
-    """Of every run, in the metric's unit. "fairness.DP.sex=Female" is in the rows of "best_val.fairness"."""
-    values = _column(runs, f"{measured.rule}.{measured.metric}")
-    kind, _, rest = measured.metric.partition(".")
-    if kind == "fairness" and rest:
-        name, _, of = rest.partition(".")
-        place = tuple(of.split("=", 1))
-        values = [
-            next((row.get(name) for row in rows or () if (row["attribute"], row["group"]) == place), None)
-            for rows in _column(runs, f"{measured.rule}.fairness")
-        ]
-    return [None if value is None or value != value else measured.scale * value for value in values]
-
-
-def _column(runs: "DataFrame", name: str) -> list[Any]:
-    """None where a run has no such value."""
-    values = runs[name].tolist() if name in runs else [None] * len(runs)
-    return [None if isinstance(value, float) and value != value else value for value in values]
-
-
-def _two_settings(planned: Any, other: Any) -> str:
-    ours, theirs = (flatten(identity(run.cfg), "config") for run in (planned, other))
-    differing = [
-        f"{leaf.removeprefix('config.')}={text(ours.get(leaf))} and {text(theirs.get(leaf))}"
-        for leaf in sorted(ours.keys() | theirs.keys())
-        if leaf not in BOOKKEEPING and ours.get(leaf) != theirs.get(leaf)
-    ]
-    return (
-        f"two planned runs of seed {planned.seed} are in the cell {planned.row!r}, {planned.column!r}: they differ in "
-        f"{', '.join(differing)}. Name one value on the command line, or give the table a row or a column for each."
-    )

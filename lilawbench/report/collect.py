@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 RUN_FILES = {"config.yaml", "labels.npz", "metrics.jsonl", "checkpoint.pt", "result.json", "failed.json"}
 REQUIRED = ("config.seed", "config.method.name", "config.dataset.name")
+KINDS = ("epoch", "step", "method")  # of lines in metrics.jsonl
 SHOWN = 3  # folders of a kind named in a message; the others are counted
 
 Folders = str | Path | Iterable[str | Path]
@@ -43,9 +44,9 @@ def collect(folders_or_root: Folders, skip_unreadable: bool = False) -> "DataFra
     """
     import pandas as pd
 
-    records, refused = [], {}
+    records, refused = [], dict[str, list[str]]()
     for root, runs in _found(folders_or_root):
-        for folder, text in _texts(root, [run for run in runs if run.mark]):
+        for folder, text in _texts(root, runs):
             try:
                 records.append(_record(folder, text))
             except DataError as error:
@@ -85,16 +86,27 @@ def read_metrics(folder: str | Path, kind: str) -> "DataFrame":
     """
     import pandas as pd
 
-    path, rows = Path(folder) / "metrics.jsonl", []
+    return pd.DataFrame(list(_lines(Path(folder) / "metrics.jsonl", kind)))
+
+
+def logged_at_steps(folder: str | Path) -> list[str]:
+    """The names in the first logged step of a run; of its metrics.jsonl no more is read. Raises: see `read_metrics`."""
+    return list(next(_lines(Path(folder) / "metrics.jsonl", "step"), {}))
+
+
+def _lines(path: Path, kind: str) -> Iterator[dict]:
+    """Lines of other kinds are not parsed: there may be 100 times as many."""
+    others = tuple(f'{{"kind": "{other}",' for other in KINDS if other != kind)
     try:
         with path.open(encoding="utf-8") as file:
             for number, line in enumerate(file, start=1):
+                if line.startswith(others):
+                    continue
                 row = _parse(line, f"{path}, line {number}")
                 if row.get("kind") == kind:
-                    rows.append(row)
+                    yield row
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot read {path}: {error}. {_MEND}") from None
-    return pd.DataFrame(rows)
 
 
 class _Run(NamedTuple):
@@ -146,8 +158,10 @@ def _mark(entry: os.DirEntry | None) -> tuple[int, int, int] | None:
 def _texts(root: str, runs: list[_Run]) -> Iterator[tuple[str, str | DataError]]:
     """The text of every result.json, or why there is none; from the cache where the file is as it was."""
     cached = cache.load(root) if len(runs) >= cache.WORTH else {}
-    kept = {}
+    kept: dict[cache.Key, str] = {}
     for run in runs:
+        if run.mark is None:
+            continue
         key = (run.folder[len(root) :], *run.mark)
         text = cached[key] if key in cached else _read(run.folder)
         if isinstance(text, str):

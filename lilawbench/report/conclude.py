@@ -39,7 +39,7 @@ def _show(text: Callable[[], str]) -> None:
 
 
 def _table(plan: Plan) -> str:
-    from lilawbench.report.paper_tables import paper_report
+    from lilawbench.report.report import paper_report
 
     return paper_report(plan, plan.cfg.paths.output_dir)
 

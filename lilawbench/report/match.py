@@ -1,7 +1,7 @@
 """Which finished runs are the planned ones: those of the same config, wherever and under whatever name they lie."""
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import lilawbench
 from lilawbench.record.identity import LATER, flatten, recorded
@@ -9,6 +9,9 @@ from lilawbench.report.names import BOOKKEEPING, text
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+
+    from lilawbench.config import Plain
+    from lilawbench.experiment.plan import Planned
 
 # What every config has and most plans vary: only runs that agree in these are compared leaf by leaf.
 INDEX = ("seed", "dataset.name", "noise.name", "noise.rate", "model.name", "method.name", "loss.name")
@@ -26,7 +29,7 @@ class Matches(NamedTuple):
     others: int  # runs of other settings
 
 
-def match(planned: Sequence[Any], runs: "DataFrame") -> Matches:
+def match(planned: "Sequence[Planned]", runs: "DataFrame") -> Matches:
     """Finds for each planned run the finished runs of its config.
 
     A run whose name ends in the hash of a planned config is that run. Any other is one if all leaves of the config
@@ -34,7 +37,7 @@ def match(planned: Sequence[Any], runs: "DataFrame") -> Matches:
     of another version of lilawbench, whose options were others, unless it then fits several planned runs.
 
     Args:
-        planned: runs of a plan (sweep/plan.py), with `cfg` and `folder`. runs: from `collect`.
+        planned: runs of a plan (experiment/plan.py), with `cfg` and `folder`. runs: from `collect`.
     """
     found: list[list[int]] = [[] for _ in planned]
     older, near, others = [], [], 0
@@ -69,7 +72,7 @@ def match(planned: Sequence[Any], runs: "DataFrame") -> Matches:
     return Matches([sorted(positions) for positions in found], older, near, others)
 
 
-def _indexed(planned: Sequence[Any]) -> dict[tuple, list[int]]:
+def _indexed(planned: "Sequence[Planned]") -> dict[tuple, list[int]]:
     groups: dict[tuple, list[int]] = {}
     for number, run in enumerate(planned):
         values = [run.cfg.seed, *(_at(run.cfg, *key.split(".")) for key in INDEX[1:])]
@@ -77,7 +80,7 @@ def _indexed(planned: Sequence[Any]) -> dict[tuple, list[int]]:
     return groups
 
 
-def _at(cfg: Any, group: str, key: str) -> Any:
+def _at(cfg: "Plain", group: str, key: str) -> object:
     return cfg[group].get(key)
 
 
@@ -89,7 +92,7 @@ def _records(runs: "DataFrame", positions: Sequence[int]) -> Iterator[dict[str, 
         yield _text_leaves(dict(zip(names, values)))
 
 
-def _text_leaves(leaves: dict[str, Any]) -> dict[str, str | None]:
+def _text_leaves(leaves: dict[str, object]) -> dict[str, str | None]:
     return {
         name: text(value)
         for name, value in leaves.items()

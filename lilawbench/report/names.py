@@ -1,7 +1,9 @@
 """Names of settings and methods: the vocabulary of all tables and figures, taken from the configs of the runs."""
 
 import json
-from typing import TYPE_CHECKING, Any
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from lilawbench.record.identity import NOT_IDENTITY
 from lilawbench.tasks import PLAIN_LOSSES, TASKS
@@ -29,7 +31,7 @@ def with_names(runs: "DataFrame") -> "DataFrame":
     if runs.empty:
         return runs.assign(method="", scene="", setting="")
     leaves = dict.fromkeys([*filter(_tells_apart, runs), *IN_NAMES])
-    told = {leaf: _texts(runs[leaf]) if leaf in runs else [None] * len(runs) for leaf in leaves}
+    told = {leaf: _texts(runs[leaf].tolist() if leaf in runs else [None] * len(runs)) for leaf in leaves}
     differing = [leaf for leaf, values in told.items() if leaf not in IN_LABEL and len(set(values)) > 1]
 
     labels = list(map(_method_label, told["config.method.name"], told["config.loss.name"]))
@@ -59,7 +61,7 @@ def measures(runs: "DataFrame") -> list[str]:
     return list(dict.fromkeys(task.measure for task in TASKS.values() if task.name in present))
 
 
-def text(value: Any) -> str | None:
+def text(value: object) -> str | None:
     """One spelling per value: 1 and 1.0 are "1", True is "true", a list is compact JSON; missing or null is None."""
     value = value.item() if hasattr(value, "item") else value
     if value is None or value != value:
@@ -69,11 +71,16 @@ def text(value: Any) -> str | None:
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
-def _texts(column: "Series") -> list[str | None]:
+def natural(label: str) -> list[float | str]:
+    """Sorts "rate 10" after "rate 2": numbers inside a label count as numbers."""
+    return [float(part) if i % 2 else part for i, part in enumerate(re.split(r"(\d+\.?\d*)", label))]
+
+
+def _texts(column: Sequence[object]) -> list[str | None]:
     """`text` of every value; asked once for each of the few values that a column of many runs has."""
-    known: dict[Any, str | None] = {}
+    known: dict[object, str | None] = {}
     told = []
-    for value in column.tolist():
+    for value in column:
         key = (type(value), value) if isinstance(value, str | int | float) else repr(value)
         if key not in known:
             known[key] = text(value)
@@ -81,8 +88,8 @@ def _texts(column: "Series") -> list[str | None]:
     return told
 
 
-def _method_label(method: str, loss: str | None) -> str:
-    return method if loss in (None, *PLAIN_LOSSES, method) else f"{method} + {loss}"
+def _method_label(method: str | None, loss: str | None) -> str:
+    return f"{method}" if loss in (None, *PLAIN_LOSSES, method) else f"{method} + {loss}"
 
 
 def _noises(told: dict[str, list[str | None]]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from lilawbench.report.names import text
+from lilawbench.report.names import text, with_names
 from lilawbench.support.errors import UserError
 from lilawbench.tasks import TASKS
 
@@ -10,6 +10,13 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 SHOWN = 10  # cells named in the message; the others are counted
+
+
+def with_unique_names(runs: "DataFrame") -> "DataFrame":
+    """The runs with the columns of `with_names`. Raises: UserError, see `refuse_repeated`."""
+    named = with_names(runs)
+    refuse_repeated(named)
+    return named
 
 
 def refuse_repeated(named: "DataFrame") -> None:

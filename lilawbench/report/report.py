@@ -1,20 +1,28 @@
-"""The report of a set of finished runs: tables, figures and the text that names their files."""
+"""The report of finished runs: of a folder, or of an experiment with a table. Both are laid out alike.
 
-import html
-import os
-from collections.abc import Callable, Iterable, Sequence
+collected runs (+ plan) -> grid -> cells -> sections -> document -> md, tex, csv, html; figures beside it
+"""
+
+import itertools
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lilawbench.record.identity import UNKNOWN_CLEAN
-from lilawbench.report.collect import Unfinished, collect, unfinished
-from lilawbench.report.groups import fairness_table
-from lilawbench.report.method_plots import plot_corrector, plot_pruning
+from lilawbench.experiment.published import FOLDER
+from lilawbench.report import grid as grids
+from lilawbench.report import notes
+from lilawbench.report.cells import compare, fill
+from lilawbench.report.collect import collect, unfinished
+from lilawbench.report.document import Document, Section, records_csv
+from lilawbench.report.fairness import fairness_table
+from lilawbench.report.figures import FIGURES
+from lilawbench.report.figures.ranks import draw_ranks
+from lilawbench.report.match import match
+from lilawbench.report.measured import of_runs
 from lilawbench.report.names import measures, tasks, with_names
-from lilawbench.report.page import page
-from lilawbench.report.plots import plot_accuracy, plot_parameters
-from lilawbench.report.ranks import plot_ranks, rankings
-from lilawbench.report.tables import OWN_LOSS, Table, comparison_table
+from lilawbench.report.ranks import rankings
+from lilawbench.report.repeated import with_unique_names
+from lilawbench.report.rows import section
 from lilawbench.support.atomic import write_atomic
 from lilawbench.support.errors import UserError
 from lilawbench.tasks import PLAIN_LOSSES, TASKS
@@ -22,15 +30,10 @@ from lilawbench.tasks import PLAIN_LOSSES, TASKS
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-SHOWN = 10  # runs without a result that are named, of those that end alike
+    from lilawbench.experiment.plan import Plan
+    from lilawbench.report.ranks import Ranking
+
 LEADING = ("best_val", "last")  # LiLAW's tables lead with best_val
-PICTURES = {
-    "accuracy.png": plot_accuracy,
-    "parameters.png": plot_parameters,
-    "pruning.png": plot_pruning,
-    "corrector.png": plot_corrector,
-    "ranks.png": plot_ranks,
-}
 
 
 def report(
@@ -41,122 +44,155 @@ def report(
     metric: str | None = None,
     skip_unreadable: bool = False,
 ) -> str:
-    """Writes tables.md, .csv, .tex, .html, fairness.csv (runs with groups of people), and figures: accuracy.png,
-    parameters.png (LiLAW runs), pruning.png (RRM and A-RRM runs), corrector.png (Dynamic Loss runs) and ranks.png
-    (three methods or more over five cells or seeds) to out_dir. A file without runs is left out; an older one goes.
+    """Writes tables.md, .csv, .tex, .html, fairness.csv (runs with groups of people) and the figures whose values the
+    runs have (see figures/). A file without runs is left out; an older one goes.
 
     Args:
         folders: run folders, or folders above them.
         out_dir: made if it is not there.
-        baseline: the method label to compare with, or "loss" (see `comparison_table`); None: "loss" where a method
-            wraps a loss that is not plain, else the plain loss ("ce", "bce", "squared"), else the first method.
-        selections: the rules that pick the epoch, one table each, in this order. By default a rule that no
-            run can follow (best_val without a validation set) is left out, with a note.
+        baseline: the method label to compare with, or "loss" (each method with plain training on its loss); None:
+            "loss" where a method wraps a loss that is not plain, else the plain loss ("ce", "bce", "squared"), else
+            the first method.
+        selections: the rules that pick the epoch, one section each, in this order. A rule that no run can follow
+            (best_val without a validation set) is left out, with a note.
         metric: what the tables show, such as test_attacked_0.1_accuracy; None: of each task its own, test_accuracy,
             test_mAP or test_rmse.
         skip_unreadable: result files that are damaged or of another version are left out, with a note.
     Returns:
         The tables as Markdown, what is missing, and the paths of the files.
     Raises:
-        UserError: no finished run, or runs that cannot be compared (see `comparison_table`).
+        UserError: no finished run, or runs that cannot be compared (see `of_runs` and `compare`).
         DataError: a folder is not there, or a file of a run is damaged.
     """
     folders = [folders] if isinstance(folders, str | Path) else list(folders)
     runs = collect(folders, skip_unreadable)
-    missing = unfinished(folders, runs)
+    missing = notes.unfinished(unfinished(folders, runs))
     if runs.empty:
         where = ", ".join(map(str, folders)) or "no folder"
-        raise UserError("\n".join([f"no finished run (result.json) in or below {where}", *_missing(missing)]))
-    tables, notes = {}, []
-    for name in [metric] if metric else [f"test_{measure}" for measure in measures(runs)]:
-        of = runs if metric else runs[[f"test_{TASKS[task].measure}" == name for task in tasks(runs)]]
-        possible = [rule for rule in selections if _has(of, rule, name)]
-        if not possible:
-            possible = list(selections)  # comparison_table says what is wrong
-        several = len(of) < len(runs)
-        tables |= {
-            f"{rule}, {name}" if several else rule: comparison_table(of, baseline or _baseline(of), rule, name)
-            for rule in possible
-        }
-        notes += [f"No table at {rule}: no run has it." for rule in selections if rule not in possible]
-    notes += [f"At {rule}: {ranking}" for rule, ranking in rankings(runs).items()]
-    notes += _missing(missing)
-    if unknown := _without_clean(runs):
-        notes.append(f"{unknown} run(s) whose clean labels are unknown: {UNKNOWN_CLEAN}.")
-    gaps = {f"{rule}, groups": table for rule in selections if (table := fairness_table(runs, rule)) is not None}
-
+        raise UserError("\n".join([f"no finished run (result.json) in or below {where}", *missing]))
+    runs = with_unique_names(runs)
+    sections, told = _sections(runs, baseline, selections, metric)
+    gaps = [
+        Section(f"{rule}, groups", [table]) for rule in selections if (table := fairness_table(runs, rule)) is not None
+    ]
+    ranks = _ranks(runs)
+    told += [f"At {rule}: {found}" for rule, found in ranks.items()] + missing + notes.unknown_clean(runs)
     out_dir = Path(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
-    pictures = [file for name, plot in PICTURES.items() if (file := _picture(plot, runs, out_dir / name))]
-    body = "\n".join([_markdown(tables | gaps), *(f"- {note}" for note in notes)] + [""] * bool(notes))
-    contents = {
-        "tables.md": body,
-        "tables.csv": _csv(tables),
-        "tables.tex": "\n".join(table.tex() for table in (tables | gaps).values()),
-        "tables.html": _html(tables | gaps, notes, pictures),
-    }
-    if gaps:
-        contents["fairness.csv"] = _csv(gaps)
-    else:
+    pictures = [name for name, draw in FIGURES.items() if _drawn(draw(runs, out_dir / name), out_dir / name)]
+    pictures += _ranks_drawn(ranks, out_dir / "ranks.png")
+    document = Document("lilawbench: results", sections + gaps, told, pictures)
+    if not gaps:
         (out_dir / "fairness.csv").unlink(missing_ok=True)
-    for name, content in contents.items():
-        write_atomic(out_dir / name, content)
-    paths = [*(out_dir / name for name in contents), *pictures]
-    return "\n".join([body, "Files:", *(f"  {path}" for path in paths)])
+    return _written(out_dir, "tables", document, {"tables.csv": sections} | ({"fairness.csv": gaps} if gaps else {}))
+
+
+def paper_report(
+    plan: "Plan",
+    root: str | Path = "outputs",
+    out_dir: str | Path | None = None,
+    select: str | None = None,
+    metric: str | None = None,
+    figures: Path = FOLDER,
+) -> str:
+    """Writes <experiment>.md, .tex, .csv and .html of a planned experiment with a table.
+
+    Args:
+        plan: of experiment/plan.py. root: above the runs' folders. out_dir: None: <root>/<experiment_name>/report.
+        select: the rule for all metrics; None: each metric's own, else the table's. metric: show this one only.
+        figures: folder of the published figures.
+    Returns:
+        What is in the .md, and the paths of the files.
+    Raises:
+        UserError: see `of_plan` and `compare`. DataError: a file of a run or of published figures is damaged.
+    """
+    import pandas as pd
+
+    folders = [Path(root) / name for name in dict.fromkeys(run.cfg.experiment_name for run in plan.runs)]
+    there = [folder for folder in folders if folder.is_dir()]
+    runs = collect(there) if there else pd.DataFrame()
+    matches = match(plan.runs, runs)
+    grid, metrics = grids.of_plan(plan, runs, matches, select, metric, figures)
+    of_metrics = [fill(grid, measured) for measured in metrics]
+    every = [*itertools.chain(*of_metrics)]
+    parts = (
+        [every] if len(grid.columns) == 1 and every else of_metrics
+    )  # a single column shows all metrics side by side
+    for cells in parts:
+        compare(grid, cells)
+    ranks = rankings(cell for cell in every if cell.column not in grid.averages)
+    planned = {run.folder.name for run in plan.runs}
+    told = [f"At {rule}, {found}" for rule, found in ranks.items()] + notes.conflicts(every)
+    told += notes.without((cell.measured.key, cell.valueless) for cell in every) + notes.unmatched(matches, runs)
+    told += [f"Waiting: {name}, for {reason}" for name, reason in plan.table.waiting.items()]
+    told += notes.unfinished([run for run in unfinished(there) if run.folder.name in planned])
+    out_dir = folders[0] / "report" if out_dir is None else Path(out_dir)
+    out_dir.mkdir(parents=True, exist_ok=True)
+    pictures = _ranks_drawn(ranks, out_dir / f"{plan.name}_ranks.png")
+    title = f"{grid.name} ({plan.name})" if plan.table.paper else grid.name
+    document = Document(title, [section(grid, cells) for cells in parts if cells], told, pictures)
+    return _written(out_dir, plan.name, document, {f"{plan.name}.csv": document.sections})
+
+
+def _sections(
+    runs: "DataFrame", baseline: str | None, selections: Sequence[str], metric: str | None
+) -> tuple[list[Section], list[str]]:
+    """A section for each rule, of each task's runs apart; and what to note."""
+    sections, told = [], []
+    for name in [metric] if metric else [f"test_{measure}" for measure in measures(runs)]:
+        of_task = runs if metric else runs[[f"test_{TASKS[task].measure}" == name for task in tasks(runs)]]
+        some = len(of_task) < len(runs)
+        if some:
+            of_task = with_names(of_task)
+        possible = [rule for rule in selections if _has(of_task, f"{rule}.{name}")] or list(selections)
+        for rule in possible:
+            measured = of_runs(name, rule)
+            grid = grids.of_runs(of_task, measured, baseline or _baseline(of_task))
+            cells = fill(grid, measured)
+            compare(grid, cells)
+            sections.append(section(grid, cells, f"{rule}, {name}" if some else rule))
+            told += notes.without([(measured.key, len(of_task) - len(grid.runs))])
+        told += [f"No table at {rule}: no run has it." for rule in selections if rule not in possible]
+    return sections, told
 
 
 def _baseline(runs: "DataFrame") -> str:
-    methods = sorted(with_names(runs)["method"].unique())
+    methods = sorted(runs["method"].unique())
     if any(" + " in method for method in methods):
-        return OWN_LOSS
+        return grids.OWN_LOSS
     return next((loss for loss in PLAIN_LOSSES if loss in methods), methods[0])
 
 
-def _has(runs: "DataFrame", rule: str, metric: str) -> bool:
-    column = f"{rule}.{metric}"
-    return column in runs and bool(runs[column].notna().any())
+def _has(runs: "DataFrame", key: str) -> bool:
+    return key in runs and bool(runs[key].notna().any())
 
 
-def _without_clean(runs: "DataFrame") -> int:
-    """How many runs had no clean labels to be measured by."""
-    return int(runs["labels.clean_known"].eq(False).sum()) if "labels.clean_known" in runs else 0
+def _ranks(runs: "DataFrame") -> "dict[str, Ranking]":
+    """By what each task is judged by, whatever the tables show."""
+    cells = []
+    for rule, measure in itertools.product(LEADING, measures(runs)):
+        measured = of_runs(f"test_{measure}", rule)
+        if _has(runs, measured.key):
+            cells += fill(grids.of_runs(runs, measured), measured)
+    return rankings(cells)
 
 
-def _missing(runs: list[Unfinished]) -> list[str]:
-    """Runs without a result: a line each, and of many that end alike a line for all others."""
-    alike: dict[tuple[str, str], list[Unfinished]] = {}
-    for run in runs:
-        alike.setdefault((run.state, run.reason), []).append(run)
-    lines = []
-    for (state, reason), group in alike.items():
-        lines += [f"Not in the tables, {state}: {run.folder} ({reason})" for run in group[:SHOWN]]
-        if len(group) > SHOWN:
-            lines.append(f"Not in the tables, {state}: {len(group) - SHOWN} more ({reason})")
-    return lines
-
-
-def _picture(plot: Callable, runs: "DataFrame", path: Path) -> Path | None:
-    """The path of the picture, or None if there is nothing to draw; then an older picture goes too."""
-    if plot(runs, path) is None:
+def _drawn(figure: object, path: Path) -> bool:
+    """Whether there is such a figure; an older picture goes if not."""
+    if figure is None:
         path.unlink(missing_ok=True)
-        return None
-    return path
+    return figure is not None
 
 
-def _markdown(tables: dict[str, Table]) -> str:
-    return "\n".join(f"### {rule}\n\n{table.markdown()}" for rule, table in tables.items())
+def _ranks_drawn(ranks: "dict[str, Ranking]", path: Path) -> list[str]:
+    return [path.name] if _drawn(draw_ranks(ranks, path), path) else []
 
 
-def _csv(tables: dict[str, Table]) -> str:
-    """All tables below each other; the column "select" tells them apart."""
-    first, *others = [table.csv() for table in tables.values()]
-    return first + "".join(other.split("\n", 1)[1] for other in others)
-
-
-def _html(tables: dict[str, Table], notes: list[str], pictures: list[Path]) -> str:
-    return page(
-        "lilawbench: results",
-        *(f"<h2>{rule}</h2>\n{table.html()}" for rule, table in tables.items()),
-        *(f"<p>{html.escape(note)}</p>" for note in notes),
-        *(f'<img src="{os.path.basename(path)}" alt="{path.stem}">' for path in pictures),
-    )
+def _written(out_dir: Path, stem: str, document: Document, tables: dict[str, list[Section]]) -> str:
+    """Writes the document and its CSV files; what a command prints of it."""
+    body, tex, html = (document.render(suffix) for suffix in ("md", "tex", "html"))
+    files = {f"{stem}.md": body} | {name: records_csv(sections) for name, sections in tables.items()}
+    files |= {f"{stem}.tex": tex, f"{stem}.html": html}
+    for name, content in files.items():
+        write_atomic(out_dir / name, content)
+    return "\n".join([body, "Files:", *(f"  {out_dir / name}" for name in (*files, *document.figures))])

@@ -32,12 +32,12 @@ def compare_paired(ours: Sequence[float], baseline: Sequence[float]) -> Comparis
         ValueError: lengths differ, or a value is not finite.
     Source: Student 1908; Wilcoxon 1945; computed by scipy.stats.ttest_rel and scipy.stats.wilcoxon.
     """
-    ours, baseline = np.asarray(ours, dtype=np.float64), np.asarray(baseline, dtype=np.float64)
-    if ours.shape != baseline.shape or ours.ndim != 1:
-        raise ValueError(f"pairs need two lists of one length, got shapes {ours.shape} and {baseline.shape}")
-    if not (np.isfinite(ours).all() and np.isfinite(baseline).all()):
+    a, b = np.asarray(ours, dtype=np.float64), np.asarray(baseline, dtype=np.float64)
+    if a.shape != b.shape or a.ndim != 1:
+        raise ValueError(f"pairs need two lists of one length, got shapes {a.shape} and {b.shape}")
+    if not (np.isfinite(a).all() and np.isfinite(b).all()):
         raise ValueError("a paired comparison needs finite values")
-    n, difference = len(ours), np.round(ours - baseline, 12)
+    n, difference = len(a), np.round(a - b, 12)
     mean = float(difference.mean()) if n else None
     if n < 2:
         return Comparison(n, mean, None, None)

@@ -104,6 +104,23 @@ def test_on_a_cluster_it_waits_until_a_dead_hosts_lock_has_aged(planned, monkeyp
     assert attempts.seeds == [0, 1, 0, 0] and slept == [FRESH_SECONDS]
 
 
+def test_a_job_refuses_a_run_that_has_another_name_than_when_it_was_planned(planned, monkeypatch):
+    """The source of a part was edited while the job waited in its queue."""
+    from lilawbench.launch import jobs
+
+    attempts, run = Attempts(), planned("seed=0,1")
+    task = jobs.Jobs.write([run.runs], run.runs[0].folder.parent / ".sweep", attempts)
+    real = jobs.run_folder
+    monkeypatch.setattr(jobs, "run_folder", lambda cfg: real(cfg).with_suffix(".x") if cfg.seed == 1 else real(cfg))
+    cfg = run.runs[0].cfg
+    cfg.sweep.job = 0
+    records = task(cfg)
+    assert statuses(records) == ["done", "failed"] and [record.folder for record in records] == [
+        each.folder for each in run.runs
+    ]
+    assert "has changed since the sweep was planned" in records[1].error and attempts.seeds == [0]
+
+
 def test_what_cannot_run_is_refused_before_anything_is_launched(planned):
     attempts = Attempts()
     records = launch(planned("seed=0,1", "method=ce,lilaw", "split.val_fraction=0"), attempts)

@@ -5,6 +5,12 @@ import json
 import numpy as np
 import pytest
 
+from lilawbench.report import grid as grids
+from lilawbench.report.cells import compare, fill
+from lilawbench.report.measured import of_runs
+from lilawbench.report.repeated import with_unique_names
+from lilawbench.report.rows import section
+
 
 @pytest.fixture
 def write_run(tmp_path):
@@ -74,3 +80,17 @@ def write_run(tmp_path):
         return folder
 
     return write
+
+
+@pytest.fixture
+def table_of():
+    """table_of(runs, ...) -> the table of methods within settings that a report has for one rule and metric."""
+
+    def make(runs, baseline="ce", select="best_val", metric="test_accuracy"):
+        measured = of_runs(metric, select)
+        grid = grids.of_runs(with_unique_names(runs), measured, baseline)
+        cells = fill(grid, measured)
+        compare(grid, cells)
+        return section(grid, cells).tables[-1]
+
+    return make

@@ -2,7 +2,8 @@ import json
 
 import pytest
 
-from lilawbench.report.collect import collect, read_metrics, unfinished
+from lilawbench.report import collect as collect_module
+from lilawbench.report.collect import collect, logged_at_steps, read_metrics, unfinished
 from lilawbench.report.names import text, with_names
 from lilawbench.support.errors import DataError
 
@@ -92,6 +93,13 @@ def test_metrics_by_kind(write_run):
     steps = read_metrics(folder, "step")
     assert list(steps["step"]) == [1, 2]
     assert list(steps["alpha"]) == [10.0, 9.5]
+
+
+def test_lines_of_other_kinds_are_not_parsed(write_run, monkeypatch):
+    folder, parsed, parse = write_run("lilaw", parameters=[(10, 2, 6)] * 50), [], collect_module._parse
+    monkeypatch.setattr(collect_module, "_parse", lambda line, where: parsed.append(where) or parse(line, where))
+    assert len(read_metrics(folder, "epoch")) == len(parsed) == 2
+    assert logged_at_steps(folder)[-3:] == ["alpha", "beta", "delta"] and len(parsed) == 3
 
 
 def test_damaged_metrics_line_is_named(write_run):

@@ -10,7 +10,7 @@ import pytest
 import lilawbench
 from lilawbench.experiment.plan import plan
 from lilawbench.record.identity import flatten
-from lilawbench.report.paper_tables import paper_report
+from lilawbench.report.report import paper_report
 from lilawbench.support.errors import UserError
 
 EXPERIMENT = """\
@@ -101,8 +101,8 @@ def lines(said, heading):
     """Cells of the details below a heading, by row and column."""
     block = said.split(f"## {heading}\n")[1].split("\n## ")[0].split("\nFiles:")[0]
     table = [line.strip("| ").split(" | ") for line in block.splitlines() if line.startswith("|")]
-    start = next(i for i, line in enumerate(table) if line[0].strip() == "row")
-    return {(line[0].strip(), line[1].strip()): [cell.strip() for cell in line[2:]] for line in table[start + 2 :]}
+    start = next(i for i, line in enumerate(table) if line[0].strip() == "column")
+    return {(line[1].strip(), line[0].strip()): [cell.strip() for cell in line[2:]] for line in table[start + 2 :]}
 
 
 @pytest.fixture
@@ -132,7 +132,7 @@ def test_the_overview_and_the_caption(three_seeds, reported):
     assert "toy, Table 5, experiment toy_table5: test accuracy [%] at best_val" in said
     for part in (
         "(the epoch of best validation accuracy, on the validation labels the method sees)",
-        "over n = 3 seeds. Done 9 of 18 runs. Noise rate as asked for and as realised, symmetric 0: 0.0000.",
+        "over n = 3 seeds. Done 9 of 18 runs. Noise rate of symmetric 0: requested 0, realised 0.0000.",
         "as published, in its own setting; how ours differs is said at the head of conf/experiment/toy_table5.yaml",
         "the 2 comparisons of this table",
         "- Waiting: MAE+, for another loss",
@@ -164,11 +164,11 @@ def test_units_and_rules_of_the_metrics(three_seeds, reported):
 
 def test_files(three_seeds, reported, tmp_path):
     said = reported()
-    paths = [tmp_path / "toys" / "report" / f"toy_table5.{suffix}" for suffix in ("md", "tex", "csv", "html")]
+    paths = [tmp_path / "toys" / "report" / f"toy_table5.{suffix}" for suffix in ("md", "csv", "tex", "html")]
     assert said.endswith("Files:\n" + "\n".join(f"  {path}" for path in paths))
-    md, tex, table, html = (path.read_text(encoding="utf-8") for path in paths)
+    md, table, tex, html = (path.read_text(encoding="utf-8") for path in paths)
     assert said.startswith(md)
-    assert r"\toprule" in tex and r"LiLAW & 0 \% & 3 & 74.00 $\pm$ 3.00 & 75.25 $\pm$ 0.40 & -1.25 & +2.00" in tex
+    assert r"\toprule" in tex and r"0 \% & LiLAW & 3 & 74.00 $\pm$ 3.00 & 75.25 $\pm$ 0.40 & -1.25 & +2.00" in tex
     [lilaw] = [
         row
         for row in csv.DictReader(io.StringIO(table))
@@ -253,7 +253,7 @@ def test_broken_runs_are_told(finish, reported):
     folder = finish("CE", "0 %", 0, 0.75)
     (folder / "result.json").unlink()
     (folder / "failed.json").write_text('{"error": "loss is not finite"}')
-    assert f"- Not in the table, failed: {folder} (loss is not finite)" in reported()
+    assert f"- Not in the tables, failed: {folder} (loss is not finite)" in reported()
 
 
 def test_rows_are_ranked_over_columns_and_averages_are_no_column(toy, conf, finish, tmp_path):

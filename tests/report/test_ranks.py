@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from scipy.stats import friedmanchisquare
 
-from lilawbench.report.collect import collect
-from lilawbench.report.ranks import Ranking, plot_ranks, rank, ranking, rankings
-from lilawbench.report.report import PICTURES, report
+from lilawbench.report.figures.ranks import draw_ranks
+from lilawbench.report.ranks import Ranking, rank, ranking
+from lilawbench.report.report import report
 
 # AUC of C4.5, with m, with cf, with both, on 14 data sets (Demsar 2006, where .9751 is printed .975 but ranked so)
 AUC = [
@@ -39,7 +39,9 @@ def test_the_worked_example():
     [(0.5, []), (1.0, ["ab", "bc"]), (1.6, ["ab", "bc", "cd"]), (2.0, ["abc", "cd"]), (9, ["abcd"])],
 )
 def test_groups_are_the_largest_runs_of_neighbours(difference, groups):
-    found = Ranking(list("abcd"), [1.0, 2.0, 3.0, 4.5], 9, 0.0, 1.0, difference)
+    ranks = np.array([1.0, 2.0, 3.0, 4.5])
+    p = np.where(abs(ranks[:, None] - ranks) > difference, 0.01, 0.5)
+    found = Ranking(list("abcd"), [*ranks], 9, 0.0, 1.0, difference, pd.DataFrame(p, list("abcd"), list("abcd")))
     assert found.groups == [list(group) for group in groups]
 
 
@@ -83,19 +85,20 @@ def test_the_picture_joins_what_cannot_be_told_apart(write_run, tmp_path, monkey
     for seed in range(5):
         for method, accuracy in (("ce", 0.7), ("lilaw", 0.8), ("focal", 0.6)):
             write_run(method, seed, accuracy + 0.01 * seed)
-    runs = collect(tmp_path)
-    found = rankings(runs)
+    drawn = []
+    monkeypatch.setattr("lilawbench.report.report.FIGURES", {})
+    monkeypatch.setattr(
+        "lilawbench.report.report.draw_ranks", lambda *args: drawn.append((args[0], draw_ranks(*args))) or 1
+    )
+    said = report(tmp_path / "outputs", tmp_path)
+    assert "\n- At last: average ranks over 5 seeds of 1 cell (no independent data sets, so p is too low)" in said
+    [(found, figure)] = drawn
     assert list(found) == ["best_val", "last"]
     assert found["last"].critical_difference == pytest.approx(2.343 * math.sqrt(12 / 30), abs=1e-3)
     assert found["last"].groups == [["lilaw", "ce"], ["ce", "focal"]]
-    figure = plot_ranks(runs, tmp_path / "picture.pdf")
     bars = [line for line in figure.axes[0].lines if line.get_linewidth() == 4]
-    assert [list(bar.get_xdata()) for bar in bars] == [pytest.approx([0.96, 2.04]), pytest.approx([1.96, 3.04])]
-    assert {text.get_text() for text in figure.axes[0].texts} >= {"lilaw  1.00", "ce  2.00", "3.00  focal"}
-    assert PICTURES["ranks.png"] is plot_ranks
-    monkeypatch.setattr("lilawbench.report.report.PICTURES", {"ranks.png": plot_ranks})
-    said = report(tmp_path / "outputs", tmp_path)
-    assert "\n- At last: average ranks over 5 seeds of 1 cell (no independent data sets, so p is too low)" in said
+    assert [sorted(bar.get_xdata()) for bar in bars] == [[1, 2], [2, 3]]
+    assert {text.get_text().strip() for text in figure.axes[0].texts} >= {"lilaw  1.00", "ce  2.00", "3.00  focal"}
     assert (tmp_path / "ranks.png").stat().st_size > 10_000
 
 
@@ -103,5 +106,11 @@ def test_the_smallest_error_is_the_best_regression(write_run, tmp_path):
     for seed in range(5):
         for method, rmse in (("squared", 3.0), ("lilaw", 1.0), ("rrm", 2.0)):
             changes = {"task": "regression", "best_val.test_rmse": rmse, "last.test_rmse": rmse}
-            write_run(method, seed, changes=changes | {"best_val.test_accuracy": None})
-    assert rankings(collect(tmp_path))["last"].methods == ["lilaw", "rrm", "squared"]
+            write_run(
+                method, seed, changes=changes | {"best_val.test_accuracy": None}, epochs=[{"test_rmse": rmse}] * 2
+            )
+    said = report(tmp_path / "outputs", tmp_path / "report")
+    assert (
+        "At last: average ranks over 5 seeds of 1 cell (no independent data sets, so p is too low) (1 is best): lilaw"
+        in said
+    )

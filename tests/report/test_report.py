@@ -28,7 +28,7 @@ def two_methods(write_run, tmp_path):
 def test_report_writes_what_it_names(two_methods, tmp_path):
     out = tmp_path / "report"
     said = report([two_methods], out)
-    assert said.index("### best_val") < said.index("### last")
+    assert said.index("## best_val") < said.index("## last")
     assert "difference to ce" in said and "+5.00" in said
     body, files = said.split("Files:\n")
     paths = [Path(line.strip()) for line in files.splitlines()]
@@ -105,7 +105,7 @@ def test_accuracy_under_attack(write_run, tmp_path):
 def test_a_rule_nobody_can_follow_is_noted(write_run, tmp_path):
     write_run("ce", 0, changes={"best_val.test_accuracy": None})
     said = report(tmp_path, tmp_path / "report")
-    assert "### best_val" not in said and "### last" in said
+    assert "## best_val" not in said and "## last" in said
     assert "No table at best_val: no run has it." in said
 
 
@@ -122,7 +122,7 @@ def test_script_prints_the_report(two_methods, make_tables, capsys, monkeypatch)
     monkeypatch.chdir(two_methods.parent)
     assert make_tables([]) == 0
     said = capsys.readouterr().out
-    assert "### best_val" in said and "### last" in said
+    assert "## best_val" in said and "## last" in said
     assert str(Path("outputs/report/tables.md")) in said
     assert Path("outputs/report/accuracy.png").exists()
 
@@ -132,7 +132,7 @@ def test_script_options(two_methods, make_tables, capsys, tmp_path):
     out = tmp_path / "here"
     assert make_tables([str(two_methods), "--select", "last", "--baseline", "lilaw", "--out", str(out)]) == 0
     said = capsys.readouterr().out
-    assert "### best_val" not in said and "difference to lilaw" in said and "-5.00" in said
+    assert "## best_val" not in said and "difference to lilaw" in said and "-5.00" in said
     assert (out / "tables.md").exists()
 
 

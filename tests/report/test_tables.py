@@ -6,12 +6,14 @@ import pytest
 
 from lilawbench.record.selection import RULES
 from lilawbench.report.collect import collect
-from lilawbench.report.tables import SELECTIONS, comparison_table
+from lilawbench.report.document import Document, Section, records_csv
+from lilawbench.report.measured import SELECTIONS
+from lilawbench.report.report import report
 from lilawbench.support.errors import UserError
 
 CAPTION = (
     "digits, symmetric 0.4, mlp: test accuracy [%] at best_val (the epoch of best validation accuracy, on the "
-    "validation labels the method sees), mean ± sample std over seeds, n = 3 seeds. Noise rate requested 0.4, "
+    "validation labels the method sees), mean ± sample std over n = 3 seeds. Noise rate requested 0.4, "
     "realised 0.4000. Differences to ce are means over pairs of one seed and the same observed labels, in "
     "percentage points; p-values are two-sided, Holm: corrected over the 2 comparisons of this table, per test. "
     "The smallest two-sided Wilcoxon p there can be is 0.25 with n = 3."
@@ -25,6 +27,14 @@ ROWS = """\
 """
 
 
+def rendered(table, suffix):
+    return Document("Results", [Section("best_val", [table])]).render(suffix)
+
+
+def as_csv(table):
+    return records_csv([Section("best_val", [table])])
+
+
 @pytest.fixture
 def three_seeds(write_run, tmp_path):
     """Differences of lilaw to ce: 1, 2, 3 points, so p = 1 - sqrt(12/14) = .0742 and 2/2^3; focal is as ce."""
@@ -35,68 +45,69 @@ def three_seeds(write_run, tmp_path):
     return collect(tmp_path)
 
 
-def test_the_exact_table(three_seeds):
+def test_the_exact_table(three_seeds, table_of):
     """Holm over the two comparisons: t .0742 * 2 = .1484, Wilcoxon .25 * 2 = .5; focal stays 1."""
-    assert comparison_table(three_seeds).markdown() == f"{CAPTION}\n\n{ROWS}"
+    assert rendered(table_of(three_seeds), "md") == f"# Results\n\n## best_val\n\n{CAPTION}\n\n{ROWS}\n"
 
 
-def test_csv_has_the_unrounded_numbers(three_seeds):
-    ce, focal, lilaw = csv.DictReader(io.StringIO(comparison_table(three_seeds).csv()))
+def test_csv_has_the_unrounded_numbers(three_seeds, table_of):
+    ce, focal, lilaw = csv.DictReader(io.StringIO(as_csv(table_of(three_seeds))))
     assert float(lilaw["t_p"]) == pytest.approx(1 - math.sqrt(12 / 14), abs=1e-9)
     assert (float(lilaw["mean"]), float(lilaw["std"])) == pytest.approx((0.74, 0.03))
     assert (ce["t_p"], ce["pairs"], focal["pairs"]) == ("", "0", "3")
     assert (lilaw["select"], lilaw["metric"], lilaw["baseline"]) == ("best_val", "test_accuracy", "ce")
 
 
-def test_tex_and_html_show_the_same_cells(three_seeds):
-    table = comparison_table(three_seeds)
-    tex, html = table.tex(), table.html()
+def test_tex_and_html_show_the_same_cells(three_seeds, table_of):
+    table = table_of(three_seeds)
+    tex, html = rendered(table, "tex"), rendered(table, "html")
     assert r"lilaw & 3 & 74.00 $\pm$ 3.00 & +2.00 & 0.0742 & 0.2500 & 0.1484 & 0.5000 \\" in tex
     assert r"test accuracy [\%]" in tex and r"best\_val" in tex and "{lrrrrrrr}" in tex
-    assert all(f"<td>{cell}</td>" in html for row in table.rows for cell in row)
+    assert all(f"<td>{cell}</td>" in html for row in table.rows for cell in row[1:])
+    assert '<td class="word">lilaw</td>' in html
     assert html.count("<tr") == 4 and "<caption>digits, symmetric 0.4, mlp" in html
 
 
-def test_selection_is_named_and_used(three_seeds):
-    table = comparison_table(three_seeds, select="last")
+def test_selection_is_named_and_used(three_seeds, table_of):
+    table = table_of(three_seeds, select="last")
     assert table.rows[0][2] == "62.00 ± 2.00"
     assert "at last (the last epoch)" in table.caption
     assert set(SELECTIONS) == set(RULES)
 
 
-def test_other_metrics_are_not_percent(write_run, tmp_path):
+def test_other_metrics_are_not_percent(write_run, tmp_path, table_of):
     for seed, loss in enumerate([1.0, 2.0]):
         write_run("ce", seed, changes={"last.test_loss": loss})
-    table = comparison_table(collect(tmp_path), select="last", metric="test_loss")
+    table = table_of(collect(tmp_path), select="last", metric="test_loss")
     assert (table.header[-1], table.rows) == ("test loss", [["ce", "2", "1.5000 ± 0.7071"]])
 
 
-def test_one_method_has_no_comparison_columns(write_run, tmp_path):
+def test_one_method_has_no_comparison_columns(write_run, tmp_path, table_of):
     write_run("lilaw", 0, 0.8)
-    table = comparison_table(collect(tmp_path), baseline="lilaw")
+    table = table_of(collect(tmp_path), baseline="lilaw")
     assert table.header == ["method", "seeds", "test accuracy [%]"]
     assert table.rows == [["lilaw", "1", "80.00"]]
-    assert "Holm" not in table.caption and "t_p" not in table.csv()
+    assert "Holm" not in table.caption and "t_p" not in as_csv(table)
 
 
-def test_one_seed_gives_no_p_values(write_run, tmp_path):
+def test_one_seed_gives_no_p_values(write_run, tmp_path, table_of):
     write_run("ce", 0, 0.5)
     write_run("lilaw", 0, 0.75)
-    assert comparison_table(collect(tmp_path)).rows[1] == ["lilaw", "1", "75.00", "+25.00", "-", "-", "-", "-"]
+    assert table_of(collect(tmp_path)).rows[1] == ["lilaw", "1", "75.00", "+25.00", "-", "-", "-", "-"]
 
 
-def test_missing_seeds_leave_the_pairs_in_common(write_run, tmp_path):
+def test_missing_seeds_leave_the_pairs_in_common(write_run, tmp_path, table_of):
     """lilaw has seeds 0..3, ce 1..4: pairs 1, 2, 3 with differences 1, 2, 3 points."""
     for seed, accuracy in enumerate([0.99, 0.71, 0.72, 0.73]):
         write_run("lilaw", seed, accuracy)
     for seed in range(1, 5):
         write_run("ce", seed, 0.70)
-    ce, lilaw = comparison_table(collect(tmp_path)).rows
+    ce, lilaw = table_of(collect(tmp_path)).rows
     assert ce[1] == "4"
     assert lilaw[1:] == ["4 (3 paired)", "78.75 ± 13.52", "+2.00", "0.0742", "0.2500", "0.0742", "0.2500"]
 
 
-def test_settings_and_missing_cells(write_run, tmp_path):
+def test_settings_and_missing_cells(write_run, tmp_path, table_of):
     """Holm runs over all settings: p = 1/2 twice; the setting without lilaw shows dashes."""
     for rate in (0.2, 0.4, 0.1):
         changes = {"config.noise.rate": rate, "noise.requested_rate": rate, "noise.realised_rate": rate}
@@ -104,7 +115,7 @@ def test_settings_and_missing_cells(write_run, tmp_path):
             write_run("ce", seed, 0.5, changes=changes)
             if rate != 0.1:
                 write_run("lilaw", seed, 0.6 + 0.1 * seed, changes=changes)
-    table = comparison_table(collect(tmp_path))
+    table = table_of(collect(tmp_path))
     assert [row[:3] for row in table.rows] == [
         ["symmetric 0.1", "ce", "2"],
         ["symmetric 0.1", "lilaw", "0"],
@@ -120,39 +131,38 @@ def test_settings_and_missing_cells(write_run, tmp_path):
     assert "the 2 comparisons" in table.caption
 
 
-def test_realised_rates_of_methods_that_differ(write_run, tmp_path):
+def test_realised_rates_of_methods_that_differ(write_run, tmp_path, table_of):
     for seed, rate in enumerate([0.39, 0.41]):
         write_run("ce", seed, 0.5, changes={"noise.realised_rate": rate})
     write_run("lilaw", 0, 0.6, changes={"noise.realised_rate": 0.39})
-    caption = comparison_table(collect(tmp_path)).caption
+    caption = table_of(collect(tmp_path)).caption
     assert "Noise rate requested 0.4, realised 0.3900 to 0.4100 (ce), 0.3900 (lilaw)." in caption
 
 
-def test_runs_without_the_measure_are_counted(write_run, tmp_path):
+def test_runs_without_the_measure_are_counted(write_run, tmp_path, table_of):
     write_run("ce", 0)
     write_run("ce", 1, changes={"best_val.test_accuracy": None})
-    table = comparison_table(collect(tmp_path))
-    assert table.rows == [["ce", "1", "80.00"]]
-    assert "Left out: 1 finished run(s) without best_val.test_accuracy." in table.caption
+    assert table_of(collect(tmp_path)).rows == [["ce", "1", "80.00"]]
+    assert "1 finished run(s) have no best_val.test_accuracy." in report(tmp_path, tmp_path / "report")
 
 
-def test_two_runs_of_one_seed_are_refused(write_run, tmp_path):
+def test_two_runs_of_one_seed_are_refused(write_run, tmp_path, table_of):
     first, second = write_run("ce", 0), write_run("ce", 0, changes={"config.experiment_name": "again"})
     with pytest.raises(UserError, match="two runs of ce, seed 0") as error:
-        comparison_table(collect(tmp_path))
+        table_of(collect(tmp_path))
     assert str(first) in str(error.value) and str(second) in str(error.value)
 
 
 @pytest.mark.parametrize("labels", ["others", None])
-def test_unpaired_labels_are_refused(write_run, tmp_path, labels):
+def test_unpaired_labels_are_refused(write_run, tmp_path, labels, table_of):
     ours, theirs = write_run("lilaw", 3, changes={"labels.sha256": labels}), write_run("ce", 3)
     write_run("ce", 4)
     with pytest.raises(UserError, match="not paired: seed 3") as error:
-        comparison_table(collect(tmp_path))
+        table_of(collect(tmp_path))
     assert str(ours) in str(error.value) and str(theirs) in str(error.value)
 
 
-def test_each_method_against_its_own_loss(write_run, tmp_path):
+def test_each_method_against_its_own_loss(write_run, tmp_path, table_of):
     """rrm - ce: 1, 2, 3 points, t p = 1 - sqrt(12/14) = .0742; rrm + mse - mse: 2, 4, 6, the same p. Holm over these
     two: .0742 * 2; rrm + gce has no gce to be compared with."""
     for seed in range(3):
@@ -161,7 +171,7 @@ def test_each_method_against_its_own_loss(write_run, tmp_path):
         write_run("rrm", seed, 0.71 + 0.01 * seed)
         write_run("rrm", seed, 0.52 + 0.02 * seed, loss="mse")
         write_run("rrm", seed, 0.60, loss="gce")
-    table = comparison_table(collect(tmp_path), baseline="loss")
+    table = table_of(collect(tmp_path), baseline="loss")
     assert table.header[3] == "difference to its loss"
     assert {row[0]: row[2:] for row in table.rows} == {
         "ce": ["70.00 ± 0.00"] + ["-"] * 5,
@@ -170,7 +180,7 @@ def test_each_method_against_its_own_loss(write_run, tmp_path):
         "rrm + mse": ["54.00 ± 2.00", "+4.00", "0.0742", "0.2500", "0.1484", "0.5000"],
         "rrm + gce": ["60.00 ± 0.00"] + ["-"] * 5,
     }
-    assert "Differences to plain training on the same loss are means" in table.caption
+    assert "Differences to plain training on its loss are means" in table.caption
     assert "the 2 comparisons" in table.caption
 
 
@@ -182,6 +192,6 @@ def test_each_method_against_its_own_loss(write_run, tmp_path):
         ({"metric": "test_f1"}, "no finished run has best_val.test_f1"),
     ],
 )
-def test_what_cannot_be_shown(three_seeds, options, says):
+def test_what_cannot_be_shown(three_seeds, options, says, table_of):
     with pytest.raises(UserError, match=says):
-        comparison_table(three_seeds, **options)
+        table_of(three_seeds, **options)

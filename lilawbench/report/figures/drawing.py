@@ -1,13 +1,12 @@
 """What all figures share: colours, panels, curves as mean and band over seeds, titles, one way to be saved."""
 
 import textwrap
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lilawbench.report.collect import read_metrics
-from lilawbench.report.names import with_names
-from lilawbench.report.repeated import refuse_repeated
-from lilawbench.report.tables import natural
+from lilawbench.report.names import natural
 from lilawbench.support.atomic import replacing
 
 if TYPE_CHECKING:
@@ -18,34 +17,35 @@ if TYPE_CHECKING:
 # Okabe and Ito 2008: told apart under every common colour blindness. Yellow is left out: too pale on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 STYLES = ("-", "--", ":", "-.")  # the second and later rounds of colours
+ROW_INCHES = (4.4, 3.2)  # width, height of one of a row's three panels
+MOST_ROWS = 12
 NOTE = "line: mean over seeds, band: ± 1 standard deviation"
 
 
-def with_unique_names(runs: "DataFrame") -> "DataFrame":
-    """The runs with the columns of `with_names`. Raises: UserError, two runs share setting, method and seed."""
-    named = with_names(runs)
-    refuse_repeated(named)
-    return named
+def cells(runs: "DataFrame") -> "list[tuple[str, DataFrame]]":
+    """ "method: setting" and the runs, by ascending seed, of every cell.
 
-
-def cells(runs: "DataFrame", methods: tuple[str, ...]) -> "list[tuple[str, DataFrame]]":
-    """ "method: setting" and the runs, by ascending seed, of every cell whose method's file is among `methods`."""
-    named = with_unique_names(runs)
-    file = named["config.method._target_"].str.split(".").str[-2]  # presets of a method have other names
-    groups = named[file.isin(methods)].sort_values("config.seed").groupby(["scene", "method"])
+    Args:
+        runs: named, from `with_unique_names`.
+    """
+    groups = runs.sort_values("config.seed").groupby(["scene", "method"])
     found = sorted(groups, key=lambda group: [natural(name) for name in group[0]])
     return [(f"{method}: {scene}", cell) for (scene, method), cell in found]
 
 
-def curves(cell: "DataFrame", kind: str, names: list[str]) -> "dict[str, DataFrame]":
+def curves(cell: "DataFrame", kind: str, names: Sequence[str]) -> "dict[str, DataFrame]":
     """Per name that all runs of the cell logged: rows = epochs or steps that all runs have, columns = seeds."""
     import pandas as pd
 
-    runs = {row["config.seed"]: read_metrics(row["folder"], kind) for row in cell.to_dict("records")}
+    runs: dict[int, DataFrame] = {}
+    for seed, folder in zip(cell["config.seed"], cell["folder"]):
+        runs[seed] = read_metrics(folder, kind)
+        names = [name for name in names if name in runs[seed] and runs[seed][name].notna().any()]
+        if not names:  # the others need not be opened
+            return {}
     return {
         name: pd.DataFrame({seed: run.set_index(kind)[name] for seed, run in sorted(runs.items())}).dropna()
         for name in names
-        if all(name in run and run[name].notna().any() for run in runs.values())
     }
 
 
@@ -53,23 +53,24 @@ def draw(panel: "Axes", curve: "DataFrame", label: str, number: int) -> None:
     """Mean line and band of a table of curves, [points, seeds]; no band for one seed. `number` picks the colour."""
     mean, std = curve.mean(axis=1), curve.std(axis=1, ddof=1)
     marker = "o" if len(curve) == 1 else None
-    panel.plot(curve.index, mean, **look(number), linewidth=1.8, label=label, marker=marker)
+    colour, style = look(number)
+    panel.plot(curve.index, mean, color=colour, linestyle=style, linewidth=1.8, label=label, marker=marker)
     if curve.shape[1] > 1:
-        colour = look(number)["color"]
         panel.fill_between(curve.index, mean - std, mean + std, color=colour, alpha=0.18, linewidth=0)
 
 
-def look(number: int) -> dict[str, str]:
+def look(number: int) -> tuple[str, str]:
     """Colour and style of the n-th line of a panel."""
-    return {"color": COLOURS[number % len(COLOURS)], "linestyle": STYLES[number // len(COLOURS) % len(STYLES)]}
+    return COLOURS[number % len(COLOURS)], STYLES[number // len(COLOURS) % len(STYLES)]
 
 
 def panels(rows: int, columns: int, count: int, inches: tuple[float, float]) -> "tuple[Figure, list[Axes]]":
     """A figure without pyplot: no global state, no display. inches: width and height of one of its `count` panels."""
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    figure = Figure(figsize=(inches[0] * columns, inches[1] * rows + 0.3), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.08, h_pad=0.08)
+    layout = ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08)
+    figure = Figure(figsize=(inches[0] * columns, inches[1] * rows + 0.3), layout=layout)
     axes = list(figure.subplots(rows, columns, squeeze=False).flat)
     for empty in axes[count:]:
         empty.remove()
@@ -101,6 +102,63 @@ def save(figure: "Figure", path: str | Path) -> None:
     path = Path(path)
     with replacing(path) as file:
         figure.savefig(file, format=path.suffix[1:] or "png", dpi=150)
+
+
+def three_panels(
+    runs: "DataFrame",
+    path: str | Path,
+    measured: "Callable[[DataFrame], tuple | None]",
+    draw_row: Callable[..., None],
+    legend_titles: tuple[str, str, str],
+    note: str,
+) -> "Figure | None":
+    """Three panels for every cell that has something to draw, the first 12 of them; below each column its legend.
+
+    Args:
+        measured: what to draw of a cell; None if its runs do not have it. draw_row: draws it, called with the cell, its
+            three panels and what `measured` gave.
+    """
+    logged = [(name, cell, found) for name, cell in cells(runs) if (found := measured(cell))]
+    if not logged:
+        return None
+    shown = logged[:MOST_ROWS]
+    figure, axes = panels(len(shown), 3, 3 * len(shown), ROW_INCHES)
+    for number, (name, cell, found) in enumerate(shown):
+        of_row = axes[3 * number : 3 * number + 3]
+        draw_row(cell, of_row, *found)
+        of_row[0].set_title(title(name, cell, 140), loc="left", fontsize=11)
+    if len(shown) < len(logged):
+        figure.suptitle(f"the first {len(shown)} of {len(logged)} cells", x=0.01, ha="left", fontsize=11)
+    for column, legend_title in enumerate(legend_titles):
+        _legend_below(axes[column::3], legend_title)
+    figure.set_figheight(figure.get_figheight() + 1)
+    figure.supxlabel(note, fontsize=9)
+    save(figure, path)
+    return figure
+
+
+def _legend_below(column: "list[Axes]", legend_title: str) -> None:
+    """Of all panels of a column, below the last one, so that it covers no curve."""
+    handles = {label: line for panel in column for line, label in zip(*panel.get_legend_handles_labels())}
+    longest = max(map(len, handles), default=0)
+    column[-1].legend(
+        handles.values(),
+        handles.keys(),
+        loc="upper center",
+        bbox_to_anchor=(0.5, -0.2),
+        ncols=5 if longest < 5 else 3 if longest < 12 else 1,
+        title=legend_title,
+        fontsize=9,
+        title_fontsize=9,
+        frameon=False,
+    )
+
+
+def draw_percent(panel: "Axes", found: "dict[str, DataFrame]", labels: dict[str, str]) -> None:
+    for number, (name, label) in enumerate(labels.items()):
+        if name in found:
+            draw(panel, 100 * found[name], label, number)
+    panel.set_ylim(-3, 103)
 
 
 def _seeds(cell: "DataFrame") -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lilawbench.metrics.fairness import LARGEST, MEASURES
-from lilawbench.report.names import with_names
-from lilawbench.report.tables import SELECTIONS, Table, natural
+from lilawbench.report.document import Table, Value
+from lilawbench.report.measured import SELECTIONS
+from lilawbench.report.names import natural
 
 if TYPE_CHECKING:  # tables need no torch
     from pandas import DataFrame
@@ -16,7 +17,7 @@ def fairness_table(runs: DataFrame, select: str = "best_val") -> Table | None:
     """Gaps per group and method, means over seeds of the gaps and of the bounds of their 95 % bootstrap intervals.
 
     Args:
-        runs: finished runs, from `collect`. select: a rule that keeps predictions, "best_val" or "last".
+        runs: named, from `with_unique_names`. select: a rule that keeps predictions, "best_val" or "last".
     Returns:
         None if no run has groups.
     """
@@ -25,8 +26,7 @@ def fairness_table(runs: DataFrame, select: str = "best_val") -> Table | None:
     key = f"{select}.fairness"
     if key not in runs or not runs[key].notna().any():
         return None
-    named = with_names(runs)
-    named = named[named[key].notna()]
+    named = runs[runs[key].notna()]
     frame = pd.DataFrame(
         [
             {"setting": run["setting"], "method": run["method"], **row}
@@ -67,10 +67,10 @@ def fairness_table(runs: DataFrame, select: str = "best_val") -> Table | None:
         "of the negatives; PPV: share of the predicted positives that are; ACC: accuracy. The largest gap is "
         "the largest absolute value over the groups."
     )
-    return Table(caption, header, rows, pd.DataFrame(records))
+    return Table(caption, header, rows, len(MEASURES) + 2, records)
 
 
-def _shown(row: dict[str, Any], name: str) -> str:
+def _shown(row: dict[str, Value], name: str) -> str:
     """ "-0.1712 [-0.18, -0.16]"."""
     value, low, high = row[name], row[f"{name}_low"], row[f"{name}_high"]
     if value != value:

@@ -1,12 +1,18 @@
 import numpy as np
 import pytest
 
-from lilawbench.report import method_plots
 from lilawbench.report.collect import collect
-from lilawbench.report.method_plots import plot_corrector, plot_pruning
+from lilawbench.report.figures import drawing
+from lilawbench.report.figures.corrector import plot_corrector
+from lilawbench.report.figures.pruning import plot_pruning
+from lilawbench.report.repeated import with_unique_names
 from lilawbench.support.errors import DataError
 
 PNG = b"\x89PNG"
+
+
+def named(folder):
+    return with_unique_names(collect(folder))
 
 
 def pruned(reweightings, pruned, precision=None, recall=0.0):
@@ -41,7 +47,7 @@ def test_pruning_is_mean_over_seeds(write_rrm, write_run, tmp_path):
     for seed in (0, 1):
         write_rrm(seed, changes={"noise.realised_rate_train": 0.3 + 0.2 * seed})
     path = tmp_path / "pruning.png"
-    left, clean, corrupted = plot_pruning(collect(tmp_path), path).axes
+    left, clean, corrupted = plot_pruning(named(tmp_path), path).axes
     corrupted_share, *lines = left.lines
     assert list(corrupted_share.get_ydata()) == pytest.approx([40, 40])
     assert [line.get_label() for line in lines] == [
@@ -62,7 +68,7 @@ def test_weights_are_shares_at_the_reweightings(write_rrm, tmp_path):
     """Two bars, not four epochs; the first epoch's weights, before any re-weighting, are left out."""
     for seed in (0, 1):
         write_rrm(seed)
-    _, clean, corrupted = plot_pruning(collect(tmp_path), tmp_path / "pruning.png").axes
+    _, clean, corrupted = plot_pruning(named(tmp_path), tmp_path / "pruning.png").axes
     assert heights(clean).T.tolist() == [
         pytest.approx([0, 75, 0, 25, 0, 0]),
         pytest.approx([25, (75 + 50) / 2, 0, 0, 0, 12.5]),
@@ -75,22 +81,22 @@ def test_weights_are_shares_at_the_reweightings(write_rrm, tmp_path):
 def test_without_corrupted_samples_or_reweightings_the_panel_is_empty(write_run, tmp_path):
     histogram = {"weight_histogram": [[0, 4, 0, 0, 0, 0], [0] * 6]}
     write_run("rrm", 0, epochs=[pruned(0, 0.0, recall=None), pruned(1, 0.1, recall=None)], tables=[histogram] * 2)
-    left, clean, corrupted = plot_pruning(collect(tmp_path), tmp_path / "pruning.png").axes
+    left, clean, corrupted = plot_pruning(named(tmp_path), tmp_path / "pruning.png").axes
     assert [line.get_label() for line in left.lines] == ["pruned, of all samples"]
     assert heights(clean).T.tolist() == [[0, 100, 0, 0, 0, 0]]
     assert corrupted.axison is False and not corrupted.containers
 
 
 def test_one_row_per_cell_up_to_a_limit(write_rrm, tmp_path, monkeypatch):
-    monkeypatch.setattr(method_plots, "MOST_ROWS", 2)
+    monkeypatch.setattr(drawing, "MOST_ROWS", 2)
     write_rrm(0, changes={"config.noise.rate": 0.5})
     write_rrm(0, loss="mse")
-    figure = plot_pruning(collect(tmp_path), tmp_path / "pruning.png")
+    figure = plot_pruning(named(tmp_path), tmp_path / "pruning.png")
     names = ["rrm + mse: digits, symmetric 0.4, mlp", "rrm: digits, symmetric 0.5, mlp"]
     assert [panel.get_title(loc="left").split("\n")[0] for panel in figure.axes[::3]] == names
     assert figure.get_suptitle() == ""
     write_rrm(0, method="a_rrm", changes={"config.noise.rate": 0.6})
-    figure = plot_pruning(collect(tmp_path), tmp_path / "pruning.png")
+    figure = plot_pruning(named(tmp_path), tmp_path / "pruning.png")
     assert [panel.get_title(loc="left").split("\n")[0] for panel in figure.axes[::3]] == names
     assert figure.get_suptitle() == "the first 2 of 3 cells"
 
@@ -123,7 +129,7 @@ def test_corrector_is_the_last_epochs_mean_over_seeds(write_dynamic, write_run, 
     write_dynamic(0, g=g_of(1))
     write_dynamic(1, g=g_of(3))
     path = tmp_path / "corrector.png"
-    left, *_ = plot_corrector(collect(tmp_path), path).axes
+    left, *_ = plot_corrector(named(tmp_path), path).axes
     assert [line.get_label() for line in left.lines] == ["0", "1"]
     assert list(left.lines[0].get_ydata()) == pytest.approx([1, 0.8, 0.6])
     assert list(left.lines[1].get_ydata()) == pytest.approx([0.8, 0.6, 0.4])
@@ -136,7 +142,7 @@ def test_margins_stand_beside_the_class_sizes(write_dynamic, tmp_path):
     """Class 1 has 1 and 3 samples, class 2 none and 1; margins .5 and .7: mean .6, std .1414."""
     write_dynamic(0, margin=(1.0, 0.5, 0.0), clean=(0, 0, 0, 1))
     write_dynamic(1, margin=(1.0, 0.7, 0.0), clean=(0, 1, 1, 1, 2))
-    _, middle, _, behind = plot_corrector(collect(tmp_path), tmp_path / "corrector.png").axes
+    _, middle, _, behind = plot_corrector(named(tmp_path), tmp_path / "corrector.png").axes
     points, _, (whiskers,) = next(c for c in middle.containers if c.get_label() == "margin")
     assert list(points.get_ydata()) == pytest.approx([1.0, 0.6, 0.0])
     assert whiskers.get_segments()[1][:, 1] == pytest.approx([0.6 - 0.02**0.5, 0.6 + 0.02**0.5])
@@ -148,7 +154,7 @@ def test_margins_stand_beside_the_class_sizes(write_dynamic, tmp_path):
 def test_label_accuracy_begins_after_the_warm_up(write_dynamic, tmp_path):
     for seed in (0, 1):
         write_dynamic(seed)
-    right = plot_corrector(collect(tmp_path), tmp_path / "corrector.png").axes[2]
+    right = plot_corrector(named(tmp_path), tmp_path / "corrector.png").axes[2]
     drawn = {line.get_label(): list(line.get_ydata()) for line in right.lines}
     assert drawn == {
         "corrected labels of clean samples": pytest.approx([90, 80]),
@@ -162,12 +168,12 @@ def test_label_accuracy_begins_after_the_warm_up(write_dynamic, tmp_path):
 def test_many_classes_and_classes_alike(write_dynamic, tmp_path):
     """Of 100 classes every eleventh is drawn; one curve where class_wise is off."""
     write_dynamic(0, g=g_of(0.05, classes=100), margin=[1.0] * 100, name="many")
-    left = plot_corrector(collect(tmp_path / "outputs" / "many"), tmp_path / "corrector.png").axes[0]
+    left = plot_corrector(named(tmp_path / "outputs" / "many"), tmp_path / "corrector.png").axes[0]
     assert [line.get_label() for line in left.lines] == [str(label) for label in range(0, 100, 11)]
     assert left.lines[1].get_ydata()[0] == pytest.approx(1 - 0.05 * 11 / 10)
     assert left.get_ylabel().endswith("\n(10 of 100 classes)")
     write_dynamic(0, g=[[0.9, 0.5, 0.1]] * 2, name="alike")
-    left = plot_corrector(collect(tmp_path / "outputs" / "alike"), tmp_path / "corrector.png").axes[0]
+    left = plot_corrector(named(tmp_path / "outputs" / "alike"), tmp_path / "corrector.png").axes[0]
     assert [(line.get_label(), list(line.get_ydata())) for line in left.lines] == [("all", [0.9, 0.5, 0.1])]
 
 
@@ -175,17 +181,17 @@ def test_nothing_logged_no_figure(write_run, tmp_path):
     for method in ("ce", "rrm", "a_rrm", "dynamic_loss"):  # no epoch after the warm-up, say
         write_run(method, 0)
     for plot in (plot_pruning, plot_corrector):
-        assert plot(collect(tmp_path), tmp_path / "none.png") is None
+        assert plot(named(tmp_path), tmp_path / "none.png") is None
     assert not (tmp_path / "none.png").exists()
 
 
 def test_missing_labels_are_named(write_dynamic, tmp_path):
     (write_dynamic(0, name="run") / "labels.npz").unlink()
     with pytest.raises(DataError, match=r"cannot read .*run/labels\.npz"):
-        plot_corrector(collect(tmp_path), tmp_path / "corrector.png")
+        plot_corrector(named(tmp_path), tmp_path / "corrector.png")
 
 
 def test_a_preset_is_drawn_as_its_method(write_dynamic, tmp_path):
     write_dynamic(0, changes={"config.method.name": "dynamic_loss_lt"})
-    left, *_ = plot_corrector(collect(tmp_path), tmp_path / "corrector.png").axes
+    left, *_ = plot_corrector(named(tmp_path), tmp_path / "corrector.png").axes
     assert left.get_title(loc="left").startswith("dynamic_loss_lt: digits")

@@ -1,0 +1,118 @@
+"""What a table is of: metric, rule, seeds, noise rates, and how its rows were compared."""
+
+from collections.abc import Iterable, Sequence
+
+from lilawbench.report.cells import Cell
+from lilawbench.report.grid import Grid
+from lilawbench.report.measured import SELECTIONS, column, spanned
+from lilawbench.report.names import measures, natural, text
+from lilawbench.report.stats import smallest_wilcoxon_p
+
+
+def heading(cells: Sequence[Cell]) -> str:
+    measured = {cell.measured: None for cell in cells}
+    one = next(iter(measured))
+    return f"{one.title} at {one.rule}" if len(measured) == 1 else f"{len(measured)} metrics"
+
+
+def compared_with(grid: Grid, cells: Sequence[Cell]) -> str | None:
+    """The one baseline of all cells; "" if there are several, None if nothing is compared."""
+    baselines = {cell.baseline for cell in cells if cell.baseline}
+    return grid.against or (baselines.pop() if len(baselines) == 1 else "") if baselines else None
+
+
+def details_caption(grid: Grid, cells: Sequence[Cell]) -> str:
+    used = sorted({run.at for cell in cells for run in cell.runs if run.at is not None})
+    runs = grid.runs.iloc[used]
+    titles = list(dict.fromkeys(cell.measured.title for cell in cells))
+    what = titles[0] if len(titles) == 1 else f"{len(titles)} metrics"
+    measured_by = " or ".join(measures(runs)) if used else "accuracy"
+    rules = [
+        f"{rule} ({SELECTIONS[rule].replace('accuracy', measured_by)})"
+        for rule in dict.fromkeys(cell.measured.rule for cell in cells)
+    ]
+    seeds = [len(cell.runs) for cell in cells if cell.runs]
+    over = f"n = {spanned(seeds, 'd')} seeds" if seeds else "seeds, of which none is finished"
+    sentences = [f"{_name(grid, cells)}: {what} at {' and '.join(rules)}, mean ± sample std over {over}."]
+    sentences += [*_planned(grid), *_noise(grid, used)]
+    if grid.planned and any(cell.figure for cell in cells):
+        sentences.append(
+            "The paper's figures are as published, in its own setting; how ours differs is said at the head of "
+            f"conf/experiment/{grid.planned.plan.name}.yaml."
+        )
+    return " ".join(sentences + _comparisons(grid, cells))
+
+
+def _name(grid: Grid, cells: Sequence[Cell]) -> str:
+    name, columns = grid.name, {cell.column for cell in cells}
+    if grid.planned is None:
+        return name
+    if grid.planned.plan.name != name:
+        name += f", experiment {grid.planned.plan.name}"
+    return f"{name}, {columns.pop()}" if len(columns) == 1 and "" not in columns else name
+
+
+def _planned(grid: Grid) -> list[str]:
+    if grid.planned is None or not grid.planned.plan.table.rows:
+        return []
+    found, older = grid.planned.matches.found, len(grid.planned.matches.older)
+    done = [f"Done {sum(map(bool, found))} of {len(found)} runs."]
+    return done + [f"{older} of them are of another version of lilawbench, which has other options."] * bool(older)
+
+
+def _noise(grid: Grid, used: Sequence[int]) -> list[str]:
+    """Requested and realised rates by setting, or by the noise of a plan, whose columns share it; once if all are
+    alike, by method where the methods' differ."""
+    runs = grid.runs.iloc[used]
+    asked, realised = (column(runs, f"noise.{kind}_rate") for kind in ("requested", "realised"))
+    known: Iterable[int] = range(len(runs))
+    if grid.planned:
+        kinds = column(runs, "config.noise.name")
+        names = [kind if rate is None else f"{kind} {text(rate)}" for kind, rate in zip(kinds, asked)]
+        known = [i for i, rate in enumerate(realised) if rate is not None and kinds[i] != "none"]
+        methods = [""] * len(runs)
+    else:
+        names, methods = runs["setting"].tolist(), runs["method"].tolist()
+        if all(rate is None for rate in realised):
+            return ["Noise rate: not recorded."]
+    rates: dict[str, dict[str, list[float | None]]] = {}
+    requested: dict[str, list[float | None]] = {}
+    for i in known:
+        rates.setdefault(names[i], {}).setdefault(methods[i], []).append(realised[i])
+        requested.setdefault(names[i], []).append(asked[i])
+    parts = {name: _rates(requested[name], rates[name]) for name in sorted(rates, key=natural)}
+    if not parts:
+        return []
+    if not grid.planned and len(set(parts.values())) == 1:
+        return [f"Noise rate {parts.popitem()[1]}."]
+    return [f"Noise rate of {'; '.join(f'{name}: {part}' for name, part in parts.items())}."]
+
+
+def _rates(requested: Sequence[float | None], realised: dict[str, list[float | None]]) -> str:
+    """ "requested 0.4, realised 0.3900 to 0.4100 (ce), 0.3900 (lilaw)"."""
+    shown = {method: _span(rates, ".4f") for method, rates in sorted(realised.items())}
+    alike = len(set(shown.values())) == 1
+    part = next(iter(shown.values())) if alike else ", ".join(f"{rates} ({method})" for method, rates in shown.items())
+    asked = _span(requested, "g")
+    return f"realised {part}" if asked == "unknown" else f"requested {asked}, realised {part}"
+
+
+def _span(rates: Sequence[float | None], spec: str) -> str:
+    known = [rate for rate in rates if rate is not None]
+    return spanned(known, spec) if known else "unknown"
+
+
+def _comparisons(grid: Grid, cells: Sequence[Cell]) -> list[str]:
+    to = compared_with(grid, cells)
+    if to is None:
+        return []
+    count = sum(cell.comparison.t_p is not None for cell in cells)
+    to = f"plain training on {to}" if grid.against else to or "another row"
+    points = ", in percentage points" if all(cell.measured.unit == "%" for cell in cells) else ""
+    pairs = sorted({cell.comparison.n for cell in cells if cell.comparison.t_p is not None})
+    smallest = ", ".join(f"{smallest_wilcoxon_p(n):.4g} with n = {n}" for n in pairs)
+    return [
+        f"Differences to {to} are means over pairs of one seed and the same observed labels{points}; p-values are "
+        f"two-sided, Holm: corrected over the {count} comparison{'' if count == 1 else 's'} of this table, per test.",
+        *([f"The smallest two-sided Wilcoxon p there can be is {smallest}."] if pairs else []),
+    ]

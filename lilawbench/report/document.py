@@ -1,0 +1,88 @@
+"""A report as one object, and its spellings: Markdown, LaTeX and HTML by templates/, CSV of the unrounded numbers."""
+
+import csv
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+Value = str | float | bool | None
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table to print. `rows` is what is shown, `records` the same unrounded, with further columns."""
+
+    caption: str
+    header: list[str]
+    rows: list[list[str]]
+    numbers: int  # how many columns, from the right, hold numbers
+    records: list[dict[str, Value]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Section:
+    heading: str
+    tables: list[Table]
+
+
+@dataclass(frozen=True)
+class Document:
+    title: str
+    sections: list[Section]
+    notes: list[str] = field(default_factory=list)
+    figures: list[str] = field(default_factory=list)  # files beside the document
+
+    def render(self, suffix: str) -> str:
+        """suffix: "md", "tex" or "html"."""
+        return _templates().get_template(f"report.{suffix}.jinja").render(document=self)
+
+
+def records_csv(sections: Iterable[Section]) -> str:
+    """The records of all tables below each other; a column that a table does not have is empty there."""
+    records = [record for section in sections for table in section.tables for record in table.records]
+    out = io.StringIO()
+    writer = csv.DictWriter(out, dict.fromkeys(key for record in records for key in record), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(records)
+    return out.getvalue()
+
+
+@cache
+def _templates() -> Environment:
+    loader = FileSystemLoader(Path(__file__).parent / "templates")
+    found = Environment(
+        loader=loader,
+        undefined=StrictUndefined,
+        autoescape=lambda name: name is not None and name.endswith(".html.jinja"),
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    found.filters |= {"tex": _tex, "padded": _padded}
+    return found
+
+
+def _padded(table: Table) -> list[list[str]]:
+    """The lines of a Markdown table, padded so that it also reads well in a terminal."""
+    lines = [[cell.replace("|", "\\|") for cell in row] for row in [table.header, *table.rows]]
+    width = [max(2, *map(len, column)) for column in zip(*lines)]  # a rule of a colon alone is none
+    words = len(table.header) - table.numbers
+    rule = ["-" * w if i < words else "-" * (w - 1) + ":" for i, w in enumerate(width)]
+    padded = [[c.ljust(w) if i < words else c.rjust(w) for i, (c, w) in enumerate(zip(line, width))] for line in lines]
+    return [padded[0], rule, *padded[1:]]
+
+
+def markdown_width(table: Table) -> int:
+    """Characters of the widest line of its Markdown, the caption left out."""
+    return max(len(" | ".join(line)) + 4 for line in _padded(table))
+
+
+_TEX = {"\\": r"\textbackslash{}", "±": r"$\pm$", "<": "$<$", ">": "$>$", "~": r"\textasciitilde{}", "^": r"\^{}"}
+_TEX |= {character: "\\" + character for character in "&%$#_{}"}
+
+
+def _tex(string: str) -> str:
+    return "".join(_TEX.get(character, character) for character in string)

@@ -1,0 +1,73 @@
+"""Whatever else a method logs, by cell: its traced values per training step, and its numbers per epoch."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lilawbench.report.collect import logged_at_steps, read_metrics
+from lilawbench.report.figures import corrector, pruning
+from lilawbench.report.figures.drawing import NOTE, cells, curves, draw, dress, panels, save, title
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
+
+INCHES = (3.6, 3.0)  # width, height of one panel
+ACROSS = 3  # panels in a row
+MOST_CELLS = 40
+# What every run measures (engine and probes), and what other figures draw
+MEASURED = ("train_", "val_", "test_")
+OWN = {"kind", "epoch", "step", "lr", "epoch_seconds", "memorised", "recovered", "weight_clean", "weight_corrupted"}
+DRAWN = {*pruning.KEYS, *corrector.KEYS}
+
+
+def plot_traces(runs: "DataFrame", path: str | Path) -> "Figure | None":
+    """Mean and band over seeds of every value that a method's `trace()` or `logs()` wrote, a panel each, three in a
+    row; every cell begins a new row. Each panel has its own scale.
+
+    Args:
+        runs: named, from `with_unique_names`; not empty.
+        path: the file to write; its suffix is the format (png, pdf, svg).
+    Returns:
+        None, and no file, if no run has logged such a value.
+    Raises:
+        DataError: metrics.jsonl of a run is missing or damaged.
+    """
+    logged = [(name, cell, found) for name, cell in cells(runs) if (found := list(_logged(cell)))]
+    if not logged:
+        return None
+    shown = logged[:MOST_CELLS]
+    across = min(ACROSS, max(len(found) for _, _, found in shown))
+    rows = sum(-(-len(found) // across) for _, _, found in shown)
+    figure, axes = panels(rows, across, rows * across, INCHES)
+    row = 0
+    for name, cell, found in shown:
+        of_cell = axes[row * across :]
+        for number, ((label, curve, x), panel) in enumerate(zip(found, of_cell)):
+            draw(panel, curve, label, number)
+            dress(panel, title(name, cell, 120) if number == 0 else "", x, label)
+        row += -(-len(found) // across)
+    for panel in axes:
+        if not panel.lines:
+            panel.remove()
+    if len(shown) < len(logged):
+        figure.suptitle(f"the first {len(shown)} of {len(logged)} cells", x=0.01, ha="left", fontsize=11)
+    figure.supxlabel(NOTE, fontsize=9)
+    save(figure, path)
+    return figure
+
+
+def _logged(cell: "DataFrame") -> "Iterator[tuple[str, DataFrame, str]]":
+    """Name, curves over seeds and what they are over."""
+    first = cell["folder"].iloc[0]
+    traced = [name for name in logged_at_steps(first) if _of_method(name)]
+    for name, curve in (curves(cell, "step", traced) if traced else {}).items():
+        yield name, curve, "training step"
+    epochs = read_metrics(first, "epoch").select_dtypes("number")
+    numbers = [name for name in epochs if _of_method(name) and name not in traced]
+    for name, curve in (curves(cell, "epoch", numbers) if numbers else {}).items():
+        yield name, curve, "epoch"
+
+
+def _of_method(name: str) -> bool:
+    return name not in OWN and name not in DRAWN and not name.startswith(MEASURED)

@@ -1,0 +1,179 @@
+"""What a table is made of: its rows, its columns and the runs in each cell.
+
+A paper's table has them from its plan. Runs in a folder have them from their configs: methods are the rows, settings
+the columns.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from lilawbench.experiment.published import FOLDER, TITLES, Figure, published
+from lilawbench.record.identity import flatten, identity
+from lilawbench.report.match import Matches
+from lilawbench.report.measured import Measured, of_table, values
+from lilawbench.report.names import BOOKKEEPING, natural, text
+from lilawbench.support.errors import UserError, closest
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from lilawbench.experiment.plan import Plan, Planned
+
+OWN_LOSS = "loss"  # as a baseline: each method is compared with plain training on its own loss
+
+
+class Place(NamedTuple):
+    """One run's place. `finished` holds rows of the grid's runs: none, one, or several (a conflict)."""
+
+    row: str
+    column: str
+    seed: int
+    finished: list[int]
+
+
+class Planning(NamedTuple):
+    """The plan of a grid that has one, and its finished runs."""
+
+    plan: "Plan"
+    matches: Matches
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Rows and columns are names, in the order to show them."""
+
+    name: str  # captions begin with it
+    rows: list[str]
+    columns: list[str]  # averages stand among them
+    places: list[Place]
+    runs: "DataFrame" = field(repr=False)
+    baselines: dict[tuple[str, str], str] = field(default_factory=dict)  # row and column -> the row to compare with
+    against: str = ""  # what a row is compared with, where that is one thing with several names
+    averages: dict[str, list[str]] = field(default_factory=dict)  # column -> columns of which it is the mean
+    published: list[Figure] = field(default_factory=list)
+    planned: "Planning | None" = field(default=None, repr=False)
+
+    @property
+    def labels(self) -> tuple[str, str]:
+        """What rows and columns are."""
+        return ("row", "column") if self.planned else ("method", "setting")
+
+
+def of_runs(runs: "DataFrame", measured: Measured, baseline: str | None = None) -> Grid:
+    """Methods x settings, of the runs that have the metric.
+
+    Args:
+        runs: named, from `with_unique_names`.
+        baseline: the method to compare with; OWN_LOSS: "rrm + mse" is compared with "mse", "rrm" with "ce".
+    Raises:
+        UserError: no run has the metric, or none is of the baseline.
+    """
+    methods = sorted(runs["method"].unique(), key=lambda label: (label != baseline, label))
+    if baseline not in (None, OWN_LOSS, *methods):
+        raise UserError(f"no finished run of the baseline {baseline!r}; methods found: {', '.join(methods)}")
+    runs = runs[[not math.isnan(value) for value in values(runs, measured)]]
+    if runs.empty:
+        raise UserError(f"no finished run has {measured.key}; try another selection, or another metric")
+    places = [
+        Place(row, column, seed, [at])
+        for at, (row, column, seed) in enumerate(zip(runs["method"], runs["setting"], runs["config.seed"]))
+    ]
+    places.sort(key=lambda place: place.seed)
+    bases: dict[tuple[str, str], str] = {}
+    if baseline is not None:
+        losses = runs["config.loss.name"] if baseline == OWN_LOSS else [baseline] * len(runs)
+        bases = {(row, column): base for row, column, base in zip(runs["method"], runs["setting"], losses)}
+    return Grid(
+        _common(sorted(runs["scene"].unique(), key=natural)),
+        methods,
+        sorted(runs["setting"].unique(), key=natural),
+        places,
+        runs,
+        {place: base for place, base in bases.items() if base in methods and base != place[0]},
+        "its loss" if baseline == OWN_LOSS else "",
+    )
+
+
+def of_plan(
+    plan: "Plan",
+    runs: "DataFrame",
+    matches: Matches,
+    select: str | None = None,
+    metric: str | None = None,
+    figures: Path = FOLDER,
+) -> tuple[Grid, list[Measured]]:
+    """A paper's table, or any with rows and columns of its own, and its metrics.
+
+    Args:
+        runs: from `collect`. matches: which of them are the plan's, from `match`.
+        select: the rule for all metrics; None: each metric's own, else the table's.
+        metric: this one alone. figures: folder of the published figures.
+    Raises:
+        UserError: the table has no such metric, or two planned runs of one seed share a cell; see `published`.
+    """
+    table = plan.table
+    known = published(table.paper, table.number, figures) if table.paper else []
+    metrics = [name for name in table.metrics if name not in table.waiting]
+    if metric is not None:
+        if metric not in table.metrics:
+            raise UserError(f"the table of {plan.name} has no metric {metric!r}; {closest(metric, table.metrics)}")
+        metrics = [metric]
+    finished = dict(zip((run.folder.name for run in plan.runs), matches.found, strict=True))
+    _refuse_two_settings(plan.cells)
+    rows, columns, averages = _shape(plan, [figure for figure in known if figure.metric in metrics])
+    grid = Grid(
+        f"{TITLES.get(table.paper, table.paper)}, Table {table.number}" if table.paper else plan.name,
+        rows,
+        columns,
+        [Place(cell.row, cell.column, cell.seed, finished[cell.folder.name]) for cell in plan.cells],
+        runs,
+        {(row, column): base for row, base in table.baselines.items() for column in columns},
+        averages=averages,
+        published=known,
+        planned=Planning(plan, matches),
+    )
+    return grid, of_table(metrics, table.select, known, select)
+
+
+def _common(scenes: list[str]) -> str:
+    """ "digits, mlp, 3 settings"."""
+    if len(scenes) == 1:
+        return scenes[0]
+    shared = [part for part in scenes[0].split(", ") if all(part in scene.split(", ") for scene in scenes)]
+    return ", ".join([*shared, f"{len(scenes)} settings"])
+
+
+def _shape(plan: "Plan", known: Sequence[Figure]) -> tuple[list[str], list[str], dict[str, list[str]]]:
+    """Rows and columns to show, and the averages among these: the planned ones, then those that the paper alone has."""
+    table = plan.table
+    planned_rows, planned_columns = ({getattr(cell, kind) for cell in plan.cells} for kind in ("row", "column"))
+    rows = [name for name in table.rows if name in planned_rows]
+    rows += [figure.row for figure in known if figure.row not in table.rows]
+    columns = [name for name in table.columns if name in planned_columns]
+    averages = {name: list(parts) for name, parts in table.averages.items() if set(parts) <= planned_columns}
+    others = [f.column for f in known if f.column not in table.columns and f.column not in table.averages]
+    if table.shown is None:
+        columns += [*averages, *others]
+    else:
+        columns = [name for name in table.shown if name in (*columns, *averages, *others)]
+    return list(dict.fromkeys(rows)) or [""], list(dict.fromkeys(columns)) or [""], averages
+
+
+def _refuse_two_settings(cells: "Sequence[Planned]") -> None:
+    first: dict[tuple[str, str, int], Planned] = {}
+    for run in cells:
+        if (other := first.setdefault((run.row, run.column, run.seed), run)) is run:
+            continue
+        ours, theirs = (flatten(identity(one.cfg), "config") for one in (run, other))
+        differing = [
+            f"{leaf.removeprefix('config.')}={text(ours.get(leaf))} and {text(theirs.get(leaf))}"
+            for leaf in sorted(ours.keys() | theirs.keys())
+            if leaf not in BOOKKEEPING and ours.get(leaf) != theirs.get(leaf)
+        ]
+        raise UserError(
+            f"two planned runs of seed {run.seed} are in the cell {run.row!r}, {run.column!r}: they differ in "
+            f"{', '.join(differing)}. Name one value on the command line, or give the table a row or a column for each."
+        )

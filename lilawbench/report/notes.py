@@ -1,0 +1,75 @@
+"""What the tables of a report do not show, a sentence each: conflicts, runs that were left out and why, what waits."""
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from lilawbench.record.identity import UNKNOWN_CLEAN
+from lilawbench.report.cells import Cell
+from lilawbench.report.collect import Unfinished
+from lilawbench.report.match import Matches
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+SHOWN = 10  # runs without a result that are named, of those that end alike
+
+
+def conflicts(cells: Iterable[Cell]) -> list[str]:
+    """Planned runs that are finished twice."""
+    places: dict[tuple[str, str, int], dict[str, list[str]]] = {}
+    for cell in cells:
+        for runs in cell.conflicts:
+            place = places.setdefault((cell.row, cell.column, runs[0].seed), {})
+            for run in runs:
+                shown = f"{cell.measured.title} {cell.measured.spread(run.value, None)}"
+                place.setdefault(run.folder, []).append(shown)
+    return [
+        f"Conflict: {len(found)} finished runs of {row}, {column}, seed {seed}; move away what shall not count: "
+        + "; ".join(f"{folder} ({', '.join(values)})" for folder, values in found.items())
+        for (row, column, seed), found in places.items()
+    ]
+
+
+def without(counts: Iterable[tuple[str, int]]) -> list[str]:
+    """Finished runs that lack a metric."""
+    total: dict[str, int] = {}
+    for key, count in counts:
+        total[key] = total.get(key, 0) + count
+    return [f"{count} finished run(s) have no {key}." for key, count in total.items() if count]
+
+
+def unmatched(matches: Matches, runs: "DataFrame") -> list[str]:
+    """Finished runs beside a plan's that are none of its cells'."""
+    near: dict[tuple[str, ...], list[str]] = {}
+    for position, leaves in matches.near:
+        near.setdefault(tuple(leaves), []).append(runs["folder"].iloc[position])
+    notes = [
+        f"Not in the tables, {len(folders)} finished run(s) that have, or lack, {', '.join(leaves)}: {_first(folders)}"
+        for leaves, folders in near.items()
+    ]
+    if matches.others:
+        notes.append(f"{matches.others} other finished run(s) in the same folder are of no cell of this table.")
+    return notes
+
+
+def unfinished(runs: Sequence[Unfinished]) -> list[str]:
+    """Runs without a result: a line each, and of many that end alike a line for all others."""
+    alike: dict[tuple[str, str], list[Unfinished]] = {}
+    for run in runs:
+        alike.setdefault((run.state, run.reason), []).append(run)
+    lines = []
+    for (state, reason), group in alike.items():
+        lines += [f"Not in the tables, {state}: {run.folder} ({reason})" for run in group[:SHOWN]]
+        if len(group) > SHOWN:
+            lines.append(f"Not in the tables, {state}: {len(group) - SHOWN} more ({reason})")
+    return lines
+
+
+def unknown_clean(runs: "DataFrame") -> list[str]:
+    """Runs that had no clean labels to be measured by."""
+    count = int(runs["labels.clean_known"].eq(False).sum()) if "labels.clean_known" in runs else 0
+    return [f"{count} run(s) whose clean labels are unknown: {UNKNOWN_CLEAN}."] if count else []
+
+
+def _first(folders: Sequence[str]) -> str:
+    return ", ".join(folders[:3]) + f" and {len(folders) - 3} more" * (len(folders) > 3)
