@@ -86,7 +86,7 @@ def test_other_optimizers(begin, small, weights, name, float64):
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"meta_fraction": 0.06}, r"method.meta_fraction=0.06: the smallest class \(2\) has 15 training samples, too few"),
+        ({"meta_fraction": 0.06}, r"method.meta_fraction=0.06: the smallest class \(2\) has 15 training samples, too"),
     ],
 )
 def test_data_too_small_for_the_options(begin, small, options, message):
