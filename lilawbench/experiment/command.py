@@ -15,7 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 import lilawbench
 from lilawbench.config import to_dict
-from lilawbench.experiment.composer import composer
+from lilawbench.experiment.composer import composer, written
 from lilawbench.experiment.plan import check_choices
 from lilawbench.support import searchpath
 from lilawbench.support.errors import ConfigError
@@ -111,7 +111,7 @@ def sweep_asked(command: Command) -> bool:
     if not decisive or any(o.is_sweep_override() for o in decisive):
         return command.args.multirun
     with composer(command.folders) as composed:
-        cfg = composed([o.input_line for o in decisive], with_hydra=True)
+        cfg = composed([written(o) for o in decisive], with_hydra=True)
     if "table" in cfg.table.waiting:
         raise ConfigError([f"experiment={cfg.experiment_name} waits for {cfg.table.waiting.table}"])
     return command.args.multirun or cfg.hydra.mode == RunMode.MULTIRUN

@@ -9,7 +9,6 @@ import functools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import yaml
 from hydra import compose, initialize_config_dir
@@ -23,6 +22,7 @@ from lilawbench.config import Config, Plain, plain, to_plain
 from lilawbench.experiment.defaults import Unsupported, merged, raw, resolved
 from lilawbench.experiment.products import written_out
 from lilawbench.support import searchpath
+from lilawbench.support.plain import Tree
 from lilawbench.support.searchpath import CONF
 
 GROUPS = {path.name for path in CONF.iterdir() if path.is_dir()}
@@ -60,7 +60,7 @@ class Composer:
         self._bases: dict[tuple[bool, tuple[str, ...]], DictConfig] = {}
         self._trees: dict[tuple[tuple[str, str | None], ...], Plain] = {}
         self._resolved: dict[str, Plain] = {}
-        self._typed_values: dict[str, Any] = {}  # by override
+        self._typed_values: dict[str, Tree] = {}  # by override
         self._typed = OmegaConf.structured(Config)
 
     def __call__(self, overrides: Sequence[str], with_hydra: bool = False) -> DictConfig:
@@ -88,7 +88,7 @@ class Composer:
             cfg = plain(self(overrides))  # which says what is wrong
             return Plain(cfg | {"table": written_out(cfg.table)})
 
-    def swept(self, overrides: Sequence[str]) -> dict[str, Any]:
+    def swept(self, overrides: Sequence[str]) -> dict[str, Tree]:
         """What an experiment sweeps by itself: its hydra.sweeper.params."""
         try:
             tree = merged(_simple(by_key(overrides)), self.folders)
@@ -107,7 +107,7 @@ class Composer:
 
     def _base(self, given: Overrides, with_hydra: bool) -> DictConfig:
         """The same as Hydra has it."""
-        choices = tuple(override.input_line for key, override in given.items() if not _is_value(key))
+        choices = tuple(written(override) for key, override in given.items() if not _is_value(key))
         if (with_hydra, choices) not in self._bases:
             self._bases[with_hydra, choices] = self._hydra(choices, with_hydra)
         return self._bases[with_hydra, choices]
@@ -115,18 +115,18 @@ class Composer:
     def _hydra(self, overrides: Sequence[str], with_hydra: bool = False) -> DictConfig:
         return compose("config", [*searchpath.override_of(self.folders), *overrides], return_hydra_config=with_hydra)
 
-    def _leaf(self, tree: Plain, key: str, override: Override) -> Any:
+    def _leaf(self, tree: Plain, key: str, override: Override) -> Tree:
         """What an override puts into the place of a single value; options of a group have no type.
 
         Raises:
             Unsupported: it does more than that. OmegaConfBaseException: the value is of another type.
         """
-        node: Any = tree
+        node: Tree = tree
         for part in key.split("."):
             if not isinstance(node, dict) or part not in node:
                 raise Unsupported(key)
             node = node[part]
-        value, line = override.value(), override.input_line
+        value, line = override.value(), written(override)
         if isinstance(node, dict):  # that it would be merged into
             raise Unsupported(key)
         if key.split(".")[0] in GROUPS:
@@ -144,6 +144,11 @@ def by_key(overrides: Sequence[str]) -> dict[str, Override]:
     return {override.get_key_element(): override for override in map(_parsed, overrides)}
 
 
+def written(override: Override) -> str:
+    """KEY=VALUE as it was given, which Hydra's parser always keeps."""
+    return override.input_line or ""
+
+
 @functools.cache
 def _parsed(override: str) -> Override:
     return OverridesParser.create().parse_overrides([override])[0]
@@ -151,7 +156,7 @@ def _parsed(override: str) -> Override:
 
 def _simple(given: Overrides) -> dict[str, str | None]:
     """Choices as group: name. Raises: Unsupported, where an override is more than that."""
-    choices = {key: override.value() for key, override in given.items() if not _is_value(key)}
+    choices: dict[str, Tree] = {key: override.value() for key, override in given.items() if not _is_value(key)}
     if not all(key in GROUPS and isinstance(name, str | None) for key, name in choices.items()):
         raise Unsupported(str(choices))
     return choices
@@ -162,7 +167,7 @@ def _is_value(key: str) -> bool:
     return key not in GROUPS and not key.startswith(("hydra", "+", "~")) and "@" not in key and "/" not in key
 
 
-def _with(tree: Plain, path: Sequence[str], value: Any) -> Plain:
+def _with(tree: Plain, path: Sequence[str], value: Tree) -> Plain:
     """A tree with another leaf; what lies beside the path is shared."""
     changed = Plain(tree)
     changed[path[0]] = value if len(path) == 1 else _with(tree[path[0]], path[1:], value)

@@ -17,13 +17,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from types import UnionType
-from typing import Any, NamedTuple, get_args, get_origin
+from typing import NamedTuple, get_args, get_origin
 
 import yaml
 from omegaconf import MISSING, OmegaConf
 
 from lilawbench.config import CONF, Config, Plain, plain, to_dict, to_plain
 from lilawbench.support.hydra_private import yaml_rules
+from lilawbench.support.plain import Tree
 
 TYPES = {item.name: item.type for item in fields(Config)}  # of the config's blocks
 DEFAULTS = {item.name: MISSING if item.default is dataclasses.MISSING else item.default for item in fields(Config)}
@@ -37,8 +38,8 @@ class Unsupported(Exception):
 class Read(NamedTuple):
     """A YAML file: its defaults list, and its content in its place of the config."""
 
-    defaults: list[Any]
-    content: dict[str, Any]
+    defaults: list[Tree]
+    content: dict[str, Tree]
 
 
 def raw(choices: Mapping[str, str | None], folders: Sequence[Path] = ()) -> Plain:
@@ -78,7 +79,7 @@ def resolved(tree: Plain, known: dict[str, Plain]) -> Plain:
     return Plain({**tree, **_resolved(part, known)})
 
 
-def _resolved(part: dict[str, Any], known: dict[str, Plain]) -> Plain:
+def _resolved(part: dict[str, Tree], known: dict[str, Plain]) -> Plain:
     key = repr(part)
     if key not in known:
         blocks = {
@@ -89,10 +90,10 @@ def _resolved(part: dict[str, Any], known: dict[str, Plain]) -> Plain:
     return known[key]
 
 
-def _typed(name: str, content: Any) -> Any:
+def _typed(name: str, content: Tree) -> Tree:
     """A block of the config with its type's fields and values of their types."""
     kind = TYPES[name]
-    if is_dataclass(kind):
+    if isinstance(kind, type) and is_dataclass(kind):
         return _typed_block(kind, repr(content), content or {})
     if content is None:
         return DEFAULTS[name]
@@ -101,10 +102,10 @@ def _typed(name: str, content: Any) -> Any:
     return to_plain(content)
 
 
-def _typed_block(kind: type, text: str, content: dict[str, Any]) -> Plain:
+def _typed_block(kind: type, text: str, content: dict[str, Tree]) -> Plain:
     if (kind, text) not in _blocks:
         if _fits(content, kind):  # nothing for OmegaConf to convert, which it would take 10 ms for
-            block = dataclasses.asdict(kind())
+            block: Tree = dataclasses.asdict(kind())
             _merge(block, content)
         else:
             block = OmegaConf.to_container(OmegaConf.merge(OmegaConf.structured(kind), content), resolve=False)
@@ -115,34 +116,37 @@ def _typed_block(kind: type, text: str, content: dict[str, Any]) -> Plain:
 _blocks: dict[tuple[type, str], Plain] = {}
 
 
-def _fits(value: Any, kind: Any) -> bool:
+def _fits(value: Tree, kind: Tree) -> bool:
     """Whether a value is already of a type."""
     parts = get_args(kind)
+    origin: Tree = get_origin(kind)
     if is_dataclass(kind):
         types = {item.name: item.type for item in fields(kind)}
         return isinstance(value, dict) and all(key in types and _fits(value[key], types[key]) for key in value)
     if isinstance(kind, UnionType):
         return any(_fits(value, part) for part in parts)
-    if get_origin(kind) is list:
+    if origin is list:
         return isinstance(value, list) and all(_fits(one, parts[0]) for one in value)
-    if get_origin(kind) is dict:
+    if origin is dict:
         return isinstance(value, dict) and all(
             _fits(one, part) for pair in value.items() for one, part in zip(pair, parts)
         )
     return type(value) is kind
 
 
-def merged(choices: Mapping[str, str | None], folders: Sequence[Path] = ()) -> dict[str, Any]:
+def merged(choices: Mapping[str, str | None], folders: Sequence[Path] = ()) -> dict[str, Tree]:
     """All files of these choices as one tree, neither typed nor resolved; of `hydra` only what they say of it."""
     overrides = dict(choices)
-    tree: dict[str, Any] = {}
+    tree: dict[str, Tree] = {}
     files = _walk("", "config", overrides, (CONF, *folders))
     for content in reversed(list(files)):
         _merge(tree, content)
     return tree
 
 
-def _walk(group: str, name: str, overrides: dict[str, str | None], folders: Sequence[Path]) -> Iterator[dict[str, Any]]:
+def _walk(
+    group: str, name: str, overrides: dict[str, str | None], folders: Sequence[Path]
+) -> Iterator[dict[str, Tree]]:
     """What is merged, the last first; `overrides` grows on the way."""
     read = _read(_found(group, name, folders), group)
     entries = list(read.defaults)
@@ -209,7 +213,7 @@ def _loader() -> type:
     return type("Loader", (base,), {"yaml_implicit_resolvers": yaml_rules()})
 
 
-def _merge(tree: dict[str, Any], other: dict[str, Any]) -> None:
+def _merge(tree: dict[str, Tree], other: dict[str, Tree]) -> None:
     """Puts a tree over another, in place; lists are replaced."""
     for key, value in other.items():
         there = tree.get(key)

@@ -13,12 +13,13 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from lilawbench.config import Plain, plain
-from lilawbench.experiment.composer import GROUPS, Composer, by_key, composer
+from lilawbench.experiment.composer import GROUPS, Composer, by_key, composer, written
 from lilawbench.experiment.products import written_out
 from lilawbench.record.identity import run_folder
 from lilawbench.support import searchpath
 from lilawbench.support.errors import ConfigError, closest
 from lilawbench.support.hydra_private import products
+from lilawbench.support.plain import Tree
 
 log = logging.getLogger("lilawbench")
 TOLD = 100  # runs whose planning is announced
@@ -89,15 +90,16 @@ def _plan(given: dict[str, Override], composed: Composer) -> Plan:
     swept = by_key([f"{key}={value}" for key, value in params.items()]) | given
     own = {key: swept.pop(key) for key in list(swept) if key.startswith("hydra.")}
 
-    cells, combinations = [], {}
+    cells: list[list[tuple[list[str], str, str]]] = []
+    combinations: dict[tuple[str, ...], list[list[str]]] = {}
     for (column, of_column), (row, of_row) in itertools.product(columns.items(), rows.items()):
         decided = by_key([*of_column, *of_row])
-        if unnamed := [override.input_line for override in decided.values() if override.is_sweep_override()]:
+        if unnamed := [written(override) for override in decided.values() if override.is_sweep_override()]:
             raise ConfigError([f"table: {row or column}: {unnamed[0]} is several; name each by {{KEY}}"])
         free = tuple(key for key in swept if key not in decided)
         if free not in combinations:
             combinations[free] = products([swept[key] for key in free])
-        chosen = [override.input_line for override in decided.values()]
+        chosen = [written(override) for override in decided.values()]
         cells.append([(product + chosen, row, column) for product in combinations[free]])
     if (count := sum(map(len, cells))) >= TOLD:
         log.info("planning %d runs", count)
@@ -110,8 +112,8 @@ def _plan(given: dict[str, Override], composed: Composer) -> Plan:
     for run in every:
         runs.setdefault(run.folder, run)
     planned = list(runs.values())
-    first = composed([*planned[0].overrides, *(override.input_line for override in own.values())], with_hydra=True)
-    name = given["experiment"].value() if "experiment" in given else "default"
+    first = composed([*planned[0].overrides, *(written(override) for override in own.values())], with_hydra=True)
+    name: Tree = given["experiment"].value() if "experiment" in given else "default"
     return Plan(name, first, planned, every, composed.folders)
 
 
@@ -149,7 +151,7 @@ def _kept(kind: str, table: Plain, given: Mapping[str, Override]) -> dict[str, l
     kept = {name: part for name, part in parts.items() if all(map(agrees, by_key(part).values()))}
     if not kept:
         keys = {override.get_key_element() for part in parts.values() for override in by_key(part).values()}
-        asked = " ".join(override.input_line for key, override in given.items() if key in keys)
+        asked = " ".join(written(override) for key, override in given.items() if key in keys)
         raise ConfigError([f"{asked}: none of the table's {kind} has it ({'; '.join(map(_described, parts.items()))})"])
     return kept
 
@@ -158,7 +160,7 @@ def _described(part: tuple[str, list[str]]) -> str:
     return f"{part[0]}: {' '.join(part[1])}"
 
 
-def _values(override: Override) -> list:
+def _values(override: Override) -> list[Tree]:
     """All values that an override stands for, as they are in a config."""
     if not override.is_sweep_override():
         return [override.value()]
@@ -168,5 +170,5 @@ def _values(override: Override) -> list:
 
 def _first(override: Override) -> str:
     if not override.is_sweep_override():
-        return override.input_line
+        return written(override)
     return f"{override.get_key_element()}={next(iter(override.sweep_string_iterator()))}"

@@ -47,7 +47,8 @@ def published(paper: str, number: str, folder: Path = FOLDER) -> list[Figure]:
         where = f"{path}, line {at}"
         if len(line) != len(HEADER):
             raise DataError(f"{where}: {len(line)} values, expected {len(HEADER)}")
-        figure = Figure(*line[1:4], _number(line[4], where), _number(line[5], where) if line[5] else None, line[6])
+        _, row, column, metric, mean, std, unit = line
+        figure = Figure(row, column, metric, _number(mean, where), _number(std, where) if std else None, unit)
         if tuple(line[:4]) in figures:
             raise DataError(f"{where}: {', '.join(line[:4])} is there twice")
         figures[tuple(line[:4])] = figure

@@ -20,6 +20,7 @@ from lilawbench.record.writer import read_json
 from lilawbench.support.distributed import join
 from lilawbench.support.errors import ConfigError, DataError
 from lilawbench.support.hydra_private import launch_context
+from lilawbench.support.plain import Tree
 from lilawbench.support.searchpath import CONF, quoted
 
 log = logging.getLogger("lilawbench")
@@ -112,7 +113,7 @@ def _launch(plan: Plan, pending: Sequence[Planned], attempt: Attempt) -> tuple[l
             return _launch_once(plan, pending, attempt, workers)
         except BrokenExecutor as error:
             pending = [run for run in pending if settled(run) is None]
-            if workers == 1 or not pending:
+            if workers is None or workers == 1 or not pending:
                 told = f"a worker process died, out of memory perhaps: launcher.processes, memory_gb_per_run ({error})"
                 return [], dict.fromkeys((run.folder for run in pending), told)
             workers = max(1, workers // 2)
@@ -123,7 +124,7 @@ def _launch_once(
     plan: Plan, pending: Sequence[Planned], attempt: Attempt, workers: int | None
 ) -> tuple[list[RunRecord], dict[Path, str]]:
     cfg, place = plan.cfg, pending[0].folder.parent / ".sweep"
-    options = OmegaConf.to_container(cfg.hydra.launcher, resolve=True)
+    options: Tree = OmegaConf.to_container(cfg.hydra.launcher, resolve=True)
     kind = get_class(options.pop("_target_"))
     held = kind(**options).active() if hasattr(kind, "active") else {}  # by jobs of an earlier start
     pending = [run for run in pending if run.folder.name not in held]

@@ -20,6 +20,7 @@ from types import FrameType
 
 from lilawbench.launch import slurm_queue
 from lilawbench.support.distributed import World
+from lilawbench.support.plain import Tree
 
 log = logging.getLogger("lilawbench")
 HAND_OVER_S = 10  # of the grace time, for the requeue
@@ -71,7 +72,7 @@ class Watch:
 
     def _epoch_fits(self) -> bool:
         """Whether the running epoch ends in time if it takes as long as the one before; unknown: it may."""
-        return self.epoch_s is None or self.last + self.epoch_s <= time.monotonic() + self.grace_s
+        return self.epoch_s is None or self.last is None or self.last + self.epoch_s <= time.monotonic() + self.grace_s
 
 
 _watch: Watch | None = None
@@ -111,7 +112,7 @@ def watched(grace_s: float, is_main: bool = True) -> Iterator[None]:
         signal.SIGTERM: _watch.on_signal if is_main else signal.SIG_IGN,
         signal.SIGALRM: _watch.on_deadline,
     }
-    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    before: dict[int, Tree] = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         yield
     except Stopped:

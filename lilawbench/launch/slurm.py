@@ -22,6 +22,7 @@ from lilawbench.record.writer import read_json, write_json
 from lilawbench.support.console import log_to_console
 from lilawbench.support.distributed import leave
 from lilawbench.support.errors import UserError
+from lilawbench.support.plain import Tree
 
 log = logging.getLogger("lilawbench")
 LONGEST_PAUSE_S = 30  # between two looks at the queue
@@ -38,7 +39,7 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):
             finished are among them.
     """
 
-    def __init__(self, **params: Any):
+    def __init__(self, **params: Tree):
         super().__init__(**params)
         self.runs: list[list[str]] = []
         self.problems: dict[str, str] = {}
@@ -87,7 +88,7 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):
             ledger.unlink(missing_ok=True)
         return returns
 
-    def __call__(self, *job: Any) -> JobReturn:
+    def __call__(self, *job: Tree) -> JobReturn:
         """What every task of a job does, with the arguments that `_submit` gave it."""
         import submitit
 
@@ -146,7 +147,10 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):
         return executor
 
     def _wait(self) -> list[JobReturn]:
-        waiting, returns, completed, before = list(self._jobs), {}, {}, {}
+        waiting = list(self._jobs)
+        returns: dict[str, JobReturn] = {}
+        completed: dict[str, float] = {}  # when first seen so
+        before: dict[str, str] = {}  # states at the last look
         start, said = time.monotonic(), ""
         while waiting:
             try:
