@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
+from yaml import YAMLError
 
 from lilawbench.augment.autoaugment import POLICIES
 from lilawbench.config import LABELS_ONLY, NAMED, Plain, bind, build, check_keys, options, plain
@@ -129,11 +130,17 @@ def _misfits(cfg: Plain, task: str, unknown: dict[str, list[str]]) -> dict[str, 
 
 def _choices(group: str) -> list[tuple[str, str]]:
     """Name and target of each YAML of a group."""
-    places = [searchpath.CONF, *searchpath.in_use()]
-    paths = {path.stem: path for folder in reversed(places) for path in (folder / group).glob("*.yaml")}
-    nodes = [(name, OmegaConf.load(path)) for name, path in sorted(paths.items())]
-    targets = [(name, node.get(group, node).get("_target_")) for name, node in nodes]
-    return [(name, target) for name, target in targets if target]
+    places = reversed([searchpath.CONF, *searchpath.in_use()])
+    paths = {path.stem: path for folder in places for path in (folder / group).glob("*.yaml")}
+    return [(name, target) for name, path in sorted(paths.items()) if (target := _target_in(path, group))]
+
+
+def _target_in(path: Path, group: str) -> str | None:
+    try:
+        node = OmegaConf.load(path)
+        return node.get(group, node).get("_target_")
+    except (AttributeError, YAMLError):  # a stranger's file, which was not chosen
+        return None
 
 
 def _tasks_of(target: str) -> tuple[str, ...]:
@@ -158,11 +165,11 @@ def _unknown_options(group: str, node: Plain) -> list[str]:
     given = [key for key in node if key not in (*LABELS_ONLY, "_target_")]
     wrong = [key for key in given if key not in valid and not (any_other and key not in _given(group, target))]
     return [
-        f"{group}.{key} is not an option of {node.get('name')} (valid: {', '.join(valid) or 'none'})" for key in wrong
+        f"{group}.{key} is not an option of {node.get('name', group)} (valid: {', '.join(valid) or 'none'})"
+        for key in wrong
     ]
 
 
-@functools.cache
 @functools.cache
 def _options_of(group: str, target: Callable[..., Any]) -> tuple[list[str], bool]:
     """The names that a user may give, and whether any other may be given too (**options)."""

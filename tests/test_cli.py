@@ -47,7 +47,7 @@ def test_bad_input_is_two_and_writes_nothing(in_process, tmp_path):
     assert done.returncode == 2
     assert done.stderr == (
         "lilawbench: the configuration cannot run:\n  - typo is not an option (valid: dataset, noise, model, loss, "
-        "method, logger, train, split, attack, paths, sweep, launcher, table, seed, experiment_name)\n"
+        "method, logger, probe, train, split, attack, paths, sweep, launcher, table, seed, experiment_name)\n"
     )
     assert done.stdout == "" and list(tmp_path.iterdir()) == []
 

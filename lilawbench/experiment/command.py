@@ -86,7 +86,7 @@ def help_asked(command: Command) -> str | None:
     try:
         with composer(command.folders) as composed:
             cfg = composed.plain(command.overrides)
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
         raise ConfigError([" ".join(str(error).split())]) from error
     config = yaml.safe_dump(to_dict(cfg), sort_keys=False)
     return HELP.format(version=lilawbench.__version__, groups="\n".join(lines), config=config)

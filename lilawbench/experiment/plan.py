@@ -116,19 +116,20 @@ def _plan(given: dict[str, Override], composed: Composer) -> Plan:
 
 
 def check_choices(overrides: Iterable[Override], folders: Sequence[Path] = ()) -> None:
-    """Raises: ConfigError naming the closest choices, where a group has no such YAML."""
+    """Raises: ConfigError naming the closest choices, where a group has no such YAML, or where it is damaged."""
     problems = []
     for override in overrides:
         group = override.key_or_group
         if group not in GROUPS or override.is_delete():
             continue
-        values = map(str, _values(override))
+        values = list(map(str, _values(override)))
         names = searchpath.names(group, folders)
         problems += [
             f"{group}={value} does not exist; {closest(value, names)}"
             for value in values
             if value not in (*names, "None", "null") and not value.startswith("[")
         ]
+        problems += [problem for value in values for problem in searchpath.damage(group, value, folders)]
     if problems:
         raise ConfigError(problems)
 

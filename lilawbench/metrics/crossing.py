@@ -45,13 +45,16 @@ def wanted(crossing: Crossing) -> set[str]:
 
 
 def by_type(name: str, value: Tensor, observed: Tensor, clean: Tensor) -> Measures:
-    """Of a choice [N] bool its precision and recall as corrupted samples; of labels [N] int64 how many are clean; of
-    numbers [N] their mean over clean and over corrupted samples. Without either kind its figure is left out."""
+    """What a value says of corrupted samples. Without samples of a kind its figure is left out.
+
+    Of a choice, [N] bool, its precision and recall; of labels, whole numbers in the shape of the clean ones, the share
+    that is clean; of numbers, [N], their mean over clean and over corrupted samples.
+    """
     wrong = corrupted_rows(observed, clean)
     if value.dtype == torch.bool:
         shares = {f"{name}_precision": wrong[value], f"{name}_recall": value[wrong]}
     elif not value.is_floating_point():
-        shares = {f"{name}_accuracy": value == clean}
+        shares = {f"{name}_accuracy": value == clean} if value.shape == clean.shape else {}
     else:
         shares = {f"{name}_clean": value[~wrong], f"{name}_corrupted": value[wrong]}
     return {key: _share(found) for key, found in shares.items() if len(found)}

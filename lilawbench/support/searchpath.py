@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
@@ -69,6 +70,16 @@ def quoted(value: str) -> str:
 def names(group: str, folders: Iterable[Path] = ()) -> list[str]:
     """The choices of a group."""
     return sorted({path.stem for folder in (CONF, *folders) for path in (folder / group).glob("*.yaml")})
+
+
+def damage(group: str, name: str, folders: Iterable[Path]) -> list[str]:
+    """What is wrong with the YAML of a choice in these folders, if it is not YAML at all."""
+    for path in (folder / group / f"{name}.yaml" for folder in folders):
+        try:
+            yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            return [f"{path} cannot be read: {' '.join(str(error).split())}"]
+    return []
 
 
 def warn_of_hidden(folders: Iterable[Path]) -> None:

@@ -122,6 +122,14 @@ def test_an_array_with_failing_runs_and_a_cancelled_job(here, caplog):
     assert not list(here.rglob(".slurm/*.json")) and not list(here.rglob(".sweep/*"))
 
 
+def test_jobs_find_a_strangers_folder(here):
+    (here / "mine" / "loss").mkdir(parents=True)
+    (here / "mine" / "loss" / "halved.yaml").write_text("name: halved\n_target_: halves.halved\n")
+    (here / "mine" / "halves.py").write_text("def halved(logits, target):\n    return logits.square().mean(1) / 2\n")
+    records = launching.launch(plan([*SLURM, *DIGITS, "loss=halved"], here / "mine"), attempt)
+    assert statuses(records) == {"done": 1}
+
+
 def test_a_requeued_and_a_preempted_job_go_on_to_the_bit(here):
     """A job of two runs, whose waiting process is killed. The second start waits for that job; then Slurm requeues it,
     and a more urgent job pushes it out: the finished run is left alone, the broken one goes on twice."""

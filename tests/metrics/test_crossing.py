@@ -155,3 +155,10 @@ def test_a_row_of_several_labels_is_corrupted_where_one_of_them_is():
     clean = torch.tensor([[0, 1], [1, 1], [0, 0]])
     observed = torch.tensor([[0, 1], [1, 0], [0, 0]])
     assert by_type("v", torch.tensor([1.0, 5.0, 3.0]), observed, clean) == {"v_clean": 2, "v_corrupted": 5}
+
+
+def test_one_label_a_row_says_nothing_of_several():
+    """Whole numbers are labels only where they have the shape of the labels."""
+    clean = torch.tensor([[0, 1], [1, 0]])
+    assert by_type("chosen", torch.tensor([3, 1]), clean, clean) == {}
+    assert by_type("label", clean, clean, clean) == {"label_accuracy": 1.0}

@@ -44,6 +44,19 @@ PARTS = {
             moved = generator.random(len(labels)) < rate
             return (labels + moved) % num_classes
         """),
+    "probe": ("own_probe", "index: 4", """
+        from lilawbench.probes.base import Probe
+
+        class Own(Probe):
+            def __init__(self, index):
+                self.index = index
+
+            def see(self, ctx, epoch, predictions):
+                return {"own_index": self.index}
+
+            def result(self):
+                return {"own_rows": len(self.scene.observed)}
+        """),
 }  # fmt: skip
 
 
@@ -51,6 +64,8 @@ def add_part(folder: Path, group: str, name: str, options: str, code: str) -> No
     (folder / group).mkdir(parents=True, exist_ok=True)
     target = "Own" if "class Own" in code else "own"
     yaml = f"name: {name}\n_target_: {name}.{target}\n{options}\n"
+    if group == "probe":  # several may be chosen, each under its name
+        yaml = f"{name}:\n  _target_: {name}.{target}\n  {options}\n"
     (folder / group / f"{name}.yaml").write_text(yaml)
     (folder / f"{name}.py").write_text("\n".join(line[8:] for line in code.splitlines()) + "\n")
 

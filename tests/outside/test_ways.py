@@ -40,7 +40,9 @@ def test_a_run_of_own_parts_alone(own, parts, main, tmp_path, way):
     assert code == 0, err
     ((name, result),) = results(tmp_path).items()
     assert name.startswith("own_dataset-own_noise0.25-own_model-own_method+own_loss-s0-")
-    assert result["config.dataset._target_"] == "own_dataset.Own" and len(result["config.loss._code_"]) == 12
+    assert result["config.dataset._target_"] == "own_dataset.Own" and result["own_rows"] == 64
+    digests = {key for key in result if key.endswith("._code_")}
+    assert digests == {f"config.{group}._code_" for group in parts}
     assert main(*ways[way], *choices, *FAST)[1].startswith("skipped, finished before: ")
 
 
@@ -65,7 +67,7 @@ def test_joblibs_processes_find_the_folder_from_another_one(own, tmp_path, way):
     assert all(name.startswith("digits-own_noise0.25-mlp-own_method+own_loss") for name in results(tmp_path))
 
 
-@pytest.mark.parametrize("group", ["method", "loss", "model", "dataset", "noise"])
+@pytest.mark.parametrize("group", ["method", "loss", "model", "dataset", "noise", "probe"])
 def test_what_is_composed_quickly_is_what_hydra_composes(own, parts, group, monkeypatch):
     from lilawbench.experiment import composer as module
 

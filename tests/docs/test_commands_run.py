@@ -1,0 +1,121 @@
+"""The commands of the READMEs run: an epoch of their first two runs, on small stand-ins of the data."""
+
+import copy
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from lilawbench import train
+from lilawbench.config import CONF, build, plain
+from lilawbench.datasets.base import Source
+from lilawbench.datasets.digits import Digits
+
+# data set -> shape of a sample, outputs, task; classes that the command keeps are kept of these
+STAND_INS = {
+    "mnist": ((1, 28, 28), 10, "multiclass"),
+    "fashion_mnist": ((1, 28, 28), 10, "multiclass"),
+    "cifar100_m": ((3, 32, 32), 100, "multiclass"),
+    "adult": ((105,), 2, "binary"),
+    "medmnist": ((1, 28, 28), 2, "binary"),
+    "ecg5000": ((140, 1), 5, "multiclass"),
+    "emotions": ((72,), 6, "multilabel"),
+    "energy": ((8,), 1, "regression"),
+}
+STAND_INS |= {f"{name}_m": STAND_INS[name] for name in ("mnist", "fashion_mnist")}
+# Scripts that take long, or a network: the test that runs them in small.
+ELSEWHERE = {
+    "bench.py": "test_bench.py",
+    "check_gpu.py": "test_check_gpu.py",
+    "same_runs.py": "test_same_runs.py",
+    "prepare_data.py": "datasets/test_prepare_data.py",
+}
+
+
+def stand_in(shape: tuple[int, ...], outputs: int, task: str) -> Source:
+    draw = np.random.default_rng(0)
+
+    def part(rows: int) -> tuple[torch.Tensor, np.ndarray]:
+        if len(shape) == 3:
+            input = torch.from_numpy(draw.integers(0, 256, (rows, *shape), dtype=np.uint8))
+        else:
+            input = torch.from_numpy(draw.normal(size=(rows, *shape)).astype(np.float32))
+        if task == "multilabel":
+            return input, draw.integers(0, 2, (rows, outputs))
+        if task == "regression":
+            return input, draw.normal(size=rows).astype(np.float32)
+        return input, np.arange(rows) % outputs
+
+    rows = max(120, 4 * outputs)
+    (train_input, train_clean), (test_input, test_clean) = part(rows), part(40)
+    source = Source(train_input, train_clean, test_input, test_clean, tuple(map(str, range(outputs))))
+    if len(shape) == 3:
+        return replace(source, mean=(0.5,) * shape[0], std=(0.5,) * shape[0])
+    return source
+
+
+def small(cfg, monkeypatch):
+    """The config of a short run, and a stand-in where its data are not part of a library or of the command's own."""
+    cfg = copy.deepcopy(plain(cfg))
+    kind = type(build(cfg.dataset))
+    if cfg.dataset.name in STAND_INS:
+        source = stand_in(*STAND_INS[cfg.dataset.name])
+        if kind.official_val:
+            source = replace(source, val_input=source.train_input, val_clean=source.train_clean)
+        monkeypatch.setattr(kind, "load", lambda self, data_dir=None: source)
+    cfg.split["train_samples"] = 128 if kind is Digits else None
+    cfg.train.update(epochs=1, batch_size=16, threads=1, resize_px=cfg.train.resize_px and 32)
+    if "pretrained" in cfg.model:
+        cfg.model["pretrained"] = False
+    return cfg
+
+
+@pytest.fixture
+def runs_small(monkeypatch):
+    run = train.run
+    monkeypatch.setattr(train, "run", lambda cfg: run(small(cfg, monkeypatch)))
+
+    def launch(planned, attempt, *_):
+        return [attempt(small(run.cfg, monkeypatch)) for run in planned.runs[:2]]
+
+    monkeypatch.setattr(train, "launch", launch)
+
+
+def called(*words: str) -> str:
+    done = subprocess.run(
+        [sys.executable, *words], capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_it_runs(command, small_files, command_line, runs_small):
+    words = command.words
+    if "lilawbench.train" in words:
+        arguments = words[words.index("lilawbench.train") + 1 :]
+        if words[0] == "torchrun":
+            options = words[1 : words.index("-m")]
+            called("-m", "torch.distributed.run", *options, "-m", "lilawbench.train", *arguments, "train.epochs=1")
+        else:
+            command_line(*arguments)
+        asked = {"--help", "--cfg", "--version"} & set(arguments)
+        assert asked or list(Path("outputs").rglob("result.json"))
+    elif words[0] == "python" and words[1].startswith("scripts/"):
+        script = Path(words[1]).name
+        if script in ELSEWHERE:
+            assert (CONF.parent / "tests" / ELSEWHERE[script]).exists()
+        elif "--metric" in words:
+            pytest.skip("names a group that no data at hand have")
+        else:
+            command_line("experiment=digits", "seed=0")
+            (first, *_) = Path("outputs/digits").glob("digits-*")
+            Path("RUN_FOLDER").symlink_to(first)
+            called(str(CONF.parent / words[1]), *words[2:])
+    else:
+        pytest.skip("test_commands.py does all that can be done")
