@@ -51,16 +51,16 @@ def tables(root: str | Path = "outputs", folders: Sequence[Path] = (), names: Co
         root: above the runs' folders. folders: further ones of YAML files. names: these alone; none: all.
     """
     seen: dict[str, str | None] = {}
-    with composer(folders) as composed:
+    with composer(folders) as compose:
         for name, path in experiments(folders).items():
             if name not in names if names else name.endswith(SMOKE):
                 continue
             try:
-                cfg, swept = composed.plain([f"experiment={name}"]), composed.swept([f"experiment={name}"])
+                cfg, swept = compose.plain([f"experiment={name}"]), compose.swept([f"experiment={name}"])
                 if not (cfg.table.rows or cfg.table.paper):
                     continue
                 done, runs = _progress(name, cfg, swept, Path(root), folders)
-                state = _state(name, cfg, composed, seen)
+                state = _state(name, cfg, compose, seen)
             except (UserError, ValueError, HydraException, OmegaConfBaseException) as error:
                 done, runs, state = 0, 0, "broken: " + " ".join(str(error).split())
             yield Listed(name, title(path), done, runs, state)
@@ -100,7 +100,7 @@ def _kept(parts: Plain, only: Sequence[str] | None) -> list[list[str]]:
     return [list(overrides) for name, overrides in parts.items() if name in named] or [[]]
 
 
-def _state(name: str, cfg: Plain, composed: Composer, seen: dict[str, str | None]) -> str:
+def _state(name: str, cfg: Plain, compose: Composer, seen: dict[str, str | None]) -> str:
     """`seen`: why a data set cannot be read, by its config."""
     if "table" in cfg.table.waiting:
         return f"waiting: {cfg.table.waiting.table}"
@@ -113,7 +113,7 @@ def _state(name: str, cfg: Plain, composed: Composer, seen: dict[str, str | None
     for of_row, of_column in itertools.product(*map(sorted, choices)):
         own = [*of_row, *of_column]
         chosen = any(o.startswith("dataset=") for o in own)  # then the experiment's own choice does not count
-        dataset = composed.plain([*([] if chosen else [f"experiment={name}"]), *own]).dataset if own else cfg.dataset
+        dataset = compose.plain([*([] if chosen else [f"experiment={name}"]), *own]).dataset if own else cfg.dataset
         key = repr(dataset)
         if key not in seen:
             seen[key] = missing(functools.partial(_load, dataset, data_dir))
