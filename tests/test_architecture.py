@@ -1,6 +1,7 @@
 """The shape of the code: imports point one way, names agree, the loop knows no method, files have one job."""
 
 import ast
+import functools
 import json
 import re
 import tomllib
@@ -37,6 +38,11 @@ LAYERS = {
 MODULES = sorted(p for p in PACKAGE.rglob("*.py") if p != PACKAGE / "__init__.py")
 
 
+@functools.cache
+def nodes_of(path: Path) -> list[ast.AST]:
+    return list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+
+
 def room(module: str) -> str:
     return module.split(".")[1]
 
@@ -44,7 +50,7 @@ def room(module: str) -> str:
 def imports(path: Path) -> set[str]:
     """lilawbench modules that a file imports, wherever in it."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in nodes_of(path):
         if isinstance(node, ast.ImportFrom) and node.module:
             found.add(node.module)
             found |= {f"{node.module}.{alias.name}" for alias in node.names}
@@ -92,7 +98,7 @@ def test_nothing_but_noise_split_and_probes_reaches_a_clean_label(path):
     """By attribute or by key; a probe hands them to functions of metrics/. The pipeline makes the test table, which it
     gives to probes alone."""
     place = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    nodes = nodes_of(path)
     reached = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
     reached |= {
         node.slice.value for node in nodes if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant)
@@ -112,7 +118,7 @@ def test_other_clean_labels_train_the_same_networks(tiny, acting, method, monkey
             return replace(labels, clean=(labels.clean + shift) % 10)
 
         monkeypatch.setattr(pipeline, "draw_labels", shifted)
-        folder = run(tiny(*acting(method), f"experiment_name=shift{shift}")).folder
+        folder = run(tiny(*acting(method), "train.epochs=2", f"experiment_name=shift{shift}")).folder
         state = torch.load(folder / "checkpoint.pt", weights_only=True)
         states.append([state["model"], state["method"]])
         measured.append(json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])["train_clean_accuracy"])

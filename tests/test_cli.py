@@ -67,8 +67,8 @@ def test_an_experiment_that_waits_says_for_what(in_process, tmp_path, sweep):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_run_from_any_folder_and_then_skipped(lilawbench, tmp_path):
-    first, second = lilawbench("method=lilaw", *FAST), lilawbench("method=lilaw", *FAST)
+def test_a_run_from_any_folder_and_then_skipped(lilawbench, in_process, tmp_path):
+    first, second = lilawbench("method=lilaw", *FAST), in_process("method=lilaw", *FAST)
     assert first.returncode == second.returncode == 0, first.stderr
     lines = [line for line in first.stdout.splitlines() if line.startswith("epoch ")]
     assert len(lines) == 2 and lines[1].startswith("epoch 2/2  loss ")

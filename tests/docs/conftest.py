@@ -61,10 +61,25 @@ def commands_of(readme: Path) -> list[Command]:
     return [Command(readme, words, " ".join(line.split())) for words, line in split if words]
 
 
+def kind_of(command: Command) -> tuple[Path, ...] | tuple[str, ...]:
+    """Commands that train are of one kind within a README, which has several; those of pip are of one kind."""
+    if "lilawbench.train" in command.words:
+        return (command.readme,)
+    return ("pip",) if command.words[0] == "pip" else (command.text,)
+
+
 def pytest_generate_tests(metafunc):
     if "command" in metafunc.fixturenames:
         once = {command.text: command for readme in READMES for command in commands_of(readme)}
-        metafunc.parametrize("command", once.values(), ids=str)
+        first = {kind_of(command): command for command in reversed(once.values())}
+        metafunc.parametrize(
+            "command",
+            [
+                pytest.param(command, marks=[] if first[kind_of(command)] is command else pytest.mark.slow)
+                for command in once.values()
+            ],
+            ids=str,
+        )
     if "readme" in metafunc.fixturenames:
         metafunc.parametrize("readme", READMES, ids=lambda path: str(path.relative_to(ROOT)))
 

@@ -29,7 +29,10 @@ def test_each_kind_has_an_example_of_two_files(examples):
     assert len(examples) == 2 * len(KINDS) - 1
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind",
+    [pytest.param(kind, marks=[] if kind in ("method", "dataset", "probe") else pytest.mark.slow) for kind in KINDS],
+)
 def test_what_was_added_runs(mine, examples, command_line, kind):
     name = choice(examples, kind)
     command_line("--config-dir", "mine", f"{kind}={name}", *SMALL, *CUT.get(kind, []))
@@ -43,6 +46,7 @@ def test_what_was_added_runs(mine, examples, command_line, kind):
         assert results[0][f"config.{kind}._target_"].startswith(f"{name}.")
 
 
+@pytest.mark.slow
 def test_after_an_edit_it_is_another_run_that_says_so(mine, command_line):
     command = ["--config-dir", "mine", "loss=hinge", *SMALL]
     command_line(*command)

@@ -1,4 +1,7 @@
-"""Every command of the READMEs: by default it composes, plans or parses; the slow tests run it at a small size."""
+"""Every command of the READMEs composes, plans or parses, by default the first that trains of each README.
+
+test_commands_run.py runs them at a small size.
+"""
 
 import argparse
 import dataclasses

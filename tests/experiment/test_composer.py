@@ -124,4 +124,5 @@ def test_the_runs_of_a_table(experiment, monkeypatch):
     monkeypatch.setattr(module, "compose", with_its_block_alone)
     planned = plan([f"experiment={experiment}"])
     for run in planned.runs[:: max(1, len(planned.runs) // 3)]:
-        assert same(run.cfg, compose(*run.overrides)) and run.folder == run_folder(compose(*run.overrides))
+        hydras = compose(*run.overrides)
+        assert same(run.cfg, hydras) and run.folder == run_folder(hydras)

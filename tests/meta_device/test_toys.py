@@ -9,7 +9,9 @@ from lilawbench.train import run
 TOYS = ("Peers", "WeakStrong", "Divided", "Teacher", "PerSample", "Ensemble")
 
 
-@pytest.mark.parametrize("name", TOYS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name not in ("Divided", "Teacher"))) for name in TOYS]
+)
 def test_a_toy_on_one_device(away, small, monkeypatch, name):
     monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "toys"))
     record = run(small("multiclass", "method=ce", f"method._target_=toy_methods.{name}"))

@@ -19,7 +19,7 @@ NETS = {
     "lstm": (LSTM, (7, 2), {"hidden": 4}),  # in float32 on a CPU only with torch.backends.mkldnn off
     "resnet": (ResNetCIFAR, (2, 10, 10), {"depth": 8}),
     "preact": (PreActResNet, (2, 8, 8), {"blocks": (1, 1, 1, 1)}),
-    "timm": (timm_model, (1, 16, 16), {}),
+    "timm": (timm_model, (1, 16, 16), {"options": {"layers": [1, 1, 1, 1], "channels": [8, 8, 8, 8]}}),
 }
 
 

@@ -29,13 +29,21 @@ FITS = {
     PreActResNet: ("digits", "mnist", "colour"),
     PlainCNN: ("mnist", "colour"),
 }
+LARGE = (timm_model, ResNetCIFAR, PreActResNet)
 
 
 def count(model):
     return sum(p.numel() for p in model.parameters())
 
 
-@pytest.mark.parametrize("build, name", [(build, name) for build, names in FITS.items() for name in names])
+@pytest.mark.parametrize(
+    "build, name",
+    [
+        pytest.param(build, name, marks=[pytest.mark.slow] * (build in LARGE and name != "colour"))
+        for build, names in FITS.items()
+        for name in names
+    ],
+)
 def test_output_is_one_logit_per_class(build, name):
     shape, classes = SHAPES[name]
     model = build(num_classes=classes, input_shape=shape)

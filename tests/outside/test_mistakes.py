@@ -3,7 +3,7 @@
 import pytest
 
 from lilawbench.check import check
-from lilawbench.config import compose
+from lilawbench.config import Plain, compose, plain
 from lilawbench.support.errors import ConfigError
 
 FAST = ["split.train_samples=64", "train.epochs=2", "train.batch_size=32", "train.threads=1"]
@@ -25,7 +25,7 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("sweep", [(), ("-m",)])
+@pytest.mark.parametrize("sweep", [(), pytest.param(("-m",), marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     "choice, message",
     [
@@ -78,10 +78,11 @@ GIVEN = ["model.input_shape", "noise.labels", "noise.num_classes", "noise.genera
 def test_only_what_the_program_gives_is_refused_as_an_option(own, parts):
     """Functions are called with more than what objects are built with; any other name is an option's."""
     choices = [f"{group}={name}" for group, name in parts.items()]
-    cfg = compose(*choices, config_dir=own)
+    cfg = plain(compose(*choices, config_dir=own))
     check(cfg)  # with options called target, index, clean, logits, generator and loss
     for option in GIVEN:
         group = option.split(".")[0]
+        name = option.split(".")[1]
         with pytest.raises(ConfigError) as refused:
-            check(compose(*choices, f"+{option}=1", config_dir=own))
+            check(Plain(cfg | {group: Plain(cfg[group] | {name: 1})}))
         assert f"{option} is not an option of own_{group} (valid: " in str(refused.value)

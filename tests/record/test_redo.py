@@ -1,5 +1,6 @@
 """sweep.redo=true: the record stays until the new one is finished, whenever the command is killed."""
 
+import functools
 import json
 import subprocess
 import sys
@@ -116,10 +117,11 @@ def sweep(tmp_path, monkeypatch):
         return RunRecord(here, "done")
 
     monkeypatch.setattr(pipeline, "train", trained)
+    planned_once = functools.cache(lambda *overrides: plan([f"paths.output_dir={tmp_path}", "seed=0,1,2", *overrides]))
 
     def call(*overrides: str) -> tuple[list[str], list[int]]:
         noted.clear()
-        planned = plan([f"paths.output_dir={tmp_path}", "seed=0,1,2", *overrides])
+        planned = planned_once(*overrides)
         records = launch(planned, attempt)
         assert [record.folder for record in records] == [run.folder for run in planned.runs]
         return [record.status for record in records], list(noted)

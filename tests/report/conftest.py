@@ -83,6 +83,14 @@ def write_run(tmp_path):
 
 
 @pytest.fixture
+def no_layout(monkeypatch):
+    """Pictures without a layout, which takes most of their time: for tests of what is plotted."""
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    monkeypatch.setattr(ConstrainedLayoutEngine, "execute", lambda *_: None)
+
+
+@pytest.fixture
 def table_of():
     """table_of(runs, ...) -> the table of methods within settings that a report has for one rule and metric."""
 
