@@ -63,7 +63,7 @@ def test_an_unknown_choice_is_told_the_closest_or_all(in_process, tmp_path, swee
 @pytest.mark.parametrize("sweep", [(), ("-m",)])
 def test_an_experiment_that_waits_says_for_what(in_process, tmp_path, sweep):
     done = in_process("experiment=rrm_table11", *sweep)
-    assert done.returncode == 2 and "experiment=rrm_table11 waits for text data" in done.stderr
+    assert done.returncode == 2 and "experiment=rrm_table11 cannot run yet: it needs text data" in done.stderr
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,7 +1,7 @@
-"""What composes the configs of many runs from their overrides: as Hydra does it, in a millisecond.
+"""Composes the configs of many runs from their overrides as Hydra does, in a millisecond each.
 
-Choices of groups are composed once for each set of them (defaults.py), values are put into plain dicts that share what
-they have in common. Whatever is more than that goes to Hydra.
+Each set of choices is composed once (defaults.py); values are then put into plain dicts that share what they have in
+common. Anything else is left to Hydra.
 """
 
 import copy
@@ -21,25 +21,26 @@ from omegaconf.errors import OmegaConfBaseException
 
 from lilawbench.config import Config, Plain, plain, to_plain
 from lilawbench.experiment.defaults import Unsupported, merged, raw, resolved
-from lilawbench.experiment.products import written_out
+from lilawbench.experiment.products import expanded
 from lilawbench.support import searchpath
+from lilawbench.support.plain import Options
 from lilawbench.support.searchpath import CONF
 
 GROUPS = {path.name for path in CONF.iterdir() if path.is_dir()}
-FALL_BACK = (Unsupported, OSError, yaml.YAMLError, OmegaConfBaseException)  # to Hydra, for the config or its message
+FALL_BACK = (Unsupported, OSError, yaml.YAMLError, OmegaConfBaseException)  # Hydra composes, or says what is wrong
 SCALARS = (str, int, float, bool, type(None))
 Overrides = Mapping[str, Override]
 
 
 @contextmanager
 def composer(folders: Sequence[Path] = ()) -> Iterator["Composer"]:
-    """A Composer, and Hydra ready for what it leaves to it.
+    """A Composer, with Hydra initialised for what is left to it.
 
     Args:
-        folders: further ones of YAML files (see searchpath.folders_of); modules in them become importable.
+        folders: the user's folders of YAML files (see searchpath.folders_of); modules in them become importable.
     """
     searchpath.use(folders)
-    outer = GlobalHydra.instance().hydra  # a launcher's, if this is one of its jobs
+    outer = GlobalHydra.instance().hydra  # the launcher's, if this is one of its jobs
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(CONF), version_base="1.3"):
@@ -49,10 +50,10 @@ def composer(folders: Sequence[Path] = ()) -> Iterator["Composer"]:
 
 
 class Composer:
-    """Configs by their overrides, "method=lilaw", "seed=3": `composer(...)` as Hydra has them, or `plain`.
+    """Composes configs from overrides such as "method=lilaw", "seed=3": a call as Hydra does, `plain` resolved.
 
     Args:
-        folders: further ones of YAML files, absolute.
+        folders: the user's folders of YAML files, absolute.
     """
 
     def __init__(self, folders: Sequence[Path] = ()):
@@ -71,12 +72,12 @@ class Composer:
                 if _is_value(key):
                     OmegaConf.update(cfg, key, override.value(), merge=True)
         except OmegaConfBaseException:
-            self._hydra(overrides)  # for Hydra's own words
+            self._hydra(overrides)  # for Hydra's own message
             raise
         return cfg
 
     def plain(self, overrides: Sequence[str]) -> Plain:
-        """The same config, resolved, its table written out. Not to be changed: configs share their parts."""
+        """The same config, resolved, its table expanded. Do not change it: configs share their parts."""
         given = by_key(overrides)
         try:
             tree = self._tree(given)
@@ -85,11 +86,11 @@ class Composer:
                     tree = _with(tree, key.split("."), self._leaf(tree, key, override))
             return resolved(tree, self._resolved)
         except FALL_BACK:
-            cfg = plain(self(overrides))  # which says what is wrong
-            return Plain(cfg | {"table": written_out(cfg.table)})
+            cfg = plain(self(overrides))  # its error says what is wrong
+            return Plain(cfg | {"table": expanded(cfg.table)})
 
-    def swept(self, overrides: Sequence[str]) -> dict[str, Any]:
-        """What an experiment sweeps by itself: its hydra.sweeper.params."""
+    def swept(self, overrides: Sequence[str]) -> Options:
+        """What an experiment sweeps: its hydra.sweeper.params."""
         try:
             tree = merged(_simple(by_key(overrides)), self.folders)
         except FALL_BACK:
@@ -97,17 +98,17 @@ class Composer:
         return tree.get("hydra", {}).get("sweeper", {}).get("params") or {}
 
     def _tree(self, given: Overrides) -> Plain:
-        """The config of the choices alone, not resolved."""
+        """The config of the choices alone, unresolved."""
         choices = _simple(given)
         key = tuple(choices.items())
         if key not in self._trees:
             tree = raw(choices, self.folders)
-            self._trees[key] = Plain(tree | {"table": written_out(tree.table)})
+            self._trees[key] = Plain(tree | {"table": expanded(tree.table)})
         return self._trees[key]
 
     def _base(self, given: Overrides, with_hydra: bool) -> DictConfig:
-        """The same as Hydra has it."""
-        choices = tuple(override.input_line for key, override in given.items() if not _is_value(key))
+        """The same as Hydra composes it."""
+        choices = tuple(line(override) for key, override in given.items() if not _is_value(key))
         if (with_hydra, choices) not in self._bases:
             self._bases[with_hydra, choices] = self._hydra(choices, with_hydra)
         return self._bases[with_hydra, choices]
@@ -116,32 +117,37 @@ class Composer:
         return compose("config", [*searchpath.override_of(self.folders), *overrides], return_hydra_config=with_hydra)
 
     def _leaf(self, tree: Plain, key: str, override: Override) -> Any:
-        """What an override puts into the place of a single value; options of a group have no type.
+        """The value that an override sets, converted to its type; options of a group have none.
 
         Raises:
-            Unsupported: it does more than that. OmegaConfBaseException: the value is of another type.
+            Unsupported: it sets more than one value. OmegaConfBaseException: the value is of the wrong type.
         """
         node: Any = tree
         for part in key.split("."):
             if not isinstance(node, dict) or part not in node:
                 raise Unsupported(key)
             node = node[part]
-        value, line = override.value(), override.input_line
-        if isinstance(node, dict):  # that it would be merged into
+        value, text = override.value(), line(override)
+        if isinstance(node, dict):  # Hydra would merge into it
             raise Unsupported(key)
         if key.split(".")[0] in GROUPS:
             return to_plain(value)
-        if not isinstance(value, SCALARS) or "${" in line:
+        if not isinstance(value, SCALARS) or "${" in text:
             raise Unsupported(key)
-        if line not in self._typed_values:
+        if text not in self._typed_values:
             OmegaConf.update(self._typed, key, value, merge=True)
-            self._typed_values[line] = OmegaConf.select(self._typed, key)
-        return self._typed_values[line]
+            self._typed_values[text] = OmegaConf.select(self._typed, key)
+        return self._typed_values[text]
 
 
 def by_key(overrides: Sequence[str]) -> dict[str, Override]:
-    """Parsed overrides by key, the last of a key."""
+    """Parsed overrides by key; the last one of a key wins."""
     return {override.get_key_element(): override for override in map(_parsed, overrides)}
+
+
+def line(override: Override) -> str:
+    """The text that an override was parsed from, KEY=VALUE."""
+    return override.input_line or ""
 
 
 @functools.cache
@@ -151,19 +157,24 @@ def _parsed(override: str) -> Override:
 
 def _simple(given: Overrides) -> dict[str, str | None]:
     """Choices as group: name. Raises: Unsupported, where an override is more than that."""
-    choices = {key: override.value() for key, override in given.items() if not _is_value(key)}
-    if not all(key in GROUPS and isinstance(name, str | None) for key, name in choices.items()):
-        raise Unsupported(str(choices))
+    choices: dict[str, str | None] = {}
+    for key, override in given.items():
+        if _is_value(key):
+            continue
+        name = override.value()
+        if key not in GROUPS or not isinstance(name, str | None):
+            raise Unsupported(line(override))
+        choices[key] = name
     return choices
 
 
 def _is_value(key: str) -> bool:
-    """Whether an override's key names a value that the config has, rather than a choice or a change of its shape."""
+    """Whether an override's key names a value of the config, rather than a choice or a new key."""
     return key not in GROUPS and not key.startswith(("hydra", "+", "~")) and "@" not in key and "/" not in key
 
 
 def _with(tree: Plain, path: Sequence[str], value: Any) -> Plain:
-    """A tree with another leaf; what lies beside the path is shared."""
+    """A tree with one leaf replaced; everything off the path is shared."""
     changed = Plain(tree)
     changed[path[0]] = value if len(path) == 1 else _with(tree[path[0]], path[1:], value)
     return changed

@@ -1,12 +1,12 @@
-"""The app's config for a set of choices, read from the files of conf/ as Hydra reads them, in a tenth of its time.
+"""The config of a set of choices, read from the files of conf/ as Hydra reads them, in a tenth of the time.
 
-Hydra takes 0.2 s for each set of choices, most of it for its own config, and a table has dozens of sets. This knows the
-entries of defaults lists that these files have; where it meets anything else it gives up, and Hydra composes.
+Hydra takes 0.2 s for each set of choices, mostly for its own config, and a table has dozens of sets. This reads only
+the kinds of defaults entries that these files have; on anything else it raises Unsupported, and Hydra composes.
 
     `- _self_`   `- name` of the same group   `- group: choice` in the root   `- override /group: choice`
 
-Of several overrides of one group the first that is met counts, the command line's before all; a list is read from its
-end, as Hydra does.
+If several entries override one group, the first that is read wins, after the command line; lists are read from the end,
+as Hydra does.
 """
 
 import copy
@@ -24,30 +24,31 @@ from omegaconf import MISSING, OmegaConf
 
 from lilawbench.config import CONF, Config, Plain, plain, to_dict, to_plain
 from lilawbench.support.hydra_private import yaml_rules
+from lilawbench.support.plain import Options, Tree
 
-TYPES = {item.name: item.type for item in fields(Config)}  # of the config's blocks
+TYPES = {item.name: item.type for item in fields(Config)}  # types of the config's blocks
 DEFAULTS = {item.name: MISSING if item.default is dataclasses.MISSING else item.default for item in fields(Config)}
 PACKAGE = re.compile(r"^\s*#\s*@package\s+(\S+)", re.MULTILINE)
 
 
 class Unsupported(Exception):
-    """A file says what only Hydra understands."""
+    """A file holds something that only Hydra understands."""
 
 
 class Read(NamedTuple):
-    """A YAML file: its defaults list, and its content in its place of the config."""
+    """A YAML file: its defaults list, and its content at its place in the config."""
 
-    defaults: list[Any]
-    content: dict[str, Any]
+    defaults: list[Tree]
+    content: Options
 
 
 def raw(choices: Mapping[str, str | None], folders: Sequence[Path] = ()) -> Plain:
-    """The config of these choices, group: name, with Hydra's defaults for the other groups; typed, not resolved.
+    """The config of these choices, group: name, with the defaults of the other groups; typed, unresolved.
 
     Args:
-        folders: further ones, searched after conf/.
+        folders: the user's, searched after conf/.
     Raises:
-        Unsupported, OSError, yaml.YAMLError, OmegaConfBaseException: it takes Hydra, for the config or for its message.
+        Unsupported, OSError, yaml.YAMLError, OmegaConfBaseException: only Hydra can compose it, or say what is wrong.
     """
     tree = merged(choices, folders)
     tree.pop("hydra", None)
@@ -57,10 +58,10 @@ def raw(choices: Mapping[str, str | None], folders: Sequence[Path] = ()) -> Plai
 
 
 def resolved(tree: Plain, known: dict[str, Plain]) -> Plain:
-    """The same without interpolations. What holds none is shared.
+    """The same with its interpolations resolved. Blocks without any are shared.
 
     Args:
-        known: what was resolved before, to be added to; of one plan, for they may look at the environment.
+        known: results so far, added to; keep them within one plan, since interpolations may read the environment.
     Raises:
         Unsupported: an interpolation that may refer to anything. OmegaConfBaseException: one that cannot be resolved.
     """
@@ -69,7 +70,7 @@ def resolved(tree: Plain, known: dict[str, Plain]) -> Plain:
         return tree
     names = set(texts)
     for text in texts.values():
-        text = text.replace("\\\\${", "")  # escaped: for later
+        text = text.replace("\\\\${", "")  # escaped: resolved later
         if "${" in text:
             if re.search(r"\$\{[^{}:]*\$\{|\$\{\.*\}|oc\.(select|dict|create|decode|deprecated)", text):
                 raise Unsupported(text)
@@ -90,9 +91,9 @@ def _resolved(part: dict[str, Any], known: dict[str, Plain]) -> Plain:
 
 
 def _typed(name: str, content: Any) -> Any:
-    """A block of the config with its type's fields and values of their types."""
+    """A block of the config with all fields of its type, the values converted to their types."""
     kind = TYPES[name]
-    if is_dataclass(kind):
+    if isinstance(kind, type) and is_dataclass(kind):
         return _typed_block(kind, repr(content), content or {})
     if content is None:
         return DEFAULTS[name]
@@ -103,7 +104,8 @@ def _typed(name: str, content: Any) -> Any:
 
 def _typed_block(kind: type, text: str, content: dict[str, Any]) -> Plain:
     if (kind, text) not in _blocks:
-        if _fits(content, kind):  # nothing for OmegaConf to convert, which it would take 10 ms for
+        block: Tree
+        if _fits(content, kind):  # nothing to convert, for which OmegaConf would take 10 ms
             block = dataclasses.asdict(kind())
             _merge(block, content)
         else:
@@ -116,7 +118,7 @@ _blocks: dict[tuple[type, str], Plain] = {}
 
 
 def _fits(value: Any, kind: Any) -> bool:
-    """Whether a value is already of a type."""
+    """Whether a value already has a type."""
     parts = get_args(kind)
     if is_dataclass(kind):
         types = {item.name: item.type for item in fields(kind)}
@@ -132,8 +134,8 @@ def _fits(value: Any, kind: Any) -> bool:
     return type(value) is kind
 
 
-def merged(choices: Mapping[str, str | None], folders: Sequence[Path] = ()) -> dict[str, Any]:
-    """All files of these choices as one tree, neither typed nor resolved; of `hydra` only what they say of it."""
+def merged(choices: Mapping[str, str | None], folders: Sequence[Path] = ()) -> Options:
+    """All files of these choices as one tree, untyped and unresolved; `hydra` holds only what they set."""
     overrides = dict(choices)
     tree: dict[str, Any] = {}
     files = _walk("", "config", overrides, (CONF, *folders))
@@ -143,7 +145,7 @@ def merged(choices: Mapping[str, str | None], folders: Sequence[Path] = ()) -> d
 
 
 def _walk(group: str, name: str, overrides: dict[str, str | None], folders: Sequence[Path]) -> Iterator[dict[str, Any]]:
-    """What is merged, the last first; `overrides` grows on the way."""
+    """The contents to merge, the last one first; adds to `overrides` on the way."""
     read = _read(_found(group, name, folders), group)
     entries = list(read.defaults)
     plain = [entry for entry in entries if isinstance(entry, str) or not next(iter(entry)).startswith("override ")]
@@ -176,11 +178,11 @@ def _found(group: str, name: str, folders: Sequence[Path]) -> Path:
 
 
 def _missing(name: str) -> Path:
-    raise Unsupported(f"{name} is not there")
+    raise Unsupported(f"{name} does not exist")
 
 
 def _read(path: Path, group: str) -> Read:
-    """A file, read once as long as it does not change. Not to be altered."""
+    """A file, read once until it changes. Do not change the result."""
     return _read_once(path, group, path.stat().st_mtime_ns)
 
 
@@ -204,13 +206,13 @@ def _read_once(path: Path, group: str, mtime_ns: int) -> Read:
 
 @functools.cache
 def _loader() -> type:
-    """OmegaConf's rules for what is a number, in the quick loader where PyYAML has one."""
+    """OmegaConf's rules for numbers, in PyYAML's fast loader where there is one."""
     base = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     return type("Loader", (base,), {"yaml_implicit_resolvers": yaml_rules()})
 
 
 def _merge(tree: dict[str, Any], other: dict[str, Any]) -> None:
-    """Puts a tree over another, in place; lists are replaced."""
+    """Merges one tree into another, in place; lists are replaced."""
     for key, value in other.items():
         there = tree.get(key)
         if isinstance(there, dict) and isinstance(value, dict):

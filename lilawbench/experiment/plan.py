@@ -1,4 +1,4 @@
-"""Which runs a command asks for: rows x columns of its table x what is swept, each composed, with its folder."""
+"""Plans the runs of a command: rows x columns of its table x what is swept, each with its config and folder."""
 
 import itertools
 import logging
@@ -13,20 +13,21 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from lilawbench.config import Plain, plain
-from lilawbench.experiment.composer import GROUPS, Composer, by_key, composer
-from lilawbench.experiment.products import written_out
+from lilawbench.experiment.composer import GROUPS, Composer, by_key, composer, line
+from lilawbench.experiment.products import expanded
 from lilawbench.record.identity import run_folder
 from lilawbench.support import searchpath
 from lilawbench.support.errors import ConfigError, closest
 from lilawbench.support.hydra_private import products
+from lilawbench.support.plain import Tree
 
 log = logging.getLogger("lilawbench")
-TOLD = 100  # runs whose planning is announced
+ANNOUNCED = 100  # from this many runs on, planning is logged
 
 
 @dataclass(frozen=True)
 class Planned:
-    """One run of a plan. `row` and `column` are names of the table's, "" without a table."""
+    """One run of a plan. `row` and `column` are names in the table, "" without one."""
 
     overrides: list[str]
     cfg: Plain = field(repr=False)
@@ -35,7 +36,7 @@ class Planned:
 
     @cached_property
     def folder(self) -> Path:
-        """Where the run is, or will be."""
+        """Where the run is recorded, or will be."""
         return run_folder(self.cfg)
 
     @property
@@ -45,46 +46,46 @@ class Planned:
 
 @dataclass(frozen=True)
 class Plan:
-    """All runs of a command, each once: every cell's first seed comes before any cell's second."""
+    """All runs of a command, each once; the first seeds of all cells come before the second ones."""
 
     name: str  # the experiment's, or "default"
-    cfg: DictConfig = field(repr=False)  # of the first run, with its hydra block
+    cfg: DictConfig = field(repr=False)  # of the first run, with the hydra block
     runs: list[Planned] = field(repr=False)
-    cells: list[Planned] = field(repr=False)  # the same by cell: a run that two cells share is there twice
-    folders: list[Path] = field(default_factory=list)  # further ones of YAML files, which its jobs need too
+    cells: list[Planned] = field(repr=False)  # the same by cell: a run that two cells share is in it twice
+    folders: list[Path] = field(default_factory=list)  # the user's folders of YAML files, for jobs
 
     @cached_property
     def table(self) -> Plain:
-        """The experiment's table, every row and column written out."""
-        return written_out(plain(self.cfg.table))
+        """The experiment's table, expanded."""
+        return expanded(plain(self.cfg.table))
 
 
 def plan(overrides: Sequence[str], config_dir: str | Path | None = None) -> Plan:
     """Composes every run that a sweep's overrides ask for.
 
-    A key on the command line that rows or columns of the experiment's table decide keeps those of them that agree
-    with it. Unlike in Hydra's own sweeper a swept group's options are checked against each of its choices.
+    If rows or columns of the experiment's table set a key that is on the command line too, only those that set it to
+    that value are kept. Unlike Hydra's sweeper, options of a swept group are checked against each of its choices.
 
     Args:
         overrides: as on the command line: "experiment=lilaw_table5", "seed=0,1", "noise.rate=0.4",
             "hydra.searchpath=[FOLDER]".
-        config_dir: a further folder of YAML files (Hydra's --config-dir).
+        config_dir: the user's folder of YAML files (Hydra's --config-dir).
     Raises:
-        ConfigError: a choice, a key or a further folder that does not exist, or a filter that keeps nothing.
+        ConfigError: a choice, a key or a folder does not exist, or no row or column is kept.
     """
     folders, others = searchpath.folders_of(config_dir, overrides)
     try:
-        with composer(folders) as composed:
-            return _plan(by_key(others), composed)
+        with composer(folders) as compose:
+            return _plan(by_key(others), compose)
     except (HydraException, OmegaConfBaseException) as error:
         where = f"{error.override}: " if isinstance(error, OverrideParseException) else ""
         raise ConfigError([where + " ".join(str(error).split())]) from error
 
 
-def _plan(given: dict[str, Override], composed: Composer) -> Plan:
-    check_choices(given.values(), composed.folders)
-    root = composed([_first(override) for override in given.values()], with_hydra=True)
-    table, params = written_out(plain(root.table)), root.hydra.sweeper.get("params") or {}
+def _plan(given: dict[str, Override], compose: Composer) -> Plan:
+    check_choices(given.values(), compose.folders)
+    root = compose([_first(override) for override in given.values()], with_hydra=True)
+    table, params = expanded(plain(root.table)), root.hydra.sweeper.get("params") or {}
     rows, columns = (_kept(kind, table, given) for kind in ("rows", "columns"))
     swept = by_key([f"{key}={value}" for key, value in params.items()]) | given
     own = {key: swept.pop(key) for key in list(swept) if key.startswith("hydra.")}
@@ -92,31 +93,31 @@ def _plan(given: dict[str, Override], composed: Composer) -> Plan:
     cells, combinations = [], {}
     for (column, of_column), (row, of_row) in itertools.product(columns.items(), rows.items()):
         decided = by_key([*of_column, *of_row])
-        if unnamed := [override.input_line for override in decided.values() if override.is_sweep_override()]:
-            raise ConfigError([f"table: {row or column}: {unnamed[0]} is several; name each by {{KEY}}"])
+        if unnamed := [line(override) for override in decided.values() if override.is_sweep_override()]:
+            raise ConfigError([f"table: {row or column}: {unnamed[0]} has several values; put {{KEY}} into the name"])
         free = tuple(key for key in swept if key not in decided)
         if free not in combinations:
             combinations[free] = products([swept[key] for key in free])
-        chosen = [override.input_line for override in decided.values()]
+        chosen = [line(override) for override in decided.values()]
         cells.append([(product + chosen, row, column) for product in combinations[free]])
-    if (count := sum(map(len, cells))) >= TOLD:
+    if (count := sum(map(len, cells))) >= ANNOUNCED:
         log.info("planning %d runs", count)
 
     every = [
-        Planned(overrides, composed.plain(overrides), row, column)
+        Planned(overrides, compose.plain(overrides), row, column)
         for overrides, row, column in filter(None, itertools.chain(*itertools.zip_longest(*cells)))
     ]
     runs: dict[Path, Planned] = {}
     for run in every:
         runs.setdefault(run.folder, run)
     planned = list(runs.values())
-    first = composed([*planned[0].overrides, *(override.input_line for override in own.values())], with_hydra=True)
-    name = given["experiment"].value() if "experiment" in given else "default"
-    return Plan(name, first, planned, every, composed.folders)
+    first = compose([*planned[0].overrides, *(line(override) for override in own.values())], with_hydra=True)
+    name = str(given["experiment"].value()) if "experiment" in given else "default"
+    return Plan(name, first, planned, every, compose.folders)
 
 
 def check_choices(overrides: Iterable[Override], folders: Sequence[Path] = ()) -> None:
-    """Raises: ConfigError naming the closest choices, where a group has no such YAML, or where it is damaged."""
+    """Raises: ConfigError, if a choice has no YAML (it names the closest ones) or a damaged one."""
     problems = []
     for override in overrides:
         group = override.key_or_group
@@ -135,7 +136,7 @@ def check_choices(overrides: Iterable[Override], folders: Sequence[Path] = ()) -
 
 
 def _kept(kind: str, table: Plain, given: Mapping[str, Override]) -> dict[str, list[str]]:
-    """The table's rows or columns that `only` and the command line keep; one without a name if it has none."""
+    """The rows or columns that `only` and the command line keep; a nameless one if the table has none."""
     parts = {name: list(overrides) for name, overrides in table[kind].items()}
     if not parts:
         return {"": []}
@@ -149,8 +150,9 @@ def _kept(kind: str, table: Plain, given: Mapping[str, Override]) -> dict[str, l
     kept = {name: part for name, part in parts.items() if all(map(agrees, by_key(part).values()))}
     if not kept:
         keys = {override.get_key_element() for part in parts.values() for override in by_key(part).values()}
-        asked = " ".join(override.input_line for key, override in given.items() if key in keys)
-        raise ConfigError([f"{asked}: none of the table's {kind} has it ({'; '.join(map(_described, parts.items()))})"])
+        asked = " ".join(line(override) for key, override in given.items() if key in keys)
+        has = "; ".join(map(_described, parts.items()))
+        raise ConfigError([f"{asked}: none of the table's {kind} sets this ({has})"])
     return kept
 
 
@@ -158,8 +160,8 @@ def _described(part: tuple[str, list[str]]) -> str:
     return f"{part[0]}: {' '.join(part[1])}"
 
 
-def _values(override: Override) -> list:
-    """All values that an override stands for, as they are in a config."""
+def _values(override: Override) -> list[Tree]:
+    """All values that an override stands for, parsed."""
     if not override.is_sweep_override():
         return [override.value()]
     key = override.get_key_element()
@@ -168,5 +170,5 @@ def _values(override: Override) -> list:
 
 def _first(override: Override) -> str:
     if not override.is_sweep_override():
-        return override.input_line
+        return line(override)
     return f"{override.get_key_element()}={next(iter(override.sweep_string_iterator()))}"

@@ -1,8 +1,8 @@
-"""Rows and columns of a table that stand for several: KEY=VALUE,VALUE as Hydra sweeps it, and a name with {KEY}.
+"""Expands rows and columns that stand for several: KEY=VALUE,VALUE as in Hydra's sweeps, and {KEY} in the name.
 
     "{dataset}, {noise.rate:%}": ["dataset=mnist_m,cifar10_m", "noise.rate=0.2,0.4"]
 
-is four columns, the last key the fastest: "mnist_m, 20 %", "mnist_m, 40 %", "cifar10_m, 20 %", "cifar10_m, 40 %".
+is four columns, the last key varying fastest: "mnist_m, 20 %", "mnist_m, 40 %", "cifar10_m, 20 %", "cifar10_m, 40 %".
 """
 
 import functools
@@ -20,13 +20,13 @@ from lilawbench.support.errors import ConfigError
 PLACE = re.compile(r"\{([\w./@]+)(:%)?\}")  # {noise.rate}: 0.2; {noise.rate:%}: 20 %
 
 
-def written_out(table: Plain) -> Plain:
-    """A table with every row and column by itself; "CIFAR-10, *" where names are listed is all that match.
+def expanded(table: Plain) -> Plain:
+    """The table with every row and column spelt out, and patterns such as "CIFAR-10, *" replaced by names.
 
-    Baselines by a pattern are of the rows that have none of their own, and of no row that is its own baseline.
+    A baseline given by a pattern is for the rows without one of their own; no row becomes its own baseline.
 
     Raises:
-        ConfigError: names that do not tell the rows or columns apart.
+        ConfigError: two rows or columns would have the same name.
     """
     listed = [*table.baselines, *(table.only or []), *itertools.chain(*table.averages.values())]
     if not any("{" in name for name in (*table.rows, *table.columns)) and not any("*" in name for name in listed):
@@ -49,14 +49,14 @@ def _each(kind: str, parts: Mapping[str, Sequence[str]]) -> Plain:
         products = [dict(zip(texts, chosen, strict=True)) for chosen in itertools.product(*texts.values())]
         names = [_filled(kind, name, product.values()) for product in products]
         if twice := {one for one in names if names.count(one) > 1}:
-            raise ConfigError([f"table: {kind} {name} has several parts called {min(twice)}: name it by {{KEY}}"])
+            raise ConfigError([f"table: {kind} {name} becomes several called {min(twice)}: put {{KEY}} into the name"])
         found.update(zip(names, (list(product.values()) for product in products), strict=True))
     return found
 
 
 @functools.cache
 def _texts(override: str) -> list[str]:
-    """The overrides that one stands for; itself where it has one value."""
+    """The overrides that one stands for; itself if it has one value."""
     parsed: Override = OverridesParser.create().parse_overrides([override])[0]
     if not parsed.is_sweep_override():
         return [override]
@@ -69,7 +69,7 @@ def _filled(kind: str, name: str, overrides: Iterable[str]) -> str:
     def value(place: re.Match[str]) -> str:
         key, percent = place.groups()
         if key not in values:
-            raise ConfigError([f"table: {kind} {name} does not set {key} (it has {', '.join(values)})"])
+            raise ConfigError([f"table: {kind} {name} does not set {key} (it sets {', '.join(values)})"])
         try:
             return f"{100 * float(values[key]):g} %" if percent else values[key]
         except ValueError:

@@ -1,4 +1,4 @@
-"""The papers' own figures, typed once from their tables: paper/lilaw.csv, rrm.csv and dynamic_loss.csv."""
+"""The papers' published figures, copied from their tables: paper/lilaw.csv, rrm.csv and dynamic_loss.csv."""
 
 import csv
 import math
@@ -27,9 +27,9 @@ def published(paper: str, number: str, folder: Path = FOLDER) -> list[Figure]:
     """The figures of one table, in the order of the file.
 
     Args:
-        paper: name of a file of `folder`. number: of the table, as a string; "2/14" is both.
+        paper: name of a file in `folder`. number: of the table, as text; "2/14" is Tables 2 and 14.
     Raises:
-        UserError: there is no such paper or table. DataError: the file is damaged, or has one figure twice.
+        UserError: no such paper or table. DataError: the file is damaged or has a figure twice.
     """
     path = folder / f"{paper}.csv"
     if not path.is_file():
@@ -38,7 +38,7 @@ def published(paper: str, number: str, folder: Path = FOLDER) -> list[Figure]:
         reader = csv.reader(file, strict=True)
         try:
             if (header := next(reader, [])) != HEADER:
-                raise DataError(f"{path}: its first line is {','.join(header)}, expected {','.join(HEADER)}")
+                raise DataError(f"{path}: its first line is {','.join(header)}; expected {','.join(HEADER)}")
             lines = [(reader.line_num, line) for line in reader if line]
         except (csv.Error, UnicodeDecodeError) as error:
             raise DataError(f"{path}, line {reader.line_num}: {error}") from None
@@ -46,10 +46,11 @@ def published(paper: str, number: str, folder: Path = FOLDER) -> list[Figure]:
     for at, line in lines:
         where = f"{path}, line {at}"
         if len(line) != len(HEADER):
-            raise DataError(f"{where}: {len(line)} values, expected {len(HEADER)}")
-        figure = Figure(*line[1:4], _number(line[4], where), _number(line[5], where) if line[5] else None, line[6])
+            raise DataError(f"{where}: {len(line)} values; expected {len(HEADER)}")
+        row, column, metric, mean, std, unit = line[1:]
+        figure = Figure(row, column, metric, _number(mean, where), _number(std, where) if std else None, unit)
         if tuple(line[:4]) in figures:
-            raise DataError(f"{where}: {', '.join(line[:4])} is there twice")
+            raise DataError(f"{where}: {', '.join(line[:4])} appears twice")
         figures[tuple(line[:4])] = figure
     wanted = str(number).split("/")
     if missing := set(wanted) - {key[0] for key in figures}:

@@ -1,4 +1,4 @@
-"""What a launcher's job does: some of a sweep's runs, one after the other, read from a file beside the runs."""
+"""A launcher's job: some runs of a sweep, one after the other, read from a file beside the runs."""
 
 import hashlib
 import json
@@ -22,14 +22,14 @@ from lilawbench.support.distributed import join
 
 @dataclass(frozen=True)
 class Jobs:
-    """The task function of a sweep's jobs: job `cfg.sweep.job` of the file does its runs and returns their records.
+    """The task function of a sweep's jobs: does the runs of job `cfg.sweep.job` and returns their records.
 
-    Jobs may be other processes on other machines, so this holds no config, only the file's path, and `attempt` must
-    be importable by its name.
+    Jobs may be processes on other machines, so this holds the file's path and no config, and `attempt` must be
+    importable.
 
     Args:
-        path: of the file, on a file system that all jobs see.
-        attempt: does one run, and turns whatever happens into a record.
+        path: of the file of jobs, on a file system that all jobs see.
+        attempt: does one run and turns whatever happens into a record.
     """
 
     path: Path
@@ -43,10 +43,10 @@ class Jobs:
         attempt: Callable[[DictConfig], RunRecord],
         folders: Sequence[Path] = (),
     ) -> "Jobs":
-        """Writes the jobs' file into a folder, named by its content.
+        """Writes the file of jobs into `folder`, named by a hash of its content.
 
         Args:
-            folders: further ones of YAML files and the code that they name, which the jobs must see too.
+            folders: the user's folders of YAML files and code, which the jobs need too.
         """
         planned = [[[str(run.folder), run.overrides] for run in job] for job in jobs]
         tree = {"folders": list(map(str, folders)), "jobs": planned}
@@ -58,19 +58,19 @@ class Jobs:
         return cls(path, attempt)
 
     def remove(self) -> None:
-        """When all jobs have ended."""
+        """To be called when all jobs have ended."""
         self.path.unlink(missing_ok=True)
         self.stop_mark.unlink(missing_ok=True)
 
     @property
     def stop_mark(self) -> Path:
-        """A file that ends all jobs before their next run."""
+        """The file that stops all jobs before their next run."""
         return self.path.with_suffix(".stop")
 
     def __call__(self, cfg: DictConfig) -> list[RunRecord]:
-        """Does the runs of a job; a run that another process is doing is tried once more after the others.
+        """Does the runs of a job. A run that another process is doing is tried again after the others.
 
-        On a cluster that process may have died with its node, which shows when its lock has aged: a third try.
+        On a cluster that process may have died with its node; its lock shows this only when it is old: a third try.
         """
         tree = json.loads(self.path.read_text(encoding="utf-8"))
         if cfg.launcher.name == "joblib":
@@ -78,16 +78,16 @@ class Jobs:
 
             take_gpu(cfg.launcher.runs_per_gpu)
         records = []
-        with composer(list(map(Path, tree["folders"]))) as composed:
+        with composer(list(map(Path, tree["folders"]))) as compose:
             waiting = deque((Path(folder), overrides, 1) for folder, overrides in tree["jobs"][cfg.sweep.job])
             tries = 3 if cfg.launcher.name == "slurm" else 2
             while waiting and not join().agree(self.stop_mark.exists()):
                 folder, overrides, number = waiting.popleft()
                 if number == 3:
                     time.sleep(FRESH_SECONDS)
-                run = composed(overrides)
-                record = self.attempt(run) if run_folder(run).name == folder.name else _other_code(folder)
-                preempt.insist()
+                run = compose(overrides)
+                record = self.attempt(run) if run_folder(run).name == folder.name else _renamed(folder)
+                preempt.reraise()
                 if record.status == "busy" and number < tries:
                     waiting.append((folder, overrides, number + 1))
                     continue
@@ -99,7 +99,7 @@ class Jobs:
         return records
 
 
-def _other_code(folder: Path) -> RunRecord:
-    """Of a run whose name is another now than when it was planned."""
-    told = "the code of its own parts has changed since the sweep was planned: start the same command again"
-    return RunRecord(folder, "failed", error=told, exit_code=1)
+def _renamed(folder: Path) -> RunRecord:
+    """The record of a run whose name has changed since it was planned."""
+    error = "the user's code has changed since the sweep was planned: start the same command again"
+    return RunRecord(folder, "failed", error=error, exit_code=1)

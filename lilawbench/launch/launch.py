@@ -1,4 +1,4 @@
-"""From a plan to finished runs: what is to be done goes to a Hydra launcher, the rest is only told."""
+"""Gets the runs of a plan done: those that are left go to a Hydra launcher."""
 
 import logging
 import sys
@@ -11,6 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
+from lilawbench.config import to_dict
 from lilawbench.experiment.plan import Plan, Planned
 from lilawbench.launch.jobs import Jobs
 from lilawbench.launch.progress import Progress
@@ -20,6 +21,7 @@ from lilawbench.record.writer import read_json
 from lilawbench.support.distributed import join
 from lilawbench.support.errors import ConfigError, DataError
 from lilawbench.support.hydra_private import launch_context
+from lilawbench.support.plain import Options
 from lilawbench.support.searchpath import CONF, quoted
 
 log = logging.getLogger("lilawbench")
@@ -28,16 +30,16 @@ Attempt = Callable[[DictConfig], RunRecord]
 
 
 def launch(plan: Plan, attempt: Attempt) -> list[RunRecord]:
-    """Does what is left of a plan and returns a record of every run of it, in the plan's order.
+    """Does the runs of a plan that are left and returns the records of all its runs, in the plan's order.
 
-    Finished runs are skipped unless sweep.redo, broken ones go on, failed ones are tried again if sweep.retry_failed.
-    Whatever becomes of one run, the others are done.
+    Finished runs are skipped unless sweep.redo is set, interrupted ones resume, failed ones are repeated if
+    sweep.retry_failed is set. A run that fails does not stop the others.
 
     Args:
         attempt: see `Jobs`.
     Raises:
-        UserError: the launcher cannot begin (no Slurm, no such partition).
-        KeyboardInterrupt: the same command goes on.
+        UserError: the launcher cannot start (no Slurm, no such partition).
+        KeyboardInterrupt: Ctrl-C; the same command resumes.
     """
     world = join()
     world.main_does(lambda: redo.mark([run.folder for run in plan.runs if run.cfg.sweep.redo]))
@@ -45,7 +47,7 @@ def launch(plan: Plan, attempt: Attempt) -> list[RunRecord]:
     refused = _refused([run for run in plan.runs if run.folder not in records])
     records = world.agree(records | refused)
     if world.is_main and len(plan.runs) == 1 and (error := "".join(record.error for record in records.values())):
-        print(f"lilawbench: {error}", file=sys.stderr, flush=True)  # of several, the summary tells
+        print(f"lilawbench: {error}", file=sys.stderr, flush=True)  # of several runs, the summary says it
     pending = [run for run in plan.runs if run.folder not in records]
     if pending:
         log.info("%d runs: %d to do, %d finished before, %d failed before or refused", len(plan.runs), len(pending),
@@ -60,7 +62,7 @@ def launch(plan: Plan, attempt: Attempt) -> list[RunRecord]:
 
 
 def settled(run: Planned) -> RunRecord | None:
-    """The record of a run that is finished, or failed and not to be tried again; None: it is to be done."""
+    """The record of a run that is finished, or failed and not to be repeated; None if it has to be done."""
     redo.settle(run.folder)
     here = redo.working_folder(run.folder) if run.cfg.sweep.redo else run.folder
     done, failed = here / "result.json", here / "failed.json"
@@ -70,13 +72,13 @@ def settled(run: Planned) -> RunRecord | None:
         if failed.exists() and not run.cfg.sweep.retry_failed:
             error = f"failed before: {read_json(failed)['error']} (sweep.retry_failed=true tries again)"
             return RunRecord(run.folder, "failed", error=error, exit_code=1)
-    except DataError as error:  # damaged: one run's fault, not the sweep's
+    except DataError as error:  # a damaged file fails this run, not the sweep
         return RunRecord(run.folder, "failed", error=str(error), exit_code=1)
     return None
 
 
 def _refused(runs: Sequence[Planned]) -> dict[Path, RunRecord]:
-    """Records of the runs whose config cannot run: better known before a job waits in a queue for them."""
+    """Records of the runs whose config cannot run, so that no job waits in a queue for them."""
     if not runs:
         return {}
     from lilawbench.check import check  # which imports torch
@@ -97,9 +99,9 @@ def _refused(runs: Sequence[Planned]) -> dict[Path, RunRecord]:
 
 
 def _launch(plan: Plan, pending: Sequence[Planned], attempt: Attempt) -> tuple[list[RunRecord], dict[Path, str]]:
-    """The records that jobs returned, and what is known of runs whose job did not return.
+    """The records that jobs returned, and what is known of the runs whose job did not return.
 
-    Where a worker process dies it takes all others with it, most likely for want of memory: then with half as many.
+    A worker process that dies, most likely out of memory, takes all others with it: then half as many try again.
     """
     workers = None
     if plan.cfg.launcher.name == "joblib":
@@ -112,20 +114,20 @@ def _launch(plan: Plan, pending: Sequence[Planned], attempt: Attempt) -> tuple[l
             return _launch_once(plan, pending, attempt, workers)
         except BrokenExecutor as error:
             pending = [run for run in pending if settled(run) is None]
-            if workers == 1 or not pending:
-                told = f"a worker process died, out of memory perhaps: launcher.processes, memory_gb_per_run ({error})"
-                return [], dict.fromkeys((run.folder for run in pending), told)
+            if workers is None or workers == 1 or not pending:
+                problem = f"a worker process died, perhaps out of memory: lower launcher.processes ({error})"
+                return [], dict.fromkeys((run.folder for run in pending), problem)
             workers = max(1, workers // 2)
-            log.warning("a worker process died, out of memory perhaps: going on with %d", workers)
+            log.warning("a worker process died, perhaps out of memory: going on with %d", workers)
 
 
 def _launch_once(
     plan: Plan, pending: Sequence[Planned], attempt: Attempt, workers: int | None
 ) -> tuple[list[RunRecord], dict[Path, str]]:
     cfg, place = plan.cfg, pending[0].folder.parent / ".sweep"
-    options = OmegaConf.to_container(cfg.hydra.launcher, resolve=True)
+    options: Options = to_dict(OmegaConf.to_container(cfg.hydra.launcher, resolve=True))
     kind = get_class(options.pop("_target_"))
-    held = kind(**options).active() if hasattr(kind, "active") else {}  # by jobs of an earlier start
+    held = kind(**options).active() if hasattr(kind, "active") else {}  # by jobs of an earlier command
     pending = [run for run in pending if run.folder.name not in held]
     size = cfg.launcher.get("runs_per_job") or max(1, len(pending))
     jobs = [pending[start : start + size] for start in range(0, len(pending), size)]
@@ -145,13 +147,13 @@ def _launch_once(
     finally:
         if world.is_main:
             task.remove()
-    told: dict[str, str] = getattr(launcher, "problems", {})
-    problems = {run.folder: told[run.folder.name] for run in plan.runs if run.folder.name in told}
+    by_name: dict[str, str] = getattr(launcher, "problems", {})
+    problems = {run.folder: by_name[run.folder.name] for run in plan.runs if run.folder.name in by_name}
     return [record for job in returns for record in job.return_value], problems
 
 
 def _lost(run: Planned, problem: str) -> RunRecord:
-    """The record of a run whose job ended without one."""
+    """The record of a run whose job returned none."""
     if (record := settled(run)) is not None:
         return RunRecord(run.folder, "done", record.result) if record.status == "skipped" else record
-    return RunRecord(run.folder, "failed", error=problem or "broken off, or not begun", exit_code=1)
+    return RunRecord(run.folder, "failed", error=problem or "interrupted, or not started", exit_code=1)

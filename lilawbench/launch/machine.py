@@ -1,4 +1,4 @@
-"""How many runs this machine can do at once, and which GPU each takes."""
+"""How many runs this machine can do at once, and on which GPU each."""
 
 import itertools
 import logging
@@ -14,22 +14,22 @@ from lilawbench.engine.runtime import locks_of_processes
 
 log = logging.getLogger("lilawbench")
 
-ASSUMED_GB = 2.0  # of a run nobody has measured: the imports alone take 0.6
+ASSUMED_GB = 2.0  # of a run that was never measured; the imports alone take 0.6
 _gpu: FileLock | None = None
 
 
 def processes(launcher: DictConfig, measured_bytes: Iterable[float] = ()) -> int:
-    """Processes for launcher=joblib: one a core, or runs_per_gpu a GPU, but no more than memory holds.
+    """Processes for launcher=joblib: one per core, or runs_per_gpu per GPU, but no more than fit in memory.
 
     Args:
-        launcher: `processes` and `memory_gb_per_run` outdo what is found here.
-        measured_bytes: peaks of finished runs of the sweep.
+        launcher: its `processes` and `memory_gb_per_run` override what is found here.
+        measured_bytes: peak memory of the sweep's finished runs.
     """
     gb = launcher.memory_gb_per_run or 1.2 * max(measured_bytes, default=ASSUMED_GB / 1.2 * 2**30) / 2**30
     fitting = max(1, int(available_bytes() / 2**30 / gb))
     if launcher.processes is not None:
         if launcher.processes > fitting:
-            log.warning("launcher.processes=%d at %.1f GB a run want more than the %.1f GB that are free",
+            log.warning("launcher.processes=%d at %.1f GB per run need more than the %.1f GB that are free",
                         launcher.processes, gb, available_bytes() / 2**30)  # fmt: skip
         return launcher.processes
     gpus = torch.cuda.device_count()
@@ -37,13 +37,13 @@ def processes(launcher: DictConfig, measured_bytes: Iterable[float] = ()) -> int
 
 
 def cores() -> int:
-    """Cores this process may use."""
+    """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def available_bytes() -> int:
-    """Memory that is free here and, in a container, within its limit."""
-    import psutil  # one run alone can do without
+    """Free memory of this machine or, if less, of this container."""
+    import psutil  # here: a single run does not need it
 
     available = psutil.virtual_memory().available
     try:
@@ -55,10 +55,10 @@ def available_bytes() -> int:
 
 
 def take_gpu(runs_per_gpu: int) -> None:
-    """Gives this process one GPU for as long as it lives: the first with fewer than runs_per_gpu others, else any.
+    """Gives this process one GPU for its lifetime: the first with fewer than runs_per_gpu, else the least used.
 
-    Must come before CUDA is initialised. Locks in the temporary folder count the processes of a GPU; they end with
-    their process.
+    Must come before CUDA is initialised. Lock files in the temporary folder count the processes of a GPU; a lock is
+    released when its process ends.
     """
     global _gpu
     count = torch.cuda.device_count()

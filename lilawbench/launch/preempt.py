@@ -1,12 +1,12 @@
-"""Inside a job that its cluster wants to end: finish the epoch if it fits into the grace time, then hand over.
+"""Preemption of a Slurm job: finish the epoch if it fits into the grace time, then requeue.
 
     with watched(grace_s):      # submitit has set its handlers
         ...                     # pipeline.train calls check(world) after every checkpoint
 
-Two signals ask for it: submitit's own (SIGUSR2, or SUBMITIT_PREEMPT_SIGNAL's), some time before the time limit, and
-SIGTERM, which comes with a preemption and with scancel. A job is requeued, by submitit, unless Slurm has ended it: one
-that was cancelled stays so, one that Slurm requeues needs no help. What runs is broken off between two epochs, or by
-the deadline within one, and goes on from its last checkpoint.
+Two signals announce it: submitit's (SIGUSR2, or what SUBMITIT_PREEMPT_SIGNAL names) some time before the time limit,
+and SIGTERM with a preemption or scancel. Submitit requeues the job unless Slurm has ended it: a cancelled job stays
+cancelled, and one that Slurm requeues needs no help. The run stops between two epochs, or at the deadline within one,
+and resumes from its last checkpoint.
 """
 
 import logging
@@ -22,45 +22,45 @@ from lilawbench.launch import slurm_queue
 from lilawbench.support.distributed import World
 
 log = logging.getLogger("lilawbench")
-HAND_OVER_S = 10  # of the grace time, for the requeue
+REQUEUE_S = 10  # of the grace time
 
 
 class Stopped(BaseException):
-    """Breaks off what the job does; no error of a run, so that nobody takes it for one."""
+    """Stops what the job does. Not an Exception, so that nothing takes it for an error of a run."""
 
 
 class Watch:
-    """The wish to stop, and how long an epoch takes: from one checkpoint to the next.
+    """Whether the job has to stop, and how long an epoch takes: from one checkpoint to the next.
 
     Args:
         grace_s: from the signal to the end of the job.
     """
 
     def __init__(self, grace_s: float):
-        self.grace_s = max(grace_s / 2, grace_s - HAND_OVER_S)
+        self.grace_s = max(grace_s / 2, grace_s - REQUEUE_S)
         self.process = os.getpid()
         self.signal: int | None = None
         self.requeue = True
-        self.broken_off = False
+        self.interrupted = False
         self.last: float | None = None
         self.epoch_s: float | None = None
 
     def on_signal(self, number: int, frame: FrameType | None = None) -> None:
-        if self.signal is not None or os.getpid() != self.process:  # a forked helper gets the signal too
+        if self.signal is not None or os.getpid() != self.process:  # forked workers get the signal too
             return
         self.signal, self.requeue = number, number != signal.SIGTERM or _still_runs()
-        log.warning("%s: the job is to end", signal.Signals(number).name)
+        log.warning("%s: the job has to end", signal.Signals(number).name)
         if not (self.requeue and self._epoch_fits()):
-            self.break_off()
+            self.interrupt()
         signal.setitimer(signal.ITIMER_REAL, self.grace_s)
 
     def on_deadline(self, number: int, frame: FrameType | None = None) -> None:
         if os.getpid() == self.process:
-            log.warning("the epoch does not fit into the grace time: it will be done again")
-            self.break_off()
+            log.warning("the epoch does not fit into the grace time: it will be repeated")
+            self.interrupt()
 
-    def break_off(self) -> None:
-        self.broken_off = True
+    def interrupt(self) -> None:
+        self.interrupted = True
         raise Stopped
 
     def on_checkpoint(self) -> None:
@@ -70,15 +70,17 @@ class Watch:
         self.last = now
 
     def _epoch_fits(self) -> bool:
-        """Whether the running epoch ends in time if it takes as long as the one before; unknown: it may."""
-        return self.epoch_s is None or self.last + self.epoch_s <= time.monotonic() + self.grace_s
+        """Whether the current epoch ends in time if it takes as long as the last one; True if that is unknown."""
+        if self.epoch_s is None or self.last is None:
+            return True
+        return self.last + self.epoch_s <= time.monotonic() + self.grace_s
 
 
 _watch: Watch | None = None
 
 
 def check(world: World) -> None:
-    """To be called after a checkpoint. Raises: Stopped, in all ranks, if the job is to end."""
+    """To be called after a checkpoint. Raises: Stopped, on all ranks, if the job has to end."""
     if _watch is None:
         return
     _watch.on_checkpoint()
@@ -86,20 +88,20 @@ def check(world: World) -> None:
         raise Stopped
 
 
-def insist() -> None:
-    """To be called after a run that failed. Raises: Stopped, if that is what struck it: torch.save, broken off, makes
-    an error of its own of it."""
-    if _watch is not None and _watch.broken_off:
+def reraise() -> None:
+    """To be called after a failed run. Raises: Stopped, if that is why it failed: torch.save turns it into an error of
+    its own."""
+    if _watch is not None and _watch.interrupted:
         raise Stopped
 
 
 @contextmanager
 def watched(grace_s: float, is_main: bool = True) -> Iterator[None]:
-    """Listens to the two signals; what they break off ends in submitit's handler, or in the end of the process.
+    """Handles the two signals. Afterwards submitit's handler requeues the job, or the process ends.
 
     Args:
         grace_s: from the signal to the end of the job.
-        is_main: the process that decides for all of a run; the others stop when it says so.
+        is_main: whether this is the process that decides for all ranks of a run.
     """
     from submitit.core.job_environment import JobEnvironment
 
@@ -117,10 +119,12 @@ def watched(grace_s: float, is_main: bool = True) -> Iterator[None]:
     except Stopped:
         signal.setitimer(signal.ITIMER_REAL, 0)
         if not is_main:
-            time.sleep(HAND_OVER_S)  # the main process requeues; srun may end all with the first that ends
+            time.sleep(REQUEUE_S)  # the main process requeues first: srun may end all with the first that ends
         if not is_main or not _watch.requeue:
             sys.exit(128 + signal.SIGTERM)
-        before[asked](asked, None)
+        requeue = before[asked]
+        assert callable(requeue)  # submitit's handler
+        requeue(asked, None)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in before.items():
@@ -129,5 +133,5 @@ def watched(grace_s: float, is_main: bool = True) -> Iterator[None]:
 
 
 def _still_runs() -> bool:
-    """Whether the job is, for Slurm, not at its end: a preemption with a grace time, which has to be requeued."""
+    """Whether Slurm counts the job as running: a preemption with a grace time, after which it has to be requeued."""
     return slurm_queue.own_state() == "RUNNING"

@@ -1,4 +1,4 @@
-"""A line over the whole sweep whenever a run ends, with the time left."""
+"""Logs a line about the whole sweep whenever a run ends, with the time left."""
 
 import logging
 import threading
@@ -19,15 +19,15 @@ LOOK_SECONDS = 1.0
 
 
 class Progress:
-    """Watches the folders of pending runs while a launcher is busy with them: `with Progress(runs, total): ...`.
+    """Watches the folders of pending runs while a launcher works on them: `with Progress(runs, total): ...`.
 
-    The time left is the work left over the speed so far. A run's work is what finished runs of its kind (all but seed
-    and values: data set, model, method, loss) took; of kinds that nobody has finished, the mean of all others, and
-    then the line says "roughly". Waiting in a queue and running side by side are in the speed.
+    The time left is the work left divided by the speed so far. A run's work is the mean time of finished runs of its
+    kind (data set, model, method, loss, epochs); for a kind without any it is the mean of all, and the line says
+    "roughly". Time in a queue and parallel runs are part of the speed.
 
     Args:
-        runs: those to be done.
-        total: runs of the whole sweep, those done before included.
+        runs: those that are left.
+        total: runs of the whole sweep, including those done before.
     """
 
     def __init__(self, runs: Sequence[Planned], total: int):
@@ -55,7 +55,7 @@ class Progress:
             self.look()
 
     def look(self) -> None:
-        """Counts the runs that have ended since the last look, and says so."""
+        """Counts the runs that have ended since the last look and logs them."""
         ended = 0
         for folder, kind in list(self.left.items()):
             here = redo.working_folder(folder)
@@ -84,7 +84,7 @@ class Progress:
         return f"[{self.total - len(self.left)}/{self.total}] {', '.join(parts)}"
 
     def seconds_left(self, elapsed: float) -> tuple[float | None, bool]:
-        """The time left, None as long as nobody can tell, and whether every kind that is left has been seen."""
+        """The time left, None while it is unknown, and whether a run of each kind that is left has finished."""
         all_seconds = [seconds for of_kind in self.seconds.values() for seconds in of_kind]
         if not sum(all_seconds):
             return None, False
@@ -101,7 +101,7 @@ class Progress:
 
 
 def kind(run: Planned) -> tuple:
-    """Runs of one kind take about as long."""
+    """What decides how long a run takes."""
     names = (run.cfg[group].name for group in ("dataset", "model", "method", "loss"))
     return (*names, run.cfg.train.epochs, run.cfg.train.finetune)
 

@@ -1,4 +1,4 @@
-"""launcher=slurm: the jobs of a sweep as an array of Slurm's, through submitit; waited for however each one ends."""
+"""launcher=slurm: the jobs of a sweep as a Slurm array, submitted through submitit and waited for."""
 
 import logging
 import math
@@ -25,20 +25,20 @@ from lilawbench.support.errors import UserError
 
 log = logging.getLogger("lilawbench")
 LONGEST_PAUSE_S = 30  # between two looks at the queue
-COMPLETING_S = 60  # so long may a job that is being ended hold its runs
-RESULT_S = 15  # so late may a shared file system show the result of a completed job
+COMPLETING_S = 60  # how long a job that is ending may hold its runs
+RESULT_S = 15  # how late a shared file system may show the result of a completed job
 
 
 class SlurmLauncher(submitit_launcher.SlurmLauncher):
-    """Submits, waits and collects. Ctrl-C cancels the jobs; if the waiting process dies they go on without it.
+    """Submits, waits and collects. Ctrl-C cancels the jobs; if the waiting process dies, they go on without it.
 
     Attributes:
-        runs: names of the runs of each job, in the order of the jobs; set before `launch`.
-        problems: run -> what became of its job, for jobs that ended without a result. Runs that such a job had
-            finished are among them.
+        runs: names of the runs of each job, in the order of the jobs; to be set before `launch`.
+        problems: run -> how its job ended, for jobs that ended without a result, including runs that the job had
+            finished.
     """
 
-    def __init__(self, **params: Any):
+    def __init__(self, **params: object):
         super().__init__(**params)
         self.runs: list[list[str]] = []
         self.problems: dict[str, str] = {}
@@ -46,10 +46,10 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):
         self._ledgers: list[Path] = []  # the same on disk, one file an array
 
     def active(self) -> dict[str, str]:
-        """Runs that jobs of an earlier start have in hand, each with its job's id; `launch` waits for these jobs too.
+        """Runs that jobs of an earlier command are doing, each with its job's id; `launch` waits for these jobs too.
 
         Raises:
-            UserError: there may be some, and Slurm cannot be asked.
+            UserError: there may be some, but Slurm does not answer.
         """
         deadline = time.monotonic() + COMPLETING_S
         self._jobs, self._ledgers = {}, []
@@ -70,9 +70,9 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):
         """Submits these jobs, if any, and waits for them and for those that `active` has found.
 
         Returns:
-            Of the jobs that came to their end; of the others `problems` tells.
+            The results of the jobs that completed; `problems` has the others.
         Raises:
-            UserError: Slurm is not there or refuses the jobs; nothing was submitted.
+            UserError: there is no Slurm here or it refuses the jobs; nothing was submitted.
         """
         self.active()
         if job_overrides:
@@ -87,13 +87,13 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):
             ledger.unlink(missing_ok=True)
         return returns
 
-    def __call__(self, *job: Any) -> JobReturn:
-        """What every task of a job does, with the arguments that `_submit` gave it."""
+    def __call__(self, *job: object) -> JobReturn:
+        """Runs in every task of a job, with the arguments from `_submit`."""
         import submitit
 
         log_to_console()
         environment = submitit.JobEnvironment()
-        if environment.num_tasks > 1:  # of one run, as torchrun has them: each sees all GPUs of its node
+        if environment.num_tasks > 1:  # of one run, as under torchrun: each sees all GPUs of its node
             submitit.helpers.TorchDistributedEnvironment().export(set_cuda_visible_devices=False, overwrite=True)
         with preempt.watched(self.params["signal_delay_s"], environment.global_rank == 0):
             result = super().__call__(*job)
@@ -108,8 +108,8 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):
         import submitit
 
         grace_s, time_min = self.params["signal_delay_s"], self.params["timeout_min"]
-        if grace_s > time_min * 30:  # Slurm gives its signal up to a minute too early, to a job that only begins
-            raise UserError(f"launcher.grace_s={grace_s} s is more than half of launcher.time_min={time_min}")
+        if grace_s > time_min * 30:  # Slurm may signal up to a minute early, when a job has only begun
+            raise UserError(f"launcher.grace_s={grace_s} s may be at most half of launcher.time_min={time_min} min")
         slurm_queue.check_cluster(self.params["partition"], len(job_overrides))
         singletons = Singleton.get_state()
         jobs = [
@@ -118,10 +118,10 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):
         ]
         files = set(self._folder.glob("*"))
         try:
-            with environment_of_its_own():
+            with without_job_variables():
                 submitted = self._executor().map_array(self, *zip(*jobs, strict=True))
         except submitit.core.utils.FailedJobError as error:
-            for path in set(self._folder.glob("*")) - files:  # what was to be submitted
+            for path in set(self._folder.glob("*")) - files:  # scripts that were to be submitted
                 path.unlink()
             raise UserError(f"Slurm refuses the jobs: {slurm_queue.words(str(error))}") from error
         mine = {job.job_id: runs for job, runs in zip(submitted, self.runs, strict=True)}
@@ -138,7 +138,7 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):
         folder, requeues = params.pop("submitit_folder"), params.pop("max_num_timeout")
         params["additional_parameters"] = {"requeue": True, **params["additional_parameters"]}
         # srun does not inherit the cores of sbatch since Slurm 22.05
-        params["srun_args"] = ["--open-mode=append"]  # a requeued job writes on in its log
+        params["srun_args"] = ["--open-mode=append"]  # a requeued job appends to its log
         params["setup"] = ["export SRUN_CPUS_PER_TASK=${SLURM_CPUS_PER_TASK:-1}", *(params["setup"] or [])]
         common = {field.name for field in fields(BaseQueueConf)}
         executor = submitit.AutoExecutor(folder, cluster="slurm", slurm_max_num_timeout=requeues)
@@ -146,17 +146,20 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):
         return executor
 
     def _wait(self) -> list[JobReturn]:
-        waiting, returns, completed, before = list(self._jobs), {}, {}, {}
-        start, said = time.monotonic(), ""
+        waiting = list(self._jobs)
+        returns: dict[str, JobReturn] = {}
+        completed: dict[str, float] = {}  # when each was first seen so
+        before: dict[str, str] = {}  # state of each at the last look
+        start, logged = time.monotonic(), ""
         while waiting:
             try:
                 states = slurm_queue.states(waiting)
                 summary = _summary(states)
-            except UserError as error:  # a controller may be away for a while, the jobs go on
+            except UserError as error:  # a controller may be down for a while; the jobs go on
                 states, summary = {}, f"{error}; still waiting for {len(waiting)} job(s)"
-            if summary != said:
+            if summary != logged:
                 log.info("Slurm: %s", summary)
-                said = summary
+                logged = summary
             for job_id, state in states.items():
                 outcome = self._outcome(job_id)
                 if outcome is None:
@@ -170,15 +173,15 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):
                 else:
                     error_log = self._paths(job_id).stderr
                     where = f"; its log: {error_log}" if error_log.exists() else ""
-                    told = f"Slurm job {job_id}: {outcome}{where}"
-                    self.problems |= dict.fromkeys(self._jobs[job_id], told)
+                    problem = f"Slurm job {job_id}: {outcome}{where}"
+                    self.problems |= dict.fromkeys(self._jobs[job_id], problem)
             before |= {job_id: state.name for job_id, state in states.items()}
             if waiting:
                 time.sleep(min(LONGEST_PAUSE_S, max(1.0, (time.monotonic() - start) / 20)))
         return [returns[job_id] for job_id in self._jobs if job_id in returns]
 
     def _outcome(self, job_id: str) -> JobReturn | str | None:
-        """What the job left: its return, or the last line of what ended it; None: nothing yet."""
+        """The job's result, or the last line of its error; None if there is nothing yet."""
         from submitit.core.utils import pickle_load
 
         path = self._paths(job_id).result_pickle
@@ -186,7 +189,7 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):
             return None
         try:
             kind, outcome = pickle_load(path)
-        except (EOFError, OSError):  # not whole yet, on a file system that others write to
+        except (EOFError, OSError):  # still being written, by another machine
             return None
         if kind == "success" and outcome.status is JobStatus.COMPLETED:
             return outcome
@@ -200,10 +203,10 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):
 
 
 def _ended_as(name: str, before: str | None) -> str:
-    """A pending job of an array that is cancelled vanishes from squeue, others stay there for a while."""
+    """How a job ended. A pending job of a cancelled array vanishes from squeue; others stay there for a while."""
     if name != slurm_queue.GONE:
         return name
-    return "CANCELLED before it began" if before == "PENDING" else "gone from the queue without a result"
+    return "CANCELLED before it started" if before == "PENDING" else "gone from the queue without a result"
 
 
 def _summary(states: dict[str, State]) -> str:
@@ -216,8 +219,8 @@ def _summary(states: dict[str, State]) -> str:
 
 
 @contextmanager
-def environment_of_its_own() -> Iterator[None]:
-    """Within a job, as in an interactive session, hides that job's variables from those to be submitted."""
+def without_job_variables() -> Iterator[None]:
+    """Hides the variables of the job that this process is in, if any, from the jobs that it submits."""
     from submitit.helpers import clean_env, environment_variables
 
     kept = {name: os.environ[name] for name in ("SLURM_CONF",) if name in os.environ}

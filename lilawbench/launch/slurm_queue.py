@@ -1,6 +1,6 @@
-"""What Slurm's own commands say and do: is it there, which partitions, in which state are jobs, cancel them.
+"""Slurm's commands: is it available, which partitions are there, in which state are jobs, cancel them.
 
-Not sacct, which many a cluster has not: squeue knows ended jobs for MinJobAge, five minutes unless configured.
+sacct is not used, since many clusters lack it: squeue lists ended jobs for MinJobAge, five minutes by default.
 """
 
 import contextlib
@@ -21,57 +21,57 @@ ENDED = {
 
 
 class State(NamedTuple):
-    """As squeue has it: RUNNING, PENDING ..., and why a pending job waits."""
+    """A job's state as squeue prints it (RUNNING, PENDING ...), and why a pending job waits."""
 
     name: str
     reason: str
 
 
 def ask(*command: str) -> str:
-    """What one of Slurm's commands prints.
+    """The output of one of Slurm's commands.
 
     Raises:
-        UserError: it failed, in Slurm's own words, or gave no answer within TIMEOUT_S.
+        UserError: it failed (with Slurm's message), or did not answer within TIMEOUT_S.
     """
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S)
     except subprocess.TimeoutExpired as error:
-        raise UserError(f"Slurm gives no answer: {command[0]} took more than {TIMEOUT_S} s") from error
+        raise UserError(f"Slurm does not answer: {command[0]} took more than {TIMEOUT_S} s") from error
     if done.returncode:
         raise UserError(f"Slurm's {command[0]} failed: {words(done.stderr or done.stdout)}")
     return done.stdout
 
 
 def words(text: str) -> str:
-    """Slurm's message without its frame: "sbatch: error: Invalid feature" -> "Invalid feature"."""
+    """Slurm's message without its prefix: "sbatch: error: Invalid feature" -> "Invalid feature"."""
     lines = [line.split("error: ", 1)[-1].strip(" *") for line in text.splitlines()]
     return "; ".join(dict.fromkeys(filter(None, lines)))
 
 
 def check_cluster(partition: str | None, jobs: int) -> None:
-    """Refuses to submit what cannot run.
+    """Checks that Slurm can run the jobs, before any is submitted.
 
     Args:
-        partition: as launcher.partition, several with commas; null: the cluster's default one.
-        jobs: in one array.
+        partition: as launcher.partition, several separated by commas; null: the cluster's default.
+        jobs: how many, in one array.
     Raises:
-        UserError: no Slurm here, Slurm down, no such partition, or an array longer than the cluster takes.
+        UserError: no Slurm here, Slurm is down, no such partition, or more jobs than the cluster allows in an array.
     """
     if shutil.which("sbatch") is None or shutil.which("srun") is None:
         raise UserError(
             "launcher=slurm: this machine has no sbatch or srun. Start the sweep where jobs are submitted (a login "
-            "node), or take launcher=joblib or launcher=local"
+            "node), or use launcher=joblib or launcher=local"
         )
     try:
-        ask("scontrol", "ping")  # a controller that is down: told at once, where the other commands try for long
+        ask("scontrol", "ping")  # fails at once if the controller is down; the other commands retry for long
         known = set(ask("sinfo", "--noheader", "--all", "--format=%R").split())
     except UserError as error:
-        raise UserError(f"launcher=slurm: {error}. Nothing was submitted; the same command does it later") from error
+        raise UserError(f"launcher=slurm: {error}. Nothing was submitted; try the same command later") from error
     for name in partition.split(",") if partition else []:
         if name not in known:
             raise UserError(f"launcher.partition={name} does not exist; {closest(name, known)}")
     if jobs > 1000 and jobs > (longest := _longest_array()):
-        raise UserError(f"{jobs} jobs, and this cluster takes {longest} in an array: raise launcher.runs_per_job")
+        raise UserError(f"{jobs} jobs, but this cluster allows {longest} in an array: raise launcher.runs_per_job")
 
 
 def _longest_array() -> int:
@@ -80,7 +80,7 @@ def _longest_array() -> int:
 
 
 def states(job_ids: Iterable[str]) -> dict[str, State]:
-    """Of this user's jobs by id: "12", or "12_3" in an array. Raises: UserError if Slurm cannot be asked."""
+    """States of this user's jobs, by id: "12", or "12_3" in an array. Raises: UserError if Slurm does not answer."""
     command = ("squeue", "--noheader", "--array", "--states=all", f"--user={os.getuid()}", "--format=%i|%T|%r")
     rows = (line.strip().split("|") for line in ask(*command).splitlines())
     known = {job_id: State(name, reason) for job_id, name, reason in rows}
@@ -88,7 +88,7 @@ def states(job_ids: Iterable[str]) -> dict[str, State]:
 
 
 def own_state() -> str:
-    """State of the job that this process belongs to, "" where Slurm does not say."""
+    """The state of the job that this process belongs to; "" if Slurm does not answer."""
     array = os.environ.get("SLURM_ARRAY_JOB_ID")
     job_id = f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}" if array else os.environ.get("SLURM_JOB_ID", "")
     try:
@@ -98,6 +98,6 @@ def own_state() -> str:
 
 
 def cancel(job_ids: Iterable[str]) -> None:
-    """scancel; jobs that have ended are left alone."""
+    """Cancels jobs; those that have ended stay as they are."""
     with contextlib.suppress(subprocess.TimeoutExpired):
         subprocess.run(["scancel", "--quiet", *job_ids], timeout=TIMEOUT_S, check=False)

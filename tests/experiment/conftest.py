@@ -9,7 +9,7 @@ from lilawbench.experiment.composer import composer
 
 @pytest.fixture(scope="session")
 def table_of():
-    """table_of("lilaw_table5") -> the experiment's table, every row and column written out."""
+    """table_of("lilaw_table5") -> the experiment's table, expanded."""
 
     @functools.cache
     def make(name: str):

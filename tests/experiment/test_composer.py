@@ -9,7 +9,7 @@ from lilawbench.config import CONF, compose, plain
 from lilawbench.experiment import composer as module
 from lilawbench.experiment.composer import composer
 from lilawbench.experiment.plan import plan
-from lilawbench.experiment.products import written_out
+from lilawbench.experiment.products import expanded
 from lilawbench.record.identity import run_folder
 
 OWN = """# @package _global_
@@ -26,9 +26,9 @@ MANY = [
 
 
 def same(cfg, hydras):
-    """Equal with equal types: 1 is not 1.0, and the hash of a run tells them apart; tables written out."""
+    """Equal with equal types: 1 is not 1.0, and the hash of a run tells them apart; tables expanded."""
     hydras = plain(hydras)
-    hydras["table"] = written_out(hydras.table)
+    hydras["table"] = expanded(hydras.table)
     return json.dumps(cfg, sort_keys=True) == json.dumps(hydras, sort_keys=True)
 
 

@@ -61,7 +61,7 @@ def test_what_is_given_keeps_the_rows_and_columns_that_agree(conf_dir, given, ke
 
 
 def test_what_keeps_nothing_says_what_there_is(conf_dir):
-    with pytest.raises(ConfigError, match=r"method=focal: none of the table's rows has it \(CE: method=ce; LiLAW: "):
+    with pytest.raises(ConfigError, match=r"method=focal: none of the table's rows sets this \(CE: method=ce; LiLAW: "):
         plan(["experiment=tiny", "method=focal"], conf_dir)
 
 

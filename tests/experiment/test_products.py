@@ -8,7 +8,7 @@ import pytest
 from lilawbench.config import CONF, Plain
 from lilawbench.experiment.composer import composer
 from lilawbench.experiment.plan import plan
-from lilawbench.experiment.products import written_out
+from lilawbench.experiment.products import expanded
 from lilawbench.support.errors import ConfigError
 
 README = (CONF / "experiment" / "README.md").read_text(encoding="utf-8")
@@ -22,7 +22,7 @@ def table(**parts):
 
 def test_a_product_has_its_last_key_fastest_and_names_by_its_values():
     columns = {"{dataset}, {noise.rate:%}": ["dataset=a,b", "noise.rate=0.0,0.07", "noise.pairs={9:1,2:0}"]}
-    assert list(written_out(table(columns=columns)).columns.items()) == [
+    assert list(expanded(table(columns=columns)).columns.items()) == [
         ("a, 0 %", ["dataset=a", "noise.rate=0.0", "noise.pairs={9:1,2:0}"]),
         ("a, 7 %", ["dataset=a", "noise.rate=0.07", "noise.pairs={9:1,2:0}"]),
         ("b, 0 %", ["dataset=b", "noise.rate=0.0", "noise.pairs={9:1,2:0}"]),
@@ -33,35 +33,36 @@ def test_a_product_has_its_last_key_fastest_and_names_by_its_values():
 def test_a_later_entry_replaces_one_of_a_product_in_its_place():
     """As a small size does with a column of its table."""
     columns = {"{noise.rate:%}": ["noise.rate=0.2,0.4"], "20 %": ["noise.rate=0.1"]}
-    assert written_out(table(columns=columns)).columns == {"20 %": ["noise.rate=0.1"], "40 %": ["noise.rate=0.4"]}
+    assert expanded(table(columns=columns)).columns == {"20 %": ["noise.rate=0.1"], "40 %": ["noise.rate=0.4"]}
 
 
 def test_patterns_stand_for_what_matches():
     rows, columns = ({name: [] for name in names} for names in (("A", "A + x", "A + y", "B"), ("a, 1", "a, 2", "b")))
     baselines = {"*": "B", "A + *": "A", "B": "A"}
-    made = written_out(
-        table(rows=rows, columns=columns, only=["a, *", "B"], baselines=baselines, averages={"all": ["*"]})
-    )
+    made = expanded(table(rows=rows, columns=columns, only=["a, *", "B"], baselines=baselines, averages={"all": ["*"]}))
     assert made.only == ["a, 1", "a, 2", "B"] and made.averages == {"all": ["a, 1", "a, 2", "b"]}
     assert made.baselines == {"A": "B", "A + x": "A", "A + y": "A", "B": "A"}
 
 
 def test_a_table_without_products_is_left_as_it_is():
     plain = table(rows={"CE": ["method=ce"]}, only=["CE"])
-    assert written_out(plain) is plain
+    assert expanded(plain) is plain
 
 
 @pytest.mark.parametrize(
     "column, says",
     [
-        ({"{noise.rat}": ["noise.rate=0.1,0.2"]}, r"column \{noise.rat\} does not set noise.rat \(it has noise.rate\)"),
+        (
+            {"{noise.rat}": ["noise.rate=0.1,0.2"]},
+            r"column \{noise.rat\} does not set noise.rat \(it sets noise.rate\)",
+        ),
         ({"{dataset:%}": ["dataset=mnist"]}, r"column \{dataset:%\}: mnist is not a rate"),
-        ({"{noise.rate}": ["noise.rate=0.1,0.2", "seed=0,1"]}, r"column \{noise.rate\} has several parts called 0.1"),
+        ({"{noise.rate}": ["noise.rate=0.1,0.2", "seed=0,1"]}, r"\{noise.rate\} becomes several called 0.1"),
     ],
 )
 def test_names_that_do_not_tell_parts_apart(column, says):
     with pytest.raises(ConfigError, match=says):
-        written_out(table(columns=column))
+        expanded(table(columns=column))
 
 
 @pytest.fixture
@@ -86,10 +87,10 @@ def test_the_table_of_the_readme(mine):
     assert (run.cfg.method.lr, run.cfg.dataset.name, run.cfg.noise.rate) == (0.05, "digits", 0.4)
     kept = plan(["experiment=mine", "noise.rate=0.4", "table.only=['LiLAW, *']"], mine())
     assert {(run.row, run.column) for run in kept.runs} == {(row, columns[1]) for row in rows[1:]}
-    with composer([Path(mine())]) as composed:  # what Hydra has to compose is written out too
+    with composer([Path(mine())]) as composed:  # what Hydra has to compose is expanded too
         assert composed.plain(["experiment=mine", "+model.extra=1"]).table == planned.table
 
 
 def test_several_values_need_a_name(mine):
-    with pytest.raises(ConfigError, match=r"CE: method.lr=1,2 is several; name each by \{KEY\}"):
+    with pytest.raises(ConfigError, match=r"CE: method.lr=1,2 has several values; put \{KEY\} into the name"):
         plan(["experiment=mine"], mine(EXPERIMENT.replace("[method=ce]", '[method=lilaw, "method.lr=1,2"]')))

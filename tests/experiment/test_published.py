@@ -27,12 +27,12 @@ def test_a_table_in_the_order_of_the_file(folder):
 @pytest.mark.parametrize(
     "text, says",
     [
-        ("table,row\n", "first line is table,row, expected table,row,column"),
-        (HEAD + "5,a,b,c,1,,%\n5,a,b\n", "line 3: 3 values, expected 7"),
+        ("table,row\n", "first line is table,row; expected table,row,column"),
+        (HEAD + "5,a,b,c,1,,%\n5,a,b\n", "line 3: 3 values; expected 7"),
         (HEAD + "5,a,b,c,71;5,,%\n", "line 2: '71;5' is not a number"),
         (HEAD + "5,a,b,c,nan,,%\n", "line 2: 'nan' is not a number"),
         (HEAD + "5,a,b,c,1,x,%\n", "line 2: 'x' is not a number"),
-        (HEAD + "5,a,b,c,1,,%\n5,a,b,c,2,,%\n", "line 3: 5, a, b, c is there twice"),
+        (HEAD + "5,a,b,c,1,,%\n5,a,b,c,2,,%\n", "line 3: 5, a, b, c appears twice"),
         (HEAD + '5,"a,b,c,1,,%\n', "line 2: unexpected end of data"),
     ],
 )

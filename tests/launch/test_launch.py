@@ -81,7 +81,7 @@ def test_it_can_stop_at_the_first_failure(planned, caplog):
     attempts = Attempts(s1="failed")
     records = launch(planned("seed=0,1,2,3", "sweep.stop_on_failure=true"), attempts)
     assert statuses(records) == ["done", "failed", "failed", "failed"] and attempts.seeds == [0, 1]
-    assert records[2].error == "broken off, or not begun"
+    assert records[2].error == "interrupted, or not started"
     assert statuses(launch(planned("seed=0,2,3"), Attempts())) == ["skipped", "done", "done"]
 
 
@@ -176,7 +176,7 @@ def test_a_worker_that_dies_takes_nobody_with_it(tmp_path):
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True,
                           env=os.environ | {"PYTHONPATH": path})  # fmt: skip
     assert done.stdout.strip() == "['done', 'done', 'done', 'done']", done.stderr
-    assert "a worker process died, out of memory perhaps: going on with 1" in done.stderr
+    assert "a worker process died, perhaps out of memory: going on with 1" in done.stderr
 
 
 @pytest.mark.slow

@@ -43,7 +43,7 @@ def test_as_many_as_cores_or_gpus_and_memory_allow(processes, case, expected):
 
 def test_more_than_memory_holds_is_warned_of(processes, caplog):
     assert processes(processes=5, free_gb=4.0) == 5
-    assert "launcher.processes=5 at 2.0 GB a run want more than the 4.0 GB that are free" in caplog.text
+    assert "launcher.processes=5 at 2.0 GB per run need more than the 4.0 GB that are free" in caplog.text
 
 
 def test_this_machine_has_cores_and_memory():

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from lilawbench.launch import preempt
-from lilawbench.launch.preempt import Stopped, Watch, check, insist, watched
+from lilawbench.launch.preempt import Stopped, Watch, check, reraise, watched
 from lilawbench.support.distributed import World
 
 PREEMPT = signal.SIGUSR2  # submitit's
@@ -58,7 +58,7 @@ def test_an_epoch_is_finished_if_it_fits(clock, epoch_s, fits):
 def test_the_first_epoch_has_the_whole_grace_time(clock):
     watch = Watch(30)
     watch.on_signal(PREEMPT)
-    assert watch.requeue and not watch.broken_off
+    assert watch.requeue and not watch.interrupted
 
 
 @pytest.mark.parametrize("state, requeue", [("RUNNING", True), ("COMPLETING", False), ("", False)])
@@ -111,14 +111,14 @@ def test_the_deadline_ends_an_epoch(handed_over):
 def test_a_stop_that_became_an_error_of_torch_save_is_a_stop(handed_over):
     after = []
     with watched(0.2):
-        insist()  # nothing to insist on yet
+        reraise()  # nothing has happened yet
         try:
             os.kill(os.getpid(), PREEMPT)
             time.sleep(30)
         except Stopped:  # as the zip writer does when it is left half-way
             with contextlib.suppress(RuntimeError):
                 raise RuntimeError("unexpected pos 272000 vs 271952") from None
-        insist()
+        reraise()
         after.append("the next run")
     assert not after and handed_over == [PREEMPT]
 
@@ -136,7 +136,7 @@ def test_no_error_handler_of_a_run_swallows_the_stop():
 
 
 def test_another_rank_waits_for_the_main_one(handed_over, monkeypatch):
-    monkeypatch.setattr(preempt, "HAND_OVER_S", 0)
+    monkeypatch.setattr(preempt, "REQUEUE_S", 0)
     with pytest.raises(SystemExit), watched(30, is_main=False):
         os.kill(os.getpid(), PREEMPT)
         check(World())  # not told by the main process yet

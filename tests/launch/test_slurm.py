@@ -19,7 +19,7 @@ import lilawbench
 from lilawbench.experiment.plan import plan
 from lilawbench.launch import launch as launching
 from lilawbench.launch import slurm_queue
-from lilawbench.launch.slurm import environment_of_its_own
+from lilawbench.launch.slurm import without_job_variables
 from lilawbench.record.identity import RunRecord
 from lilawbench.support.errors import UserError
 from lilawbench.train import attempt, run
@@ -113,7 +113,7 @@ def test_an_array_with_failing_runs_and_a_cancelled_job(here, caplog):
     assert statuses(records) == {"done": 5, "failed": 7}
     errors = [record.error for record in records if record.error]
     assert sum("the loss is" in error for error in errors) == 6
-    cancelled = [record for record in records if "CANCELLED before it began" in record.error]
+    cancelled = [record for record in records if "CANCELLED before it started" in record.error]
     assert len(cancelled) == 1 and not cancelled[0].folder.exists()
     caplog.set_level("INFO")
     again = sweep(*asked)
@@ -157,7 +157,7 @@ def test_a_requeued_and_a_preempted_job_go_on_to_the_bit(here):
     assert times_resumed(broken) == 2 and times_resumed(done) == 0
     assert (done / "result.json").stat().st_mtime_ns == finished
     log = next(here.rglob("*_log.err")).read_text() + next(here.rglob("*_log.out")).read_text()
-    assert "SIGTERM: the job is to end" in log and "Requeued job" in log
+    assert "SIGTERM: the job has to end" in log and "Requeued job" in log
     whole = run(plan(["experiment_name=whole", *LONG, "seed=1"]).runs[0].cfg).folder
     assert rows_of(broken) == rows_of(whole)
 
@@ -238,7 +238,7 @@ def test_the_tasks_of_a_job_do_one_run(here):
     [
         ("launcher.partition=debig", "launcher.partition=debig does not exist; did you mean debug"),
         ("launcher.gres=gpu:1", "Slurm refuses the jobs: Invalid generic resource"),
-        ("launcher.time_min=3", "launcher.grace_s=120 s is more than half of launcher.time_min=3"),
+        ("launcher.time_min=3", "launcher.grace_s=120 s may be at most half of launcher.time_min=3 min"),
         ("launcher.constraint=a100", "Slurm refuses the jobs: .*Invalid feature"),
     ],
 )
@@ -284,7 +284,7 @@ def test_a_sweep_started_within_a_job_hides_that_job(monkeypatch):
     inherited = {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "9", "SLURM_CONF": "/a/slurm.conf", "RANK": "3"}
     for name, value in inherited.items():
         monkeypatch.setenv(name, value)
-    with environment_of_its_own():
+    with without_job_variables():
         assert {name for name in inherited if name in os.environ} == {"SLURM_CONF"}
     assert inherited.items() <= os.environ.items()
 

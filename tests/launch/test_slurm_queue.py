@@ -34,7 +34,7 @@ def test_a_command_that_fails_or_hangs_is_told(monkeypatch):
         ask("ls", "/no such file")
     monkeypatch.setattr(slurm_queue, "TIMEOUT_S", 0.1)
     start = time.monotonic()
-    with pytest.raises(UserError, match=r"Slurm gives no answer: sleep took more than 0\.1 s"):
+    with pytest.raises(UserError, match=r"Slurm does not answer: sleep took more than 0\.1 s"):
         ask("sleep", "30")
     assert time.monotonic() - start < 5
 
@@ -61,7 +61,7 @@ def test_what_may_be_submitted(cluster, partition, jobs):
     [
         ("gpus", 1, "launcher.partition=gpus does not exist; did you mean gpu"),
         ("gpu,long", 1, "launcher.partition=long does not exist; there are cpu, gpu"),
-        (None, 1201, "1201 jobs, and this cluster takes 1200 in an array: raise launcher.runs_per_job"),
+        (None, 1201, "1201 jobs, but this cluster allows 1200 in an array: raise launcher.runs_per_job"),
     ],
 )
 def test_what_may_not(cluster, partition, jobs, message):
