@@ -51,7 +51,7 @@ def stand_in(shape: tuple[int, ...], outputs: int, task: str) -> Source:
             return input, draw.normal(size=rows).astype(np.float32)
         return input, np.arange(rows) % outputs
 
-    rows = max(120, 4 * outputs)
+    rows = max(120, 2 * outputs)
     (train_input, train_clean), (test_input, test_clean) = part(rows), part(40)
     source = Source(train_input, train_clean, test_input, test_clean, tuple(map(str, range(outputs))))
     if len(shape) == 3:
