@@ -1,4 +1,4 @@
-"""A report as one object, and its spellings: Markdown, LaTeX and HTML by templates/, CSV of the unrounded numbers."""
+"""A report as one object, rendered to Markdown, LaTeX and HTML by templates/, and to CSV with unrounded numbers."""
 
 import csv
 import io
@@ -42,7 +42,7 @@ class Document:
 
 
 def records_csv(sections: Iterable[Section]) -> str:
-    """The records of all tables below each other; a column that a table does not have is empty there."""
+    """The records of all tables, one below the other; a column that a table lacks is left empty."""
     records = [record for section in sections for table in section.tables for record in table.records]
     out = io.StringIO()
     writer = csv.DictWriter(out, dict.fromkeys(key for record in records for key in record), lineterminator="\n")

@@ -1,7 +1,6 @@
-"""What a table is made of: its rows, its columns and the runs in each cell.
+"""Rows, columns and the runs in each cell of a table.
 
-A paper's table has them from its plan. Runs in a folder have them from their configs: methods are the rows, settings
-the columns.
+For an experiment they come from its plan; for a folder of runs from their configs: methods are rows, settings columns.
 """
 
 import math
@@ -22,11 +21,11 @@ if TYPE_CHECKING:
 
     from lilawbench.experiment.plan import Plan, Planned
 
-OWN_LOSS = "loss"  # as a baseline: each method is compared with plain training on its own loss
+OWN_LOSS = "loss"  # as baseline: each method is compared with plain training on its own loss
 
 
 class Place(NamedTuple):
-    """One run's place. `finished` holds rows of the grid's runs: none, one, or several (a conflict)."""
+    """A run's place in the table. `finished`: row numbers of its finished runs: none, one, or several (a conflict)."""
 
     row: str
     column: str
@@ -35,7 +34,7 @@ class Place(NamedTuple):
 
 
 class Planning(NamedTuple):
-    """The plan of a grid that has one, and its finished runs."""
+    """The plan of a grid, and the finished runs of it."""
 
     plan: "Plan"
     matches: Matches
@@ -43,40 +42,40 @@ class Planning(NamedTuple):
 
 @dataclass(frozen=True)
 class Grid:
-    """Rows and columns are names, in the order to show them."""
+    """Rows and columns are names, in the order in which they are shown."""
 
     name: str  # captions begin with it
     rows: list[str]
-    columns: list[str]  # averages stand among them
+    columns: list[str]  # averages are among them
     places: list[Place]
     runs: "DataFrame" = field(repr=False)
     baselines: dict[tuple[str, str], str] = field(default_factory=dict)  # row and column -> the row to compare with
-    against: str = ""  # what a row is compared with, where that is one thing with several names
-    averages: dict[str, list[str]] = field(default_factory=dict)  # column -> columns of which it is the mean
+    against: str = ""  # what rows are compared with, where one name covers several baselines
+    averages: dict[str, list[str]] = field(default_factory=dict)  # column -> the columns it is the mean of
     published: list[Figure] = field(default_factory=list)
     planned: "Planning | None" = field(default=None, repr=False)
 
     @property
     def labels(self) -> tuple[str, str]:
-        """What rows and columns are."""
+        """What rows and columns stand for."""
         return ("row", "column") if self.planned else ("method", "setting")
 
 
 def of_runs(runs: "DataFrame", measured: Measured, baseline: str | None = None) -> Grid:
-    """Methods x settings, of the runs that have the metric.
+    """Methods x settings of the runs that have the metric.
 
     Args:
         runs: named, from `with_unique_names`.
         baseline: the method to compare with; OWN_LOSS: "rrm + mse" is compared with "mse", "rrm" with "ce".
     Raises:
-        UserError: no run has the metric, or none is of the baseline.
+        UserError: no run has the metric, or the baseline has no run.
     """
     methods = sorted(runs["method"].unique(), key=lambda label: (label != baseline, label))
     if baseline not in (None, OWN_LOSS, *methods):
         raise UserError(f"no finished run of the baseline {baseline!r}; methods found: {', '.join(methods)}")
     runs = runs[[not math.isnan(value) for value in values(runs, measured)]]
     if runs.empty:
-        raise UserError(f"no finished run has {measured.key}; try another selection, or another metric")
+        raise UserError(f"no finished run has {measured.key}; try another selection rule or metric")
     places = [
         Place(row, column, seed, [at])
         for at, (row, column, seed) in enumerate(zip(runs["method"], runs["setting"], runs["config.seed"]))
@@ -105,12 +104,12 @@ def of_plan(
     metric: str | None = None,
     figures: Path = FOLDER,
 ) -> tuple[Grid, list[Measured]]:
-    """A paper's table, or any with rows and columns of its own, and its metrics.
+    """The table of an experiment, and its metrics.
 
     Args:
         runs: from `collect`. matches: which of them are the plan's, from `match`.
-        select: the rule for all metrics; None: each metric's own, else the table's.
-        metric: this one alone. figures: folder of the published figures.
+        select: the selection rule of all metrics; None: each metric's own, else the table's.
+        metric: show only this. figures: folder of the published figures.
     Raises:
         UserError: the table has no such metric, or two planned runs of one seed share a cell; see `published`.
     """
@@ -147,7 +146,7 @@ def _common(scenes: list[str]) -> str:
 
 
 def _shape(plan: "Plan", known: Sequence[Figure]) -> tuple[list[str], list[str], dict[str, list[str]]]:
-    """Rows and columns to show, and the averages among these: the planned ones, then those that the paper alone has."""
+    """Rows and columns to show, and the averages among them: the planned ones, then those that only the paper has."""
     table = plan.table
     planned_rows, planned_columns = ({getattr(cell, kind) for cell in plan.cells} for kind in ("row", "column"))
     rows = [name for name in table.rows if name in planned_rows]
@@ -175,5 +174,5 @@ def _refuse_two_settings(cells: "Sequence[Planned]") -> None:
         ]
         raise UserError(
             f"two planned runs of seed {run.seed} are in the cell {run.row!r}, {run.column!r}: they differ in "
-            f"{', '.join(differing)}. Name one value on the command line, or give the table a row or a column for each."
+            f"{', '.join(differing)}. Choose one value on the command line, or give the table a row or column for each."
         )

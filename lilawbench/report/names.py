@@ -1,4 +1,4 @@
-"""Names of settings and methods: the vocabulary of all tables and figures, taken from the configs of the runs."""
+"""Names of methods and settings in all tables and figures, taken from the configs of the runs."""
 
 import json
 import re
@@ -11,7 +11,7 @@ from lilawbench.tasks import PLAIN_LOSSES, TASKS
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
 
-# Leaves of the config that define the method; all others but the book-keeping define the setting.
+# Leaves of the config that define the method; all others, apart from book-keeping, define the setting.
 METHOD = ("config.method", "config.loss")
 IN_NAMES = [f"config.{leaf}" for leaf in ("dataset.name", "noise.name", "noise.rate", "model.name")]
 IN_NAMES += ["config.method.name", "config.loss.name"]
@@ -20,13 +20,13 @@ BOOKKEEPING = ("config.seed", *(f"config.{group}" for group in NOT_IDENTITY))
 
 
 def with_names(runs: "DataFrame") -> "DataFrame":
-    """Adds three text columns, which are the vocabulary of all tables and plots.
+    """Adds three text columns, the names that all tables and figures use.
 
     method: "ce", "lilaw", "lilaw + focal" (a loss that is not the task's plain one), and, where several
-        configs would share that label, the leaves in which they differ: "lilaw (warmup_epochs=2)".
+        configs would share that name, the leaves in which they differ: "lilaw (warmup_epochs=2)".
     scene: the setting in full: "digits, symmetric 0.4, mlp".
-    setting: the same with only what differs between the settings of `runs`: "symmetric 0.4"; equal to
-        scene if there is one setting only.
+    setting: only what differs between the settings of `runs`: "symmetric 0.4"; the same as scene if there is one
+        setting.
     """
     if runs.empty:
         return runs.assign(method="", scene="", setting="")
@@ -49,20 +49,20 @@ def with_names(runs: "DataFrame") -> "DataFrame":
 
 
 def tasks(runs: "DataFrame") -> "Series":
-    """The task of each run; records from before there were several are of one class a sample."""
+    """The task of each run; records from before there were several tasks are multiclass."""
     import pandas as pd
 
     return runs["task"].fillna("multiclass") if "task" in runs else pd.Series("multiclass", index=runs.index)
 
 
 def measures(runs: "DataFrame") -> list[str]:
-    """What the runs are judged by: "accuracy", "mAP", "rmse", those that occur."""
+    """The main metrics of the runs' tasks: "accuracy", "mAP", "rmse", those that occur."""
     present = set(tasks(runs))
     return list(dict.fromkeys(task.measure for task in TASKS.values() if task.name in present))
 
 
 def text(value: object) -> str | None:
-    """One spelling per value: 1 and 1.0 are "1", True is "true", a list is compact JSON; missing or null is None."""
+    """One text per value: 1 and 1.0 are "1", True is "true", a list is compact JSON; missing or null is None."""
     value = value.item() if hasattr(value, "item") else value
     if value is None or value != value:
         return None
@@ -77,7 +77,7 @@ def natural(label: str) -> list[float | str]:
 
 
 def _texts(column: Sequence[object]) -> list[str | None]:
-    """`text` of every value; asked once for each of the few values that a column of many runs has."""
+    """`text` of every value, computed once per distinct value, of which a column of many runs has few."""
     known: dict[object, str | None] = {}
     told = []
     for value in column:
@@ -101,7 +101,7 @@ def _noises(told: dict[str, list[str | None]]) -> list[str]:
 
 
 def _differences(labels: list[str], leaves: dict[str, list[str | None]]) -> list[list[str]]:
-    """For every row the "leaf=value" in which rows of its label differ; empty where the label says it all."""
+    """For every row the "leaf=value" in which rows with its name differ; empty where they do not."""
     groups: dict[str, list[int]] = {}
     for row, label in enumerate(labels):
         groups.setdefault(label, []).append(row)
@@ -116,7 +116,7 @@ def _differences(labels: list[str], leaves: dict[str, list[str | None]]) -> list
 
 
 def _tells_apart(column: str) -> bool:
-    """Whether a column is a leaf of the config that tells runs apart."""
+    """Whether a column is a leaf of the config that distinguishes runs."""
     return column.startswith("config.") and not _below(column, BOOKKEEPING)
 
 

@@ -1,4 +1,4 @@
-"""The report of finished runs: of a folder, or of an experiment with a table. Both are laid out alike.
+"""The report of finished runs: those of a folder, or of an experiment with a table. Both have the same layout.
 
 collected runs (+ plan) -> grid -> cells -> sections -> document -> md, tex, csv, html; figures beside it
 """
@@ -44,25 +44,25 @@ def report(
     metric: str | None = None,
     skip_unreadable: bool = False,
 ) -> str:
-    """Writes tables.md, .csv, .tex, .html, fairness.csv (runs with groups of people) and the figures whose values the
-    runs have (see figures/). A file without runs is left out; an older one goes.
+    """Writes tables.md, .csv, .tex, .html, fairness.csv (for runs with groups) and the figures that the runs have
+    values for (see figures/). A file that no run has data for is not written, and an older one is removed.
 
     Args:
         folders: run folders, or folders above them.
-        out_dir: made if it is not there.
+        out_dir: created if it does not exist.
         baseline: the method label to compare with, or "loss" (each method with plain training on its loss); None:
-            "loss" where a method wraps a loss that is not plain, else the plain loss ("ce", "bce", "squared"), else
-            the first method.
-        selections: the rules that pick the epoch, one section each, in this order. A rule that no run can follow
-            (best_val without a validation set) is left out, with a note.
-        metric: what the tables show, such as test_attacked_0.1_accuracy; None: of each task its own, test_accuracy,
-            test_mAP or test_rmse.
-        skip_unreadable: result files that are damaged or of another version are left out, with a note.
+            "loss" where a method wraps another loss than the plain one, else the plain loss ("ce", "bce", "squared"),
+            else the first method.
+        selections: selection rules, a section each, in this order. A rule that no run can follow (best_val without a
+            validation set) is left out, with a note.
+        metric: what the tables show, such as test_attacked_0.1_accuracy; None: test_accuracy, test_mAP or test_rmse,
+            by task.
+        skip_unreadable: leave out damaged result files and those of another version, with a note.
     Returns:
         The tables as Markdown, what is missing, and the paths of the files.
     Raises:
         UserError: no finished run, or runs that cannot be compared (see `of_runs` and `compare`).
-        DataError: a folder is not there, or a file of a run is damaged.
+        DataError: a folder does not exist, or a file of a run is damaged.
     """
     folders = [folders] if isinstance(folders, str | Path) else list(folders)
     runs = collect(folders, skip_unreadable)
@@ -98,11 +98,11 @@ def paper_report(
     """Writes <experiment>.md, .tex, .csv and .html of a planned experiment with a table.
 
     Args:
-        plan: of experiment/plan.py. root: above the runs' folders. out_dir: None: <root>/<experiment_name>/report.
-        select: the rule for all metrics; None: each metric's own, else the table's. metric: show this one only.
+        plan: from experiment/plan.py. root: folder of all experiments. out_dir: None: <root>/<experiment_name>/report.
+        select: the selection rule of all metrics; None: each metric's own, else the table's. metric: show only this.
         figures: folder of the published figures.
     Returns:
-        What is in the .md, and the paths of the files.
+        The text of the .md, and the paths of the files.
     Raises:
         UserError: see `of_plan` and `compare`. DataError: a file of a run or of published figures is damaged.
     """
@@ -124,7 +124,7 @@ def paper_report(
     planned = {run.folder.name for run in plan.runs}
     told = [f"At {rule}, {found}" for rule, found in ranks.items()] + notes.conflicts(every)
     told += notes.without((cell.measured.key, cell.valueless) for cell in every) + notes.unmatched(matches, runs)
-    told += [f"Waiting: {name}, for {reason}" for name, reason in plan.table.waiting.items()]
+    told += [f"Not available yet: {name}, which needs {reason}" for name, reason in plan.table.waiting.items()]
     told += notes.unfinished([run for run in unfinished(there) if run.folder.name in planned])
     out_dir = folders[0] / "report" if out_dir is None else Path(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
@@ -137,7 +137,7 @@ def paper_report(
 def _sections(
     runs: "DataFrame", baseline: str | None, selections: Sequence[str], metric: str | None
 ) -> tuple[list[Section], list[str]]:
-    """A section for each rule, of each task's runs apart; and what to note."""
+    """A section for each rule and task, and the notes."""
     sections, told = [], []
     for name in [metric] if metric else [f"test_{measure}" for measure in measures(runs)]:
         of_task = runs if metric else runs[[f"test_{TASKS[task].measure}" == name for task in tasks(runs)]]
@@ -152,7 +152,7 @@ def _sections(
             compare(grid, cells)
             sections.append(section(grid, cells, f"{rule}, {name}" if some else rule))
             told += notes.without([(measured.key, len(of_task) - len(grid.runs))])
-        told += [f"No table at {rule}: no run has it." for rule in selections if rule not in possible]
+        told += [f"No table at {rule}: no run has a value for it." for rule in selections if rule not in possible]
     return sections, told
 
 
@@ -168,7 +168,7 @@ def _has(runs: "DataFrame", key: str) -> bool:
 
 
 def _ranks(runs: "DataFrame") -> "dict[str, Ranking]":
-    """By what each task is judged by, whatever the tables show."""
+    """By the main metric of each task, whatever the tables show."""
     cells = []
     for rule, measure in itertools.product(LEADING, measures(runs)):
         measured = of_runs(f"test_{measure}", rule)
@@ -178,7 +178,7 @@ def _ranks(runs: "DataFrame") -> "dict[str, Ranking]":
 
 
 def _drawn(figure: object, path: Path) -> bool:
-    """Whether there is such a figure; an older picture goes if not."""
+    """Whether the figure was drawn; if not, an older file is removed."""
     if figure is None:
         path.unlink(missing_ok=True)
     return figure is not None
@@ -189,7 +189,7 @@ def _ranks_drawn(ranks: "dict[str, Ranking]", path: Path) -> list[str]:
 
 
 def _written(out_dir: Path, stem: str, document: Document, tables: dict[str, list[Section]]) -> str:
-    """Writes the document and its CSV files; what a command prints of it."""
+    """Writes the document and its CSV files. Returns what the command prints."""
     body, tex, html = (document.render(suffix) for suffix in ("md", "tex", "html"))
     files = {f"{stem}.md": body} | {name: records_csv(sections) for name, sections in tables.items()}
     files |= {f"{stem}.tex": tex, f"{stem}.html": html}
