@@ -25,10 +25,11 @@ from lilawbench.models.finetune import FINETUNE
 from lilawbench.support import searchpath
 from lilawbench.support.errors import ConfigError
 from lilawbench.support.locate import locate
+from lilawbench.support.plain import Tree
 from lilawbench.tasks import CLASSES, example, tasks_of
 
-# What the program gives a part of a group when it builds it, and, if it is a function, when it calls it: how many
-# arguments by position, then names. No option may have such a name; others may have any.
+# Arguments that the program itself gives a part: when it builds it; and when it calls it, if it is a function (the
+# number of arguments by position, then names). No option may have such a name.
 BUILT_WITH = {"model": ("input_shape",), "method": ("loss",)}
 CALLED_WITH = {"noise": (2, ("generator", "inputs", "fetch")), "loss": (2, ())}
 
@@ -37,9 +38,9 @@ def check(cfg: DictConfig | Plain, num_classes: int | None = None) -> None:
     """Refuses a config that cannot run.
 
     Args:
-        num_classes: of data whose files alone can tell, once they are read; until then what depends on it is let pass.
+        num_classes: for data whose files alone tell it, once they are read; until then checks that need it are skipped.
     Raises:
-        ConfigError: with every problem found: unknown options, values out of range, parts that do not fit together.
+        ConfigError: lists every problem: unknown options, values out of range, parts that do not fit together.
     """
     cfg = plain(cfg)
     check_keys(cfg)
@@ -59,9 +60,9 @@ def check(cfg: DictConfig | Plain, num_classes: int | None = None) -> None:
         except Exception as error:  # a constructor's or hydra's complaint about the user's values
             cause = (isinstance(error, InstantiationException) and error.__cause__) or error
             if isinstance(cause, TypeError):  # its own words name no option
-                given = options(_node(cfg, group)).items()
-                given = ", ".join(f"{group}.{key}={value}" for key, value in given if key != "_target_")
-                cause = f"a value is of the wrong type, among {given} ({cause})"
+                values = options(_node(cfg, group)).items()
+                given = ", ".join(f"{group}.{key}={value}" for key, value in values if key != "_target_")
+                cause = TypeError(f"a value is of the wrong type, among {given} ({cause})")
             problems.append(f"{group}={_node(cfg, group).get('name', '')}: {cause}")
             return None
 
@@ -75,7 +76,7 @@ def check(cfg: DictConfig | Plain, num_classes: int | None = None) -> None:
     loss = attempt("loss", lambda: bind(cfg.loss))
     method = attempt("method", lambda: build(cfg.method, loss=loss)) if loss is not None else None
     for name, node in cfg.probe.items():
-        attempt(f"probe.{name}", lambda node=node: build(node))
+        attempt(f"probe.{name}", functools.partial(build, node))
     if "logger" in unknown:
         attempt("logger", lambda: build(cfg.logger))
     noise = attempt("noise", lambda: bind(cfg.noise))
@@ -90,7 +91,7 @@ def check(cfg: DictConfig | Plain, num_classes: int | None = None) -> None:
             problems.append(f"model.num_classes is {asked}; dataset={cfg.dataset.name} has {num_classes} classes")
         elif asked is not None and asked > num_classes and task not in CLASSES:
             problems.append(
-                f"model.num_classes is {asked}; {task} data like dataset={cfg.dataset.name} want {num_classes}"
+                f"model.num_classes is {asked}; {task} data like dataset={cfg.dataset.name} need {num_classes}"
             )
     official_val = dataset is not None and dataset.official_val
     if cfg.split.val_fraction is None and dataset is not None and not official_val:
@@ -98,7 +99,7 @@ def check(cfg: DictConfig | Plain, num_classes: int | None = None) -> None:
     if method is not None and not method.splits_batches and cfg.train.accumulate_steps > 1:
         problems.append(f"method={cfg.method.name} looks ahead on whole batches: train.accumulate_steps must be 1")
     if method is not None and cfg.train.cuda_graphs and (reason := method.against_graphs()):
-        problems.append(f"train.cuda_graphs=true cannot be with method={cfg.method.name}: {reason}")
+        problems.append(f"train.cuda_graphs=true does not work with method={cfg.method.name}: {reason}")
     no_val = cfg.split.val_fraction == 0 and not official_val
     if method is not None and method.uses_meta and no_val:
         problems.append(f"method={cfg.method.name} learns from validation batches: split.val_fraction must be > 0")
@@ -109,7 +110,7 @@ def check(cfg: DictConfig | Plain, num_classes: int | None = None) -> None:
 
 
 def _node(cfg: Plain, group: str) -> Plain:
-    """What a dotted name stands for."""
+    """The node with a dotted name."""
     return functools.reduce(lambda node, key: node[key], group.split("."), cfg)
 
 
@@ -137,14 +138,14 @@ def _choices(group: str) -> list[tuple[str, str]]:
 
 def _target_in(path: Path, group: str) -> str | None:
     try:
-        node = OmegaConf.load(path)
+        node: Tree = OmegaConf.load(path)
         return node.get(group, node).get("_target_")
-    except (AttributeError, YAMLError):  # a stranger's file, which was not chosen
+    except (AttributeError, YAMLError):  # a file of the user's that was not chosen
         return None
 
 
 def _tasks_of(target: str) -> tuple[str, ...]:
-    """As `tasks_of`; none of a part that cannot be imported, which is no matter where another was chosen."""
+    """As `tasks_of`; none for a part that cannot be imported: only a suggestion is lost."""
     try:
         return tasks_of(locate(target))
     except ImportError:
@@ -178,7 +179,7 @@ def _options_of(group: str, target: Callable[..., Any]) -> tuple[list[str], bool
 
 
 def _parameters_of(target: Callable[..., Any]) -> tuple[list[str], bool]:
-    """Likewise, with what the program gives; `**options` of a class are those of its base."""
+    """As `_options_of`, with what the program gives; `**options` of a class are those of its base."""
     taken = inspect.signature(target).parameters.values()
     named = [each.name for each in taken if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)]
     any_other = any(each.kind is each.VAR_KEYWORD for each in taken)
@@ -190,7 +191,7 @@ def _parameters_of(target: Callable[..., Any]) -> tuple[list[str], bool]:
 
 @functools.cache
 def _given(group: str, target: Callable[..., Any]) -> set[str]:
-    """The names of what the program gives."""
+    """Names of the arguments that the program gives."""
     if group in CALLED_WITH and not inspect.isclass(target):
         count, names = CALLED_WITH[group]
         return {*list(inspect.signature(target).parameters)[:count], *names}
@@ -235,7 +236,7 @@ def _check_train(train: Plain) -> list[str]:
     else:
         need(train.precision in ("fp32", "bf16"), "precision", "fp32 or bf16")
     most = max(1, train.batch_size // 2)  # BatchNorm cannot train on a single row
-    rule = f"from 1 to {most}, so that parts of train.batch_size={train.batch_size} have two rows at least"
+    rule = f"from 1 to {most}, so that parts of train.batch_size={train.batch_size} have at least two rows"
     need(1 <= train.accumulate_steps <= most, "accumulate_steps", rule)
     problems += _check_device(train.device)
     problems += _check_graphs(train) if train.cuda_graphs else []
@@ -243,7 +244,7 @@ def _check_train(train: Plain) -> list[str]:
 
 
 def _check_compiler(device: str) -> list[str]:
-    """What torch.compile wants of the machine: Triton for CUDA, a C++ compiler and Python's headers for the CPU."""
+    """What torch.compile needs on the machine: Triton for CUDA; for the CPU a C++ compiler and Python's headers."""
     off = "install it, or use train.compile=false"
     if device != "cpu" and torch.cuda.is_available():
         return [] if importlib.util.find_spec("triton") else [f"train.compile=true needs Triton on CUDA: {off}"]
@@ -257,11 +258,11 @@ def _check_compiler(device: str) -> list[str]:
 def _check_graphs(train: Plain) -> list[str]:
     problems = []
     if train.device == "cpu" or not torch.cuda.is_available():
-        problems.append(f"train.cuda_graphs=true wants a CUDA device, and train.device={train.device} is none here")
+        problems.append(f"train.cuda_graphs=true needs a CUDA device, and train.device={train.device} is none here")
     if train.compile:
         problems.append("train.cuda_graphs and train.compile do not go together: one of them must be false")
     if (processes := int(os.environ.get("WORLD_SIZE", 1))) > 1:
-        problems.append(f"train.cuda_graphs=true cannot be under torchrun: {processes} processes share each step")
+        problems.append(f"train.cuda_graphs=true does not work under torchrun: {processes} processes share each step")
     return problems
 
 
@@ -273,9 +274,7 @@ def _check_device(name: str) -> list[str]:
         return [f"train.device is {name}; it must be auto, cpu, cuda or cuda:N"]
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if int(number or 0) >= count:
-        return [
-            f"train.device={name} is not there: this machine has {count} CUDA device(s); use train.device=cpu or auto"
-        ]
+        return [f"train.device={name}: this machine has {count} CUDA device(s); use train.device=cpu or auto"]
     return []
 
 

@@ -1,8 +1,8 @@
 """One run from its config to its record.
 
-    config -> check -> source -> labels (noise, split) -> tables -> networks, method, probes -> fit -> record
+    config -> check -> source -> labels (noise, split) -> splits -> networks, method, probes -> fit -> record
 
-train.py is the entry point, and imports this only when a run really begins: torch and what builds on it take seconds.
+train.py is the entry point, and imports this only when a run really begins: importing torch takes seconds.
 """
 
 import inspect
@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -31,9 +30,9 @@ from lilawbench.engine.loop import Epoch, fit
 from lilawbench.engine.optim import build_schedule
 from lilawbench.launch import preempt
 from lilawbench.loading.download import fetch
-from lilawbench.loading.image_files import ImageFiles
-from lilawbench.loading.resident import Resident
-from lilawbench.loading.streamed import table
+from lilawbench.loading.image_files import ImageFiles, loaded
+from lilawbench.loading.rows import Rows, Splits
+from lilawbench.loading.streamed import rows_of
 from lilawbench.methods.base import Method
 from lilawbench.methods.context import Context
 from lilawbench.methods.fgsm import Pixels
@@ -47,6 +46,7 @@ from lilawbench.record.lock import RunLock
 from lilawbench.record.recorder import Recorder
 from lilawbench.support.distributed import World
 from lilawbench.support.errors import ConfigError, RunFailed
+from lilawbench.support.plain import Tree
 from lilawbench.support.seeding import derive, derive_torch, seed_global
 from lilawbench.tasks import TASKS
 
@@ -55,10 +55,14 @@ VAL_AUGMENT = Augment(flip=True, rotate_degrees=15, jitter=0.2)  # LiLAW Table 1
 
 
 def train(cfg: DictConfig, folder: Path, world: World) -> RunRecord:
-    """Does what is left of a run that is not finished; arguments and errors as `train.run` has them.
+    """Does a run, or what is left of it.
 
     Args:
-        folder: of the run. world: this process's.
+        cfg: the composed root config. folder: of the run. world: this process's.
+    Returns:
+        The record; its status is "done".
+    Raises:
+        As `train.run`.
     """
     check(cfg)
     device = runtime.choose_device(cfg.train.device)
@@ -71,10 +75,10 @@ def train(cfg: DictConfig, folder: Path, world: World) -> RunRecord:
     if dataset.num_classes is None:
         check(cfg, source.num_classes)
     labels = draw_labels(cfg, source)
-    train, val, test = tables(cfg, source, labels, device)
+    train, val, test = splits_of(cfg, source, labels, device)
     method = build(cfg.method, loss=bind(cfg.loss)).to(device)
     if "strong" in method.views and not source.is_image:
-        wanting = f"the strong view of method={cfg.method.name} wants images"
+        wanting = f"the strong view of method={cfg.method.name} needs images"
         raise ConfigError([f"{wanting}; dataset={cfg.dataset.name} has none"])
     networks = [initialise_network(cfg, source, number).to(device) for number in range(method.networks)]
     networks = [lay_out(network, cfg.train.channels_last, device) for network in networks]
@@ -116,23 +120,24 @@ def train(cfg: DictConfig, folder: Path, world: World) -> RunRecord:
 
 
 def measured(ctx: Context, epoch: Epoch, scene: Scene, probes: Mapping[str, Probe]) -> tuple[Epoch, Seen]:
-    """An epoch on the host, and what all probes see in it; later ones may not take the names of earlier ones."""
-    epoch, predictions, seen = epoch.on_host(), Predictions(ctx, scene), {}
+    """An epoch on the host, and what all probes measure of it. Raises: RunFailed, two use the same name."""
+    epoch, predictions = epoch.on_host(), Predictions(ctx, scene)
+    seen: Seen = {}
     for name, probe in probes.items():
         found = probe.see(ctx, epoch, predictions)
         if taken := found.keys() & seen.keys():
-            raise RunFailed(f"probe {name} measures {sorted(taken)[0]}, a name that is taken: give it another one")
+            raise RunFailed(f"probe {name} measures {sorted(taken)[0]}, a name that is taken: give it another")
         seen |= found
     return epoch, seen
 
 
 def draw_labels(cfg: DictConfig, source: Source) -> Labels:
-    """`noise.labels.draw_labels` of a config."""
+    """`noise.labels.draw_labels` for a config. Raises: ConfigError, the noise does not fit these data."""
     noise = bind(cfg.noise)
     offered = {"inputs": partial(stored_inputs, source), "fetch": partial(fetch, data_dir=cfg.paths.data_dir or None)}
     wanted = {name: value for name, value in offered.items() if name in inspect.signature(noise).parameters}
 
-    def noisy(*given: Any, **options: Any) -> np.ndarray:
+    def noisy(*given: Tree, **options: Tree) -> np.ndarray:
         try:
             return noise(*given, **options, **wanted)
         except ValueError as error:  # what only the data can tell
@@ -142,47 +147,51 @@ def draw_labels(cfg: DictConfig, source: Source) -> Labels:
 
 
 def stored_inputs(source: Source, rows: np.ndarray) -> torch.Tensor:
-    """Of some labelled rows, sorted; images are read from their files."""
-    inputs = source.labelled_input(rows)
-    return inputs.load() if isinstance(inputs, ImageFiles) else inputs
+    """Inputs of some labelled rows [n], sorted; images are read from their files."""
+    return loaded(source.labelled_input(rows))
 
 
-def tables(
-    cfg: DictConfig, source: Source, labels: Labels, device: torch.device
-) -> tuple[Resident, Resident, Resident]:
-    """The three splits on the device, with the labels that may be seen there: observed, observed, clean."""
+def splits_of(cfg: DictConfig, source: Source, labels: Labels, device: torch.device) -> Splits:
+    """The three splits on the device, with labels observed, observed and clean.
+
+    Raises:
+        ConfigError: options that need images, with other data.
+    """
     augment = Augment(**cfg.train.augment)
     if (augment or cfg.split.val_augment or cfg.train.resize_px) and not source.is_image:
-        wanting = "train.augment, train.resize_px and split.val_augment want images"
+        wanting = "train.augment, train.resize_px and split.val_augment need images"
         raise ConfigError([f"{wanting}; dataset={cfg.dataset.name} has none"])
 
     if cfg.attack.space == "unit" and pixels_of(source, device) is None:
-        raise ConfigError([f"attack.space=unit wants images; dataset={cfg.dataset.name} has none"])
+        raise ConfigError([f"attack.space=unit needs images; dataset={cfg.dataset.name} has none"])
 
-    def resident(input: torch.Tensor | ImageFiles, target: np.ndarray) -> Resident:
-        return table(input, torch.from_numpy(target), source.mean, source.std, device, cfg.train.resize_px)
+    def made(input: torch.Tensor | ImageFiles, target: np.ndarray) -> Rows:
+        return rows_of(input, torch.from_numpy(target), source.mean, source.std, device, cfg.train.resize_px)
 
-    if labels.copied is not None:
-        kept, copied = (source.labelled_input(rows) for rows in (np.unique(labels.train), labels.copied))
-        inputs = torch.cat([kept, source.copy(copied, derive(cfg.seed, "copies"))])
+    if labels.copied is not None and source.copy is not None:
+        kept, copied = (stored_inputs(source, rows) for rows in (np.unique(labels.train), labels.copied))
+        train = made(torch.cat([kept, source.copy(copied, derive(cfg.seed, "copies"))]), labels.observed[labels.train])
     else:
-        inputs = source.labelled_input(labels.train)
-    train = resident(inputs, labels.observed[labels.train])
-    val = resident(source.labelled_input(labels.val), labels.observed[labels.val])
+        train = made(source.labelled_input(labels.train), labels.observed[labels.train])
+    val = made(source.labelled_input(labels.val), labels.observed[labels.val])
     if cfg.split.val_augment:
         val = val.augmented(VAL_AUGMENT, derive_torch(cfg.seed, "val_augment"))
-    return train, val.normalised() if len(val) else val, resident(source.test_input, source.test_clean)
+    return train, val.normalised() if len(val) else val, made(source.test_input, source.test_clean)
 
 
 def pixels_of(source: Source, device: torch.device) -> Pixels | None:
-    """How the data set's images enter a network; None if it has none."""
+    """How the data set's images enter a network; None: it has none."""
     if not source.is_image or source.mean is None:
         return None
     return Pixels(*(torch.tensor(values, device=device).view(-1, 1, 1) for values in (source.mean, source.std)))
 
 
 def initialise_network(cfg: DictConfig, source: Source, number: int = 0) -> torch.nn.Module:
-    """A network of the run, with initial weights that depend on the seed, its number and the model's options alone."""
+    """A network of the run. Its initial weights depend only on the seed, its number and the model's options.
+
+    Raises:
+        ConfigError: the model does not fit these data.
+    """
     seed_global(cfg.seed, "init", *([number] if number else []))
     shape, side = source.input_shape, cfg.train.resize_px
     shape = shape if side is None else (shape[0], side, side)
@@ -200,7 +209,7 @@ def num_outputs(cfg: DictConfig, source: Source) -> int:
 
 
 def warn_of_endless_warmup(method: Method, epochs: int) -> None:
-    """Says when a method or its loss would only begin its own work after the last epoch."""
+    """Warns where a method or its loss would start its own work only after the last epoch."""
     for group, part in (("method", method), ("loss", method.per_sample)):
         warmup = getattr(part, "warmup_epochs", 0)
         if warmup >= epochs:
@@ -209,7 +218,7 @@ def warn_of_endless_warmup(method: Method, epochs: int) -> None:
 
 @contextmanager
 def locked(folder: Path, world: World) -> Iterator[RunLock]:
-    """Makes the folder and holds it for this process (the main one speaks for all); the lock ends with the process."""
+    """Makes the folder and locks it for this run (the main process does so for all ranks)."""
     lock = RunLock(folder)
     world.main_does(lock.acquire)
     try:

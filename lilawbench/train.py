@@ -1,9 +1,9 @@
 """The entry point: `python -m lilawbench.train KEY=VALUE ...`, or `run(cfg)` from Python.
 
-    overrides -> one run or a plan of many -> what is finished is skipped -> pipeline.py does the others -> comparison
+    overrides -> one run or a plan of many -> finished ones are skipped -> pipeline.py does the others -> comparison
 
-One run writes one folder; the same command goes on with a broken run and skips a finished one. Nothing here imports
-torch: what a user mistypes, asks for or has finished is answered at once.
+One run writes one folder; the same command continues an interrupted run and skips a finished one. Nothing here imports
+torch, so that mistakes, help and finished runs are answered at once.
 """
 
 import logging
@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import hydra
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 import lilawbench
 from lilawbench.config import CONF, Plain, check_keys, to_dict
@@ -42,7 +42,7 @@ def run(cfg: DictConfig | Plain) -> RunRecord:
         The record; `status` is "done", or "skipped" if result.json was there already (and not sweep.redo).
     Raises:
         ConfigError, DataError: nothing was written. RunBusy: another process has the run.
-        RunFailed: training stopped by itself, now or in an earlier run; the folder is marked with failed.json.
+        RunFailed: training stopped on its own, now or earlier; the folder is marked with failed.json.
     """
     if cfg.sweep.redo:
         join().main_does(lambda: redo.mark([run_folder(cfg)]))
@@ -50,7 +50,7 @@ def run(cfg: DictConfig | Plain) -> RunRecord:
 
 
 def _run(cfg: DictConfig | Plain) -> RunRecord:
-    """As `run`; with sweep.redo of those runs alone that are marked, which a sweep does for all of its own at once."""
+    """As `run`, but sweep.redo acts only on runs that are marked already: a sweep marks all of its runs at once."""
     world, folder = join(), run_folder(cfg)
     world.main_does(lambda: redo.settle(folder))
     here = world.agree(redo.working_folder(folder) if cfg.sweep.redo else folder)
@@ -64,22 +64,23 @@ def _run(cfg: DictConfig | Plain) -> RunRecord:
     failed = here / "failed.json"
     if world.agree(failed.exists()) and not cfg.sweep.retry_failed:
         raise RunFailed(f"failed before: {read_json(failed)['error']} (sweep.retry_failed=true tries again; {here})")
-    if not folder.exists() and (other := changed_code(cfg)) is not None:
-        name, parts = other
+    if not folder.exists() and (changed := changed_code(cfg)) is not None:
+        name, parts = changed
         log.info("%s has changed since run %s: this is another run", ", ".join(parts), name)
     log.info("preparing %s: %d epochs", folder.name, cfg.train.epochs)
     from lilawbench import pipeline
 
-    record = pipeline.train(cfg if isinstance(cfg, DictConfig) else OmegaConf.create(to_dict(cfg)), here, world)
+    composed = cfg if isinstance(cfg, DictConfig) else DictConfig(to_dict(cfg))
+    record = pipeline.train(composed, here, world)
     if here == folder:
         return record
     world.main_does(lambda: redo.settle(folder))
-    log.info("done again, in the place of the record before: %s", folder)
+    log.info("done again; it replaces the earlier record: %s", folder)
     return replace(record, folder=folder)
 
 
 def attempt(cfg: DictConfig, in_sweep: bool = True) -> RunRecord:
-    """`run` with errors turned into a record; what nobody foresaw stops a single run but not a sweep."""
+    """`run` with errors turned into a record; an unexpected error stops a single run, but not a sweep."""
     try:
         folder = run_folder(cfg)
     except UserError as error:
@@ -94,7 +95,7 @@ def attempt(cfg: DictConfig, in_sweep: bool = True) -> RunRecord:
     except Exception as error:
         import torch
 
-        if join().size > 1:  # this rank alone may be struck, and the others wait for it: torchrun ends them if it ends
+        if join().size > 1:  # the others may not have it, and wait: if this rank ends, torchrun ends them
             traceback.print_exc()
             sys.exit(1)
         if isinstance(error, torch.OutOfMemoryError):
@@ -120,7 +121,7 @@ def _hydra_main(cfg: DictConfig) -> None:
 
 def main() -> None:
     """The console script `lilawbench`. Exit code 2: the input is at fault; 1: a run failed; 130: interrupted."""
-    if "--version" in sys.argv[1:]:  # Hydra would tell its own
+    if "--version" in sys.argv[1:]:  # Hydra would print its own
         print(f"lilawbench {lilawbench.__version__}")
         sys.exit()
     world = join()
@@ -147,16 +148,16 @@ def main() -> None:
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         if world.is_main:
-            print("\nlilawbench: interrupted; the same command goes on from the last finished epoch", file=sys.stderr)
+            print("\nlilawbench: interrupted; the same command continues from the last finished epoch", file=sys.stderr)
         sys.exit(130)
     code = conclude(records, planned) if world.is_main else 0
-    sys.stdout.flush()  # before any rank ends: if that is a failure, torchrun ends the others
+    sys.stdout.flush()  # before any rank ends: on a failure torchrun ends the others
     code = world.agree(code)
     leave()
     sys.exit(code)
 
 
-if __name__ == "__main__":  # under its own name, so that other processes find what a launcher sends them
+if __name__ == "__main__":  # imported by its own name, so that other processes can unpickle what a launcher sends them
     from lilawbench.train import main as main_of_module
 
     main_of_module()

@@ -20,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from lilawbench.config import build
 from lilawbench.engine import checkpoint, runtime
-from lilawbench.loading.streamed import table
+from lilawbench.loading.streamed import rows_of
 from lilawbench.pipeline import initialise_network
 from lilawbench.support.errors import DataError, UserError
 from lilawbench.support.seeding import derive
@@ -42,7 +42,7 @@ def confusion(cfg: DictConfig, weights: dict[str, torch.Tensor], split: str) -> 
     input, clean = (
         (source.test_input, source.test_clean) if split == "test" else (source.train_input, source.train_clean)
     )
-    data = table(input, torch.from_numpy(clean), source.mean, source.std, device, cfg.train.resize_px)
+    data = rows_of(input, torch.from_numpy(clean), source.mean, source.std, device, cfg.train.resize_px)
     with torch.no_grad():
         predicted = torch.cat([model(batch.input)[:, : source.num_classes].argmax(1) for batch in data.in_order()])
     return confusion_matrix(clean, predicted.cpu().numpy(), labels=np.arange(source.num_classes))

@@ -16,7 +16,7 @@ REFUSED = [
     ("dataset=emotions noise=symmetric", "dataset=emotions is multilabel (fitting: file, label_flip, none)"),
     ("noise=target_gaussian", "noise=target_gaussian is for regression data; dataset=digits is multiclass"),
     ("dataset=energy method=dynamic_loss", "method=dynamic_loss is for multiclass and binary data; dataset=energy is"),
-    ("dataset=emotions model.num_classes=8", "multilabel data like dataset=emotions want 6"),
+    ("dataset=emotions model.num_classes=8", "multilabel data like dataset=emotions need 6"),
     ("dataset=emotions model.num_classes=2", "model.num_classes is 2; dataset=emotions has 6"),
     ("dataset=embeddings dataset.train=[a] dataset.sources={a:a.npz}", "dataset.test has no value"),
     ("dataset=embeddings dataset.train=[a] dataset.test=[t] dataset.num_classes=2 dataset.sources=a:b", "in quotes"),

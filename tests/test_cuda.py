@@ -75,5 +75,5 @@ def test_fgsm_goes_through_an_lstm_in_eval_mode(composed, tmp_path):
 def test_processes_without_a_device_each_are_refused(monkeypatch):
     monkeypatch.setenv("LOCAL_WORLD_SIZE", str(torch.cuda.device_count() + 1))
     monkeypatch.setenv("LOCAL_RANK", "0")
-    with pytest.raises(ConfigError, match="each wants its own"):
+    with pytest.raises(ConfigError, match="each needs its own"):
         choose_device("cuda")

@@ -7,7 +7,7 @@ from PIL import Image
 
 from lilawbench.datasets.base import Source
 from lilawbench.loading.image_files import ImageFiles
-from lilawbench.pipeline import draw_labels, tables
+from lilawbench.pipeline import draw_labels, splits_of
 from lilawbench.train import run
 
 
@@ -46,7 +46,7 @@ def test_clean_validation_labels(official):
 def test_each_part_has_its_inputs_and_observed_labels(official):
     cfg, data = official("split.train_samples=30"), source()
     labels = draw_labels(cfg, data)
-    train, val, test = tables(cfg, data, labels, torch.device("cpu"))
+    train, val, test = splits_of(cfg, data, labels, torch.device("cpu"))
     assert len(train) == 30 and np.bincount(labels.observed[labels.train], minlength=10).max() <= 6
     assert train.input.flatten().tolist() == labels.train.tolist()
     assert val.input.flatten().tolist() == list(range(1000, 1020))

@@ -1,47 +1,47 @@
-"""Checkpoints: written whole or not at all, read without running any pickled code."""
+"""Checkpoints: written whole or not at all, and read without running pickled code."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from lilawbench.support.atomic import replacing
 from lilawbench.support.errors import DataError
+from lilawbench.support.plain import State
 
 CHUNK_ROWS = 4096  # hashed at a time
 
 
-def save(path: Path, state: dict[str, Any]) -> None:
+def save(path: Path, state: State) -> None:
     """A crash leaves the old file or the new one. Raises: DiskError."""
     with replacing(path) as file:
         try:
             torch.save(state, file)
-        except RuntimeError as error:  # in the place of the OSError that its writer met
+        except RuntimeError as error:  # torch hides the OSError of its writer
             if isinstance(error.__context__, OSError):
                 raise error.__context__ from None
             raise
 
 
-def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
+def load(path: Path, device: torch.device | str = "cpu") -> State:
     """Reads a checkpoint with weights_only.
 
     Raises:
-        DataError: the file is damaged or holds anything but tensors and plain values.
+        DataError: the file is damaged, or holds more than tensors and plain values.
     """
     try:
         return torch.load(path, map_location=device, weights_only=True)
     except Exception as error:
         raise DataError(
-            f"checkpoint {path} cannot be read ({type(error).__name__}: {error}); delete it to start the run anew"
+            f"checkpoint {path} cannot be read ({type(error).__name__}: {error}); delete it to start the run over"
         ) from error
 
 
 def changing(networks: Sequence[nn.Module]) -> dict[str, dict[str, Tensor]]:
-    """{"model": weights, "model2": those of a second network ...} without frozen parameters: of a linear probe of a
-    ViT some kB in the place of 340 MB."""
+    """{"model": weights, "model2": those of a second network, ...} without frozen parameters: for a linear probe of a
+    ViT some kB instead of 340 MB."""
     frozen = [_frozen(network) for network in networks]
     return {
         key: {name: value for name, value in network.state_dict().items() if name not in left_out}
@@ -50,7 +50,7 @@ def changing(networks: Sequence[nn.Module]) -> dict[str, dict[str, Tensor]]:
 
 
 def digest_of_frozen(networks: Sequence[nn.Module]) -> str | None:
-    """What identifies the frozen parameters, which a running run's checkpoints do without; None: there are none."""
+    """Digest of the frozen parameters, which an unfinished run's checkpoints leave out; None: there are none."""
     kept = [
         value
         for network in networks
@@ -61,23 +61,23 @@ def digest_of_frozen(networks: Sequence[nn.Module]) -> str | None:
     return digest(kept) if kept else None
 
 
-def restore(networks: Sequence[nn.Module], state: dict[str, Any], path: Path) -> None:
-    """Puts back what `changing` has saved, into networks whose frozen parameters are there already.
+def restore(networks: Sequence[nn.Module], state: State, path: Path) -> None:
+    """Loads what `changing` has saved into networks that have their frozen parameters already.
 
     Raises:
-        DataError: these are not the ones that the run began with.
+        DataError: the frozen parameters are not those that the run began with.
     """
     if state.get("frozen") != digest_of_frozen(networks):
         raise DataError(
-            f"the frozen weights are not those that {path.parent} began with (another file in the place of "
-            "model.checkpoint, or another version of torch); delete the folder to start the run anew"
+            f"the frozen weights are not those that {path.parent} began with (another file is at "
+            "model.checkpoint, or torch has another version); delete the folder to start the run over"
         )
     for key, network in zip(_keys(networks), networks):
         network.load_state_dict(network.state_dict() | state[key])
 
 
 def complete(path: Path, networks: Sequence[nn.Module]) -> None:
-    """Puts the frozen parameters into a finished run's checkpoint, so that it is a model by itself."""
+    """Puts the frozen parameters into a finished run's checkpoint, so that it holds the whole model."""
     if any(map(_frozen, networks)):
         save(path, load(path) | {key: net.state_dict() for key, net in zip(_keys(networks), networks)})
 
@@ -87,12 +87,12 @@ def _keys(networks: Sequence[nn.Module]) -> list[str]:
 
 
 def digest(tensors: Iterable[Tensor], more: bytes = b"") -> str:
-    """64 hex digits of tensors in this order: values, types and shapes."""
+    """SHA-256 of tensors in this order, 64 hex digits: of their values, types and shapes, and of the bytes `more`."""
     found = hashlib.sha256(more)
     for tensor in tensors:
         found.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
         for piece in tensor.split(CHUNK_ROWS) if tensor.ndim else (tensor,):
-            found.update(piece.detach().cpu().contiguous().numpy())
+            found.update(piece.detach().cpu().contiguous().numpy().data)
     return found.hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""Makes the Context of a run: its networks, what optimises them, and its rows in the order in which they train."""
+"""Makes the Context of a run: its networks, their optimiser, and its rows in the order in which they train."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, is_dataclass, replace
@@ -10,16 +10,16 @@ from lilawbench.config import Train
 from lilawbench.engine.forward import autocast_in, forward_in, side_stream_in
 from lilawbench.engine.optim import build_optimizer
 from lilawbench.loading.batches import MetaLoader, TrainLoader
-from lilawbench.loading.resident import Resident
-from lilawbench.methods.context import Context
+from lilawbench.loading.rows import Rows
+from lilawbench.methods.context import Context, no_meta_batches
 from lilawbench.methods.fgsm import Pixels
 from lilawbench.support.distributed import World
 
 
 def make_context(
     networks: Sequence[nn.Module],
-    train: Resident,
-    val: Resident | None = None,
+    train: Rows,
+    val: Rows | None = None,
     *,
     num_classes: int,
     options: Train | None = None,
@@ -29,10 +29,12 @@ def make_context(
     target_range: float | None = None,
     world: World | None = None,
 ) -> Context:
-    """Args:
-    networks: on the device of the rows. train, val: rows with observed labels; None or no row: no meta batches.
-    num_classes: outputs of a network. options: the run's `train` block; None: its defaults.
-    views, pixels, target_range: see `Context`.
+    """The Context of a run.
+
+    Args:
+        networks: on the device of the rows. train, val: rows with observed labels; None or no row: no meta batches.
+        num_classes: outputs of a network. options: the run's `train` block; None: its defaults.
+        views, pixels, target_range: see `Context`.
     """
     options, world, device = options or Train(), world or World(), train.device
     given = options.augment
@@ -44,7 +46,7 @@ def make_context(
         optimizer=build_optimizer([p for network in networks for p in network.parameters()], options, device),
         table=train,
         loader=TrainLoader(train, options.batch_size, seed, weak, options.balanced_samples, world, strong),
-        meta=MetaLoader(val, seed) if val is not None and len(val) else None,
+        meta=MetaLoader(val, seed) if val is not None and len(val) else no_meta_batches,
         num_classes=num_classes,
         seed=seed,
         views=tuple(views),

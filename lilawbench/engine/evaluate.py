@@ -3,13 +3,13 @@
 import torch
 from torch import Tensor
 
-from lilawbench.loading.resident import Resident
+from lilawbench.loading.rows import Rows
 from lilawbench.methods.base import Method
 from lilawbench.methods.context import Context
 
 
-def predict(ctx: Context, method: Method, data: Resident) -> Tensor:
-    """Logits [N, K] of a split in eval mode, in order; neither the networks nor the random stream moves."""
+def predict(ctx: Context, method: Method, data: Rows) -> Tensor:
+    """Logits [N, K] of a split in eval mode, in order; networks and random stream stay as they were."""
     logits = torch.zeros(len(data), ctx.num_classes, device=data.device)
     with ctx.side_pass("eval"):
         for batch in data.in_order(world=ctx.world):

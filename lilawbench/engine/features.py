@@ -1,9 +1,8 @@
 """The frozen part of a linear probe, computed once for a whole sweep and kept in a file.
 
-The file is named by what the features depend on: the data, the frozen weights, and how the network is run. Noise,
-split, method and seed are no part of it, so that all of a sweep's runs share it (unless the frozen weights are random,
-which the seed draws). A run then trains on features in the place of inputs, and its model's forward is the last two
-layers.
+The file's name depends on what the features depend on: the data, the frozen weights, and how the network is run; not on
+noise, split, method or seed. So all runs of a sweep share it, unless the frozen weights are random, since the seed
+draws those. A run then trains on features instead of inputs, and its model's forward is the last two layers.
 """
 
 import json
@@ -13,29 +12,28 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from filelock import FileLock, Timeout
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from lilawbench.config import plain
 from lilawbench.datasets.base import Source
 from lilawbench.engine.checkpoint import digest
 from lilawbench.engine.forward import autocast_in, is_channels_last
 from lilawbench.loading.image_files import ImageFiles
-from lilawbench.loading.resident import Resident
-from lilawbench.loading.rows import Rows
-from lilawbench.loading.streamed import table
+from lilawbench.loading.rows import Rows, Splits
+from lilawbench.loading.streamed import rows_of
 from lilawbench.methods.base import Method
 from lilawbench.models.cut import Cut, cut, fits
 from lilawbench.noise.labels import Labels
 from lilawbench.support.errors import DataError
 
 log = logging.getLogger("lilawbench")
-ALIKE = 0.02  # relative difference of features of a row that other kernels or bf16 may make
+ALIKE = 0.02  # relative difference that other kernels or bf16 may make to the features of a row
 
 
 class Features(Rows[Tensor]):
@@ -50,8 +48,8 @@ class Features(Rows[Tensor]):
         super().__init__(table if on_disk else table[rows], target, device=target.device)
         self.table_rows = rows if on_disk else torch.arange(len(rows), device=target.device)
 
-    def pixels(self, parts: Iterable[Tensor], *unused: Any, **nothing: Any) -> Iterator[tuple[Tensor, Tensor]]:
-        """Features have no views to draw."""
+    def pixels(self, parts: Iterable[Tensor], *_: object, **__: object) -> Iterator[tuple[Tensor, Tensor]]:
+        """As `Rows.pixels`; features have no views to draw."""
         for rows in parts:
             yield rows, self.input.index_select(0, self.table_rows[rows])
 
@@ -60,16 +58,16 @@ def use_features(
     cfg: DictConfig,
     source: Source,
     labels: Labels,
-    splits: tuple[Resident, Resident, Resident],
+    splits: Splits,
     networks: Sequence[nn.Module],
     method: Method,
-) -> tuple[Resident, Resident, Resident]:
-    """Train, validation and test split with features in the place of inputs, and the network with a forward of such.
+) -> Splits:
+    """The three splits with features instead of inputs; the network then gets a forward that takes features.
 
-    Where that cannot be, both are left as they are, and a log line says why.
+    Where that is impossible, splits and network stay as they are, and a log line says why.
 
     Args:
-        labels: rows of train and val in the training table. splits: with inputs, in that order.
+        labels: rows of train and val in the training table. splits: with inputs.
     """
     if reason := _reason_against(cfg, source, splits, method):
         log.info("frozen features are not cached: %s", reason)
@@ -78,20 +76,21 @@ def use_features(
     parts, autocast = cut(model), autocast_in(cfg.train.precision, device)
     inputs = [input for input in (source.train_input, source.val_input, source.test_input) if input is not None]
     scale = (source.mean, source.std, device, cfg.train.resize_px)
-    tables = [table(input, torch.zeros(len(input)), *scale) for input in inputs]
-    sample = tables[0].batch(torch.arange(1, device=device)).input
+    whole = [rows_of(input, torch.zeros(len(input)), *scale) for input in inputs]
+    sample = whole[0].batch(torch.arange(1, device=device)).input
     if parts is None or not fits(model, parts, sample):
         log.info("frozen features are not cached: model=%s cannot be cut before its last two layers", cfg.model.name)
         return splits
     path = Path(cfg.paths.output_dir) / "features" / f"{features_key(cfg, source, inputs, model, device)}.npy"
-    rows = sum(len(table) for table in tables)
+    rows = sum(map(len, whole))
     first = next(_features(model, parts, [sample], autocast))
-    features = stored(path, rows, first, lambda: _computed(model, parts, tables, autocast))
+    features = stored(path, rows, first, lambda: _computed(model, parts, whole, autocast))
     model.forward = parts.logits
     places = (labels.train, labels.val, np.arange(rows - len(source.test_input), rows))
-    return tuple(
+    train, val, test = (
         Features(features, torch.from_numpy(place), split.target) for place, split in zip(places, splits, strict=True)
     )
+    return train, val, test
 
 
 def features_key(
@@ -99,10 +98,10 @@ def features_key(
 ) -> str:
     """32 hex digits of the data, the frozen weights and buffers, and how the network is run.
 
-    Of images in files their names, sizes and times of change stand for the data.
+    For images in files, their names, sizes and times of change stand for the data.
     """
-    options = OmegaConf.to_container(cfg.model, resolve=True)
-    kept = {key: value for key, value in options.items() if key not in ("num_classes", "pretrained", "checkpoint")}
+    left_out = ("num_classes", "pretrained", "checkpoint")
+    kept = {key: value for key, value in plain(cfg.model).items() if key not in left_out}
     layout = cfg.train.resize_px, is_channels_last(model)
     run = [kept, source.mean, source.std, *layout, cfg.train.precision, device.type]
     trained = {name.rsplit(".", 1)[0] for name, p in model.named_parameters() if p.requires_grad}
@@ -112,13 +111,13 @@ def features_key(
 
 
 def stored(path: Path, rows: int, first: Tensor, compute: Callable[[], Iterable[Tensor]]) -> Tensor:
-    """The table in a file, [rows, ...] float32, memory-mapped; written first if it is not there.
+    """The table in a file, [rows, ...] float32, memory-mapped; it is written first if it is not there.
 
-    Of several processes one computes and the others wait. The file is whole or not there; one that was damaged later,
-    or that another version of the network's code wrote, is computed anew.
+    Of several processes, one computes and the others wait. The file is whole or not there; one that was damaged later,
+    or written by another version of the network's code, is computed again.
 
     Args:
-        first: the first row, [1, ...], which the file's must be like. compute: the table in pieces, [B, ...] each.
+        first: the first row, [1, ...]; the file's must be close to it. compute: the table in pieces, [B, ...] each.
     Raises:
         DataError: the file cannot be written.
     """
@@ -145,7 +144,7 @@ def stored(path: Path, rows: int, first: Tensor, compute: Callable[[], Iterable[
 
 @contextmanager
 def _held(lock: Path) -> Iterator[None]:
-    """A lock that the kernel frees if the process dies; a line says when another process has it."""
+    """A lock that the kernel frees if the process dies; a log line says when another process has it."""
     held = FileLock(lock)
     try:
         held.acquire(timeout=0)
@@ -163,19 +162,19 @@ def _mapped(path: Path) -> Tensor:
 
 
 def _read(path: Path, rows: int, first: Tensor) -> Tensor | None:
-    """The table in a file, if it is one of so many rows that begins like this."""
+    """The table in a file, if it has `rows` rows and its first is close to `first`."""
     try:
         table, first = _mapped(path), first[0].float().cpu()
         if table.shape == (rows, *first.shape) and (table[0] - first).norm() <= ALIKE * first.norm():
             return table
     except (OSError, ValueError, EOFError, TypeError):
         pass
-    log.warning("%s is damaged or of another version of the code; the frozen features are computed anew", path)
+    log.warning("%s is damaged or from another version of the code; the frozen features are computed again", path)
     return None
 
 
 def _write(path: Path, rows: int, pieces: Iterable[Tensor]) -> None:
-    """Piece by piece: a full disk is an error here, where in a memory-map it would kill the process."""
+    """Piece by piece: a full disk is an error here; in a memory map it would kill the process."""
     with path.open("wb") as file:
         for piece in pieces:
             values = np.ascontiguousarray(piece.float().cpu().numpy())
@@ -183,17 +182,17 @@ def _write(path: Path, rows: int, pieces: Iterable[Tensor]) -> None:
                 shape = (rows, *values.shape[1:])
                 header = {"descr": np.lib.format.dtype_to_descr(values.dtype), "fortran_order": False, "shape": shape}
                 np.lib.format.write_array_header_1_0(file, header)
-            file.write(values)
+            file.write(values.data)
         file.flush()
         os.fsync(file.fileno())
 
 
 def _computed(
-    model: nn.Module, parts: Cut, tables: list[Resident], autocast: Callable[[], AbstractContextManager]
+    model: nn.Module, parts: Cut, whole: list[Rows], autocast: Callable[[], AbstractContextManager]
 ) -> Iterator[Tensor]:
     """Features of all rows, with a progress bar."""
-    inputs = (batch.input for table in tables for batch in table.in_order())
-    total = sum(len(table) for table in tables)
+    inputs = (batch.input for rows in whole for batch in rows.in_order())
+    total = sum(map(len, whole))
     with tqdm(total=total, desc="frozen features", unit="row", disable=None) as bar:
         for features in _features(model, parts, inputs, autocast):
             yield features
@@ -214,7 +213,7 @@ def _features(
         model.train(mode)
 
 
-def _reason_against(cfg: DictConfig, source: Source, splits: Sequence[Resident], method: Method) -> str | None:
+def _reason_against(cfg: DictConfig, source: Source, splits: Splits, method: Method) -> str | None:
     if any(cfg.train.augment.values()) or cfg.split.val_augment:
         return "augmentation changes them"
     if cfg.attack.eps or method.perturbs_inputs:
@@ -224,7 +223,7 @@ def _reason_against(cfg: DictConfig, source: Source, splits: Sequence[Resident],
     if "strong" in method.views:
         return f"{type(method).__name__} trains on augmented views"
     if source.copy is not None:
-        return "copies of training rows are drawn anew for each seed"
+        return "each seed draws its own copies of training rows"
     rows, used = source.num_labelled + len(source.test_input), sum(map(len, splits))
     if cfg.train.epochs * used < rows:
         return f"all {rows} rows would cost more than {cfg.train.epochs} epoch(s) of {used}"

@@ -1,12 +1,12 @@
-"""Training steps as CUDA graphs: recorded once, then launched whole. For networks so small that launching takes long.
+"""Training steps as CUDA graphs: recorded once, then launched whole. For networks so small that launching dominates.
 
-A graph does the same operations on the same memory again, and no Python. So a step is recorded on tensors of its own,
-which every batch, validation batch and learning rate is copied into, and what the step puts in the place of the
-method's buffers is copied back over the ones it was recorded with.
+A graph repeats the same operations on the same memory, without Python. So a step is recorded on tensors of its own:
+every batch, validation batch and learning rate is copied into them, and if a step replaces a buffer of the method, the
+new values are copied into the buffer that was recorded.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -17,17 +17,28 @@ from lilawbench.loading.batch import Batch
 from lilawbench.methods.base import Method, StepOutput
 from lilawbench.methods.context import Context
 
+T = TypeVar("T")
 WARMUP_STEPS = 3  # as torch's notes on CUDA graphs advise: libraries and the optimiser set themselves up in them
 
 
+class Recorder(Protocol):
+    """Makes a graph of some work."""
+
+    def warm_up(self, work: Callable[[], T]) -> T:
+        """Runs `work` as it is, where it will be recorded."""
+
+    def __call__(self, work: Callable[[], None]) -> Callable[[], object]:
+        """Calls `work` once without running it on the device; the result runs it."""
+
+
 class CUDARecorder:
-    """Records work on a CUDA device as a graph, after warming up on the same side stream."""
+    """A `Recorder` of work on a CUDA device, with one side stream for warming up and recording."""
 
     def __init__(self, device: torch.device):
         self.device, self.stream = device, torch.cuda.Stream(device)
 
-    def warm_up(self, work: Callable[[], Any]) -> Any:
-        """What `work` gives. Autograd remembers streams, so it runs on the one that will record."""
+    def warm_up(self, work: Callable[[], T]) -> T:
+        """Autograd remembers streams, so `work` runs on the one that will record."""
         main = torch.cuda.current_stream(self.device)
         self.stream.wait_stream(main)
         with torch.cuda.stream(self.stream):
@@ -36,7 +47,6 @@ class CUDARecorder:
         return result
 
     def __call__(self, work: Callable[[], None]) -> Callable[[], object]:
-        """Calls `work` once, which runs nothing yet on the device; the result runs it."""
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, stream=self.stream):
             work()
@@ -44,21 +54,22 @@ class CUDARecorder:
 
 
 class GraphedStep:
-    """In the place of `loop.train_step`, with its results.
+    """A replacement for `loop.train_step`, with the same results.
 
-    The first steps of a phase (`Method.warming_up` or not) and a batch of another size than the others run as they are.
+    The first steps of a phase (`Method.warming_up` or not), and batches of another size, run as they are.
 
     Args:
-        recorder: what warms work up and records it; None: a `CUDARecorder` of the context's device.
+        recorder: None: a `CUDARecorder` of the context's device.
     """
 
-    def __init__(self, recorder: Any = None):
+    def __init__(self, recorder: Recorder | None = None):
         self.recorder = recorder
         self.phase: bool | None = None
         self.replay: Callable[[], object] | None = None
+        self.asked: list[int] = []  # sizes of the validation batches of a step
 
     def __call__(self, ctx: Context, method: Method, batch: Batch, lr: float) -> StepOutput:
-        """As `train_step`, with the learning rate as float32 has it: a graph reads it from a tensor."""
+        """As `train_step`, with the learning rate rounded to float32: a graph reads it from a tensor."""
         out = self._step(ctx, method, batch, float(np.float32(lr)))
         for group in ctx.optimizer.param_groups:
             group["lr"] = lr
@@ -73,31 +84,32 @@ class GraphedStep:
             self.warm += 1
             return self._warm_up(ctx, method, batch, lr)
         if self.replay is None:
-            self._record(ctx, method, batch, lr)
+            self.replay = self._record(ctx, method, batch, lr)
         else:
             self._fill(ctx, method, batch, lr)
             ctx.step += 1
         self.replay()
-        for name in self.replaced:  # theirs stay: a trace keeps what it was given
+        for name in self.replaced:  # the recorded ones are overwritten later; a trace must keep its values
             _put(method, name, self.buffers[name].clone())
         return self.out._replace(loss=self.out.loss.clone())
 
     def _warm_up(self, ctx: Context, method: Method, batch: Batch, lr: float) -> StepOutput:
         """A step as it is, which shows what validation batches it asks for."""
-        self.recorder = self.recorder or CUDARecorder(ctx.device)
-        meta, self.asked = ctx.meta, []
+        recorder, meta = self._recorder(ctx), ctx.meta
+        self.asked = []
 
         def noting(size: int) -> Batch:
             self.asked.append(size)
             return meta(size)
 
-        ctx.meta = meta and noting
+        ctx.meta = noting
         try:
-            return self.recorder.warm_up(lambda: train_step(ctx, method, batch, lr))
+            return recorder.warm_up(lambda: train_step(ctx, method, batch, lr))
         finally:
             ctx.meta = meta
 
-    def _record(self, ctx: Context, method: Method, batch: Batch, lr: float) -> None:
+    def _record(self, ctx: Context, method: Method, batch: Batch, lr: float) -> Callable[[], object]:
+        """What replays a step."""
         meta, groups = ctx.meta, ctx.optimizer.param_groups
         self.batch, self.lr = batch.each(torch.clone), torch.full((), lr, device=ctx.device)
         self.meta_batches = [meta(size).each(torch.clone) for size in self.asked]
@@ -107,7 +119,7 @@ class GraphedStep:
 
         def work() -> None:
             given = iter(self.meta_batches)
-            ctx.meta = meta and (lambda size: next(given))
+            ctx.meta = lambda size: next(given)
             self.out = train_step(ctx, method, self.batch, self.lr)
             self.replaced = [name for name, now in method.named_buffers() if now is not self.buffers[name]]
             for name in self.replaced:
@@ -117,17 +129,17 @@ class GraphedStep:
         try:
             for group in groups:
                 group.update({"capturable": True} if "capturable" in group else {})
-            self.replay = self.recorder(work)
+            return self._recorder(ctx)(work)
         finally:
             ctx.meta = meta
             for group, was in zip(groups, capturable):
                 group.update({} if was is None else {"capturable": was})
 
     def _fill(self, ctx: Context, method: Method, batch: Batch, lr: float) -> None:
-        """What the graph reads: the batch, validation batches, learning rate, and the method's buffers as they are."""
+        """Copies in what the graph reads: batches, learning rate, and the method's present buffers."""
         pairs = [*zip(self.batch.tensors(), batch.tensors())]
-        for kept, size in zip(self.meta_batches, self.asked):
-            pairs += zip(kept.tensors(), ctx.meta(size).tensors())
+        for meta_batch, size in zip(self.meta_batches, self.asked):
+            pairs += zip(meta_batch.tensors(), ctx.meta(size).tensors())
         for name, kept in self.buffers.items():
             now = method.get_buffer(name)
             if now is not kept:
@@ -136,6 +148,10 @@ class GraphedStep:
         for kept, now in pairs:
             kept.copy_(now)
         self.lr.fill_(lr)
+
+    def _recorder(self, ctx: Context) -> Recorder:
+        self.recorder = self.recorder or CUDARecorder(ctx.device)
+        return self.recorder
 
 
 def _put(method: Method, name: str, value: Tensor) -> None:

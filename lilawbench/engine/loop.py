@@ -41,7 +41,7 @@ class Epoch:
     seconds: float
 
     def on_host(self) -> "Epoch":
-        """With all its tensors on the host, where they are measured and written."""
+        """The same with all tensors on the host, where they are measured and written."""
         return replace(self, **{field.name: _brought(getattr(self, field.name)) for field in fields(self)})
 
 
@@ -78,7 +78,10 @@ def fit(
 def _train_epoch(ctx: Context, method: Method, lr_at: Callable[[float], float], bar: tqdm, step: Step) -> Epoch:
     start = time.perf_counter()
     check_steps = 1 if ctx.device.type == "cpu" else CHECK_STEPS
-    losses, traces, rows = [], [], []
+    losses: list[Tensor] = []
+    traces: list[Tensor] = []
+    rows: list[Tensor] = []  # of the batches since losses were last checked
+    names: tuple[str, ...] = ()
     logits = torch.zeros(ctx.num_train, ctx.num_classes, device=ctx.device)
     weight = torch.zeros(ctx.num_train, device=ctx.device)
     seen = torch.zeros(ctx.num_train, device=ctx.device)
@@ -103,7 +106,8 @@ def _train_epoch(ctx: Context, method: Method, lr_at: Callable[[float], float], 
             weight.index_copy_(0, local.index, out.weight)
             weighted = True
         if (traced := method.trace()) is not None:
-            traces.append(traced[1])
+            names, values = traced
+            traces.append(values)
         bar.update()
     _check_finite(losses, rows, ctx)
     _gather(ctx, seen, logits, weight)
@@ -111,14 +115,13 @@ def _train_epoch(ctx: Context, method: Method, lr_at: Callable[[float], float], 
         _check_weights(weight, ctx.epoch)
     method.on_epoch_end(ctx)
 
-    names = method.trace()[0] if traces else ()
     columns = host.read(torch.stack(traces).T, "trace of an epoch") if traces else []
-    losses = host.bring(torch.stack(losses), "losses of an epoch")  # all steps are done: the seconds are real
+    found = host.bring(torch.stack(losses), "losses of an epoch")  # waits for all steps, so that the seconds are true
     return Epoch(
         number=ctx.epoch,
         step=ctx.step,
         lr=ctx.optimizer.param_groups[0]["lr"],
-        losses=losses,
+        losses=found,
         seen=seen.bool(),
         logits=logits,
         weight=weight if weighted else None,
@@ -135,10 +138,13 @@ def _brought(part: Any) -> Any:
     return host.bring(part, "epoch to measure") if isinstance(part, Tensor) else part
 
 
-def train_step(ctx: Context, method: Method, batch: Batch, lr: float) -> StepOutput:
-    """One step of the model and whatever the method does around it.
+def train_step(ctx: Context, method: Method, batch: Batch, lr: float | Tensor) -> StepOutput:
+    """One step of the model, and what the method does after it.
 
-    `batch` is this rank's share of a batch of ctx.batch_size rows; the returned loss is the mean over all of them.
+    Args:
+        batch: this rank's share of a batch of ctx.batch_size rows. lr: [] where a CUDA graph reads it.
+    Returns:
+        The method's output; its loss is the mean over all ctx.batch_size rows.
     """
     for group in ctx.optimizer.param_groups:
         group["lr"] = lr
@@ -152,7 +158,7 @@ def train_step(ctx: Context, method: Method, batch: Batch, lr: float) -> StepOut
 def _backward(ctx: Context, method: Method, batch: Batch) -> StepOutput:
     """Forward and backward of a batch, in ctx.accumulate_steps parts whose gradients add up to those of its mean loss.
 
-    A part has two rows at least: BatchNorm cannot train on one.
+    A part has at least two rows: BatchNorm cannot train on one.
     """
     count = len(batch.index)
     parts = min(ctx.accumulate_steps, count // 2)
@@ -170,7 +176,7 @@ def _backward(ctx: Context, method: Method, batch: Batch) -> StepOutput:
 
 
 def _check_weights(weight: Tensor, epoch: int) -> None:
-    """A sample of negative weight is trained uphill, which no measure of the whole shows before it is too late."""
+    """A sample of negative weight is trained uphill, which overall measures show only when it is too late."""
     lowest, row = host.read(torch.stack([found.double() for found in weight.min(dim=0)]), "lowest weight of an epoch")
     if lowest < -ROUNDING:
         raise RunFailed(
@@ -180,7 +186,7 @@ def _check_weights(weight: Tensor, epoch: int) -> None:
 
 
 def _gather(ctx: Context, seen: Tensor, logits: Tensor, weight: Tensor) -> None:
-    """Each rank's rows become everyone's; a row that several ranks did counts once."""
+    """Gives every rank all rows; a row that several ranks saw counts once."""
     if ctx.world.size == 1:
         return
     times = ctx.world.sum_(seen).clamp(min=1)
@@ -189,7 +195,7 @@ def _gather(ctx: Context, seen: Tensor, logits: Tensor, weight: Tensor) -> None:
 
 
 def _check_finite(losses: list[Tensor], rows: list[Tensor], ctx: Context) -> None:
-    """Looks at the last losses of the epoch so far, those of the batches of `rows`."""
+    """Raises: RunFailed, one of the last len(rows) losses, those of the batches `rows`, is NaN or infinite."""
     if not rows:
         return
     values = host.read(torch.stack(losses[-len(rows) :]), "finite losses")

@@ -1,4 +1,4 @@
-"""What the C library does with memory that is freed."""
+"""What the C library does with freed memory."""
 
 import ctypes
 import os
@@ -7,11 +7,11 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 
 
 def keep_freed_memory() -> bool:
-    """Tells glibc to keep what is freed for the next step: an LSTM's step takes .7 of the time, in 8 % more memory.
+    """Tells glibc to keep freed memory for the next step: an LSTM's step takes .7 of the time, in 8 % more memory.
 
-    Otherwise blocks above 32 MiB go back to the system when they are freed, and come again page by page. The threshold
-    for that must be above any block's size; where glibc refuses it, all is left as it is, for the other threshold alone
-    makes steps slower. What the user has set by MALLOC_... or GLIBC_TUNABLES counts.
+    Otherwise freed blocks above 32 MiB go back to the system, and return page by page. The threshold for that must be
+    above any block's size. Where glibc refuses that, nothing is changed, since the other threshold alone makes steps
+    slower. Settings of the user by MALLOC_... or GLIBC_TUNABLES have priority.
 
     Returns:
         Whether it was set.

@@ -1,8 +1,7 @@
-"""Optimiser and learning-rate schedule. The schedule is a function of the step alone: resuming needs no state of it."""
+"""Optimiser and learning-rate schedule. The schedule depends on the number of epochs alone: resuming needs no state."""
 
 import math
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import torch
 from omegaconf import DictConfig
@@ -10,12 +9,13 @@ from torch import nn
 
 from lilawbench.config import Train
 from lilawbench.engine.lean import lean
+from lilawbench.support.plain import State
 
 
 def build_optimizer(
     parameters: Iterable[nn.Parameter], train: Train | DictConfig, device: torch.device
 ) -> torch.optim.Optimizer:
-    """Adam, AdamW or SGD with the options of `train`, in torch's fused form where the device has one."""
+    """Adam, AdamW or SGD with the options of `train`, in torch's fused form where the device has it."""
     parameters = [p for p in parameters if p.requires_grad]
     common = {"lr": train.lr, "weight_decay": train.weight_decay, "fused": device.type in ("cpu", "cuda")}
     if train.optimizer == "sgd":
@@ -25,10 +25,9 @@ def build_optimizer(
 
 
 def build_schedule(train: Train | DictConfig) -> Callable[[float], float]:
-    """Learning rate at a number of finished epochs, such as 2.5; epochs need not all have the same number of steps.
+    """Learning rate after a number of finished epochs, such as 2.5; epochs may differ in their number of steps.
 
-    constant; linear and cosine fall from lr at the start to 0 at the end; multistep is lr x 0.1 from each milestone
-    epoch on.
+    constant; linear and cosine fall from lr to 0; multistep multiplies by 0.1 at each milestone epoch.
     """
 
     def lr_at(epochs: float) -> float:
@@ -44,10 +43,10 @@ def build_schedule(train: Train | DictConfig) -> Callable[[float], float]:
     return lr_at
 
 
-def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Loads a state_dict of a model whose weights may have lain in memory in another way.
+def load_optimizer(optimizer: torch.optim.Optimizer, state: State) -> None:
+    """Loads the state_dict of an optimiser whose weights may have had another memory layout.
 
-    Fused steps take it for granted that moments lie as their weights do, and go wrong without a word where they do not.
+    Fused steps assume that moments have the layout of their weights, and are silently wrong where they have not.
     """
     optimizer.load_state_dict(state)
     for p, kept in optimizer.state.items():

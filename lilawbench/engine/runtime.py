@@ -1,4 +1,4 @@
-"""What a run gets from its machine: device, threads, determinism, memory."""
+"""What a run uses of its machine: device, threads, deterministic kernels, memory."""
 
 import contextlib
 import logging
@@ -21,10 +21,10 @@ _slot: FileLock | None = None
 
 
 def choose_device(name: str) -> torch.device:
-    """`auto` is a CUDA device where there is one, else the CPU. Under torchrun each process takes a CUDA device.
+    """`auto` is a CUDA device where there is one, else the CPU. Under torchrun each process has its own CUDA device.
 
     Raises:
-        ConfigError: the processes of this machine cannot have one each.
+        ConfigError: this machine has fewer CUDA devices than processes.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -34,16 +34,16 @@ def choose_device(name: str) -> torch.device:
     count = torch.cuda.device_count()
     if name != "cuda" or processes > count:
         shared = f"train.device={name}: {processes} processes on {count} CUDA device(s)"
-        raise ConfigError([f"{shared}; each wants its own: train.device=cuda and --nproc-per-node at most {count}"])
+        raise ConfigError([f"{shared}; each needs its own: train.device=cuda and --nproc-per-node at most {count}"])
     device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
     torch.cuda.set_device(device)
     return device
 
 
 def choose_threads(asked: int | None) -> int:
-    """Number of CPU threads for a run: as asked, else all cores for a lone process and one for each of several.
+    """Number of CPU threads for a run: as asked, else all cores for a lone process, and 1 for each of several.
 
-    Small models lose far more from two processes fighting over cores than they gain from threads, so one thread is the
+    Small models lose far more to two processes that compete for cores than they gain from threads, so one thread is the
     default under a parallel launcher (OMP_NUM_THREADS, torchrun, a Slurm task with its own cpus) or beside another
     lilawbench process on this machine.
     """
@@ -63,7 +63,7 @@ def choose_threads(asked: int | None) -> int:
 def alone_here() -> bool:
     """Whether no other process of this user runs lilawbench on this machine now.
 
-    Each process holds one of a row of lock files for as long as it lives; the kernel frees them however it dies.
+    Each process holds one of 64 lock files while it lives; the kernel frees it however the process dies.
     """
     global _slot
     folder = locks_of_processes()
@@ -86,7 +86,7 @@ def alone_here() -> bool:
 
 
 def locks_of_processes() -> Path:
-    """Folder of this machine and user for locks that count its processes."""
+    """Folder for the locks by which this user's processes on this machine are counted."""
     folder = Path(tempfile.gettempdir()) / f"lilawbench-{os.getuid() if hasattr(os, 'getuid') else 'user'}"
     folder.mkdir(exist_ok=True)
     return folder
@@ -99,7 +99,7 @@ def prepare(device: torch.device, threads: int, deterministic: bool) -> None:
         malloc.keep_freed_memory()
     if deterministic and device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    # as use_deterministic_algorithms(warn_only=True), which would import torch's compiler: over a second of start-up
+    # as use_deterministic_algorithms(warn_only=True), but without importing torch's compiler, which takes over a second
     torch.set_deterministic_debug_mode("warn" if deterministic else "default")
     torch.backends.cudnn.benchmark = not deterministic
     if device.type == "cuda":
@@ -118,11 +118,15 @@ def peak_memory_bytes(device: torch.device) -> int:
     return peak if os.uname().sysname == "Darwin" else peak * 1024
 
 
+class _LogFile(logging.FileHandler):
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Nothing: on a full disk the run ends where its record is written, with one line."""
+
+
 def log_to_file(path: Path) -> logging.Handler:
-    """Messages to a run's own log as well, with the time, until `stop_log`."""
+    """Messages go to a run's own log too, with the time, until `stop_log`."""
     with writable(path):
-        handler = logging.FileHandler(path, encoding="utf-8")
-    handler.handleError = lambda record: None  # a full disk ends the run where its record is written, in one line
+        handler = _LogFile(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     log.addHandler(handler)
     log.setLevel(logging.INFO)

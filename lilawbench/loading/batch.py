@@ -13,23 +13,24 @@ from lilawbench.support.distributed import World
 class Batch(NamedTuple):
     """Some rows of the training table. There is no clean label in it, by design."""
 
-    index: Tensor  # [B] int64, row in the training table; stable across epochs and ranks
+    # row in the training table, [B] int64; stable across epochs and ranks
+    index: Tensor  # type: ignore[assignment]  # hides the method that every tuple has
     input: Tensor  # [B, ...] float32: image [C, H, W], sequence [T, C] or table row [D]; the first of the views
     target: Tensor  # the OBSERVED label: [B] int64; [B, K] int64 of 0 and 1; [B] float32 (see tasks.py)
     views: Mapping[str, Tensor] = MappingProxyType({})  # the further views of the same rows, by name
-    sizes: tuple[int, ...] = ()  # rows of each of the batches that it was `joined` from
+    sizes: tuple[int, ...] = ()  # rows of each batch that it was `joined` from
 
     def tensors(self) -> list[Tensor]:
-        """All that it holds."""
+        """All tensors in it."""
         return [self.index, self.input, self.target, *self.views.values()]
 
     def each(self, change: Callable[[Tensor], Tensor]) -> "Batch":
-        """The batch whose tensors are what `change` makes of these."""
+        """This batch with `change` applied to each tensor."""
         views = {name: change(view) for name, view in self.views.items()}
         return Batch(change(self.index), change(self.input), change(self.target), views, self.sizes)
 
     def pieces(self) -> list["Batch"]:
-        """The batches that it was joined from, or itself."""
+        """The batches that it was joined from; else itself, in a list."""
         if not self.sizes:
             return [self]
         starts = [sum(self.sizes[:number]) for number in range(len(self.sizes))]
@@ -44,23 +45,23 @@ class Batch(NamedTuple):
     def fraction(self, world: World) -> float:
         """The weight of this rank's share in a mean over all rows.
 
-        A loss that takes a mean over each piece is that of one process where all ranks have as many rows of each.
+        A loss that averages over each piece equals that of one process if all ranks have as many rows of each piece.
         """
         if not self.sizes or world.size == 1:
             return world.fraction(len(self.index))
         return sum(world.fraction(size) * size for size in self.sizes) / len(self.index)
 
     def split(self, parts: int) -> list["Batch"]:
-        """So many parts of as many rows, give or take one; of a joined batch, of each piece."""
+        """`parts` batches of equal size, give or take one row; of a joined batch, each piece is split so."""
         pieces = [[piece.each(_part(parts, number)) for piece in self.pieces()] for number in range(parts)]
         return [joined(piece) for piece in pieces]
 
 
 def joined(batches: Sequence[Batch]) -> Batch:
-    """One batch of the rows of several, one after another: what a method takes apart again by `pieces`."""
+    """One batch of the rows of several, in this order; `pieces` takes it apart again."""
     if len(batches) == 1:
         return batches[0]
-    index, input, target = (torch.cat([batch[place] for batch in batches]) for place in range(3))
+    index, input, target = (torch.cat(tensors) for tensors in zip(*((b.index, b.input, b.target) for b in batches)))
     views = {name: torch.cat([batch.views[name] for batch in batches]) for name in batches[0].views}
     return Batch(index, input, target, views, tuple(len(batch.index) for batch in batches))
 

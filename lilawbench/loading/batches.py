@@ -1,4 +1,4 @@
-"""The order in which rows train: shuffled batches of an epoch, and validation batches without end."""
+"""The order in which rows train: shuffled batches of an epoch, and endless validation batches."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -8,17 +8,17 @@ from torch import Tensor
 from lilawbench.augment.transforms import Augment
 from lilawbench.augment.views import view_names
 from lilawbench.loading.batch import Batch, joined
-from lilawbench.loading.resident import Resident
+from lilawbench.loading.rows import Rows
 from lilawbench.support import host
 from lilawbench.support.distributed import World
 from lilawbench.support.seeding import derive_torch
 
 
 class Batches:
-    """The batches of an epoch, and how many there are: the schedule of the learning rate asks.
+    """The batches of an epoch, and their number, which the learning-rate schedule needs.
 
     Args:
-        steps: their number. batches: themselves; iterated over once.
+        steps: their number. batches: iterated over once.
     """
 
     def __init__(self, steps: int, batches: Iterable[Batch]):
@@ -44,14 +44,14 @@ class TrainLoader:
 
     Args:
         augment: of the weak view. strong: of the strong one; None: as weak.
-        balanced_samples: rows of an epoch, drawn anew for each: of every observed class the same number, or all that it
-            has. None: all rows.
-        world: of the rank that uses its share of each batch alone; None: all of it.
+        balanced_samples: rows of an epoch, redrawn for each: the same number of every observed class, or all that the
+            class has. None: all rows.
+        world: this rank needs only its own share of each batch; None: the whole batch.
     """
 
     def __init__(
         self,
-        data: Resident,
+        data: Rows,
         batch_size: int,
         seed: int,
         augment: Augment | None = None,
@@ -62,20 +62,22 @@ class TrainLoader:
         self.data, self.batch_size, self.seed, self.world = data, batch_size, seed, world
         weak = augment or Augment()
         self.views = {"plain": Augment(), "weak": weak, "strong": strong or weak}
-        self.target = host.bring(data.target, "labels to balance") if balanced_samples else None
-        classes = len(self.target.unique()) if balanced_samples else 1
-        self.per_class = None if balanced_samples is None else max(1, balanced_samples // classes)
+        self.balance: tuple[Tensor, int] | None = None  # labels [N] on the host, and rows of each class
+        if balanced_samples is not None:
+            target = host.bring(data.target, "labels to balance")
+            self.balance = target, max(1, balanced_samples // len(target.unique()))
 
     def __len__(self) -> int:
         """Steps in an epoch over all rows."""
-        if self.per_class is None:
+        if self.balance is None:
             return len(_sizes(len(self.data), self.batch_size))
-        return len(_sizes(int(self.target.bincount().clamp(max=self.per_class).sum()), self.batch_size))
+        target, per_class = self.balance
+        return len(_sizes(int(target.bincount().clamp(max=per_class).sum()), self.batch_size))
 
     def rows(
         self, epoch: int, mask: Tensor | None = None, batch_size: int | None = None, again: int = 0
     ) -> tuple[Tensor, ...]:
-        """Row numbers of each batch of an epoch, where the data want them.
+        """Row numbers of each batch of an epoch, on the data's `rows_device`.
 
         Args:
             mask: [N] bool on the host, the rows that take part (None: all); they keep the order they have among all.
@@ -84,8 +86,9 @@ class TrainLoader:
         order = torch.randperm(len(self.data), generator=self._generator("order", epoch, again))
         if mask is not None:
             order = order[mask[order]]
-        if self.per_class is not None:
-            order = order[first_of_each(self.target[order], self.per_class)]
+        if self.balance is not None:
+            target, per_class = self.balance
+            order = order[first_of_each(target[order], per_class)]
         return host.send(order, self.data.rows_device).split(_sizes(len(order), batch_size or self.batch_size))
 
     def epoch(
@@ -131,7 +134,7 @@ def _sizes(count: int, batch_size: int) -> list[int]:
 
 
 def first_of_each(target: Tensor, count: int) -> Tensor:
-    """Mask [N] of the first `count` rows of each class in target [N] int64, or all that it has."""
+    """Mask [N] of the first `count` rows of each class in target [N] int64; all rows of a smaller class."""
     order = target.argsort(stable=True)
     counts = target.bincount()
     within = torch.arange(len(target), device=target.device) - (counts.cumsum(0) - counts)[target[order]]
@@ -139,19 +142,20 @@ def first_of_each(target: Tensor, count: int) -> Tensor:
 
 
 class MetaLoader:
-    """Random batches of the validation set without end: pieces of one permutation after another.
+    """Endless random batches of the validation set: pieces of one permutation after another.
 
     `start(epoch)` restarts the stream from (seed, epoch). A batch never holds a row twice.
     """
 
-    def __init__(self, data: Resident, seed: int):
+    def __init__(self, data: Rows, seed: int):
         self.data, self.seed = data, seed
         self.start(0)
 
     def start(self, epoch: int) -> None:
         self.generator = derive_torch(self.seed, "meta", epoch)
         self.order, self.position = torch.empty(0, dtype=torch.int64), 0
-        self.pieces, self.size = [], 0  # what is left of the permutation in pieces of one size, the next one last
+        self.pieces: list[Tensor] = []  # what is left of the permutation, in pieces of one size, the next one last
+        self.size = 0
 
     def __call__(self, size: int) -> Batch:
         """A fresh batch of min(size, len(validation set)) rows."""

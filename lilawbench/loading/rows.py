@@ -113,3 +113,6 @@ class Rows(ABC, Generic[Input]):
         if world is not None:
             rows = rows.tensor_split(world.size)[world.rank]
         yield from self.batches(part for part in rows.split(size) if len(part))
+
+
+Splits = tuple[Rows, Rows, Rows]  # training, validation and test rows of a run

@@ -19,7 +19,7 @@ AHEAD = 2  # batches that are decoded while one is used
 EVAL_BATCH = 128  # 77 MB of float32 pixels at 224 px
 
 
-def table(
+def rows_of(
     input: Tensor | ImageFiles,
     target: Tensor,
     mean: tuple[float, ...] | None = None,
@@ -27,7 +27,7 @@ def table(
     device: torch.device | str = "cpu",
     resize_px: int | None = None,
 ) -> Rows:
-    """Rows of one split wherever their inputs are: `Resident`, or `Streamed` for images in files."""
+    """Rows of one split: `Streamed` for images in files, else `Resident`. Arguments: see `Rows`."""
     if isinstance(input, ImageFiles):
         return Streamed(input, target, mean, std, device, resize_px)
     return Resident(input, target, mean, std, device, resize_px)

@@ -27,8 +27,8 @@ class StatefulLoss(nn.Module, ABC):
         """Called at the start of an epoch, counted from 1.
 
         Args:
-            predict: a sweep over the training table in eval mode: its logits [N, K] and observed labels [N]. It
-                costs a forward of every sample: call it only where its result is used.
+            predict: logits [N, K] of the training table in eval mode, and its observed labels [N]. It costs a forward
+                of every sample: call it only where its result is used.
         """
 
     def update(self, logits: Tensor, index: Tensor) -> None:

@@ -1,7 +1,6 @@
-"""A-RRM: RRM whose training and re-weighting see inputs that FGSM has moved against the model."""
+"""A-RRM: RRM that trains and re-weights on inputs attacked by FGSM."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from torch import Tensor
 
@@ -9,11 +8,12 @@ from lilawbench.loading.batch import Batch
 from lilawbench.methods.at import adversary
 from lilawbench.methods.context import Context
 from lilawbench.methods.rrm import RRM
+from lilawbench.support.plain import Tree
 
 
 class ARRM(RRM):
-    """Adversarial Rockafellian relaxation: x <- x + eps sign(grad_x l) on the unweighted loss before each step and in
-    each pass over the training set.
+    """Adversarial Rockafellian relaxation: x <- x + eps sign(grad_x l), of the unweighted loss, before each step and in
+    each re-weighting pass over the training set.
 
     Args:
         fgsm: options of `at.Adversary`: eps, clip, mode, space.
@@ -23,7 +23,7 @@ class ARRM(RRM):
 
     perturbs_inputs = True
 
-    def __init__(self, fgsm: Mapping[str, Any] | None = None, gamma: float | None = 2.0, **options: Any):
+    def __init__(self, fgsm: Mapping[str, Tree] | None = None, gamma: float | None = 2.0, **options: Tree):
         super().__init__(gamma=gamma, **options)
         self.adversary = adversary(fgsm)
         self.steps_differ = self.adversary.steps_differ

@@ -1,7 +1,6 @@
-"""AT: adversarial training, plain training on inputs that FGSM has moved against the model."""
+"""AT: adversarial training, plain training on inputs attacked by FGSM."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from torch import Tensor
 
@@ -11,15 +10,16 @@ from lilawbench.methods.base import Loss, Method, StepOutput
 from lilawbench.methods.context import Context
 from lilawbench.methods.fgsm import check_attack, fgsm
 from lilawbench.support.errors import ConfigError
+from lilawbench.support.plain import Tree
 
 
 class Adversary:
-    """FGSM against a method's own unweighted loss, with the model and the random stream left as they were.
+    """FGSM on a method's own unweighted loss; model and random stream stay as they were.
 
     Args:
         eps: step, >= 0. clip: [lo, hi] of the perturbed input, or None.
-        space: "input", both are in the model's input space, for images in standard deviations, as in RRM's code |
-            "unit", in that of pixels in [0, 1], where images are clipped, as Algorithm 1 has its eps.
+        space: "input", eps and clip are in the model's input space, for images in standard deviations, as in RRM's
+            code | "unit", in that of pixels in [0, 1], where images are clipped, as eps of Algorithm 1.
         mode: "eval" | "train", BatchNorm and dropout while the gradient is taken.
     Raises:
         ValueError: any of these out of range.
@@ -30,12 +30,12 @@ class Adversary:
         if mode not in ("eval", "train"):
             raise ValueError(f"fgsm.mode is {mode!r}; it must be eval or train")
         self.eps, self.clip, self.mode, self.space = eps, clip, mode, space
-        self.steps_differ = None if mode == "eval" else "fgsm.mode=train puts the random stream back"
+        self.steps_differ = None if mode == "eval" else "fgsm.mode=train rewinds the random stream"
 
     def check(self, ctx: Context) -> None:
         """Raises: ConfigError, the data have no pixels."""
         if self.space == "unit" and ctx.pixels is None:
-            raise ConfigError(["method.fgsm.space=unit wants images; use method.fgsm.space=input with these data"])
+            raise ConfigError(["method.fgsm.space=unit needs images; use method.fgsm.space=input with these data"])
 
     def perturb(self, method: Method, ctx: Context, batch: Batch) -> Tensor:
         """Perturbed inputs, [B, ...]."""
@@ -48,12 +48,12 @@ class Adversary:
             return fgsm(losses, batch.input, [self.eps], clip=self.clip, pixels=pixels)[0]
 
 
-def adversary(options: Mapping[str, Any] | None) -> Adversary:
+def adversary(options: Mapping[str, Tree] | None) -> Adversary:
     """From the options eps, clip, mode, space. Raises: ValueError naming an unknown one."""
-    options = dict(options or {})
-    if unknown := set(options) - {"eps", "clip", "mode", "space"}:
+    given = dict(options or {})
+    if unknown := set(given) - {"eps", "clip", "mode", "space"}:
         raise ValueError(f"fgsm.{sorted(unknown)[0]} is not an option (valid: eps, clip, mode, space)")
-    return Adversary(**options)
+    return Adversary(**given)
 
 
 class AT(Method):
@@ -67,7 +67,7 @@ class AT(Method):
 
     perturbs_inputs = True
 
-    def __init__(self, fgsm: Mapping[str, Any] | None = None, loss: Loss = ce):
+    def __init__(self, fgsm: Mapping[str, Tree] | None = None, loss: Loss = ce):
         super().__init__(loss)
         self.adversary = adversary(fgsm)
         self.steps_differ = self.adversary.steps_differ

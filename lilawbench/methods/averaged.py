@@ -8,13 +8,13 @@ from lilawbench.models.finetune import follows_train
 
 
 class Averaged(nn.Module):
-    """w <- decay w + (1 - decay) w_network. A part of a method, so that it is in the checkpoint; it holds no network.
+    """w <- decay w + (1 - decay) w_network. As a part of a method it is in the checkpoint; it holds no network.
 
-    Buffers, such as BatchNorm's statistics, are averaged likewise, and numbers of steps copied. What is frozen is the
-    network's own.
+    Buffers, such as BatchNorm's statistics, are averaged too; integer ones, such as its step count, are copied. Frozen
+    weights are the network's own.
 
     Args:
-        decay: in [0, 1). network: its number.
+        decay: in [0, 1). network: its number in `Context.networks`.
     Raises:
         ValueError: decay out of range.
     Source: Tarvainen and Valpola 2017, section 2.
@@ -28,7 +28,7 @@ class Averaged(nn.Module):
         self.names: list[str] = []
 
     def setup(self, ctx: Context) -> None:
-        """Begins with the network's weights as they are."""
+        """Starts from the network's present weights."""
         named = self._followed(ctx)
         self.names = list(named)
         for number, value in enumerate(named.values()):
@@ -36,7 +36,7 @@ class Averaged(nn.Module):
 
     @torch.no_grad()
     def update(self, ctx: Context) -> None:
-        """After each step of the network."""
+        """To be called after each step of the network."""
         pairs = list(zip(self.weights(), self._followed(ctx).values(), strict=True))
         floating = [(mine, its) for mine, its in pairs if mine.is_floating_point()]
         torch._foreach_lerp_([mine for mine, _ in floating], [its.detach() for _, its in floating], 1 - self.decay)
@@ -45,18 +45,18 @@ class Averaged(nn.Module):
                 mine.copy_(its)
 
     def weights(self) -> list[Tensor]:
-        """As the network's parameters and buffers lie."""
+        """The averages, in the order of the network's parameters and buffers."""
         return [self.get_buffer(f"w{number}") for number in range(len(self.names))]
 
     def forward(self, ctx: Context, input: Tensor) -> Tensor:
-        """Logits [B, K] of inputs [B, ...] in the network's mode, float32; ask inside of `ctx.side_pass()`."""
+        """Logits [B, K] float32 of inputs [B, ...], in the network's mode; call it inside `ctx.side_pass()`."""
         with ctx.autocast():
             values = dict(zip(self.names, self.weights(), strict=True))
             logits = torch.func.functional_call(ctx.networks[self.network], values, (input,))
         return logits.float()
 
     def _followed(self, ctx: Context) -> dict[str, Tensor]:
-        """What trains, and the buffers that training moves."""
+        """Trained parameters, and the buffers that training changes."""
         network = ctx.networks[self.network]
         trained = {name: p for name, p in network.named_parameters() if p.requires_grad}
         return trained | {

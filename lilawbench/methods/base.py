@@ -5,7 +5,7 @@ The loop (engine/loop.py) knows nothing else about a method:
     for epoch:
         method.on_epoch_start(ctx)
         for batch in method.batches(ctx):
-            for part of batch:  # train.accumulate_steps of them: one, the whole batch, unless asked otherwise
+            for part of batch:  # train.accumulate_steps of them; by default one, the whole batch
                 out = method.loss(ctx, part);  out.loss.backward()
             ctx.descend()
             method.after_step(ctx, batch, out)
@@ -52,12 +52,12 @@ class Method(nn.Module, ABC):
     splits_batches: ClassVar[bool] = True  # whether the loss of a batch is the mean of those of its parts
     perturbs_inputs: ClassVar[bool] = False  # trains or measures rows on other inputs than the data's
     tasks: ClassVar[tuple[str, ...]] = ALL  # that it is for, see tasks.py; the loss says the same of itself
-    # How its `sample_values` are crossed with the clean labels, which it never sees: functions (metrics/crossing.py)
-    # whose keyword arguments name the values. Those that none of them names are crossed by their type.
+    # How its `sample_values` are compared with the clean labels, which it never sees: functions (metrics/crossing.py)
+    # whose keyword arguments name the values. Values that none of them names are compared by their type.
     crossings: ClassVar[tuple[Callable, ...]] = ()
-    # Why two steps on whole batches may differ in what they do, not only in values: no CUDA graph can stand for both.
-    # None: they never do while `warming_up` stays as it is, and keep what changes in buffers.
-    steps_differ: str | None = "it does not say that its steps are all alike"
+    # Why two steps on whole batches may do different operations, so that no CUDA graph can replay both. None: they
+    # never do while `warming_up` stays the same, and all that changes is in buffers.
+    steps_differ: str | None = "it does not say that all its steps are the same"
     warming_up: bool = False
 
     def __init__(self, loss: Loss):
@@ -65,7 +65,7 @@ class Method(nn.Module, ABC):
         self.per_sample = loss
 
     def against_graphs(self) -> str | None:
-        """Why no CUDA graph can stand for the steps; None: one can."""
+        """Why a CUDA graph cannot replay the steps; None: it can."""
         if isinstance(self.per_sample, StatefulLoss):
             return f"{type(self.per_sample).__name__} changes what it does from epoch to epoch"
         return self.steps_differ
@@ -90,7 +90,7 @@ class Method(nn.Module, ABC):
                 raise RunFailed(f"loss, at the start of epoch {ctx.epoch}: {error}") from error
 
     def batches(self, ctx: Context) -> Batches:
-        """What the epoch trains on: all rows, unless the method divides them in another way."""
+        """What the epoch trains on: by default all rows."""
         return ctx.training_batches()
 
     @abstractmethod
@@ -104,7 +104,7 @@ class Method(nn.Module, ABC):
             self.per_sample.end_epoch(ctx.world.sum_)
 
     def predict(self, ctx: Context, input: Tensor) -> Tensor:
-        """Logits [B, K] that the run is judged by: the mean of the networks'."""
+        """Logits [B, K] that the run is judged by: the mean over the networks."""
         if len(ctx.networks) == 1:
             return ctx.forward(input)
         return torch.stack([ctx.forward(input, number) for number in range(len(ctx.networks))]).mean(0)
@@ -123,7 +123,7 @@ class Method(nn.Module, ABC):
         """The loss of each sample of a training batch, [B].
 
         Args:
-            update: whether a StatefulLoss may learn from these logits; False in passes beside training and in attacks.
+            update: whether a StatefulLoss may learn from these logits; False in side passes and attacks.
         """
         if not isinstance(self.per_sample, StatefulLoss):
             return self.per_sample(logits, batch.target)
@@ -136,7 +136,7 @@ class Method(nn.Module, ABC):
         return None
 
     def logs(self) -> dict[str, float | Tensor]:
-        """What an epoch came to: numbers go into the epoch's row, tensors (small tables) into a row of their own."""
+        """Values of an epoch: numbers go into its row of metrics.jsonl, tensors (small arrays) into a separate row."""
         return {}
 
     def sample_values(self) -> dict[str, Tensor]:

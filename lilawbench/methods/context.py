@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from lilawbench.loading.batch import Batch
 from lilawbench.loading.batches import Batches, TrainLoader
-from lilawbench.loading.resident import Resident
+from lilawbench.loading.rows import Rows
 from lilawbench.methods.fgsm import Pixels
 from lilawbench.methods.lookahead import Network
 from lilawbench.models.finetune import follows_train
@@ -21,6 +21,11 @@ from lilawbench.support.side_stream import SideStream
 Forward = Callable[[Tensor], Tensor]
 
 
+def no_meta_batches(size: int) -> Batch:
+    """`Context.meta` of a run without validation rows."""
+    raise RuntimeError("there are no validation rows to draw a meta batch from")
+
+
 @dataclass
 class Context:
     """No config, no noise rate, no clean label, no test data. `engine.context.make_context` makes one."""
@@ -28,19 +33,19 @@ class Context:
     networks: tuple[nn.Module, ...]  # copies of the model, seeded each for itself; most methods have one
     forwards: tuple[Forward, ...]  # of each: inputs [B, ...] -> logits [B, K] float32, under the run's autocast
     optimizer: torch.optim.Optimizer  # of all networks
-    table: Resident  # the training rows, with their observed labels
+    table: Rows  # the training rows, with their observed labels
     loader: TrainLoader  # of their batches
-    meta: Callable[[int], Batch] | None  # a fresh random validation batch of that size
+    meta: Callable[[int], Batch]  # a fresh random validation batch of that size
     num_classes: int  # outputs of a network
     seed: int = 0  # for random streams of the method's own: derive_torch(ctx.seed, purpose, ctx.epoch)
     views: tuple[str, ...] = ("weak",)  # that the method asked for
     pixels: Pixels | None = None  # of images
     target_range: float | None = None  # of regression: the range of the true targets, as the field knows it
     clip_grad_norm: float | None = None  # of each network
-    accumulate_steps: int = 1  # parts of a batch, each with a forward and a backward of its own
+    accumulate_steps: int = 1  # parts of a batch, each with its own forward and backward
     autocast: Callable[[], AbstractContextManager] = nullcontext  # what `forward` runs under
     world: World = field(default_factory=World)
-    beside: SideStream | None = None  # what runs beside training; None: on the CPU, and where forwards cannot be moved
+    beside: SideStream | None = None  # for work beside training; None: on the CPU, and where forwards cannot be moved
     epoch: int = 0  # from 1
     step: int = 0  # finished training steps of the whole run
     batch_size: int = 0  # rows of the current global batch
@@ -50,7 +55,7 @@ class Context:
         self._modules = [m for network in self.networks for m in network.modules() if follows_train(m)]
         self._recurrent = [layer for network in self.networks for layer in recurrent_layers(network)]
         self._functions: dict[int, tuple[int, Network]] = {}
-        self._passes = (0, 0)  # an epoch, and how often its rows were asked for
+        self._passes = (0, 0)  # an epoch, and the passes over its rows before this one
 
     @property
     def model(self) -> nn.Module:
@@ -103,22 +108,21 @@ class Context:
         return self.table.batch(rows)
 
     def functional(self, network: int = 0) -> Network:
-        """A network as a function of its weights; made anew for each epoch."""
-        epoch, function = self._functions.get(network, (None, None))
-        if epoch != self.epoch:
-            function = Network(self.networks[network], self.autocast)
-            self._functions[network] = self.epoch, function
-        return function
+        """A network as a function of its weights; a new one each epoch."""
+        kept = self._functions.get(network)
+        if kept is None or kept[0] != self.epoch:
+            kept = self._functions[network] = self.epoch, Network(self.networks[network], self.autocast)
+        return kept[1]
 
     def descend(self, loss: Tensor | None = None, *, share: float | None = None, also: Sequence[Tensor] = ()) -> None:
         """One step of the optimiser down the gradient of a mean loss; ranks take it together.
 
-        A network that had no part in the loss has no gradient and stays as it is.
+        A network that the loss does not use has no gradient and stays as it is.
 
         Args:
             loss: [] with its graph; None: the gradients are there already.
             share: this rank's weight in the mean; None: that in the current batch.
-            also: tensors of which the ranks' mean is wanted, in place, in the same message.
+            also: tensors to be replaced by their mean over the ranks, in the same message.
         """
         if loss is not None:
             loss.backward()
@@ -131,25 +135,25 @@ class Context:
             for network in self.networks:
                 nn.utils.clip_grad_norm_(network.parameters(), self.clip_grad_norm)
         self.optimizer.step()
-        # Now: a meta step finds the gradients' memory free and warm. optimizer.zero_grad does it in 20 us more, 3 % of
-        # a step of a head on cached features.
+        # Freed here, so that a meta step finds the memory free and warm. optimizer.zero_grad takes 20 us more, 3 % of a
+        # step of a head on cached features.
         for group in self.optimizer.param_groups:
             for p in group["params"]:
                 p.grad = None
 
     def _set_modes(self, training: Sequence[bool]) -> None:
-        """As `module.training = ...`, past nn.Module's slow attributes: this runs twice in every meta step."""
+        """As `module.training = ...` without nn.Module's slow __setattr__: this runs twice in every meta step."""
         for module, mode in zip(self._modules, training, strict=True):
             module.__dict__["training"] = mode
 
     @contextmanager
     def side_pass(self, mode: str = "eval", grad: bool = False) -> Iterator[None]:
-        """Makes a second forward safe: without a trace in the networks or the random stream.
+        """Makes a second forward safe: it leaves no trace in the networks or the random stream.
 
         Args:
-            mode: how BatchNorm and dropout behave inside. "eval" switches every module; "train" leaves each as
-                it is, restores buffers and forks the global random stream: even a no_grad forward moves both.
-            grad: True keeps a graph, for gradients taken inside, with kernels that have a backward in either mode.
+            mode: of BatchNorm and dropout inside. "eval" switches every module; "train" leaves each as it is, restores
+                buffers and forks the global random stream: even a no_grad forward changes both.
+            grad: True keeps a graph, for gradients taken inside, with kernels that have a backward in both modes.
         """
         if mode == "eval":
             modes = [module.training for module in self._modules]

@@ -2,8 +2,8 @@
 
     DL = CE(y*, z + q)  (Eq. 2),     y* = g(r | y) y + (1 - g(r | y)) y'  (Eq. 3),     q = margins  (Eq. 5)
 
-y is the observed label, y' the network's own, r the sample's loss rank within its class. Each epoch sets a small,
-balanced, mostly clean meta set aside. Each step looks one virtual step of the network ahead, moves g and q down the
+y is the observed label, y' the network's own, r the sample's loss rank within its class. Each epoch sets aside a
+small, balanced, mostly clean meta set. Each step looks one virtual step of the network ahead, moves g and q down the
 gradient of the meta set's cross-entropy there (Eq. 7-8, `lookahead`), then takes the real step with them (Eq. 9).
 """
 
@@ -33,6 +33,7 @@ from lilawbench.methods.meta_set import SAMPLINGS, RowDraw, loss_bins, meta_rows
 from lilawbench.metrics.crossing import correction, meta_set
 from lilawbench.support import host
 from lilawbench.support.errors import ConfigError
+from lilawbench.support.plain import Options
 from lilawbench.support.seeding import derive_torch
 from lilawbench.tasks import CLASSES
 
@@ -40,16 +41,16 @@ log = logging.getLogger("lilawbench")
 
 
 def corrected_label(target: Tensor, pseudo: Tensor, trust: Tensor) -> Tensor:
-    """y* of Eq. 3, [B, K]: observed labels [B] and pseudo-labels [B, K], mixed with the share g [B] of the first."""
+    """y* of Eq. 3, [B, K]: observed labels [B] with weight g [B], pseudo-labels [B, K] with weight 1 - g."""
     g = trust[:, None]
     return torch.scatter_add((1 - g) * pseudo, 1, target[:, None], g)
 
 
 def dynamic_loss(logits: Tensor, target: Tensor, pseudo: Tensor, trust: Tensor, margin: Tensor) -> Tensor:
-    """DL of Eq. 2 for each sample, -sum_k y*_k log softmax(z + q)_k.
+    """DL of Eq. 2 for each sample: -sum_k y*_k log softmax(z + q)_k.
 
     Args:
-        logits: z [B, K]. target: observed labels [B]. pseudo: y' [B, K], rows sum to 1, no gradient wanted.
+        logits: z [B, K]. target: observed labels [B]. pseudo: y' [B, K], rows sum to 1, without a graph.
         trust: g(r | y) [B], in [0, 1]. margin: q [K].
     Returns:
         [B].
@@ -62,10 +63,10 @@ class DynamicLoss(Method):
 
     Args:
         loss: per-sample loss of the warm-up and of the loss ranks; the dynamic loss itself is cross-entropy.
-        num_bins: R, loss bins a class, >= 1; in a class of fewer samples some bins stay empty and learn nothing.
+        num_bins: R, loss bins per class, >= 1; in a class of fewer samples some stay empty and learn nothing.
         corrector: False trusts every observed label, g = 1.
         margin: True, learned; "balanced_softmax", log of the observed class counts; False, none.
-        meta_net: "mlp" | "vector", whether small nets produce g and q or their values are learned directly.
+        meta_net: "mlp" | "vector": small nets produce g and q, or their values are learned directly.
         class_wise: False ranks all samples together and learns one g(r).
         pseudo_label: "gumbel_hard", a label drawn from softmax(z) for each batch | "softmax", softmax(z) itself.
         meta_sampling: "hierarchical" | "lowest_loss" | "random", see `meta_rows`.
@@ -73,10 +74,10 @@ class DynamicLoss(Method):
         lr: of Adam on g and q, > 0.
         warmup_epochs: of plain loss on all samples, >= 0.
         hypergradient: "jvp" | "double_backward" | "finite_difference", see `lookahead.hypergradient`.
-        reuse_forward: look ahead on the real step's own forward where that is exact, in more memory; False: a
-            forward more.
+        reuse_forward: look ahead on the real step's own forward where that is exact, in more memory; False: on a
+            forward of its own.
         meta_mode: "train" | "eval", BatchNorm and dropout of the virtual network on the meta batch.
-        finetune_on_meta: an extra pass of cross-entropy over the meta set after each epoch.
+        finetune_on_meta: an extra cross-entropy pass over the meta set after each epoch.
     Raises:
         ValueError: any of these out of range.
     Source: Dynamic Loss, Eq. 2-9, Table 7. Deviations: none that is not an option.
@@ -85,7 +86,7 @@ class DynamicLoss(Method):
     splits_batches = False  # a look-ahead is one step of the whole batch
     tasks = CLASSES
     crossings = (correction, meta_set)
-    steps_differ = "it draws labels and puts the random stream back"
+    steps_differ = "it draws labels and rewinds the random stream"
 
     def __init__(
         self,
@@ -118,9 +119,9 @@ class DynamicLoss(Method):
         ):
             if value not in allowed:
                 raise ValueError(f"{name} is {value!r}; it must be one of {list(allowed)}")
-        for name, value, least in (("num_bins", num_bins, 1), ("warmup_epochs", warmup_epochs, 0)):
-            if not isinstance(value, int) or value < least:
-                raise ValueError(f"{name} is {value}; it must be a whole number >= {least}")
+        for name, number, least in (("num_bins", num_bins, 1), ("warmup_epochs", warmup_epochs, 0)):
+            if not isinstance(number, int) or number < least:
+                raise ValueError(f"{name} is {number}; it must be a whole number >= {least}")
         if not 0 < meta_fraction <= primary_fraction <= 1:
             raise ValueError(
                 f"primary_fraction (M0) is {primary_fraction} and meta_fraction (M1) {meta_fraction}; "
@@ -129,15 +130,16 @@ class DynamicLoss(Method):
         if not lr > 0:
             raise ValueError(f"lr is {lr}; it must be > 0")
         self.num_bins, self.class_wise, self.warmup_epochs = num_bins, class_wise, warmup_epochs
-        self.net_options = {
+        self.net_options: Options = {
             "corrector": corrector, "margin": margin, "kind": meta_net, "class_wise": class_wise, "lr": lr
         }  # fmt: skip
         self.pseudo_label, self.meta_sampling = pseudo_label, meta_sampling
         self.primary_fraction, self.meta_fraction = primary_fraction, meta_fraction
         self.how, self.reuse_forward, self.meta_mode = hypergradient, reuse_forward, meta_mode
         self.finetune_on_meta = finetune_on_meta
-        self.warming_up, self.in_meta_set = False, None
-        self.tables = None  # g and q with their graph, from a step's end to the next look-ahead, which moves the nets
+        self.in_meta_set: Tensor | None = None  # mask [N]; None: nothing is learned in this epoch
+        # g and q with their graph, from the end of a step to the next look-ahead, which moves the nets
+        self.tables: tuple[Tensor, Tensor] | None = None
         self.batch_size = 1  # the largest of the epoch
 
     def setup(self, ctx: Context) -> None:
@@ -149,7 +151,7 @@ class DynamicLoss(Method):
         self.primary, self.count = int(self.primary_fraction * smallest), int(self.meta_fraction * smallest)
         if self.nets.learned and not self.count:
             class_ = f"the smallest class ({counts.argmin()}) has {smallest} training samples"
-            problem = f"method.meta_fraction={self.meta_fraction}: {class_}, so none is left for the meta set"
+            problem = f"method.meta_fraction={self.meta_fraction}: {class_}, too few for a meta set"
             raise ConfigError([problem])
 
     def on_epoch_start(self, ctx: Context) -> None:
@@ -161,12 +163,13 @@ class DynamicLoss(Method):
         self.targets, self.bins = ctx.targets, torch.zeros_like(ctx.targets)
         if self.warming_up or not self.nets.learned:
             return
-        self.swept = self.predict_train(ctx)
-        losses = self.per_sample(self.swept, ctx.targets)
+        self.logits = self.predict_train(ctx)  # [N, K]
+        losses = self.per_sample(self.logits, ctx.targets)
         self.bins = loss_bins(losses, ctx.targets if self.class_wise else self.bins, self.num_bins)
         generator = derive_torch(ctx.seed, "primary", ctx.epoch)
-        self.in_meta_set = meta_rows(losses, ctx.targets, self.primary, self.count, generator, self.meta_sampling)
-        self.draw = RowDraw(self._meta_rows(), derive_torch(ctx.seed, "meta_batches", ctx.epoch))
+        chosen = meta_rows(losses, ctx.targets, self.primary, self.count, generator, self.meta_sampling)
+        self.in_meta_set = chosen
+        self.draw = RowDraw(self._rows_of(chosen), derive_torch(ctx.seed, "meta_batches", ctx.epoch))
         self.verify = True  # once an epoch
 
     def batches(self, ctx: Context) -> Batches:
@@ -174,13 +177,12 @@ class DynamicLoss(Method):
 
     def loss(self, ctx: Context, batch: Batch) -> StepOutput:
         self.batch_size = max(self.batch_size, ctx.batch_size)
-        looks_ahead = self.in_meta_set is not None
-        stream = random_state(ctx.device) if looks_ahead else None
+        stream = None if self.in_meta_set is None else random_state(ctx.device)
         logits = ctx.forward(batch.input)
         if self.warming_up:
             return StepOutput(self.sample_losses(logits, batch).mean(), logits.detach())
         pseudo, bins = self._pseudo_labels(ctx, logits.detach()), self.bins[batch.index]
-        if looks_ahead:
+        if stream is not None:
             self._look_ahead(ctx, batch, logits, pseudo, bins, stream)
         if self.tables is None:
             self.tables = self.nets()
@@ -192,7 +194,7 @@ class DynamicLoss(Method):
         self.tables = None
         if not self.finetune_on_meta or self.in_meta_set is None:
             return
-        rows = self._meta_rows()
+        rows = self._rows_of(self.in_meta_set)
         order = torch.randperm(len(rows), generator=derive_torch(ctx.seed, "finetune", ctx.epoch))
         order = rows[host.send(order, rows.device)]
         for piece in order.tensor_split(max(1, len(order) // self.batch_size)):
@@ -210,16 +212,16 @@ class DynamicLoss(Method):
 
     @torch.no_grad()
     def sample_values(self) -> dict[str, Tensor]:
-        """The class of the corrected label, with g as it is now and softmax(z) of the epoch's sweep for y'; [N]."""
+        """The class of the corrected label, from the present g and y' = softmax(z) at the epoch's start; [N]."""
         if self.in_meta_set is None:
             return {}
         g, _ = self.nets()
-        label = corrected_label(self.targets, self.swept.softmax(1), g[self.bins, self.targets]).argmax(1)
+        label = corrected_label(self.targets, self.logits.softmax(1), g[self.bins, self.targets]).argmax(1)
         return {"corrected_label": label, "in_meta_set": self.in_meta_set}
 
-    def _meta_rows(self) -> Tensor:
-        """The meta set's rows in order; as many of each class, so that nobody has to count them."""
-        return torch.nonzero_static(self.in_meta_set, size=self.count * self.nets.shape[1])[:, 0]
+    def _rows_of(self, in_meta_set: Tensor) -> Tensor:
+        """The meta set's rows in order: `count` of each class, so the host need not ask how many."""
+        return torch.nonzero_static(in_meta_set, size=self.count * self.nets.shape[1])[:, 0]
 
     def _pseudo_labels(self, ctx: Context, logits: Tensor) -> Tensor:
         """y' [B, K], drawn for the whole batch of all processes."""
@@ -255,7 +257,7 @@ class DynamicLoss(Method):
             try:
                 gradients = look(logits=logits, verify=self.verify)
             except ForwardNotRepeatable as reason:
-                log.info("dynamic_loss looks ahead on a forward of its own from now on: %s", reason)
+                log.info("dynamic_loss looks ahead on its own forward from now on: %s", reason)
                 self.reuse_forward = False
         self.verify = False
         self.nets.descend([t for t in tables if t.requires_grad], gradients or look())

@@ -1,4 +1,4 @@
-"""Fast gradient sign method: the change of given size that raises a sample's loss the most, to first order."""
+"""Fast gradient sign method: the change of a given size that raises a sample's loss most, to first order."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -42,11 +42,12 @@ def fgsm(
     with torch.enable_grad():
         (gradient,) = torch.autograd.grad(losses(leaf).sum(), leaf)
     direction = gradient.sign_() if sign else gradient
+    limits: Sequence[float] | Sequence[Tensor] | None = clip
     if pixels is not None:  # d loss / d pixel is the gradient / std, and a pixel's step moves the input by step / std
         direction = direction / (pixels.std if sign else pixels.std.square())
-        clip = [(limit - pixels.mean) / pixels.std for limit in clip or (0, 1)]
+        limits = [(limit - pixels.mean) / pixels.std for limit in clip or (0, 1)]
     moved = [torch.add(input, direction, alpha=step) for step in eps]
-    return [perturbed.clamp_(*clip) for perturbed in moved] if clip is not None else moved
+    return [perturbed.clamp_(*limits) for perturbed in moved] if limits is not None else moved
 
 
 def check_attack(eps: float, clip: Sequence[float] | None, space: str = "input") -> None:

@@ -1,21 +1,21 @@
-"""Numbers that a method learns by gradient descent beside the network, such as some for each sample."""
+"""Numbers that a method learns by gradient descent beside the network, such as one for each sample."""
 
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lilawbench.methods.context import Context
+from lilawbench.support.plain import State
 
 
 class Learned(nn.Module):
-    """Parameters with an optimiser of their own, whose state is a part of the method's.
+    """Parameters with their own optimiser, whose state is part of the method's.
 
-    A loss that uses them gives them gradients; `descend` in after_step makes the step.
+    A loss that uses them gives them gradients; call `descend` in after_step.
 
     Args:
-        optimizer: what makes one of the parameters. values: where they start, on the run's device, by name.
+        optimizer: makes an optimiser from the parameters. values: where they start, on the run's device, by name.
     """
 
     def __init__(self, optimizer: Callable[[Iterable[nn.Parameter]], Optimizer], **values: Tensor):
@@ -31,8 +31,8 @@ class Learned(nn.Module):
         for p in self.parameters():
             p.grad = None
 
-    def get_extra_state(self) -> dict[str, Any]:
+    def get_extra_state(self) -> State:
         return self.optimizer.state_dict()
 
-    def set_extra_state(self, state: dict[str, Any]) -> None:
+    def set_extra_state(self, state: State) -> None:
         self.optimizer.load_state_dict(state)

@@ -29,6 +29,7 @@ from lilawbench.methods.base import Loss, Method, StepOutput
 from lilawbench.methods.closed_form import WeightedMean
 from lilawbench.methods.context import Context
 from lilawbench.methods.lilaw_weights import agreement, meta_gradient, weight_terms
+from lilawbench.support.side_stream import SideStream
 
 TERMS = ("alpha", "beta", "delta")
 SCALES = ("alpha_scale", "beta_scale", "delta_scale")
@@ -37,18 +38,18 @@ SCALES = ("alpha_scale", "beta_scale", "delta_scale")
 class LiLAW(Method):
     """Lightweight learnable adaptive weighting (Moturu et al.), for classes, several labels a sample and values.
 
-    A pure rule in a thin shell that works in any training loop: `weighted_loss` for the training batch, then
-    `meta_update` with the logits of one validation batch; the target's shape and type say which kind it is.
+    It also works in a training loop of your own: `weighted_loss` for the training batch, then `meta_update` with the
+    logits of one validation batch; the target's shape and type say which kind it is.
 
     Args:
         alpha, beta, delta: initial values (A.9: 10, 2, 6).
         lr: step size of the three, one number or one per parameter (alpha, beta, delta), > 0.
-        weight_decay: likewise, >= 0; added to the gradient (Algorithm 1, lines 16-18).
+        weight_decay: one number or three, >= 0; added to the gradient (Algorithm 1, lines 16-18).
         loss: per-sample base loss, (logits, target) -> [B].
-        terms: which of the three enter the sum (Table 6); the others are left out and not updated.
+        terms: which of the three are in the sum (Table 6); the others are left out and not updated.
         scales: True gives each included term a learned factor, n softmax(theta) over the n of them, theta = 0 at the
             start and learned as the others: never negative, mean 1, so that with all three terms five parameters are
-            free (the review asks for five). Free factors would fall without bound, since their gradient is mean(W l).
+            free. Unconstrained factors would fall without bound, since their gradient is mean(W l).
         clamp: keep alpha >= 1, then delta >= beta, after each update (Section 3); moves included terms only.
         detach_weight: True stops the model's gradient at W; False, Algorithm 1 as printed, lets it through.
         meta_mode: "eval" | "train", BatchNorm and dropout in the validation forward.
@@ -62,6 +63,13 @@ class LiLAW(Method):
     """
 
     uses_meta = True
+    params: Tensor  # alpha, beta, delta
+    lr: Tensor  # [3], as all that follow; 0 for a term left out
+    weight_decay: Tensor
+    included: Tensor
+    factors: Tensor
+    rows: Tensor  # closed_form.ROWS
+    theta: Tensor | None
 
     def __init__(
         self,
@@ -98,10 +106,12 @@ class LiLAW(Method):
         self.terms = tuple(name for name in TERMS if name in terms)
         self.clamp, self.detach_weight, self.meta_mode = clamp, detach_weight, meta_mode
         self.meta_every_steps, self.warmup_epochs = meta_every_steps, warmup_epochs
-        self.beside, self.constants, self.formed = None, None, None  # beside: while a meta step may be running there
+        self.beside: SideStream | None = None  # while a meta step may be running there
+        self.constants: closed_form.Constants | None = None
+        self.formed: tuple[Tensor, int, closed_form.Form] | None = None  # parameters, their version, what `form` made
         self.steps_differ = None if meta_every_steps == 1 else "not every step has a meta step"
         if meta_mode == "train":
-            self.steps_differ = "method.meta_mode=train puts the random stream back"
+            self.steps_differ = "method.meta_mode=train rewinds the random stream"
         if not all(math.isfinite(value) for value in (alpha, beta, delta)):
             raise ValueError(f"alpha, beta, delta are {alpha}, {beta}, {delta}; they must be finite")
         learns = torch.tensor([float(name in terms) for name in TERMS])
@@ -128,9 +138,7 @@ class LiLAW(Method):
     @property
     def scales(self) -> Tensor | None:
         """Factors of W_alpha, W_beta, W_delta, [3]; 0 for a term left out, the others sum to their number."""
-        if self.theta is None:
-            return None
-        return len(self.terms) * self.theta.masked_fill(~self.included, -math.inf).softmax(0)
+        return None if self.theta is None else self._scales(self.theta)
 
     def setup(self, ctx: Context) -> None:
         super().setup(ctx)
@@ -141,9 +149,9 @@ class LiLAW(Method):
         """W of Eq. 5 for each sample, [B], from logits and observed targets; differentiable in the logits."""
         self._follow(logits)
         agreed = agreement(logits, target, self.target_range)
-        weights = weight_terms(*agreed, self.params, self._gaussian(target))
+        weights: Sequence[Tensor] = weight_terms(*agreed, self.params, self._gaussian(target))
         if self.theta is not None:
-            weights = [scale * weight for scale, weight in zip(self.scales, weights, strict=True)]
+            weights = [scale * weight for scale, weight in zip(self._scales(self.theta), weights, strict=True)]
         return functools.reduce(torch.add, [w for name, w in zip(TERMS, weights, strict=True) if name in self.terms])
 
     def weighted_loss(self, logits: Tensor, target: Tensor) -> Tensor:
@@ -157,11 +165,11 @@ class LiLAW(Method):
         params = self.params
         if val_logits.dtype != params.dtype:
             val_logits = val_logits.to(params.dtype)
-        closed = self._of_classes(val_logits, val_target)
-        loss = None if closed and self.cross_entropy else self.per_sample(val_logits, val_target)
-        if closed:
-            gradient, mean_terms = closed_form.meta_gradient(val_logits, val_target, self._form(), loss)
+        if self._of_classes(val_logits, val_target):
+            given = None if self.cross_entropy else self.per_sample(val_logits, val_target)
+            gradient, mean_terms = closed_form.meta_gradient(val_logits, val_target, self._form(), given)
         else:
+            loss = self.per_sample(val_logits, val_target)
             agreed, gaussian = agreement(val_logits, val_target, self.target_range), self._gaussian(val_target)
             gradient = meta_gradient(loss, *agreed, params, gaussian)
 
@@ -169,7 +177,7 @@ class LiLAW(Method):
                 return torch.stack(weight_terms(*agreed, params, gaussian)) @ loss / len(loss)
 
         if self.theta is not None:
-            scales = self.scales
+            scales = self._scales(self.theta)
             gradient *= scales
             slopes = scales * mean_terms()
             slopes -= scales / len(self.terms) * slopes.sum()  # through the softmax
@@ -213,7 +221,7 @@ class LiLAW(Method):
     def trace(self) -> tuple[tuple[str, ...], Tensor]:
         if self.theta is not None:
             self._settle()
-            return TERMS + SCALES, torch.cat([self.params, self.scales])
+            return TERMS + SCALES, torch.cat([self.params, self._scales(self.theta)])
         return TERMS, self.params
 
     def _weighted(self, logits: Tensor, target: Tensor, losses: Callable[[], Tensor]) -> tuple[Tensor, Tensor]:
@@ -225,23 +233,26 @@ class LiLAW(Method):
         return ((weight.detach() if self.detach_weight else weight) * losses()).mean(), weight.detach()
 
     def _of_classes(self, logits: Tensor, target: Tensor) -> bool:
-        """Whether the closed form is for these; not where autograd is to see the parameters."""
+        """Whether the closed form applies; not where autograd is to see the parameters."""
         one_label = target.ndim == 1 and not target.is_floating_point()
         return one_label and logits.dtype == self.params.dtype and not self.params.requires_grad
 
     def _form(self) -> closed_form.Form:
-        """Of the parameters as they are now; an update makes new ones, a loaded state changes them in place."""
+        """From the present parameters; an update replaces them, a loaded state overwrites them."""
         params = self.params
         if self.formed is None or self.formed[0] is not params or self.formed[1] != params._version:
-            made = None if self.constants is None or self.theta is not None else self.constants.turn
-            if made is None or made.dtype != params.dtype or made.device != params.device:
-                factors = self.factors if self.theta is None else self.scales
-                self.constants = closed_form.constants(self.rows, factors)
-            self.formed = params, params._version, closed_form.form(params, self.constants)
+            kept = self.constants if self.theta is None else None  # learned factors change at every step
+            if kept is None or kept.turn.dtype != params.dtype or kept.turn.device != params.device:
+                factors = self.factors if self.theta is None else self._scales(self.theta)
+                kept = self.constants = closed_form.constants(self.rows, factors)
+            self.formed = params, params._version, closed_form.form(params, kept)
         return self.formed[2]
 
+    def _scales(self, theta: Tensor) -> Tensor:
+        return len(self.terms) * theta.masked_fill(~self.included, -math.inf).softmax(0)
+
     def _settle(self) -> None:
-        """A meta step that may still be running is one that is done."""
+        """Waits for a meta step that may still be running."""
         if self.beside is not None:
             self.beside.join((self.params, self.theta))
             self.beside = None
@@ -250,7 +261,7 @@ class LiLAW(Method):
         return self.regression_delta == "gaussian" or not target.is_floating_point()
 
     def _follow(self, logits: Tensor) -> None:
-        """Moves the parameters to the logits' device, so that a stranger's loop need not."""
+        """Moves the parameters to the logits' device, so that a loop of the user's own need not."""
         if self.params.device != logits.device:
             self.to(logits.device)
 

@@ -1,11 +1,11 @@
-"""The formulas of LiLAW (Eq. 2-6, A.6, A.7): what a sample weighs, and how its weight moves with the parameters."""
+"""The formulas of LiLAW (Eq. 2-6, A.6, A.7): a sample's weight, and its derivative in the parameters."""
 
 import torch
 from torch import Tensor
 
 
 def agreement(logits: Tensor, target: Tensor, target_range: float | None = None) -> tuple[Tensor, Tensor]:
-    """What the model says for the observed label, and what for the likeliest one: (s_y, s_max), each [B, 1].
+    """The model's scores of the observed label and of the likeliest one: (s_y, s_max), each [B, 1].
 
     Args:
         logits: [B, K]; regression: f, [B, 1].
@@ -24,7 +24,8 @@ def agreement(logits: Tensor, target: Tensor, target_range: float | None = None)
         return probs.gather(1, target[:, None]), probs.max(dim=1, keepdim=True).values
     probs, count = logits.sigmoid(), target.sum(dim=1, keepdim=True)
     top = probs.sort(dim=1, descending=True).values * (torch.arange(probs.shape[1], device=probs.device) < count)
-    return tuple(kept.sum(dim=1, keepdim=True) / count.clamp(min=1) for kept in (probs * target, top))
+    least = count.clamp(min=1)
+    return (probs * target).sum(dim=1, keepdim=True) / least, top.sum(dim=1, keepdim=True) / least
 
 
 def weight_terms(s_y: Tensor, s_max: Tensor, params: Tensor, gaussian: bool = True) -> tuple[Tensor, Tensor, Tensor]:

@@ -5,8 +5,8 @@ With logits z = f_w(X), an inner loss L(z; phi) and the optimiser's next step w_
     s = dL/dz,   g = J^T s,   v = d meta(w_hat) / d w_hat,   u = J (dU/dg)^T v        J = dz/dw
     d meta / d phi = - d <s(z; phi), u> / d phi                                      z, u constants
 
-J^T s is one backward pass through the graph of the real step's own forward, u one forward-mode pass; phi is met at the
-logits only. In a loop of one's own:
+J^T s is one backward pass through the graph of the real step's own forward, u one forward-mode pass; phi enters at the
+logits only. In your own loop:
 
     network, stream = Network(model), random_state(device)
     logits = model(x)
@@ -22,6 +22,7 @@ import functools
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from types import ModuleType
 
 import torch
 from torch import Tensor, nn
@@ -34,11 +35,11 @@ from lilawbench.support import host
 from lilawbench.support.distributed import World
 
 HYPERGRADIENTS = ("jvp", "double_backward", "finite_difference")
-Stream = tuple[Tensor, Tensor | None]  # states of the CPU's and the CUDA device's random generator
+Stream = tuple[Tensor, Tensor | None]  # states of the random generators of the CPU and the CUDA device
 
 
 class ForwardNotRepeatable(RuntimeError):
-    """The given logits cannot serve a look-ahead: a second forward differs, or their graph stands one backward only."""
+    """The given logits cannot be used: a second forward differs, or their graph allows one backward only."""
 
 
 class Network:
@@ -54,8 +55,8 @@ class Network:
         self.names, self.weights = list(named), list(named.values())
         self.recurrent = recurrent_layers(module)
         self.has_forward_mode = True  # until a pass has shown otherwise
-        self.draws: dict[bool, bool] = {}  # by mode, whether a pass moves the random stream; not there: not known yet
-        # what a frozen module has does not change
+        self.draws: dict[bool, bool] = {}  # by mode, once known: whether a pass moves the random stream
+        # those of frozen modules do not change
         self.buffers = {
             f"{prefix}.{name}" if prefix else name: buffer
             for prefix, inner in module.named_modules()
@@ -66,10 +67,10 @@ class Network:
         self.tied = len(whole[0]) > len(whole[1])
 
     def __call__(self, weights: Sequence[Tensor], input: Tensor, stream: Stream | None = None) -> Tensor:
-        """Logits [B, K], float32 at least, with `weights` in the place of `self.weights`.
+        """Logits [B, K], float32 or wider, with `weights` in place of `self.weights`.
 
         Args:
-            stream: where the random stream stands for this pass, from `random_state`; None: where it stands now.
+            stream: state of the random stream for this pass, from `random_state`; None: the present one.
         """
         values = dict(zip(self.names, weights, strict=True))
         values |= {name: buffer.clone() for name, buffer in self.buffers.items()}
@@ -90,14 +91,14 @@ class Network:
 
     @contextmanager
     def plain_kernels(self) -> Iterator[None]:
-        """Switches fused attention and fused recurrent layers off: they have no forward mode."""
+        """Switches off fused attention and fused recurrent layers, which have no forward mode."""
         flags = [
             (torch.backends.cuda.flash_sdp_enabled, torch.backends.cuda.enable_flash_sdp),
             (torch.backends.cuda.mem_efficient_sdp_enabled, torch.backends.cuda.enable_mem_efficient_sdp),
             (torch.backends.cuda.cudnn_sdp_enabled, torch.backends.cuda.enable_cudnn_sdp),
             (torch.backends.mha.get_fastpath_enabled, torch.backends.mha.set_fastpath_enabled),
         ]
-        if self.recurrent:  # these two serve convolutions as well
+        if self.recurrent:  # convolutions use these two as well
             flags += [_property(torch.backends.mkldnn), _property(torch.backends.cudnn)]
         kept = [(put, get()) for get, put in flags]
         try:
@@ -109,17 +110,17 @@ class Network:
                 put(value)
 
 
-def _property(backend) -> tuple[Callable[[], bool], Callable[[bool], None]]:
+def _property(backend: ModuleType) -> tuple[Callable[[], bool], Callable[[bool], None]]:
     return lambda: backend.enabled, lambda value: setattr(backend, "enabled", value)
 
 
 def _same(one: Stream, other: Stream) -> bool:
-    """Of states, which are on the host."""
-    return all(a is None or torch.equal(a, b) for a, b in zip(one, other, strict=True))
+    """The states are on the host."""
+    return all(a is None or b is None or torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 
 def random_state(device: torch.device) -> Stream:
-    """Where the global random stream stands."""
+    """The present state of the global random stream."""
     return torch.get_rng_state(), torch.cuda.get_rng_state(device) if device.type == "cuda" else None
 
 
@@ -150,32 +151,33 @@ def hypergradient(
         phi: tensors with requires_grad that `inner` uses.
         how: "jvp", exact; "double_backward", as papers write it: a copy of the weights, create_graph, and a backward
             through everything; "finite_difference", central, of the logits along the meta gradient: two forwards in
-            the place of the forward-mode pass, off by some 1e-3.
-        logits: those of the real forward of `input`, with their graph, which is then kept; None: a forward of its own.
-            double_backward always makes its own.
-        stream: `random_state` from before that forward, so that dropout masks are the same.
-        world, share, meta_share: the processes, and this one's weight in a mean over both batches.
-        verify: whether the forward-mode pass's own logits are compared with `logits`, which makes a host wait for CUDA.
+            place of the forward-mode pass, with an error of about 1e-3.
+        logits: of the real forward of `input`, with their graph, which is then kept; None: a forward is made for it.
+            double_backward always makes one.
+        stream: `random_state` before that forward, so that dropout masks are the same.
+        world, share, meta_share: the processes, and this one's weight in the means over the two batches.
+        verify: compare the forward-mode pass's own logits with `logits`, for which the host waits for CUDA.
     Returns:
-        One tensor for each of phi, the same on all ranks.
+        One tensor for each of `phi`, the same on all ranks.
     Raises:
-        ForwardNotRepeatable: of `logits`; ask again without them. ValueError: an optimiser without a virtual step.
-    Source: Dynamic Loss, Eq. 7-8; forward mode in the place of their double backward.
+        ForwardNotRepeatable: `logits` cannot be used; call again without them. ValueError: see `virtual_step`.
+    Source: Dynamic Loss, Eq. 7-8; forward mode in place of their double backward.
     """
     world = world or World()
     if how == "double_backward":
         copies = [w.detach().requires_grad_() for w in network.weights]
         with network.plain_kernels():
             loss = inner(network(copies, input, stream))
-            gradients = torch.autograd.grad(loss, copies, create_graph=True, allow_unused=True)
-        gradients = _mean_with_graph(gradients, world, share)
+            own = torch.autograd.grad(loss, copies, create_graph=True, allow_unused=True)
+        gradients = _mean_with_graph(list(own), world, share)
         virtual, _ = virtual_step(optimizer, network.weights, gradients, clip_grad_norm)
         v = _meta_gradient(meta, virtual, world, meta_share)
-        moved, v = zip(*((w, a) for w, a in zip(virtual, v, strict=True) if w.grad_fn and a is not None), strict=True)
-        out = torch.autograd.grad(moved, [*phi, *copies], v, allow_unused=True)[: len(phi)]
+        pairs = [(w, a) for w, a in zip(virtual, v, strict=True) if w.grad_fn and a is not None]
+        moved, along = zip(*pairs, strict=True)
+        out = list(torch.autograd.grad(moved, [*phi, *copies], along, allow_unused=True)[: len(phi)])
     else:
         reused = logits is not None
-        if not reused:
+        if logits is None:
             logits = network(network.weights, input, stream)
         z = logits.detach().requires_grad_()
         (s,) = torch.autograd.grad(inner(z), z, create_graph=True)
@@ -184,14 +186,13 @@ def hypergradient(
         with torch.no_grad():
             virtual, pull = virtual_step(optimizer, network.weights, gradients, clip_grad_norm)
         tangents = pull(_meta_gradient(meta, virtual, world, meta_share))
-        along = finite_difference if how == "finite_difference" else forward_mode
-        again, u = along(network, input, tangents, stream)
+        derivative = finite_difference if how == "finite_difference" else forward_mode
+        again, u = derivative(network, input, tangents, stream)
         if reused and verify:
-            same = (again - z).norm() <= 0.02 * z.norm()  # bfloat16 is below, a dropout mask above
+            same = (again - z).norm() <= 0.02 * z.norm()  # bfloat16 stays below, another dropout mask is above
             if not host.read(same, "whether a forward can be repeated"):
                 raise ForwardNotRepeatable("a second forward of the batch differs from the first")
-        out = torch.autograd.grad(s, phi, u.neg())
-    out = list(out)
+        out = list(torch.autograd.grad(s, phi, u.neg()))
     world.mean_(out, share)
     return out
 
@@ -201,7 +202,7 @@ def forward_mode(
 ) -> tuple[Tensor, Tensor]:
     """Logits, and J t for a direction t in the weights (None: no move), each [B, K].
 
-    One pass of forward-mode differentiation; a network with an operation that has none goes through two backward
+    One pass of forward-mode differentiation. For a network with an operation that has no forward mode, two backward
     passes instead: J t is the gradient of <J^T s, t> with respect to s.
     """
     _load_forward_mode()
@@ -219,9 +220,9 @@ def forward_mode(
             logits = network(network.weights, input, stream)
             s = torch.zeros_like(logits, requires_grad=True)
             gradients = torch.autograd.grad(logits, network.weights, s, create_graph=True, allow_unused=True)
-            pairs = zip(gradients, tangents, strict=True)
-            gradients, tangents = zip(*((g, t) for g, t in pairs if g is not None and t is not None), strict=True)
-            (moved,) = torch.autograd.grad(gradients, s, tangents)
+            both = [(g, t) for g, t in zip(gradients, tangents, strict=True) if g is not None and t is not None]
+            found, along = zip(*both, strict=True)
+            (moved,) = torch.autograd.grad(found, s, along)
         return logits.detach(), moved
 
 
@@ -254,23 +255,23 @@ def _meta_gradient(
     """Gradient of the meta loss at the virtual weights, the mean over ranks."""
     weights = [w.detach().requires_grad_() for w in virtual]
     with torch.enable_grad():
-        gradients = list(torch.autograd.grad(meta(weights), weights, allow_unused=True))
+        gradients: Tensors = list(torch.autograd.grad(meta(weights), weights, allow_unused=True))
     world.mean_([g for g in gradients if g is not None], share)
     return gradients
 
 
 def _mean_with_graph(gradients: Tensors, world: World, share: float) -> Tensors:
-    """The mean over ranks, whose graph is that of this rank's own gradients."""
+    """The mean over ranks, with the graph of this rank's own gradients."""
     if world.size == 1:
         return gradients
     means = [None if g is None else g.detach().clone() for g in gradients]
     world.mean_([m for m in means if m is not None], share)
-    return [None if g is None else m + (g - g.detach()) for m, g in zip(means, gradients, strict=True)]
+    return [None if g is None or m is None else m + (g - g.detach()) for m, g in zip(means, gradients, strict=True)]
 
 
 @functools.cache
 def _load_forward_mode() -> None:
-    """torch's forward mode warns of a deprecated torch.jit when it is first used."""
+    """Uses forward mode once with warnings off: the first use warns of a deprecated torch.jit."""
     with warnings.catch_warnings(), torch.no_grad(), forward_ad.dual_level():
         warnings.simplefilter("ignore")
         forward_ad.make_dual(torch.zeros(1), torch.zeros(1))

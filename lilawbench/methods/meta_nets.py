@@ -1,38 +1,39 @@
 """The two small nets of Dynamic Loss. Neither has an input: each produces a table of learned numbers."""
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
+
+from lilawbench.support.plain import State
 
 WIDTH = 64
 TRUST, MARGIN = 3.98, 1.0  # sigmoid(3.98) = .982
 
 
 class MetaMLP(nn.Module):
-    """A table [rows, columns]: an embedding of 64 a row, two hidden layers of 64, a linear layer.
+    """A table [rows, columns]: an embedding of 64 per row, two hidden layers of 64, a linear layer.
 
     Args:
-        rows, columns: its shape. bias: of the last layer, where the table starts, give or take .2.
-        generator: of the initial weights; the global random stream is left alone.
+        rows, columns: its shape. bias: of the last layer; the table starts within about .2 of it.
+        generator: of the initial weights; the global random stream does not move.
     """
 
     def __init__(self, rows: int, columns: int, bias: float, generator: torch.Generator):
         super().__init__()
         with torch.random.fork_rng(devices=[]):
-            layers = [nn.Linear(WIDTH, WIDTH), nn.ReLU(), nn.Linear(WIDTH, WIDTH), nn.ReLU(), nn.Linear(WIDTH, columns)]
+            last = nn.Linear(WIDTH, columns)
+            layers = [nn.Linear(WIDTH, WIDTH), nn.ReLU(), nn.Linear(WIDTH, WIDTH), nn.ReLU(), last]
             self.embedding, self.layers = nn.Embedding(rows, WIDTH), nn.Sequential(*layers)
         nn.init.normal_(self.embedding.weight, generator=generator)
         for p in self.layers.parameters():
             nn.init.uniform_(p, -(WIDTH**-0.5), WIDTH**-0.5, generator=generator)  # torch's own for linear layers
-        nn.init.constant_(self.layers[-1].bias, bias)
+        nn.init.constant_(last.bias, bias)
 
     def forward(self) -> Tensor:
         return self.layers(self.embedding.weight)
 
 
 class MetaVector(nn.Module):
-    """The ablation: the numbers of the table themselves are learned."""
+    """The ablation: the numbers of the table are learned directly. Arguments: see `MetaMLP`."""
 
     def __init__(self, rows: int, columns: int, bias: float, generator: torch.Generator):
         super().__init__()
@@ -42,7 +43,7 @@ class MetaVector(nn.Module):
         return self.values
 
 
-KINDS = {"mlp": MetaMLP, "vector": MetaVector}
+KINDS: dict[str, type[MetaMLP] | type[MetaVector]] = {"mlp": MetaMLP, "vector": MetaVector}
 
 
 class MetaNets(nn.Module):
@@ -56,6 +57,8 @@ class MetaNets(nn.Module):
         margin: True, learned; "balanced_softmax" fixes q = log counts; False fixes q = 0.
         kind: "mlp" | "vector". lr: of Adam. generator: of the initial weights, on the CPU.
     """
+
+    fixed_margin: Tensor  # [K], where none is learned
 
     def __init__(
         self,
@@ -87,21 +90,22 @@ class MetaNets(nn.Module):
         return self.optimizer is not None
 
     def forward(self) -> tuple[Tensor, Tensor]:
-        """g [R, K] and q [K]; what is learned has a graph."""
+        """g [R, K] and q [K]; those that are learned have a graph."""
         g = self.fixed_margin.new_ones(self.shape) if self.corrector is None else self.corrector().sigmoid()
         q = self.fixed_margin if self.margin is None else self.margin()[0]
         return g.expand(self.shape), q
 
     def descend(self, tables: list[Tensor], gradients: list[Tensor]) -> None:
-        """One step of Adam, from gradients at learned tables that `forward` gave."""
+        """One step of Adam, from gradients at those tables of `forward` that are learned."""
         torch.autograd.backward(tables, gradients)
-        self.optimizer.step()
+        if self.optimizer is not None:
+            self.optimizer.step()
         for p in self.parameters():
             p.grad = None
 
-    def get_extra_state(self) -> dict[str, Any]:
-        return self.optimizer.state_dict() if self.learned else {}
+    def get_extra_state(self) -> State:
+        return {} if self.optimizer is None else self.optimizer.state_dict()
 
-    def set_extra_state(self, state: dict[str, Any]) -> None:
-        if self.learned:
+    def set_extra_state(self, state: State) -> None:
+        if self.optimizer is not None:
             self.optimizer.load_state_dict(state)

@@ -1,7 +1,7 @@
 """Which samples Dynamic Loss learns its meta nets from, and the loss bin of every sample.
 
-Everything here rests on one operation: the rank of a value within its class, by two stable sorts. Nothing here makes
-the host wait for the device: how many samples a class has is found by searching the sorted classes, not by bincount.
+All of it is built on one operation: the rank of a value within its class, by two stable sorts. The host never waits for
+the device: class sizes come from a search in the sorted classes, not from bincount.
 """
 
 import torch
@@ -13,7 +13,7 @@ SAMPLINGS = ("hierarchical", "lowest_loss", "random")
 
 
 def ranks(values: Tensor, classes: Tensor) -> Tensor:
-    """Place of each value among those of its class, ascending from 0; ties in the order of the rows.
+    """Rank of each value within its class, ascending from 0; ties in the order of the rows.
 
     Args:
         values: [N]; NaN comes last. classes: [N] int64 >= 0.
@@ -42,7 +42,7 @@ def loss_bins(losses: Tensor, classes: Tensor, bins: int) -> Tensor:
 
 
 def class_sizes(classes: Tensor) -> Tensor:
-    """How many samples each sample's class has, [N] int64, from classes [N] int64."""
+    """The size of each sample's class, [N] int64, from classes [N] int64."""
     ascending = classes.sort().values
     return torch.searchsorted(ascending, classes, right=True) - torch.searchsorted(ascending, classes)
 
@@ -55,11 +55,11 @@ def meta_rows(
     generator: torch.Generator,
     sampling: str = "hierarchical",
 ) -> Tensor:
-    """Mask of the meta set: `count` samples of each class, so balanced, and mostly with a correct label.
+    """Mask of the meta set: `count` samples of each class, mostly with a correct label.
 
     Args:
         losses: [N]. classes: observed labels, [N] int64, each class with at least `primary` samples.
-        primary, count: M0 and M1 in samples a class, count <= primary.
+        primary, count: M0 and M1 in samples per class, count <= primary.
         generator: on the CPU.
         sampling: "hierarchical", the smallest losses of a random primary set of the class; "lowest_loss", the smallest
             of the whole class; "random".
@@ -77,14 +77,14 @@ def meta_rows(
 
 
 class RowDraw:
-    """Random batches of some rows without end: pieces of one permutation after another, no row twice in a batch."""
+    """Endless random batches of some rows: pieces of one permutation after another, no row twice in a batch."""
 
     def __init__(self, rows: Tensor, generator: torch.Generator):
         self.rows, self.generator = rows, generator
         self.order, self.position = rows[:0], 0
 
     def __call__(self, size: int) -> Tensor:
-        """min(size, all) rows."""
+        """A fresh batch of min(size, len(rows)) rows, [B] int64."""
         size = min(size, len(self.rows))
         if self.position + size > len(self.order):
             order = torch.randperm(len(self.rows), generator=self.generator)

@@ -1,10 +1,11 @@
-"""RRM: every few epochs the samples whose loss is too far above the smallest lose their weight.
+"""RRM: every few epochs, samples whose loss is too far above the smallest lose their weight.
 
 Sample i weighs p_i = 1/N + u_i. Training steps hold u; then u moves towards the optimum of
 
     min_u  sum_i (1/N + u_i) c_i + s gamma ||u||_1    s.t.  sum_i u_i = 0,  u_i >= -1/N
 
-where c are the losses of the whole training set and s the penalty scale. The optimum is closed form (Corollary 3.1.1).
+where c are the losses of the whole training set and s is the penalty scale. The optimum has a closed form
+(Corollary 3.1.1).
 """
 
 import math
@@ -27,13 +28,13 @@ def reweight(
     """The re-weighting u* of Corollary 3.1.1: prune (u = -1/N) every sample whose loss exceeds the smallest by more
     than the threshold, give the mass to the samples of the smallest loss in equal parts, leave the rest (u = 0).
 
-    It solves the linear program of the module's head. Linear in N, without sorting, on the losses' device.
+    It solves the linear program in the head of this file, in time linear in N, without sorting, on the losses' device.
 
     Args:
         losses: c, [N], any finite values.
         gamma: threshold, > 0; not used if `contamination` is given.
-        contamination: C' in [0, 1): prune at least C' N samples, the largest losses, and more only where losses tie at
-            the limit; nothing if the limit is the smallest loss.
+        contamination: C' in [0, 1): prune at least C' N samples, those of the largest losses, and more only where
+            losses tie at the limit; none if the limit is the smallest loss.
         penalty_scale: s; the threshold is 2 s gamma: 0.5 is Eq. 2, 1.0 is Algorithm 3 as printed.
     Returns:
         u, [N] float64; sums to 0, u >= -1/N.
@@ -46,11 +47,12 @@ def reweight(
     smallest, largest = host.read(ends, "losses to re-weight")
     if not (math.isfinite(smallest) and math.isfinite(largest)):
         raise ValueError(
-            f"losses are {smallest} to {largest} over {len(losses)} samples; there must be some, and all finite"
+            f"losses are {smallest} to {largest} over {len(losses)} samples; there must be some, all of them finite"
         )
-    if contamination is None:
+    count = 0 if contamination is None else math.ceil(contamination * len(losses) - 1e-9)
+    if contamination is None and gamma is not None:
         pruned = losses > smallest + 2 * penalty_scale * gamma
-    elif count := math.ceil(contamination * len(losses) - 1e-9):
+    elif count:
         limit = losses.kthvalue(len(losses) - count + 1).values
         pruned = (losses >= limit) & (limit > smallest)
     else:
@@ -61,17 +63,17 @@ def reweight(
 
 
 class RRM(Method):
-    """Rockafellian relaxation: plain training with sample weights that a closed form renews every few epochs.
+    """Rockafellian relaxation: plain training with sample weights that are recomputed in closed form every few epochs.
 
     Args:
         gamma, contamination, penalty_scale: see `reweight`. A contamination estimate sets gamma, and mu to 1.
         mu: step of the re-weighting, u <- mu u* + (1 - mu) u, in (0, 1].
         reweight_every_epochs: sigma, >= 1.
         reweight_losses: "sweep", all losses from one pass in eval mode, un-augmented; "training", an approximation
-            that costs nothing: each sample's loss as it was seen in the epoch's own batches, while the model moved.
-            Where an epoch does not see all rows (train.balanced_samples), those seen re-weight among themselves the
-            mass that they have, and the others keep theirs.
-        loss_scale: "mean", the batch loss mean_i N p_i l_i; "paper", sum_i p_i l_i, which wants a learning rate
+            that costs nothing: each sample's loss in the epoch's own batches, while the model moved. Where an epoch
+            does not see all rows (train.balanced_samples), the rows seen share out the mass that they have among
+            themselves, and the others keep theirs.
+        loss_scale: "mean", the batch loss mean_i N p_i l_i; "paper", sum_i p_i l_i, which needs a learning rate
             N / B times larger.
         loss: per-sample base loss.
     Raises:
@@ -80,7 +82,13 @@ class RRM(Method):
     """
 
     crossings = (pruning,)
-    steps_differ = None
+    steps_differ: str | None = None
+    u: Tensor
+    lowest_weight: Tensor  # of N p_i, in any epoch
+    pruned: Tensor  # by the last round
+    round: Tensor
+    weight: Tensor  # N p_i
+    seen_losses: Tensor  # NaN: not seen in this epoch
 
     def __init__(
         self,
@@ -112,15 +120,15 @@ class RRM(Method):
         super().setup(ctx)
         count, device = ctx.num_train, ctx.device
         self.register_buffer("u", torch.zeros(count, dtype=torch.float64, device=device))
-        self.register_buffer("lowest_weight", torch.ones(count, device=device))  # of N p_i, ever
-        self.register_buffer("pruned", torch.zeros(count, dtype=torch.bool, device=device))  # by the last round
+        self.register_buffer("lowest_weight", torch.ones(count, device=device))
+        self.register_buffer("pruned", torch.zeros(count, dtype=torch.bool, device=device))
         self.register_buffer("round", torch.zeros((), dtype=torch.int64, device=device))
-        self.register_buffer("weight", torch.ones(count, device=device), persistent=False)  # N p_i
-        self.register_buffer("seen_losses", torch.zeros(count, device=device), persistent=False)  # NaN: not seen
+        self.register_buffer("weight", torch.ones(count, device=device), persistent=False)
+        self.register_buffer("seen_losses", torch.zeros(count, device=device), persistent=False)
 
     def on_epoch_start(self, ctx: Context) -> None:
         super().on_epoch_start(ctx)
-        self.weight = self._weight()  # anew after a resume
+        self.weight = self._weight()  # not in the checkpoint
         self.seen_losses = torch.full_like(self.seen_losses, math.nan)
 
     def loss(self, ctx: Context, batch: Batch) -> StepOutput:
@@ -138,9 +146,11 @@ class RRM(Method):
         super().on_epoch_end(ctx)
         if ctx.epoch % self.reweight_every_epochs:
             return
-        rows, losses = (
-            (slice(None), self._losses_in_order(ctx)) if self.reweight_losses == "sweep" else self._seen_losses(ctx)
-        )
+        rows: slice | Tensor = slice(None)
+        if self.reweight_losses == "sweep":
+            losses = self._losses_in_order(ctx)
+        else:
+            rows, losses = self._seen_losses(ctx)
         try:
             best = reweight(losses, self.gamma, self.contamination, self.penalty_scale)
         except ValueError as error:
@@ -152,7 +162,7 @@ class RRM(Method):
         self.lowest_weight = torch.minimum(self.lowest_weight, self.weight)
 
     def seen(self, ctx: Context, batch: Batch) -> Tensor:
-        """What training and re-weighting see of a batch; adversarial training perturbs it."""
+        """The inputs of a batch that training and re-weighting use; A-RRM perturbs them."""
         return batch.input
 
     def logs(self) -> dict[str, float | Tensor]:
@@ -163,7 +173,7 @@ class RRM(Method):
         return {"weight": self._weight(), "pruned": self.pruned, "lowest_weight": self.lowest_weight}
 
     def _moved(self, u: Tensor, best: Tensor) -> Tensor:
-        """mu u* + (1 - mu) u of n rows, [n], with u* = m (1/n + best) - 1/N: the sum m of their weights p stays.
+        """mu u* + (1 - mu) u of n rows, [n], with u* = m (1/n + best) - 1/N: the sum m of their p stays the same.
 
         Args:
             best: their re-weighting as if they were all, [n]; of all N rows it is u*.
@@ -183,12 +193,12 @@ class RRM(Method):
         for batch in ctx.in_order():
             input = self.seen(ctx, batch)
             with ctx.side_pass("eval"):
-                swept = self.sample_losses(ctx.forward(input), batch, update=False)
-            losses.index_copy_(0, batch.index, swept.to(losses.dtype))
+                found = self.sample_losses(ctx.forward(input), batch, update=False)
+            losses.index_copy_(0, batch.index, found.to(losses.dtype))
         return ctx.world.sum_(losses)
 
     def _seen_losses(self, ctx: Context) -> tuple[Tensor, Tensor]:
-        """Rows of the epoch's batches, and their losses; of a row that several ranks did, the mean."""
+        """Rows of the epoch's batches, and their losses; for a row that several ranks saw, the mean."""
         losses = self.seen_losses
         if ctx.world.size > 1:
             times = ctx.world.sum_(losses.isnan().logical_not_().float())

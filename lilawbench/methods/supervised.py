@@ -7,7 +7,7 @@ from lilawbench.methods.context import Context
 
 
 class Supervised(Method):
-    """Empirical risk minimisation, mean_i l(f(x_i), y_i): the baseline that noise-robust methods must beat.
+    """Empirical risk minimisation, mean_i l(f(x_i), y_i): the baseline to beat.
 
     Args:
         loss: per-sample loss, ([B, K], [B]) -> [B].

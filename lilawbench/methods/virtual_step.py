@@ -1,6 +1,6 @@
-"""The step an optimiser would make next, as a function of the gradient: w_hat = w - U(g), and the slope of U.
+"""An optimiser's next step as a function of the gradient: w_hat = w - U(g), and the slope of U.
 
-Nothing is touched: weights, momentum and step counts are read from the live optimiser and left as they are.
+Nothing changes: weights, momentum and step counts are only read from the live optimiser.
 """
 
 from collections.abc import Callable, Sequence
@@ -8,7 +8,10 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from lilawbench.support.plain import Options, State
+
 Tensors = list[Tensor | None]
+Slope = Tensor | float  # dU/dg, elementwise
 
 
 def virtual_step(
@@ -23,10 +26,10 @@ def virtual_step(
 
     Args:
         optimizer: torch's SGD (momentum, dampening, Nesterov), Adam or AdamW, with weight decay, in any implementation.
-        parameters: all that are trained, as their global norm is clipped together. gradients: theirs.
+        parameters: all that are trained, since clipping is by their global norm. gradients: one each.
         clip_grad_norm: as torch.nn.utils.clip_grad_norm_ would do before the step.
     Returns:
-        w_hat, one tensor a parameter, and `pull`: v -> (dU/dg)^T v, for v of the parameters' shapes. With SGD dU/dg is
+        w_hat, one tensor per parameter, and `pull`: v -> (dU/dg)^T v, for v of their shapes. With SGD, dU/dg is
         lr times 1, 1 - dampening, or 1 + momentum (1 - dampening) for Nesterov; with Adam it is elementwise; active
         clipping at c to g c/|g| adds v -> c/|g| (v - g <g, v>/|g|^2).
     Raises:
@@ -35,7 +38,8 @@ def virtual_step(
     rule = _rule(optimizer)
     groups = {p: group for group in optimizer.param_groups for p in group["params"]}
     gradients, unclip = _clip(gradients, clip_grad_norm)
-    weights, slopes = [], []
+    weights: list[Tensor] = []
+    slopes: list[Slope | None] = []
     for p, gradient in zip(parameters, gradients, strict=True):
         if gradient is None or p not in groups:
             weights.append(p)
@@ -46,23 +50,23 @@ def virtual_step(
             slopes.append(slope)
 
     def pull(v: Tensors) -> Tensors:
-        scaled = [None if a is None or s is None else a * s for a, s in zip(v, slopes, strict=True)]
-        return unclip(scaled)
+        return unclip([None if a is None or s is None else a * s for a, s in zip(v, slopes, strict=True)])
 
     return weights, pull
 
 
-def _rule(optimizer: torch.optim.Optimizer) -> Callable[..., tuple[Tensor, Tensor | float]]:
-    rule = {torch.optim.SGD: _sgd, torch.optim.Adam: _adam, torch.optim.AdamW: _adam}.get(type(optimizer))
+def _rule(optimizer: torch.optim.Optimizer) -> Callable[[Tensor, Tensor, Options, State], tuple[Tensor, Slope]]:
+    kind = type(optimizer)
+    rule = _sgd if kind is torch.optim.SGD else _adam if kind in (torch.optim.Adam, torch.optim.AdamW) else None
     if rule is None:
-        raise ValueError(f"the optimizer is {type(optimizer).__name__}; a look-ahead knows SGD, Adam and AdamW")
+        raise ValueError(f"the optimizer is {kind.__name__}; a look-ahead knows SGD, Adam and AdamW")
     for name in ("amsgrad", "maximize"):
         if any(group.get(name) for group in optimizer.param_groups):
             raise ValueError(f"the optimizer has {name}=True, which a look-ahead does not know")
     return rule
 
 
-def _sgd(weight: Tensor, gradient: Tensor, group: dict, state: dict) -> tuple[Tensor, float]:
+def _sgd(weight: Tensor, gradient: Tensor, group: Options, state: State) -> tuple[Tensor, Slope]:
     """(w_hat, lr kappa). The first step with momentum starts the buffer at the gradient, undampened."""
     step, kappa, lr, momentum = gradient, 1.0, float(group["lr"]), group["momentum"]
     if group["weight_decay"]:
@@ -79,7 +83,7 @@ def _sgd(weight: Tensor, gradient: Tensor, group: dict, state: dict) -> tuple[Te
     return weight.sub(step, alpha=lr), lr * kappa
 
 
-def _adam(weight: Tensor, gradient: Tensor, group: dict, state: dict) -> tuple[Tensor, Tensor]:
+def _adam(weight: Tensor, gradient: Tensor, group: Options, state: State) -> tuple[Tensor, Slope]:
     """(w_hat, dU/dg elementwise)."""
     (beta1, beta2), lr, decay = group["betas"], group["lr"], group["weight_decay"]
     if decay and group.get("decoupled_weight_decay"):
@@ -93,7 +97,7 @@ def _adam(weight: Tensor, gradient: Tensor, group: dict, state: dict) -> tuple[T
         second = (beta2 * state["exp_avg_sq"]).addcmul(gradient, gradient, value=1 - beta2)
     else:
         first, second = (1 - beta1) * gradient, (1 - beta2) * gradient.square()
-    # the floor, far below eps, keeps the root's slope finite where no gradient ever came
+    # the floor, far below eps, keeps the root's slope finite where all gradients were 0
     root = (second / correction2).clamp(min=torch.finfo(second.dtype).tiny).sqrt()
     floored = root + group["eps"]
     scale = lr / correction1 / floored
@@ -114,7 +118,7 @@ def _clip(
 
     def pull(v: Tensors) -> Tensors:
         pairs = list(zip(v, gradients, strict=True))
-        dot = sum((a * g).sum() for a, g in pairs if a is not None)
+        dot = sum((a * g).sum() for a, g in pairs if a is not None and g is not None)
         bend = torch.where(scale < 1, scale / (norm + 1e-6) / norm, 0) * dot
         return [None if g is None else (0 if a is None else scale * a) - bend * g for a, g in pairs]
 

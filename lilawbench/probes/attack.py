@@ -1,14 +1,13 @@
 """What an attack does to the predictions for the test rows."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from lilawbench.engine.loop import Epoch
 from lilawbench.loading.batch import Batch
-from lilawbench.loading.resident import Resident
+from lilawbench.loading.rows import Rows
 from lilawbench.losses import bce, ce, squared
 from lilawbench.methods.base import Method
 from lilawbench.methods.context import Context
@@ -17,6 +16,7 @@ from lilawbench.metrics.measure import headline
 from lilawbench.probes.base import Predictions, Probe, Seen
 from lilawbench.probes.best import BestSoFar
 from lilawbench.support import host
+from lilawbench.support.plain import State
 
 
 class Attack(Probe):
@@ -24,7 +24,7 @@ class Attack(Probe):
     than an epoch of a small net.
 
     Args:
-        eps, sign, clip, space: see `predict_attacked`. every_epoch: also the other epochs: the run may end with any.
+        eps, sign, clip, space: see `predict_attacked`. every_epoch: at all epochs, where the run may end after any.
     """
 
     def __init__(
@@ -49,30 +49,29 @@ class Attack(Probe):
             for eps, logits in zip(self.eps, attacked, strict=True)
         }
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> State:
         return {"rank": self.best.rank}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: State) -> None:
         self.best.rank = state["rank"]
 
 
 def predict_attacked(
     ctx: Context,
     method: Method,
-    data: Resident,
+    data: Rows,
     eps: Sequence[float],
     sign: bool = True,
     clip: Sequence[float] | None = None,
     space: str = "input",
 ) -> Tensor:
-    """Logits [E, N, K] after FGSM of each eps on the plain loss of the split's labels: cross-entropy, bce, squared.
+    """Logits [E, N, K] after FGSM of each eps on the plain loss for the split's labels: cross-entropy, bce or squared.
 
     Args:
         eps, sign, clip: see `fgsm`. space: "input" | "unit", of pixels in [0, 1].
     Source: RRM, Section 4.2.2.
     """
     logits = torch.zeros(len(eps), len(data), ctx.num_classes, device=data.device)
-
     plain = bce if data.target.ndim == 2 else squared if data.target.is_floating_point() else ce
 
     def attacked(batch: Batch) -> list[Tensor]:

@@ -1,19 +1,18 @@
-"""What is measured of a run: a Probe looks at each epoch, and says at the end what came of all.
+"""What is measured of a run: a Probe looks at each epoch, and at the end gives its results.
 
     for probe in probes: probe.setup(scene)
     for epoch of training:
         for probe in probes: row |= probe.see(ctx, epoch, predictions)
     for probe in probes: result |= probe.result();  probe.files(folder)
 
-The loop knows no probe, and a probe changes nothing in training. Under torchrun every rank goes through `see`, in the
-same order, since predictions are made together; the main one alone goes through `result` and `files`.
+The loop knows no probe, and a probe changes nothing in training. Under torchrun every rank calls `see`, in the same
+order, since predictions are made together; only the main one calls `result` and `files`.
 """
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,15 +20,16 @@ from torch import Tensor
 from lilawbench.datasets.base import Source
 from lilawbench.engine.evaluate import predict
 from lilawbench.engine.loop import Epoch
-from lilawbench.loading.resident import Resident
+from lilawbench.loading.rows import Rows
 from lilawbench.methods.base import Method
 from lilawbench.methods.context import Context
 from lilawbench.metrics.measure import measure
 from lilawbench.noise.labels import Labels
 from lilawbench.support import host
+from lilawbench.support.plain import State, Tree
 from lilawbench.tasks import TASKS, Task
 
-# Numbers of a probe go into the epoch's row of metrics.jsonl; lists and tensors (small tables) into a row of their own.
+# Numbers of a probe go into the epoch's row of metrics.jsonl; lists and tensors (small arrays) into a separate row.
 Seen = dict[str, float | int | list | Tensor | None]
 
 
@@ -39,12 +39,12 @@ class Scene:
 
     source: Source
     labels: Labels
-    train: Resident
-    val: Resident
-    test: Resident
+    train: Rows
+    val: Rows
+    test: Rows
     method: Method
     seed: int
-    epochs: int  # that are planned
+    epochs: int  # as planned
 
     @property
     def task(self) -> Task:
@@ -52,12 +52,12 @@ class Scene:
 
     @cached_property
     def observed(self) -> Tensor:
-        """Labels that the rows train on, [N], on the host."""
+        """Observed labels of the training rows, [N] or [N, K], on the host."""
         return host.bring(self.train.target, "labels to measure against")
 
     @cached_property
     def clean(self) -> Tensor | None:
-        """Their clean labels, likewise; None: nobody knows them."""
+        """Clean labels of the training rows, on the host; None: unknown."""
         return None if self.labels.clean is None else torch.from_numpy(self.labels.clean[self.labels.train])
 
     @cached_property
@@ -72,7 +72,7 @@ class Scene:
 
 
 class Predictions:
-    """What the networks say after an epoch, on the host: computed when a probe first asks, once for all of them.
+    """Predictions after an epoch, on the host: computed when a probe first asks, once for all probes.
 
     Every rank must ask for the same in the same order.
     """
@@ -92,8 +92,8 @@ class Predictions:
 
     @cached_property
     def train(self) -> Tensor:
-        """Logits of the training rows in order, un-augmented, in eval mode, [N, K]; `Epoch.logits` has them as they
-        were in training."""
+        """Logits of the training rows in order, un-augmented, in eval mode, [N, K]; those of training are
+        `Epoch.logits`."""
         return self._of(self.scene.train)
 
     @cached_property
@@ -106,7 +106,7 @@ class Predictions:
         """All measures of the test rows, against their clean labels."""
         return measure(self.test, self.scene.test_target)
 
-    def _of(self, data: Resident) -> Tensor:
+    def _of(self, data: Rows) -> Tensor:
         return host.bring(predict(self.ctx, self.scene.method, data), "logits to measure")
 
 
@@ -122,24 +122,24 @@ class Probe(ABC):
 
     @abstractmethod
     def see(self, ctx: Context, epoch: Epoch, predictions: Predictions) -> Seen:
-        """What an epoch came to.
+        """What is measured of an epoch, by name.
 
         Args:
-            epoch: what training left behind, its tensors on the host.
+            epoch: results of training, its tensors on the host.
         """
 
-    def state_dict(self) -> dict[str, Any]:
-        """What a resumed run must know again: tensors and plain values."""
+    def state_dict(self) -> State:
+        """What a resumed run needs: tensors and plain values."""
         return {}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes up what `state_dict` gave."""
+    def load_state_dict(self, state: State) -> None:
+        """Loads what `state_dict` gave."""
         return
 
-    def result(self) -> dict[str, Any]:
-        """What goes into result.json."""
+    def result(self) -> dict[str, Tree]:
+        """Values for result.json, by name."""
         return {}
 
     def files(self, folder: Path) -> None:
-        """Writes files of its own into the run's folder, before result.json."""
+        """Writes the probe's own files into the run's folder, before result.json."""
         return

@@ -1,4 +1,4 @@
-"""Whether an epoch is the best so far: what a probe keeps of it, before the record chooses at the end."""
+"""Whether an epoch is the best so far, for probes that act on it before the record selects at the end."""
 
 import math
 
@@ -7,13 +7,13 @@ from lilawbench.tasks import Task
 
 
 class BestSoFar:
-    """The validation measure by which `best_val` selects; of equal epochs the first one stays (record/selection.py)."""
+    """The validation measure by which `best_val` selects; of equal epochs the first counts (record/selection.py)."""
 
     def __init__(self) -> None:
         self.rank: float | None = None
 
     def see(self, task: Task, predictions: Predictions) -> bool:
-        """Whether this epoch is the best one yet; False where there are no validation rows."""
+        """Whether this epoch is the best so far; False where there are no validation rows."""
         value = predictions.val_measures.get(task.measure)
         if value is None:
             return False

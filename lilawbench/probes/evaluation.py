@@ -1,4 +1,4 @@
-"""How well the validation and the test rows are predicted."""
+"""How well validation and test rows are predicted."""
 
 from lilawbench.engine.loop import Epoch
 from lilawbench.methods.context import Context
@@ -10,4 +10,4 @@ class Evaluation(Probe):
 
     def see(self, ctx: Context, epoch: Epoch, predictions: Predictions) -> Seen:
         val = {f"val_{key}": value for key, value in predictions.val_measures.items()}
-        return val | {f"test_{key}": value for key, value in predictions.test_measures.items()}
+        return {**val, **{f"test_{key}": value for key, value in predictions.test_measures.items()}}

@@ -1,4 +1,4 @@
-"""How well the training rows are fitted, as they were seen in training."""
+"""How well the training rows are fitted, from their logits in training."""
 
 from lilawbench.engine.loop import Epoch
 from lilawbench.methods.context import Context
@@ -16,7 +16,7 @@ class Fit(Probe):
 
 
 class Memorisation(Probe):
-    """What became of the corrupted labels (`measure.memorisation`), where the clean ones are known."""
+    """What training made of corrupted labels (`measure.memorisation`), where the clean ones are known."""
 
     def see(self, ctx: Context, epoch: Epoch, predictions: Predictions) -> Seen:
         seen, clean, weight = epoch.seen, self.scene.clean, epoch.weight

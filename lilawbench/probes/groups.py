@@ -1,7 +1,6 @@
-"""Groups of test rows: who was predicted what."""
+"""Predictions for groups of test rows, such as men and women."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,14 +12,15 @@ from lilawbench.metrics.fairness import fairness
 from lilawbench.metrics.measure import measure
 from lilawbench.probes.base import Predictions, Probe, Seen
 from lilawbench.probes.best import BestSoFar
+from lilawbench.support.plain import State, Tree
 from lilawbench.support.seeding import derive
 
 
 class Groups(Probe):
     """Keeps the test logits of the epochs that `last` and `best_val` report, and compares the groups at the end.
 
-    result() of two classes: {"last.fairness": rows of `fairness`, "best_val.fairness": ...}, the same rows drawn for a
-    seed. Of other tasks: the measures of each group by itself and its size, {"last.test_accuracy.sex=Female": ...,
+    result() for two classes: {"last.fairness": rows of `fairness`, "best_val.fairness": ...}, with one bootstrap per
+    seed. For other tasks: each group's measures and its size, {"last.test_accuracy.sex=Female": ...,
     "last.test_n.sex=Female": ...}, for `make_tables.py --metric`.
     """
 
@@ -34,18 +34,18 @@ class Groups(Probe):
             self.logits["best_val"] = predictions.test
         return {}
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> State:
         return {"logits": self.logits, "rank": self.best.rank}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: State) -> None:
         self.logits = {rule: logits.cpu() for rule, logits in state["logits"].items()}
         self.best.rank = state["rank"]
 
-    def result(self) -> dict[str, Any]:
+    def result(self) -> dict[str, Tree]:
         make = self._gaps if self.scene.task.name == "binary" else self._measures
         return {f"{rule}.{key}": value for rule, logits in self.logits.items() for key, value in make(logits)}
 
-    def _gaps(self, logits: Tensor) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    def _gaps(self, logits: Tensor) -> Iterator[tuple[str, list[dict[str, Tree]]]]:
         source = self.scene.source
         groups = source.test_groups, source.reference_groups
         yield (

@@ -1,4 +1,4 @@
-"""What the method says of itself: its logs, its trace, and its values per sample crossed with the clean labels."""
+"""What the method reports: its logs, its trace, and its values per sample, compared with the clean labels."""
 
 from lilawbench.engine.loop import Epoch
 from lilawbench.methods.context import Context
@@ -7,7 +7,7 @@ from lilawbench.probes.base import Predictions, Probe, Seen
 
 
 class MethodValues(Probe):
-    """Nothing where a method has none; no method is known by name."""
+    """Values of any method that has some; none is known by name."""
 
     def see(self, ctx: Context, epoch: Epoch, predictions: Predictions) -> Seen:
         scene, crossed = self.scene, {}

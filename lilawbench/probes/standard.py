@@ -31,5 +31,5 @@ def probes_of(cfg: DictConfig, source: Source) -> dict[str, Probe]:
 
 
 def stopped(probes: Iterable[Probe]) -> bool:
-    """Whether one of them ends the training."""
+    """Whether one of them ends training."""
     return any(probe.stop for probe in probes)

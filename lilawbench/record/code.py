@@ -1,6 +1,6 @@
-"""The source of a run's parts that live outside the package: part of what the run is, so edited code is another run.
+"""The source of a run's parts outside the package: it belongs to the run's identity, so edited code is another run.
 
-Read without importing it. Of installed packages nothing is read: their versions are in the record's hands.
+It is read without importing it. Installed packages are not read: the record has their versions.
 """
 
 import ast
@@ -12,27 +12,28 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from importlib.machinery import ModuleSpec
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from lilawbench.config import Config
 from lilawbench.support import searchpath
+from lilawbench.support.plain import Tree
 
 TYPED = {item.name for item in fields(Config) if is_dataclass(item.type)}  # blocks of settings, without parts
 INSTALLED = {"site-packages", "dist-packages"}
 ITSELF = __name__.partition(".")[0]
 
 
-def code(cfg: Mapping[str, Any]) -> dict[str, str]:
-    """Digests of the source of outside parts, by the group that names them; of most configs there are none.
+def code(cfg: Mapping[str, Tree]) -> dict[str, str]:
+    """Digests of the source of outside parts, by the group that names them; most configs have none.
 
-    Of a part's file, and of the modules that it imports from its own folder or a further folder of the command; data
-    files that they read are not seen.
+    A digest is of a part's file, and of the modules that it imports from its own folder or another folder of the
+    command; data files that they read are not in it.
     """
     digests = {group: _digest(tuple(targets(node))) for group, node in cfg.items() if group not in TYPED}
     return {group: digest for group, digest in digests.items() if digest is not None}
 
 
-def targets(node: Any) -> Iterator[str]:
+def targets(node: Tree) -> Iterator[str]:
     """Dotted paths of all parts outside the package that a node names, at any depth."""
     if isinstance(node, dict):
         target = node.get("_target_")
@@ -49,19 +50,19 @@ def targets(node: Any) -> Iterator[str]:
 
 def _digest(dotted: tuple[str, ...]) -> str | None:
     files: dict[str, Path] = {}
-    for path in dotted:
-        _gather(path, files)
+    for part in dotted:
+        _gather(part, files)
     if not files:
         return None
     digest = hashlib.sha256()
-    for name, path in sorted(files.items()):  # by the modules' names: a folder that has moved is the same code
+    for name, path in sorted(files.items()):  # by module name: a folder that has moved is the same code
         text = _source(name, path)
         digest.update(f"{name} {len(text)}\n".encode() + text)
     return digest.hexdigest()[:12]
 
 
 def _gather(dotted: str, files: dict[str, Path]) -> None:
-    """Adds the files of the modules along a dotted path, and of those that they import, by the modules' names."""
+    """Adds the files of the modules along a dotted path, and of the modules that they import, by module name."""
     top, *rest = dotted.split(".")
     place, names = _outside(top), [top]
     folders = {place.parent, *searchpath.in_use()} if place else set()
@@ -90,7 +91,7 @@ def _is_in(folders: Collection[Path], top: str) -> bool:
 
 
 def _outside(top: str) -> Path | None:
-    """The file or folder of a top-level module that is neither the package, Python's nor installed."""
+    """The file or folder of a top-level module; None: it is this package, Python's own or installed."""
     if top == ITSELF or top in sys.stdlib_module_names:
         return None
     if (known := _places.get(top)) is not None and known.exists():
@@ -106,12 +107,12 @@ def _outside(top: str) -> Path | None:
     return _outside(top) if _places[top].exists() else None
 
 
-_places: dict[str, Path] = {}  # of the top-level modules found so far
+_places: dict[str, Path] = {}  # of top-level modules found so far
 
 
 @functools.lru_cache(maxsize=1000)
 def _imports(text: bytes, package: str) -> tuple[str, ...]:
-    """Dotted paths that a file imports, anywhere in it; `package` is what its relative imports begin at."""
+    """Dotted paths that a file imports, anywhere in it; its relative imports start from `package`."""
     try:
         nodes = list(ast.walk(ast.parse(text)))
     except (SyntaxError, ValueError):  # importing it will say so
@@ -137,7 +138,7 @@ _kept: dict[Path, _Kept] = {}
 
 
 def _source(name: str, path: Path) -> bytes:
-    """A file's content; of a module that this process has imported, as it was then: that is what runs."""
+    """A file's content; for a module that this process has imported, as it was then, since that is what runs."""
     spec, kept = getattr(sys.modules.get(name), "__spec__", None), _kept.get(path)
     if kept and spec is not None and kept.spec in (None, spec):  # a reload makes another spec
         _kept[path] = kept._replace(spec=spec)

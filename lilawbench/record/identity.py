@@ -1,4 +1,4 @@
-"""The identity of a run: its folder, its cell (everything but the seed) and its flat result."""
+"""The identity of a run: its folder, its cell (all but the seed), and its config as flat keys."""
 
 import functools
 import glob
@@ -7,24 +7,24 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from omegaconf import DictConfig
 
 from lilawbench.config import NAMED, Plain, plain
 from lilawbench.record.code import code, targets
 from lilawbench.record.writer import read_json, write_json
+from lilawbench.support.plain import Tree
 from lilawbench.tasks import PLAIN_LOSSES
 
 SCHEMA_VERSION = 1
 UNKNOWN_CLEAN = (
-    "what needs clean labels is left out (noise rates, memorised, recovered, weights and pruning of wrong labels), "
-    "and test labels count as they are given"
+    "measures that need clean labels are left out (noise rates, memorised, recovered, weights and pruning of wrong "
+    "labels), and test labels count as given"
 )
-# where, how and what for a run is made, not what it computes
+# where, how and why a run is done, not what it computes
 NOT_IDENTITY = ("paths", "logger", "sweep", "launcher", "table", "experiment_name")
-# options that came later: a run that leaves them as they were before keeps its name
-LATER: dict[str, Any] = {
+# options that are newer than some runs: with these values a run keeps the name that it had without them
+LATER: dict[str, Tree] = {
     "probe": {},
     "attack.space": "input",
     "method.fgsm.space": "input",
@@ -32,7 +32,7 @@ LATER: dict[str, Any] = {
     "train.side_stream": True,
     "train.strong_policy": "cifar10",
 }
-# modules that have moved: runs keep the names that they had before, and old records read as new ones
+# modules that have moved: runs keep their names, and old records read as new ones
 MOVED = {"lilawbench.data.": "lilawbench.datasets."}
 
 
@@ -46,16 +46,16 @@ class RunRecord:
 
     folder: Path
     status: str
-    result: dict[str, Any] = field(default_factory=dict)
+    result: dict[str, Tree] = field(default_factory=dict)
     error: str = ""
     exit_code: int = 0
 
 
-def identity(cfg: DictConfig | Plain, sources: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """The resolved config less what does not change the numbers, with the source of parts outside the package.
+def identity(cfg: DictConfig | Plain, sources: Mapping[str, str] | None = None) -> dict[str, Tree]:
+    """The resolved config less what does not change the numbers, with digests of parts outside the package.
 
     Args:
-        sources: as `code` has them; None: as they are now.
+        sources: digests as from `code`; None: the present ones.
     """
     parts = {key: value for key, value in plain(cfg).items() if key not in NOT_IDENTITY}
     for name, before in LATER.items():
@@ -71,15 +71,15 @@ def identity(cfg: DictConfig | Plain, sources: Mapping[str, str] | None = None) 
 
 
 def renamed(target: str) -> str:
-    """The dotted path of a part, as it is today."""
+    """The present dotted path of a part."""
     for before, now in MOVED.items():
         if target.startswith(before):
             return target.replace(before, now, 1)
     return target
 
 
-def recorded(cfg: DictConfig | Plain) -> dict[str, Any]:
-    """The resolved config as result.json has it: less the blocks that are a whole sweep's."""
+def recorded(cfg: DictConfig | Plain) -> dict[str, Tree]:
+    """The resolved config for result.json: less the blocks that belong to a whole sweep."""
     parts = {key: value for key, value in plain(cfg).items() if key not in ("sweep", "launcher", "table")}
     return _with_code(parts, code(identity(cfg)))
 
@@ -91,7 +91,7 @@ def run_name(cfg: DictConfig | Plain, sources: Mapping[str, str] | None = None) 
 
 
 def cell_name(cfg: DictConfig | Plain) -> str:
-    """As `run_name` without the seed: all seeds of one cell share it."""
+    """As `run_name`, without the seed: all runs of a cell share it."""
     cfg = plain(cfg)
     parts = identity(cfg)
     del parts["seed"]
@@ -99,18 +99,19 @@ def cell_name(cfg: DictConfig | Plain) -> str:
 
 
 def run_folder(cfg: DictConfig | Plain) -> Path:
+    """Where a run's record is: output_dir/experiment_name/run_name."""
     cfg = plain(cfg)
     return Path(cfg.paths.output_dir) / cfg.experiment_name / run_name(cfg)
 
 
 def write_code(folder: Path, cfg: DictConfig | Plain) -> None:
-    """Keeps beside a run what `changed_code` needs; nothing where all parts are the package's."""
+    """Writes code.json, which `changed_code` needs; nothing where all parts are the package's own."""
     if sources := code(identity(cfg)):
         write_json(folder / "code.json", sources)
 
 
 def changed_code(cfg: DictConfig | Plain) -> tuple[str, list[str]] | None:
-    """The latest other run that is this one but for the source of its parts, and the parts that have changed since."""
+    """The latest run that differs only in the source of its parts, and the parts that have changed since."""
     cfg = plain(cfg)
     sources, folder = code(identity(cfg, {})), run_folder(cfg)
     if not sources:
@@ -124,23 +125,23 @@ def changed_code(cfg: DictConfig | Plain) -> tuple[str, list[str]] | None:
     return None
 
 
-def flatten(tree: dict[str, Any], prefix: str) -> dict[str, Any]:
+def flatten(tree: dict[str, Tree], prefix: str) -> dict[str, Tree]:
     """Nested mappings to dotted keys; lists stay whole."""
-    flat = {}
+    flat: dict[str, Tree] = {}
     for key, value in tree.items():
         name = f"{prefix}.{key}"
         flat.update(flatten(value, name) if isinstance(value, dict) and value else {name: value})
     return flat
 
 
-def _without(tree: dict[str, Any], path: list[str]) -> dict[str, Any]:
-    """A copy less one leaf; what lies beside the path is shared."""
+def _without(tree: dict[str, Tree], path: list[str]) -> dict[str, Tree]:
+    """A copy less one leaf; branches beside the path are shared."""
     key, *rest = path
     return {**tree, key: _without(tree[key], rest)} if rest else {name: tree[name] for name in tree if name != key}
 
 
-def _with_code(parts: dict[str, Any], sources: Mapping[str, str]) -> dict[str, Any]:
-    """A copy whose groups hold the digests of their code."""
+def _with_code(parts: dict[str, Tree], sources: Mapping[str, str]) -> dict[str, Tree]:
+    """A copy with digests of code in their groups."""
     return {**parts, **{group: {**parts[group], "_code_": digest} for group, digest in sources.items()}}
 
 
@@ -151,5 +152,5 @@ def _label(cfg: Plain) -> str:
     return f"{dataset}-{noise}{cfg.noise.get('rate', '')}-{model}-{method}"
 
 
-def _hash8(tree: dict[str, Any]) -> str:
+def _hash8(tree: dict[str, Tree]) -> str:
     return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:8]

@@ -1,8 +1,8 @@
-"""Who writes a run: one process on one host, also where the file system locks for one host only, or not at all.
+"""Who writes a run: one process on one host, even where the file system locks for one host only, or not at all.
 
-On a host the kernel's lock (flock) on `.lock` decides, and ends with its process however that dies. Between hosts the
-file `.owner` does: it names host and process, and is touched while the owner lives. Another host leaves a run alone
-whose owner was touched within `FRESH_SECONDS`, and takes over one whose owner was not.
+On one host the kernel's lock (flock) on `.lock` decides; it ends with its process, however that dies. Between hosts the
+file `.owner` decides: it names host and process, and is touched while the owner lives. Another host leaves a run alone
+if its `.owner` was touched within `FRESH_SECONDS`, and otherwise takes it over.
 """
 
 import fcntl
@@ -16,11 +16,13 @@ from pathlib import Path
 
 from lilawbench.support.atomic import remove_parts, replacing, writable
 from lilawbench.support.errors import RunBusy
+from lilawbench.support.plain import Tree
 
-BEAT_SECONDS = 20.0  # network file systems keep what they know of a file for up to 60 s
+BEAT_SECONDS = 20.0  # network file systems cache a file's attributes for up to 60 s
 FRESH_SECONDS = 120.0
-SETTLE_SECONDS = 1.0  # between taking over from the dead and looking whether another host did so too
-UNKNOWN = {"host": "unknown", "pid": 0, "started": 0.0}
+SETTLE_SECONDS = 1.0  # between taking over a run and checking that no other host did so too
+Owner = dict[str, Tree]  # host, pid, started
+UNKNOWN: Owner = {"host": "unknown", "pid": 0, "started": 0.0}
 
 
 class RunLock:
@@ -29,24 +31,26 @@ class RunLock:
     def __init__(self, folder: Path):
         self.folder, self.owner = folder, folder / ".owner"
         self.file: int | None = None
-        self.me = {"host": socket.gethostname(), "pid": os.getpid(), "started": time.time()}
+        self.me: Owner = {"host": socket.gethostname(), "pid": os.getpid(), "started": time.time()}
         self.released = threading.Event()
 
     def acquire(self) -> None:
-        """Makes the folder and takes it, at once or not at all.
+        """Makes the folder and takes it, without waiting.
 
         Raises:
             RunBusy: another process has it. DiskError: the folder cannot be written.
         """
         with writable(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-            self.file = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
+            file = self.file = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            local = self._flock()
+            local = self._flock(file)
             before = self._read()
             fresh = before is not None and self._age() < FRESH_SECONDS
-            if fresh and not (before["host"] == self.me["host"] and (local or not _alive(before["pid"]))):
-                raise self._busy(before)
+            if before is not None and fresh:
+                ended = before["host"] == self.me["host"] and (local or not _alive(before["pid"]))
+                if not ended:
+                    raise self._busy(before)
             self._write(first=before is None)
             if before is not None and not fresh:
                 time.sleep(SETTLE_SECONDS)
@@ -58,11 +62,12 @@ class RunLock:
         threading.Thread(target=self._beat, daemon=True).start()
 
     def check(self) -> None:
-        """Raises: RunBusy, another host has taken over: this process did not show for too long (it was suspended)."""
+        """Raises: RunBusy, another host has taken over, since this process was suspended for too long."""
         if (owner := self._read()) != self.me:
-            raise self._busy(owner) if owner else RunBusy(f"{self.owner} is gone: who has this run is not known")
+            raise self._busy(owner) if owner else RunBusy(f"{self.owner} is gone: who has this run is unknown")
 
     def release(self) -> None:
+        """Lets others have the run."""
         if self.file is not None:
             with suppress(OSError):  # another host then waits until the owner counts as dead
                 if self._read() == self.me:
@@ -71,24 +76,25 @@ class RunLock:
 
     def _close(self) -> None:
         self.released.set()
-        os.close(self.file)  # and with it the kernel's lock
-        self.file = None
+        if self.file is not None:
+            os.close(self.file)  # this frees the kernel's lock
+            self.file = None
 
-    def _flock(self) -> bool:
-        """Whether the kernel locks here. Raises: RunBusy."""
+    def _flock(self, file: int) -> bool:
+        """Whether the file system has locks. Raises: RunBusy."""
         try:
-            fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise self._busy(self._read()) from None
         except OSError:  # this file system has no locks
             return False
         return True
 
-    def _busy(self, owner: dict | None) -> RunBusy:
+    def _busy(self, owner: Owner | None) -> RunBusy:
         who = f" ({owner['host']}, process {owner['pid']})" if owner else ""
         return RunBusy(f"another process is doing this run now{who}: {self.folder}")
 
-    def _read(self) -> dict | None:
+    def _read(self) -> Owner | None:
         try:
             owner = json.loads(self.owner.read_text(encoding="utf-8"))
         except FileNotFoundError:
@@ -98,7 +104,7 @@ class RunLock:
         return owner if isinstance(owner, dict) and owner.keys() == self.me.keys() else UNKNOWN
 
     def _write(self, first: bool) -> None:
-        """The name of this process, as the first or over another's. Raises: RunBusy, another host was first."""
+        """Writes this process into `.owner`, as the first or over another. Raises: RunBusy, another host was first."""
         content = json.dumps(self.me).encode()
         if not first:
             with replacing(self.owner) as file:
@@ -117,7 +123,7 @@ class RunLock:
                     raise
 
     def _age(self) -> float:
-        """Seconds since the owner showed, by the clock of the file system: those of two hosts differ."""
+        """Seconds since the owner touched its file, by the file system's clock, since clocks of hosts differ."""
         probe = self.folder / f".now.part-{self.me['host']}-{self.me['pid']}"
         with writable(probe):
             probe.touch()
@@ -130,7 +136,7 @@ class RunLock:
             try:
                 if self._read() == self.me:
                     os.utime(self.owner)
-            except OSError:  # the next beat, or the check after the epoch
+            except OSError:  # left to the next beat, or to `check` after the epoch
                 continue
 
 

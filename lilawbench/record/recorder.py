@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -28,19 +28,29 @@ from lilawbench.record.selection import select
 from lilawbench.record.writer import MetricsWriter, write_config, write_json, write_labels
 from lilawbench.support.distributed import World
 from lilawbench.support.errors import DataError, DiskError, RunFailed
+from lilawbench.support.plain import Tree
 from lilawbench.tasks import TASKS, Task
 
 log = logging.getLogger("lilawbench")
 
 
-class Recorder:
-    """Files of a run, and what a resumed one takes up from them.
+class Mirror(Protocol):
+    """What `logger` in the config names: it shows the run elsewhere, see `WandbMirror`."""
 
-    A context: however the run ends, its files are closed, and a RunFailed is marked with failed.json. Under torchrun
-    the main process alone writes.
+    def start(self, folder: Path, run: str, cell: str, config: Tree) -> None: ...
+    def finish(self, summary: dict[str, Tree], failed: bool = False) -> None: ...
+
+
+class Recorder:
+    """Files of a run, and what a resumed run reads from them.
+
+    A context manager: however the run ends, its files are closed, and a RunFailed leaves failed.json. Under torchrun
+    only the main process writes.
 
     Args:
-        arrays: what labels.npz holds (`Labels.arrays`). task: of the data.
+        arrays: content of labels.npz (`Labels.arrays`). task: of the data.
+    Raises:
+        DataError: the folder is of another version, or does not fit these labels.
     """
 
     def __init__(
@@ -53,15 +63,15 @@ class Recorder:
         world: World,
     ):
         self.folder, self.cfg, self.task, self.device, self.world = folder, cfg, task, device, world
-        self.result: dict[str, Any] = {}
+        self.result: dict[str, Tree] = {}
         path = folder / "checkpoint.pt"
         self.saved = checkpoint.load(path, device) if path.exists() else None
         if self.saved is not None and "probes" not in self.saved:
-            raise DataError(f"{path} is of an earlier version of lilawbench: go on with that one, or delete {folder}")
-        # a resumed run keeps its number of threads: sums split in another way have other last bits
+            raise DataError(f"{path} was written by an earlier version of lilawbench: use that one, or delete {folder}")
+        # a resumed run keeps its number of threads: sums that are split otherwise have other last bits
         self.threads = self.saved["threads"] if self.saved else runtime.choose_threads(cfg.train.threads)
         self.seconds = self.saved["seconds"] if self.saved else 0.0
-        self.mirror = None
+        self.mirror: Mirror | None = None
         world.main_does(lambda: self._open(arrays))
 
     def _open(self, arrays: Mapping[str, np.ndarray]) -> None:
@@ -86,18 +96,18 @@ class Recorder:
             return
         self.metrics.close()
         if isinstance(error, RunFailed):
-            with suppress(DiskError):  # then the run is tried again without being asked to
+            with suppress(DiskError):  # without the file the run is tried again
                 write_json(self.folder / "failed.json", {"error": str(error)})
         if error is not None:
             log.error("stopped: %s: %s", type(error).__name__, error)
         if self.mirror:
             self.mirror.finish(self.result, failed=error is not None)
         runtime.stop_log(self.log_file)
-        if isinstance(error, DataError) and not self.epochs:  # nothing was learnt, and mended data are another run's
+        if isinstance(error, DataError) and not self.epochs:  # nothing is lost, and corrected data make another run
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def resume(self, ctx: Context, method: Method, probes: Mapping[str, Probe], scene: Scene) -> None:
-        """Says what begins, and loads the checkpoint of a broken run into freshly built parts."""
+        """Logs what begins, and loads the checkpoint of an interrupted run into freshly built parts."""
         parameters = _parameters(ctx)
         self.rows = {"num_train": len(scene.train), "num_val": len(scene.val), "num_test": len(scene.test)}
         rows = "{num_train} train, {num_val} validation, {num_test} test rows".format(**self.rows)
@@ -120,27 +130,27 @@ class Recorder:
         self.saved = None
 
     def write(self, epoch: Epoch, seen: Seen) -> None:
-        """The epoch's rows: its steps, tables, and numbers; `seen` is what the probes made of it."""
+        """Writes the epoch's rows: its steps, arrays and numbers; `seen` is what the probes measured."""
         self.world.main_does(lambda: self._write(epoch, seen))
 
     def _write(self, epoch: Epoch, seen: Seen) -> None:
-        tables = {name: value for name, value in seen.items() if isinstance(value, torch.Tensor | list)}
-        numbers = {name: value for name, value in seen.items() if name not in tables}
-        row = {"kind": "epoch", "epoch": epoch.number, "step": epoch.step, "lr": epoch.lr}
+        arrays = {name: value for name, value in seen.items() if isinstance(value, torch.Tensor | list)}
+        numbers = {name: value for name, value in seen.items() if name not in arrays}
+        row: dict[str, Tree] = {"kind": "epoch", "epoch": epoch.number, "step": epoch.step, "lr": epoch.lr}
         row |= {**numbers, "epoch_seconds": epoch.seconds}
-        # an overflow in evaluation alone is null: JSON has no infinity
+        # JSON has no infinity: a measure that overflows is null
         row = {
             key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in row.items()
         }
-        listed = {name: v.tolist() if isinstance(v, torch.Tensor) else v for name, v in tables.items()}
-        table_rows = [{"kind": "method", "epoch": epoch.number, **listed}] if listed else []
-        self.metrics_bytes = self.metrics.write([*self._step_rows(epoch), *table_rows, row])
+        listed = {name: v.tolist() if isinstance(v, torch.Tensor) else v for name, v in arrays.items()}
+        array_rows = [{"kind": "method", "epoch": epoch.number, **listed}] if listed else []
+        self.metrics_bytes = self.metrics.write([*self._step_rows(epoch), *array_rows, row])
         self.seconds += epoch.seconds
         self.epochs.append(row)
         log.info(_line(row, self.cfg.train.epochs), extra={"per_epoch": True})
 
     def checkpoint(self, ctx: Context, method: Method, probes: Mapping[str, Probe]) -> None:
-        """Everything that the next epoch needs."""
+        """Saves everything that the next epoch needs."""
         self.world.main_does(lambda: self._checkpoint(ctx, method, probes))
 
     def _checkpoint(self, ctx: Context, method: Method, probes: Mapping[str, Probe]) -> None:
@@ -158,11 +168,11 @@ class Recorder:
         }
         checkpoint.save(self.folder / "checkpoint.pt", state)
 
-    def finish(self, ctx: Context, probes: Mapping[str, Probe]) -> dict[str, Any]:
-        """Makes the checkpoint whole, writes the probes' files and result.json, and returns its content."""
+    def finish(self, ctx: Context, probes: Mapping[str, Probe]) -> dict[str, Tree]:
+        """Completes the checkpoint, writes the probes' files and result.json, and returns the content of the latter."""
         return self.world.main_does(lambda: self._finish(ctx, probes))
 
-    def _finish(self, ctx: Context, probes: Mapping[str, Probe]) -> dict[str, Any]:
+    def _finish(self, ctx: Context, probes: Mapping[str, Probe]) -> dict[str, Tree]:
         self.result = {
             "schema_version": SCHEMA_VERSION,
             "status": "done",
@@ -202,7 +212,7 @@ class Recorder:
         log.info("done, test %s %s: %s", self.task.measure, ", ".join(reached), self.folder / "result.json")
         return self.result
 
-    def _step_rows(self, epoch: Epoch) -> list[dict[str, Any]]:
+    def _step_rows(self, epoch: Epoch) -> list[dict[str, Tree]]:
         """Every train.log_every_steps-th step of the run, counted from 1."""
         first = epoch.step - len(epoch.losses)
         losses = epoch.losses.tolist()
@@ -218,8 +228,8 @@ def _parameters(ctx: Context) -> int:
     return sum(p.numel() for network in ctx.networks for p in network.parameters())
 
 
-def _line(row: Mapping[str, Any], epochs: int) -> str:
-    """An epoch in one line for people."""
+def _line(row: Mapping[str, Tree], epochs: int) -> str:
+    """An epoch in one line of the log."""
     text = f"epoch {row['epoch']}/{epochs}  loss {row['train_loss']:.4f}"
     measures = [f"{split}_{task.measure}" for task in TASKS.values() for split in ("train", "val", "test")]
     for key in dict.fromkeys([*measures, "memorised"]):
@@ -229,5 +239,5 @@ def _line(row: Mapping[str, Any], epochs: int) -> str:
 
 
 def _shown(name: str, value: float) -> str:
-    """Shares in percent, other measures as they are."""
+    """Shares in percent, other measures with four digits."""
     return f"{100 * value:.2f}%" if name.endswith(("accuracy", "memorised")) else f"{value:.4f}"

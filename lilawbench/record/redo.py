@@ -1,10 +1,10 @@
-"""sweep.redo=true: a finished run is done again beside its record, which stays until the new one is finished.
+"""sweep.redo=true: a finished run is done again beside its record, which stays until the new run is finished.
 
     EXPERIMENT/RUN/          the record as it was
-    EXPERIMENT/.redo/RUN/    the run being done again; once it has a result it takes the record's place
+    EXPERIMENT/.redo/RUN/    the run being done again; once it has a result, it replaces the record
 
-The second folder is also the mark that a run is still to be done again: if the command is killed, the same command goes
-on with the runs that have one, from their checkpoints, and leaves those alone that it had done again already.
+The second folder also marks a run that is still to be done again: if the command is killed, the same command continues
+the marked runs from their checkpoints, and leaves those alone that it has done again already.
 """
 
 import logging
@@ -18,7 +18,7 @@ log = logging.getLogger("lilawbench")
 
 
 def mark(folders: Sequence[Path]) -> None:
-    """Marks the finished ones of these runs, unless some are marked still: then a broken command goes on."""
+    """Marks the finished runs among these, unless some are still marked: then an interrupted command goes on."""
     for folder in folders:
         settle(folder)
     if left := sum(_again(folder).is_dir() for folder in folders):
@@ -31,13 +31,13 @@ def mark(folders: Sequence[Path]) -> None:
 
 
 def working_folder(folder: Path) -> Path:
-    """Where a run is to be done: beside its record if it is marked."""
+    """Where a run is done: beside its record if it is marked."""
     again = _again(folder)
     return again if again.is_dir() else folder
 
 
 def settle(folder: Path) -> None:
-    """Lets a run that has been done again take its record's place, wherever an earlier attempt was stopped.
+    """Replaces the record of a run that has been done again, wherever an earlier attempt was interrupted.
 
     Raises:
         DiskError: a folder cannot be moved.

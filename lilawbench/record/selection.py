@@ -1,4 +1,4 @@
-"""Which epoch's figures a run reports. Every rule has a name, and the one that looks at the test set says oracle."""
+"""Which epoch a run is judged by. Every rule has a name, and the one that looks at the test set says oracle."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -14,10 +14,10 @@ def last(epochs: Sequence[Row], task: Task = TASKS["multiclass"]) -> Row:
 
 
 def last5(epochs: Sequence[Row], task: Task = TASKS["multiclass"]) -> Row:
-    """The mean of the last five epochs (of all, if fewer); None for what some of them have not measured."""
+    """The mean of the last five epochs (of all, if fewer); None for a measure that one of them lacks."""
     tail = [_figures(row) for row in epochs[-5:]]
     columns = {key: [row.get(key) for row in tail] for key in tail[-1] if key != "epoch"}
-    return {key: None if None in values else sum(values) / len(values) for key, values in columns.items()}
+    return {key: _mean(values) for key, values in columns.items()}
 
 
 def best_val(epochs: Sequence[Row], task: Task = TASKS["multiclass"]) -> Row:
@@ -26,7 +26,7 @@ def best_val(epochs: Sequence[Row], task: Task = TASKS["multiclass"]) -> Row:
 
 
 def oracle_best(epochs: Sequence[Row], task: Task = TASKS["multiclass"]) -> Row:
-    """The first epoch of the best test accuracy (mAP, RMSE): a bound that nobody can select in earnest."""
+    """The first epoch of the best test accuracy (mAP, RMSE): a bound that no fair selection reaches."""
     return _figures(best(epochs, f"test_{task.measure}", task.maximise))
 
 
@@ -39,8 +39,8 @@ RULES: dict[str, Callable[[Sequence[Row], Task], Row]] = {
 
 
 def select(epochs: Sequence[Row], task: Task = TASKS["multiclass"]) -> Row:
-    """The figures under every rule, flat ("best_val.test_accuracy" ...). A rule without its measure is left out."""
-    chosen = {}
+    """The measures under every rule, flat ("best_val.test_accuracy" ...). A rule without its measure is left out."""
+    chosen: Row = {}
     for name, rule in RULES.items():
         if name == "best_val" and f"val_{task.measure}" not in epochs[-1]:
             continue
@@ -56,6 +56,11 @@ def best(epochs: Sequence[Row], key: str, maximise: bool = True) -> Row:
         return -math.inf if value is None else value if maximise else -value
 
     return max(epochs, key=rank)
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if len(known) == len(values) else None
 
 
 def _figures(row: Row) -> Row:

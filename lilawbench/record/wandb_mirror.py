@@ -1,15 +1,15 @@
 """Mirror of a run on Weights & Biases: a process beside the training that follows metrics.jsonl.
 
-The record of a run is on disk and W&B only shows it, so the training hands nothing over. A process, not a thread:
-wandb's Python code would compete with the training for the interpreter lock (steps of 1.4 ms, a row for each, take
-2.2 ms with a thread and 1.5 ms beside the process), and its exit hook waits, for minutes, for a server that is gone.
-This file is both sides: `WandbMirror` in the run and, started as a script, the child, which imports nothing of
-lilawbench so that it starts fast.
+W&B only shows what is on disk, so training passes nothing on. It is a process, not a thread: wandb's Python code would
+compete with training for the interpreter lock (steps of 1.4 ms, a row for each, take 2.2 ms with a thread and 1.5 ms
+beside the process), and its exit hook waits minutes for a server that is gone. This file is both sides: `WandbMirror`
+in the run and, started as a script, the child, which imports nothing of lilawbench so that it starts fast.
 """
 
 import contextlib
 import hashlib
 import importlib.util
+import io
 import json
 import logging
 import os
@@ -22,8 +22,10 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
+Fields = dict[str, Any]  # a JSON object
+Settings = Any  # wandb.Settings; wandb is imported only in the child
 MODES = ("auto", "online", "offline")
 PROBE_SECONDS = 2.0  # for the server's first answer
 INIT_SECONDS = 15.0  # for wandb.init online; then offline instead
@@ -38,24 +40,24 @@ class WandbMirror:
 
     Rows become `step/<name>` and `epoch/<name>`, drawn over the axes `step` and `epoch`; W&B's own step is the line
     number in metrics.jsonl. Rows of kind "method" hold tables and stay on disk. The W&B run id follows from the names
-    of the experiment's and the run's folder, so a broken run that goes on is one W&B run. Every start reads
+    of the experiment's and the run's folder, so an interrupted run that goes on is one W&B run. Every start reads
     metrics.jsonl from line 1: W&B drops the lines that it already has (a resumed run writes the same ones again), and
     every offline folder is whole, so the last one is enough to sync. If the run is killed, the child records what is
     on disk and marks the W&B run as failed.
 
-    Whatever goes wrong online is recorded offline instead and said in one log line. It is a mirror only: stopping
-    the run on W&B's page does not stop the training.
+    If anything goes wrong online, the run is recorded offline instead, and one log line says so. It is a mirror only:
+    stopping the run on W&B's page does not stop training.
 
     Args:
-        project: W&B project, made if new.
-        entity: user or team; None = the key's default.
+        project: W&B project, created if new.
+        entity: user or team; None: the key's default.
         mode: `auto` obeys WANDB_MODE (offline, disabled); otherwise it is online if there is a key (WANDB_API_KEY,
             netrc, wandb's settings) and the server (WANDB_BASE_URL) answers within 2 s, and offline if not.
             `online` does not ask the server first, `offline` makes no connection; both overrule WANDB_MODE.
         tags: 1 to 64 characters each.
-        finish_seconds: how long `finish` waits for the child, which then goes on alone for at most a minute or so.
+        finish_seconds: how long `finish` waits for the child, which then goes on alone for about a minute at most.
     Raises:
-        ValueError: a mode, project, tag or time that cannot be.
+        ValueError: an impossible mode, project, tag or time.
         UserError: wandb is not installed.
     """
 
@@ -83,30 +85,28 @@ class WandbMirror:
             raise UserError("wandb is not installed: run `pip install wandb`, or choose logger=none")
         self.options = {"project": project, "entity": entity, "mode": mode, "tags": tags}
         self.finish_seconds = finish_seconds
-        self._child: subprocess.Popen | None = None
+        self._child: subprocess.Popen[bytes] | None = None
 
-    def start(self, folder: Path, run: str, cell: str, config: dict[str, Any]) -> None:
-        """Starts the child and returns. A resumed run cuts metrics.jsonl back to its checkpoint before.
+    def start(self, folder: Path, run: str, cell: str, config: Fields) -> None:
+        """Starts the child and returns. A resumed run must have cut metrics.jsonl back to its checkpoint.
 
         Args:
-            folder: the run's folder; W&B's files go to `wandb` inside it.
-            run: the run's name.
-            cell: everything but the seed: W&B's group.
-            config: the resolved config, as JSON values.
+            folder: of the run; W&B's files go to `wandb` inside it. run: its name.
+            cell: all but the seed; W&B's group. config: resolved, as JSON values.
         """
         folder = Path(folder).resolve()
         run_id = hashlib.sha256(f"{folder.parent.name}/{folder.name}".encode()).hexdigest()[:16]
         names = {"id": run_id, "name": run[-128:], "group": cell[-128:]}  # W&B's limit; the hash comes last
         try:
             child = subprocess.Popen(
-                [sys.executable, "-P", __file__],  # -P: the files beside this one must not pose as modules
+                [sys.executable, "-P", __file__],  # -P: so that files beside this one are not importable
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 bufsize=0,
-                process_group=0,  # Ctrl-C is meant for the run; a session of its own would take the edge off os.nice
+                process_group=0,  # Ctrl-C is for the run; in a session of its own os.nice would have less effect
             )
-            _send(child.stdin, {**self.options, **names, "folder": str(folder), "config": config})
+            _send(child, {**self.options, **names, "folder": str(folder), "config": config})
         except OSError as error:
             log.warning("wandb: this run is not mirrored: %s", error)
             return
@@ -114,20 +114,19 @@ class WandbMirror:
         self._ear = threading.Thread(target=_relay, args=(child,), daemon=True)
         self._ear.start()
 
-    def finish(self, summary: dict[str, Any], failed: bool = False) -> None:
-        """Tells the child that metrics.jsonl is complete and waits for it, but at most `finish_seconds`.
+    def finish(self, summary: Fields, failed: bool = False) -> None:
+        """Tells the child that metrics.jsonl is complete, and waits for it, at most `finish_seconds`.
 
         Args:
-            summary: content of result.json, or empty; `config.*` is left out, W&B has the config.
-            failed: the run stopped by itself; W&B shows it as failed.
+            summary: content of result.json, or empty; `config.*` is left out, since W&B has the config.
+            failed: the run ended with an error; W&B shows it as failed.
         """
         if self._child is None:
             return
         child, self._child = self._child, None
         summary = {key: value for key, value in summary.items() if not key.startswith("config.")}
         with contextlib.suppress(OSError):  # the child is gone and has said why
-            _send(child.stdin, {"summary": summary, "exit_code": int(failed)})
-            child.stdin.close()
+            _send(child, {"summary": summary, "exit_code": int(failed)}, last=True)
         self._ear.join(self.finish_seconds)
         if self._ear.is_alive():
             text = "wandb: left to finish alone after %g s; if the run is not whole on W&B later: %s/*run-*"
@@ -135,32 +134,36 @@ class WandbMirror:
 
 
 def sync_command(path: Path) -> str:
-    """What uploads a folder of W&B's, made offline or online."""
+    """The command that uploads a folder of W&B's, made offline or online."""
     return f"wandb sync --no-skip-online {shlex.quote(str(path))}"
 
 
-def _send(pipe: BinaryIO, message: dict[str, Any]) -> None:
-    data = json.dumps(message, default=str).encode() + b"\n"
-    while data:
-        data = data[pipe.write(data) :]
+def _send(child: subprocess.Popen[bytes], message: Fields, last: bool = False) -> None:
+    if child.stdin is not None:
+        data = json.dumps(message, default=str).encode() + b"\n"
+        while data:
+            data = data[child.stdin.write(data) :]
+        if last:
+            child.stdin.close()
 
 
-def _relay(child: subprocess.Popen) -> None:
+def _relay(child: subprocess.Popen[bytes]) -> None:
     """Logs what the child says until it ends."""
-    with child.stdout as lines:
-        for line in lines:
-            log.info("wandb: %s", line.decode(errors="replace").rstrip())
+    if child.stdout is not None:
+        with child.stdout as lines:
+            for line in lines:
+                log.info("wandb: %s", line.decode(errors="replace").rstrip())
     if child.wait():
         log.warning("wandb: the mirror ended with exit code %d, the run goes on", child.returncode)
 
 
 class Ending(threading.Thread):
-    """In the child: waits for the run's last word on stdin. A run that dies without one has failed."""
+    """In the child: waits on stdin for the run's last message. A run that dies without one has failed."""
 
     def __init__(self, stdin: BinaryIO):
         super().__init__(daemon=True)
         self.stdin, self.heard = stdin, threading.Event()
-        self.message: dict[str, Any] = {"summary": {}, "exit_code": 1}
+        self.message: Fields = {"summary": {}, "exit_code": 1}
 
     def run(self) -> None:
         line = self.stdin.readline()
@@ -169,7 +172,7 @@ class Ending(threading.Thread):
         self.heard.set()
 
 
-def follow(path: Path, ended: threading.Event) -> Iterator[dict[str, Any]]:
+def follow(path: Path, ended: threading.Event) -> Iterator[Fields]:
     """The rows of a JSON-lines file that grows, from the first one, until `ended` is set and all are read."""
     position, last = 0, False
     while not last:
@@ -185,9 +188,9 @@ def follow(path: Path, ended: threading.Event) -> Iterator[dict[str, Any]]:
                 yield json.loads(line)
 
 
-def why_offline(mode: str, settings: Any) -> str:
+def why_offline(mode: str, settings: Settings) -> str:
     """The reason to make no connection, or an empty text. `settings` are wandb's, from its files and WANDB_*."""
-    from wandb.sdk.lib.wbauth import read_netrc_auth  # wandb.login would ask the server, and wait for it
+    from wandb.sdk.lib.wbauth import read_netrc_auth  # wandb.login would wait for the server
 
     if mode == "offline":
         return "as asked"
@@ -201,7 +204,7 @@ def why_offline(mode: str, settings: Any) -> str:
 
 
 def answers(url: str) -> bool:
-    """Whether an HTTP server speaks there, whatever it says."""
+    """Whether an HTTP server answers there, whatever it says."""
     try:
         urllib.request.urlopen(url, timeout=PROBE_SECONDS).close()
     except urllib.error.HTTPError:
@@ -211,10 +214,12 @@ def answers(url: str) -> bool:
     return True
 
 
-def mirror(job: dict[str, Any], ending: Ending, online: bool, note: str, say: Callable[[str], None]) -> None:
+def mirror(job: Fields, ending: Ending, online: bool, note: str, say: Callable[[str], None]) -> None:
     """One W&B run from its first row to its end.
 
-    Raises: what wandb raises; the rows are still on disk for another try.
+    Args:
+        job: the first message of the run. ending: has the last. note: why not online. say: logs a line in the run.
+    Raises: what wandb raises; the rows are on disk for another try.
     """
     import wandb
 
@@ -224,7 +229,7 @@ def mirror(job: dict[str, Any], ending: Ending, online: bool, note: str, say: Ca
     bounds = {"init_timeout": INIT_SECONDS, "finish_timeout": UPLOAD_SECONDS, "finish_timeout_raises": True}
     safe = {"x_transaction_log_flush_interval": 1.0}  # seconds; the file is whole even if the child is killed
     settings = wandb.Settings(**quiet, **light, **bounds, **safe, x_save_requirements=False)
-    mode = "online" if online else "offline"
+    mode: Literal["online", "offline"] = "online" if online else "offline"
     run = wandb.init(**names, dir=job["folder"], mode=mode, resume="allow", settings=settings)
     files = Path(run.dir).parent
     say(f"online, {run.url}, and in {files}" if online else f"offline ({note}); to upload it: {sync_command(files)}")
@@ -248,7 +253,7 @@ def mirror(job: dict[str, Any], ending: Ending, online: bool, note: str, say: Ca
 def main() -> None:
     """The child: online if it can be, else offline; ends soon after the run does."""
     if hasattr(os, "nice"):  # not on Windows
-        os.nice(5)  # the training goes first
+        os.nice(5)  # training has priority
     status = os.dup(1)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # wandb and its service print elsewhere
 
@@ -256,11 +261,11 @@ def main() -> None:
         with contextlib.suppress(OSError):  # the run is gone
             os.write(status, " ".join(text.split()).encode() + b"\n")
 
-    stdin = sys.stdin.buffer.raw  # a buffer's lock held by a thread would be fatal at exit
+    stdin = io.FileIO(0, closefd=False)  # unbuffered: a buffer's lock held by a thread would be fatal at exit
     job = json.loads(stdin.readline())
     ending = Ending(stdin)
     ending.start()
-    os.environ.pop("WANDB_SERVICE", None)  # a service of its own, that nobody else can end
+    os.environ.pop("WANDB_SERVICE", None)  # a wandb service of its own, which no other process can end
     try:
         import wandb
 
@@ -279,7 +284,7 @@ def main() -> None:
         say(f"the mirror stopped, the run goes on: {type(error).__name__}: {error}")
     finally:
         shut_down()
-        os._exit(0)  # wandb's exit hook would wait for uploads that nobody answers
+        os._exit(0)  # wandb's exit hook would wait for a server that does not answer
 
 
 def shut_down() -> None:

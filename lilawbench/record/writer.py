@@ -1,23 +1,23 @@
-"""The record on disk: config.yaml, labels.npz, metrics.jsonl per epoch, and result.json last of all, the done-mark."""
+"""The record on disk: config.yaml, labels.npz, metrics.jsonl per epoch; result.json comes last and marks it as done."""
 
 import hashlib
 import json
 import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
 from lilawbench.support.atomic import replacing, writable, write_atomic
 from lilawbench.support.errors import DataError
+from lilawbench.support.plain import Tree
 
 
-def write_json(path: Path, content: dict[str, Any]) -> None:
+def write_json(path: Path, content: dict[str, Tree]) -> None:
     write_atomic(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Tree]:
     """Raises: DataError naming a damaged file."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -30,12 +30,12 @@ def write_config(folder: Path, cfg: DictConfig) -> None:
 
 
 def write_labels(folder: Path, **arrays: np.ndarray) -> str:
-    """Saves the labels and rows of a run, or checks them against those a broken run began with.
+    """Saves the labels and rows of a run; of a resumed one, checks them against those on disk.
 
     Returns:
         sha256 of the observed labels, hex.
     Raises:
-        DataError: the labels differ from those on disk (another NumPy draws another stream).
+        DataError: the labels differ from those on disk (another version of NumPy may draw others).
     """
     path = folder / "labels.npz"
     if path.exists():
@@ -43,22 +43,22 @@ def write_labels(folder: Path, **arrays: np.ndarray) -> str:
             same = all(name in kept and np.array_equal(kept[name], array) for name, array in arrays.items())
         if not same:
             raise DataError(
-                f"{path} holds other labels than this program draws now (NumPy {np.__version__}): go on with the "
-                f"versions the run began with, or delete the folder {folder} to start anew"
+                f"{path} holds other labels than this program draws now (NumPy {np.__version__}): use the "
+                f"versions that the run began with, or delete the folder {folder} to start over"
             )
     else:
         with replacing(path) as file:
-            np.savez_compressed(file, **arrays)
+            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # none is called allow_pickle
     observed = arrays["observed"]
-    kept = np.float64 if np.issubdtype(observed.dtype, np.floating) else np.int64
-    return hashlib.sha256(np.ascontiguousarray(observed, dtype=kept).tobytes()).hexdigest()
+    wide = np.float64 if np.issubdtype(observed.dtype, np.floating) else np.int64
+    return hashlib.sha256(np.ascontiguousarray(observed, dtype=wide).tobytes()).hexdigest()
 
 
 class MetricsWriter:
     """metrics.jsonl: one JSON object per line, flushed to the disk after every epoch.
 
     Args:
-        path: the file. keep_bytes: length up to which a checkpoint vouches for it; what follows is cut off.
+        path: the file. keep_bytes: its length at the last checkpoint; what follows is cut off.
     Raises:
         DataError: the file is shorter than that.
     """
@@ -66,14 +66,14 @@ class MetricsWriter:
     def __init__(self, path: Path, keep_bytes: int = 0):
         if keep_bytes and (not path.exists() or path.stat().st_size < keep_bytes):
             raise DataError(
-                f"{path} is shorter than its checkpoint says; delete the folder {path.parent} to start anew"
+                f"{path} is shorter than its checkpoint says; delete the folder {path.parent} to start over"
             )
         self.path = path
         with writable(path):
             self.file = path.open("ab", buffering=0)
             self.file.truncate(keep_bytes)
 
-    def write(self, rows: list[dict[str, Any]]) -> int:
+    def write(self, rows: list[dict[str, Tree]]) -> int:
         """Appends rows and returns the length of the file. Raises: DiskError; the file is then as it was."""
         lines = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows).encode()
         length = os.fstat(self.file.fileno()).st_size
@@ -88,8 +88,8 @@ class MetricsWriter:
                 raise
         return length + len(lines)
 
-    def rows(self, kind: str) -> list[dict[str, Any]]:
-        """All rows of a kind ("step" | "epoch") so far."""
+    def rows(self, kind: str) -> list[dict[str, Tree]]:
+        """All rows of a kind ("step" | "method" | "epoch") so far."""
         with self.path.open(encoding="utf-8") as lines:
             return [row for row in map(json.loads, lines) if row["kind"] == kind]
 

@@ -63,9 +63,9 @@ def fairness_table(runs: DataFrame, select: str = "best_val") -> Table | None:
     against = ", ".join(f"{attribute}: {' or '.join(names)}" for attribute, names in references.items())
     caption = (
         f"Gaps to the reference group ({against}) at {select} ({SELECTIONS[select]}): means over seeds; in brackets, "
-        "of the bounds of each seed's 95 % bootstrap interval. DP: share predicted positive; TPR and FPR: the same among "
-        "positives and negatives; PPV: share of predicted positives that are positive; ACC: accuracy. The largest gap "
-        "is the largest absolute value over the groups."
+        "of the bounds of each seed's 95 % bootstrap interval. DP: share predicted positive; TPR and FPR: the same "
+        "among positives and negatives; PPV: share of predicted positives that are positive; ACC: accuracy. The "
+        "largest gap is the largest absolute value over the groups."
     )
     return Table(caption, header, rows, len(MEASURES) + 2, records)
 

@@ -5,7 +5,7 @@ import itertools
 import math
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
@@ -19,6 +19,7 @@ from lilawbench.report.match import match
 from lilawbench.support import searchpath
 from lilawbench.support.errors import UserError
 from lilawbench.support.hydra_private import products
+from lilawbench.support.plain import Tree
 from lilawbench.support.searchpath import CONF
 
 SMOKE = "_smoke"  # a table at a small size: listed only if asked for
@@ -73,7 +74,7 @@ def title(path: Path) -> str:
     return ""
 
 
-def _progress(name: str, cfg: Plain, swept: dict[str, Any], root: Path, further: Sequence[Path]) -> tuple[int, int]:
+def _progress(name: str, cfg: Plain, swept: dict[str, Tree], root: Path, further: Sequence[Path]) -> tuple[int, int]:
     """How many runs are finished, and how many there are. All runs are composed only if some may be finished."""
     if not cfg.table.rows:
         return 0, 0
@@ -86,7 +87,7 @@ def _progress(name: str, cfg: Plain, swept: dict[str, Any], root: Path, further:
     return sum(map(bool, match(planned, collect(folders)).found)), len(planned)
 
 
-def _size(cfg: Plain, params: dict[str, Any]) -> int:
+def _size(cfg: Plain, params: dict[str, Tree]) -> int:
     """Counts rows x columns x what is swept."""
     parts = [_kept(part, cfg.table.only) for part in (cfg.table.rows, cfg.table.columns)]
     decided = {override.split("=", 1)[0] for part in parts for overrides in part for override in overrides}
@@ -95,8 +96,8 @@ def _size(cfg: Plain, params: dict[str, Any]) -> int:
 
 
 def _kept(parts: Plain, only: Sequence[str] | None) -> list[list[str]]:
-    some = only is not None and set(parts) & set(only)
-    return [list(overrides) for name, overrides in parts.items() if not some or name in only] or [[]]
+    named = set(parts) & set(only or ()) or set(parts)
+    return [list(overrides) for name, overrides in parts.items() if name in named] or [[]]
 
 
 def _state(name: str, cfg: Plain, compose: Composer, seen: dict[str, str | None]) -> str:
@@ -115,7 +116,7 @@ def _state(name: str, cfg: Plain, compose: Composer, seen: dict[str, str | None]
         dataset = compose.plain([*([] if chosen else [f"experiment={name}"]), *own]).dataset if own else cfg.dataset
         key = repr(dataset)
         if key not in seen:
-            seen[key] = missing(lambda data=dataset: build(data).load(data_dir))
+            seen[key] = missing(functools.partial(_load, dataset, data_dir))
         if seen[key] is not None:
             options = [o.removeprefix("dataset.") for o in own if o.startswith("dataset.")]
             lacking[" ".join([dataset.name, *options])] = None
@@ -123,6 +124,11 @@ def _state(name: str, cfg: Plain, compose: Composer, seen: dict[str, str | None]
     if cfg.model.get("pretrained") and not _has_weights(cfg.model.architecture):
         states.append(f"weights missing: {cfg.model.name}")
     return "; ".join(states) or RUNNABLE
+
+
+def _load(dataset: Plain, data_dir: Path | None) -> None:
+    made: Tree = build(dataset)
+    made.load(data_dir)
 
 
 @functools.cache
@@ -135,7 +141,8 @@ def _has_weights(architecture: str) -> bool:
 
     from lilawbench.models.weights import cached_weights
 
-    return cached_weights(timm.get_pretrained_cfg(architecture, allow_unregistered=False)) is not None
+    config = timm.get_pretrained_cfg(architecture, allow_unregistered=False)
+    return config is not None and cached_weights(config) is not None
 
 
 def _some(names: Sequence[str]) -> str:

@@ -10,14 +10,16 @@ device that holds no values, or can lift torch.cuda.set_sync_debug_mode("error")
 import torch
 from torch import Tensor
 
+from lilawbench.support.plain import Tree
+
 
 def bring(value: Tensor, why: str) -> Tensor:
     """A tensor's values on the host. `why` says what they are needed for."""
     return value.detach().cpu()
 
 
-def read(value: Tensor, why: str) -> bool | int | float | list:
-    """As `bring`, as plain numbers: Tensor.tolist()."""
+def read(value: Tensor, why: str) -> Tree:
+    """As `bring`, as plain numbers: one of a tensor [], else nested lists (Tensor.tolist)."""
     return bring(value, why).tolist()
 
 

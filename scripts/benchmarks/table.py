@@ -14,7 +14,7 @@ import torch
 
 from benchmarks.scenes import Setup
 from lilawbench.config import build, compose
-from lilawbench.pipeline import draw_labels, tables
+from lilawbench.pipeline import draw_labels, splits_of
 from lilawbench.record.writer import write_labels
 from lilawbench.support.seeding import derive
 
@@ -49,7 +49,7 @@ def load(folder: str, kind: str) -> None:
     cfg = compose(*options, "noise=symmetric", "noise.rate=0.2")
     source = build(cfg.dataset).source(None, derive(0, "imbalance"))
     labels = draw_labels(cfg, source)
-    train, val, test = tables(cfg, source, labels, torch.device("cpu"))
+    train, val, test = splits_of(cfg, source, labels, torch.device("cpu"))
     write_labels(Path(folder), **labels.arrays())
     assert len(train) + len(val) + len(test) == ROWS
     print(time.perf_counter() - start, time.process_time() - processor, _peak_megabytes() - before)

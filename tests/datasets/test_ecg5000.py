@@ -6,7 +6,7 @@ import torch
 
 from lilawbench.datasets import ecg5000
 from lilawbench.datasets.ecg5000 import ECG5000, ECG5000A, perturbed
-from lilawbench.pipeline import draw_labels, tables
+from lilawbench.pipeline import draw_labels, splits_of
 from lilawbench.support.errors import DataError
 from lilawbench.train import run
 
@@ -117,7 +117,7 @@ def test_no_validation_beat_has_a_twin_in_training(augment, tmp_path, write_ecg,
     )
     source = ECG5000A(augment=augment).source(tmp_path, np.random.default_rng(0))
     labels = draw_labels(cfg, source)
-    train, val, _ = tables(cfg, source, labels, torch.device("cpu"))
+    train, val, _ = splits_of(cfg, source, labels, torch.device("cpu"))
     twins = (torch.cdist(val.input[..., 0], train.input[..., 0]) < 10).any(dim=1)
     if augment == "before_split":
         assert len(train) + len(val) == 300 and twins.float().mean() > 0.4

@@ -1,7 +1,6 @@
 """Rows and columns that stand for several, and patterns of their names."""
 
 import re
-import textwrap
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ from lilawbench.experiment.products import expanded
 from lilawbench.support.errors import ConfigError
 
 README = (CONF / "experiment" / "README.md").read_text(encoding="utf-8")
-EXPERIMENT = textwrap.dedent(re.search(r"^    # @package _global_\n(    .*\n)+", README, re.MULTILINE)[0])
+EXPERIMENT = re.search(r"^```yaml\n(# @package _global_\n# mine/.*?)^```", README, re.MULTILINE | re.DOTALL)[1]
 
 
 def table(**parts):

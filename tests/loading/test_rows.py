@@ -8,7 +8,7 @@ from PIL import Image
 from lilawbench.loading.image_files import ImageFiles
 from lilawbench.loading.resident import Resident
 from lilawbench.loading.rows import Rows
-from lilawbench.loading.streamed import Streamed, table
+from lilawbench.loading.streamed import Streamed, rows_of
 
 
 @pytest.fixture
@@ -21,11 +21,11 @@ def files(tmp_path):
 
 def test_the_inputs_choose_the_kind(files):
     for input, kind, other in ((files, Streamed, Resident), (files.load(), Resident, Streamed)):
-        data = table(input, torch.arange(3), (0.5,) * 3, (0.2,) * 3)
+        data = rows_of(input, torch.arange(3), (0.5,) * 3, (0.2,) * 3)
         assert isinstance(data, Rows) and isinstance(data, kind) and not isinstance(data, other)
 
 
 def test_random_crops_need_a_generator(files):
     for input in (files, files.load()):
         with pytest.raises(ValueError, match="random crops need a generator"):
-            next(table(input, torch.arange(3)).pixels([torch.arange(2)], crop_px=1))
+            next(rows_of(input, torch.arange(3)).pixels([torch.arange(2)], crop_px=1))

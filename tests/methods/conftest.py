@@ -11,7 +11,7 @@ from lilawbench.loading.resident import Resident
 @pytest.fixture
 def short_passes(monkeypatch):
     """A dozen rows are passed over in three batches."""
-    monkeypatch.setattr("lilawbench.loading.resident.CPU_EVAL_BATCH", 5)
+    monkeypatch.setattr("lilawbench.loading.rows.CPU_EVAL_BATCH", 5)
 
 
 @pytest.fixture(scope="session")

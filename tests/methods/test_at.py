@@ -141,7 +141,7 @@ def test_unit_space_is_that_of_pixels(context, method):
     torch.manual_seed(0)
     images = Batch(torch.arange(6), torch.rand(6, 1, 2, 2) * 4 - 2, torch.tensor([0, 2, 1, 1, 0, 2]))
     ctx, unit = context(nn.Sequential(nn.Flatten(), nn.Linear(4, 3))), method({"eps": 0.1, "space": "unit"})
-    with pytest.raises(ConfigError, match="method.fgsm.space=unit wants images"):
+    with pytest.raises(ConfigError, match="method.fgsm.space=unit needs images"):
         unit.setup(ctx)
     ctx.pixels = Pixels(torch.full((1, 1, 1), 0.5), torch.full((1, 1, 1), 0.25))
     unit.setup(ctx)

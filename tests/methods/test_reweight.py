@@ -153,7 +153,7 @@ def test_a_million_samples(options, share):
         ([1.0], {"contamination": 1}, r"contamination is 1; it must lie in \[0, 1\)"),
         ([1.0], {"contamination": math.nan}, r"contamination is nan; it must lie in \[0, 1\)"),
         ([1.0], {"gamma": 1.0, "penalty_scale": 0}, "penalty_scale is 0; it must be > 0"),
-        ([1.0, math.nan], {"gamma": 1.0}, "losses are nan to nan over 2 samples; there must be some, and all finite"),
+        ([1.0, math.nan], {"gamma": 1.0}, "losses are nan to nan over 2 samples; there must be some, all of"),
         ([1.0, math.inf], {"contamination": 0.5}, "losses are 1.0 to inf over 2 samples"),
         ([-math.inf, 1.0], {"gamma": 1.0}, "losses are -inf to 1.0 over 2 samples"),
         ([], {"gamma": 1.0}, "over 0 samples; there must be some"),

@@ -58,7 +58,7 @@ def test_all_unusable_results_are_named_by_their_fault(write_run, tmp_path):
     assert [line.strip() for line in lines[2:5]] == [str(tmp_path / "outputs" / name / "result.json") for name in "abc"]
     assert lines[5].strip() == "and 1 more"
     assert lines[6].startswith("- 1 file: result.json: not JSON") and lines[7].endswith("torn/result.json")
-    assert lines[8] == "To go on with the other one alone: --skip-unreadable (collect: skip_unreadable=True)."
+    assert lines[8] == "To use only the other one: --skip-unreadable (collect: skip_unreadable=True)."
 
 
 def test_skipped_results_are_listed_with_the_unfinished(write_run, tmp_path):

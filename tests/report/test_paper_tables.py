@@ -133,9 +133,9 @@ def test_the_overview_and_the_caption(three_seeds, reported):
     for part in (
         "(the epoch of best validation accuracy, on the validation labels the method sees)",
         "over n = 3 seeds. Done 9 of 18 runs. Noise rate of symmetric 0: requested 0, realised 0.0000.",
-        "as published, in its own setting; how ours differs is said at the head of conf/experiment/toy_table5.yaml",
+        "as published, for its own setting; how ours differs is at the top of conf/experiment/toy_table5.yaml",
         "the 2 comparisons of this table",
-        "- Waiting: MAE+, for another loss",
+        "- Not available yet: MAE+, which needs another loss",
     ):
         assert part in said
 
@@ -204,7 +204,7 @@ def test_a_run_of_another_version_lacks_options(finish, reported):
     finish("CE", "0 %", 0, 0.75, name="old", config__train__threads="gone", versions__lilawbench="0.0.1")
     cells = lines(said := reported(), "test accuracy [%] at best_val")
     assert cells["CE", "0 %"][:2] == ["1 of 3", "75.00"]
-    assert "Done 1 of 18 runs." in said and "1 of them are of another version of lilawbench" in said
+    assert "Done 1 of 18 runs." in said and "1 of them are from another version of lilawbench" in said
 
 
 @pytest.mark.parametrize("asked, done", [("input", 1), ("unit", 0)])
@@ -236,7 +236,7 @@ def test_a_run_of_another_setting_is_no_cell(finish, reported, change):
     """Not of any version: the leaf is there on both sides, with another value or null."""
     finish("CE", "0 %", 0, 0.75, name="else", versions__lilawbench="0.0.1", **change)
     said = reported()
-    assert "Done 0 of 18 runs." in said and "1 other finished run(s) in the same folder are of no cell" in said
+    assert "Done 0 of 18 runs." in said and "1 other finished run(s) in the same folder belong to no cell" in said
 
 
 def test_bookkeeping_does_not_count(finish, reported):

@@ -106,7 +106,7 @@ def test_a_rule_nobody_can_follow_is_noted(write_run, tmp_path):
     write_run("ce", 0, changes={"best_val.test_accuracy": None})
     said = report(tmp_path, tmp_path / "report")
     assert "## best_val" not in said and "## last" in said
-    assert "No table at best_val: no run has it." in said
+    assert "No table at best_val: no run has a value for it." in said
 
 
 def test_unfinished_runs_are_told(two_methods, write_run, tmp_path):

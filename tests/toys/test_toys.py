@@ -137,7 +137,7 @@ def test_a_strong_view_wants_images(toy, tmp_path, monkeypatch):
     rows = torch.randn(60, 4)
     source = Source(rows, np.arange(60) % 3, rows[:9], np.arange(9) % 3, ("a", "b", "c"))
     monkeypatch.setattr("lilawbench.datasets.digits.Digits.load", lambda self, data_dir: source)
-    with pytest.raises(ConfigError, match="strong view .* wants images; dataset=digits has none"):
+    with pytest.raises(ConfigError, match="strong view .* needs images; dataset=digits has none"):
         run(toy("WeakStrong", "split.train_samples=null"))
 
 

@@ -59,7 +59,7 @@ def test_a_forward_that_cannot_be_repeated_is_not_reused(begin, small, weights, 
 
         run.ctx.forwards = (forward,)
         run.train()
-    assert caplog.text.count("looks ahead on a forward of its own from now on: a second forward") == 1
+    assert caplog.text.count("looks ahead on its own forward from now on: a second forward") == 1
     assert torch.equal(weights(runs[0].method.nets), weights(runs[1].method.nets))
 
 
@@ -86,7 +86,7 @@ def test_other_optimizers(begin, small, weights, name, float64):
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"meta_fraction": 0.06}, r"method.meta_fraction=0.06: the smallest class \(2\) has 15 training samples, so"),
+        ({"meta_fraction": 0.06}, r"method.meta_fraction=0.06: the smallest class \(2\) has 15 training samples, too"),
     ],
 )
 def test_data_too_small_for_the_options(begin, small, options, message):

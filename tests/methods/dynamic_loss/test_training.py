@@ -151,7 +151,7 @@ def test_logs_and_sample_values(begin, small):
     with torch.no_grad():
         g.fill_(0.0)  # nobody trusts a label: corrected labels are the network's own of the sweep
     run.method.nets.forward = lambda: (g, q)
-    assert torch.equal(run.method.sample_values()["corrected_label"], run.method.swept.argmax(1))
+    assert torch.equal(run.method.sample_values()["corrected_label"], run.method.logits.argmax(1))
     g.data.fill_(1.0)
     assert torch.equal(run.method.sample_values()["corrected_label"], run.data.target)
     assert values["corrected_label"].shape == (90,) and values["in_meta_set"].sum() == 9
