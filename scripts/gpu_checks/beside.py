@@ -1,4 +1,4 @@
-"""LiLAW's step over CE's, with its meta step on a side stream and without."""
+"""LiLAW's step relative to CE's, with and without a side stream for the meta step."""
 
 from benchmarks.scenes import Scene, stepper
 from benchmarks.timing import interleaved, ratio

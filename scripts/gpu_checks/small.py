@@ -1,4 +1,4 @@
-"""Small networks, where the host is the limit: steps a second as they are and as graphs; runs an hour of processes."""
+"""Small networks, where the host is the limit: steps per second without and with CUDA graphs; runs per hour."""
 
 import multiprocessing
 import tempfile
@@ -21,7 +21,7 @@ from lilawbench.train import run
 
 SCENES = [("Adult's mlp", Scene("mlp", (105,), 256, 30)), ("ECG5000's lstm", Scene("lstm", (140, 1), 512, 10))]
 TINY = [("mlp", Scene("mlp", (12,), 16, 2))]
-GOAL = 3.0  # times the runs an hour of one process
+GOAL = 3.0  # times the runs per hour of one process
 PROCESSES = (1, 4, 8)
 RUN = ["model=mlp", "method=lilaw", "train.batch_size=256", "train.threads=1"]
 
@@ -58,13 +58,13 @@ def steps_of(c: Checks, scene: Scene, name: str, do: Callable) -> Callable[[], o
         ctx.batch_size = len(batch.index)
         do(ctx, method, batch, LR)
 
-    for _ in range(5):  # a graph is recorded by then
+    for _ in range(5):  # by then a graph is captured
         step()
     return step
 
 
 def processes(c: Checks) -> None:
-    """Whole runs of LiLAW on Adult's mlp: how many an hour all processes finish, beside those of one."""
+    """Whole runs of LiLAW on Adult's mlp: runs per hour of several processes, relative to one."""
     counts = (1, 2) if c.tiny else PROCESSES
     context = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as folder:
@@ -90,13 +90,13 @@ def processes(c: Checks) -> None:
                 c.speed(f"{count} process(es){kind}: runs/hour", hourly)
                 if hourly is not alone:
                     goal = GOAL if count == counts[-1] else None
-                    c.speed(f"{count} process(es){kind}, over one without graphs", hourly / alone, at_least=goal)
+                    c.speed(f"{count} process(es){kind}, relative to one without graphs", hourly / alone, at_least=goal)
         for worker in workers:
             worker.send(None)
 
 
 def work(device: str, tiny: bool, folder: str, orders: Connection) -> None:
-    """Does a run whenever it is told its options, each with another seed, until those are None; one to warm up."""
+    """Does a run for each set of options it receives, each with a new seed, until they are None; the first warms up."""
     data = {"shape": [105], "rows": 640 if tiny else 20_480, "tests": 256, "num_classes": 2}
     seed, options = 0, []
     while options is not None:

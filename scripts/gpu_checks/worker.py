@@ -1,4 +1,4 @@
-"""Does parts in turn and says on its stdout, a JSON object a line, what they find. What they print goes to stderr."""
+"""Does parts in turn and writes their findings to stdout, a JSON object per line. What they print goes to stderr."""
 
 import importlib
 import json
@@ -38,7 +38,7 @@ def main() -> None:
             signal.setitimer(signal.ITIMER_REAL, 0)
         say({"ends": name})
         if checks.is_lost():
-            sys.exit(f"the device does not answer any more after {name}: the next part gets a new process")
+            sys.exit(f"the device stopped responding after {name}: the next part gets a new process")
 
 
 if __name__ == "__main__":

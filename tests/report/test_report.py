@@ -139,10 +139,10 @@ def test_script_options(two_methods, make_tables, capsys, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["nowhere"], "error: there is no folder nowhere, and no experiment of this name; there are "),
+        (["nowhere"], "error: there is no folder and no experiment nowhere; there are "),
         (["no/where"], "error: there is no folder no/where"),
-        (["lilaw_tabel18"], "error: there is no folder lilaw_tabel18, and no experiment of this name; did you mean "),
-        (["seed=0"], "error: seed=0 is for an experiment, and none is named"),
+        (["lilaw_tabel18"], "error: there is no folder and no experiment lilaw_tabel18; did you mean "),
+        (["seed=0"], "error: seed=0 needs an experiment: name one"),
         (["outputs", "--baseline", "rrm"], "error: no finished run of"),
     ],
 )
