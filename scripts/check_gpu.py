@@ -30,7 +30,7 @@ PARTS = [  # by importance, with their shares of the time
     Part("resume", "gpu_checks.resume", 9, "a run that is killed after two epochs resumes bitwise", True),
     Part("options", "gpu_checks.options", 11, "options of train: and whole runs give the right numbers", True),
     Part("steps", "gpu_checks.steps", 18, "a training step of every method, relative to CE"),
-    Part("side_stream", "gpu_checks.beside", 5, "LiLAW relative to CE, with its meta step on a side stream"),
+    Part("side_stream", "gpu_checks.side_stream", 5, "LiLAW relative to CE, with its meta step on a side stream"),
     Part("reweight", "gpu_checks.reweight", 2, "RRM's re-weighting of a million losses"),
     Part("dynamic_loss", "gpu_checks.dynamic_loss", 6, "Dynamic Loss relative to CE and to a double backward"),
     Part("images", "gpu_checks.images", 8, "images per second of large networks, relative to bare loops"),

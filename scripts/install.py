@@ -29,9 +29,9 @@ def main(arguments: list[str]) -> int:
     try:
         for line in pip.stdout:
             lines.append(line)
-            if said := told(line, seen, total):
+            if message := progress(line, seen, total):
                 seconds = int(time.monotonic() - start)
-                print(f"{said} ({seconds // 60} min {seconds % 60:02d} s)", flush=True)
+                print(f"{message} ({seconds // 60} min {seconds % 60:02d} s)", flush=True)
     except KeyboardInterrupt:  # pip was interrupted too
         pip.wait()
         return 130
@@ -40,7 +40,7 @@ def main(arguments: list[str]) -> int:
     return code
 
 
-def told(line: str, seen: set[str], total: int) -> str:
+def progress(line: str, seen: set[str], total: int) -> str:
     """The progress message for a line of pip's output; "" for none.
 
     Args:

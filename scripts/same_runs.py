@@ -59,7 +59,7 @@ def compare(other: Path, only: str | None, folder: Path) -> int:
         here, there = (side.result() for side in sides)
     failures = 0
     for name in alone | ranks:
-        lines = told(here[name], there[name])
+        lines = problems(here[name], there[name])
         failures += bool(lines)
         print("\n    ".join([f"{name}: {'differs' if lines else 'same'}", *lines]))
     if real is None:
@@ -68,7 +68,7 @@ def compare(other: Path, only: str | None, folder: Path) -> int:
     return int(failures > 0)
 
 
-def told(here: dict[str, str], there: dict[str, str]) -> list[str]:
+def problems(here: dict[str, str], there: dict[str, str]) -> list[str]:
     """The errors or differences of a run; none if it is the same."""
     errors = [f"failed in {place}: {end['error']}" for place, end in (("this checkout", here), ("the other", there))
               if "error" in end]  # fmt: skip

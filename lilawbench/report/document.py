@@ -68,7 +68,7 @@ def _templates() -> Environment:
 def _padded(table: Table) -> list[list[str]]:
     """The lines of a Markdown table, padded so that it also reads well in a terminal."""
     lines = [[cell.replace("|", "\\|") for cell in row] for row in [table.header, *table.rows]]
-    width = [max(2, *map(len, column)) for column in zip(*lines)]  # a rule of a colon alone is none
+    width = [max(2, *map(len, column)) for column in zip(*lines)]  # a Markdown rule needs more than a colon
     words = len(table.header) - table.numbers
     rule = ["-" * w if i < words else "-" * (w - 1) + ":" for i, w in enumerate(width)]
     padded = [[c.ljust(w) if i < words else c.rjust(w) for i, (c, w) in enumerate(zip(line, width))] for line in lines]

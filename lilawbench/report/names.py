@@ -31,16 +31,16 @@ def with_names(runs: "DataFrame") -> "DataFrame":
     if runs.empty:
         return runs.assign(method="", scene="", setting="")
     leaves = dict.fromkeys([*filter(_tells_apart, runs), *IN_NAMES])
-    told = {leaf: _texts(runs[leaf].tolist() if leaf in runs else [None] * len(runs)) for leaf in leaves}
-    differing = [leaf for leaf, values in told.items() if leaf not in IN_LABEL and len(set(values)) > 1]
+    texts = {leaf: _texts(runs[leaf].tolist() if leaf in runs else [None] * len(runs)) for leaf in leaves}
+    differing = [leaf for leaf, values in texts.items() if leaf not in IN_LABEL and len(set(values)) > 1]
 
-    labels = list(map(_method_label, told["config.method.name"], told["config.loss.name"]))
-    extras = _differences(labels, {leaf: told[leaf] for leaf in differing if _below(leaf, METHOD)})
+    labels = list(map(_method_label, texts["config.method.name"], texts["config.loss.name"]))
+    extras = _differences(labels, {leaf: texts[leaf] for leaf in differing if _below(leaf, METHOD)})
     methods = [f"{label} ({', '.join(extra)})" if extra else label for label, extra in zip(labels, extras)]
 
-    parts = list(zip(told["config.dataset.name"], _noises(told), [name or "" for name in told["config.model.name"]]))
+    parts = list(zip(texts["config.dataset.name"], _noises(texts), [name or "" for name in texts["config.model.name"]]))
     whole = [", ".join(filter(None, part)) for part in parts]
-    extras = _differences(whole, {leaf: told[leaf] for leaf in differing if not _below(leaf, METHOD)})
+    extras = _differences(whole, {leaf: texts[leaf] for leaf in differing if not _below(leaf, METHOD)})
     scenes = [", ".join([name, *extra]) for name, extra in zip(whole, extras)]
     varies = [len(set(values)) > 1 for values in zip(*parts)]
     short = [", ".join([p for p, v in zip(part, varies) if v and p] + extra) for part, extra in zip(parts, extras)]
@@ -79,24 +79,24 @@ def natural(label: str) -> list[float | str]:
 def _texts(column: Sequence[object]) -> list[str | None]:
     """`text` of every value, computed once per distinct value, of which a column of many runs has few."""
     known: dict[object, str | None] = {}
-    told = []
+    texts = []
     for value in column:
         key = (type(value), value) if isinstance(value, str | int | float) else repr(value)
         if key not in known:
             known[key] = text(value)
-        told.append(known[key])
-    return told
+        texts.append(known[key])
+    return texts
 
 
 def _method_label(method: str | None, loss: str | None) -> str:
     return f"{method}" if loss in (None, *PLAIN_LOSSES, method) else f"{method} + {loss}"
 
 
-def _noises(told: dict[str, list[str | None]]) -> list[str]:
+def _noises(texts: dict[str, list[str | None]]) -> list[str]:
     """ "symmetric 0.4", "no noise", or the bare name of a noise without a rate."""
     return [
         "no noise" if name == "none" else " ".join(filter(None, (name, rate)))
-        for name, rate in zip(told["config.noise.name"], told["config.noise.rate"])
+        for name, rate in zip(texts["config.noise.name"], texts["config.noise.rate"])
     ]
 
 

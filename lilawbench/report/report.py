@@ -1,6 +1,6 @@
 """The report of finished runs: those of a folder, or of an experiment with a table. Both have the same layout.
 
-collected runs (+ plan) -> grid -> cells -> sections -> document -> md, tex, csv, html; figures beside it
+collected runs (+ plan) -> grid -> cells -> sections -> document -> md, tex, csv, html, and figures
 """
 
 import itertools
@@ -71,17 +71,17 @@ def report(
         where = ", ".join(map(str, folders)) or "no folder"
         raise UserError("\n".join([f"no finished run (result.json) in or below {where}", *missing]))
     runs = with_unique_names(runs)
-    sections, told = _sections(runs, baseline, selections, metric)
+    sections, remarks = _sections(runs, baseline, selections, metric)
     gaps = [
         Section(f"{rule}, groups", [table]) for rule in selections if (table := fairness_table(runs, rule)) is not None
     ]
     ranks = _ranks(runs)
-    told += [f"At {rule}: {found}" for rule, found in ranks.items()] + missing + notes.unknown_clean(runs)
+    remarks += [f"At {rule}: {found}" for rule, found in ranks.items()] + missing + notes.unknown_clean(runs)
     out_dir = Path(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
     pictures = [name for name, draw in FIGURES.items() if _drawn(draw(runs, out_dir / name), out_dir / name)]
     pictures += _ranks_drawn(ranks, out_dir / "ranks.png")
-    document = Document("lilawbench: results", sections + gaps, told, pictures)
+    document = Document("lilawbench: results", sections + gaps, remarks, pictures)
     if not gaps:
         (out_dir / "fairness.csv").unlink(missing_ok=True)
     return _written(out_dir, "tables", document, {"tables.csv": sections} | ({"fairness.csv": gaps} if gaps else {}))
@@ -122,15 +122,15 @@ def paper_report(
         compare(grid, cells)
     ranks = rankings(cell for cell in every if cell.column not in grid.averages)
     planned = {run.folder.name for run in plan.runs}
-    told = [f"At {rule}, {found}" for rule, found in ranks.items()] + notes.conflicts(every)
-    told += notes.without((cell.measured.key, cell.valueless) for cell in every) + notes.unmatched(matches, runs)
-    told += [f"Not available yet: {name}, which needs {reason}" for name, reason in plan.table.waiting.items()]
-    told += notes.unfinished([run for run in unfinished(there) if run.folder.name in planned])
+    remarks = [f"At {rule}, {found}" for rule, found in ranks.items()] + notes.conflicts(every)
+    remarks += notes.without((cell.measured.key, cell.valueless) for cell in every) + notes.unmatched(matches, runs)
+    remarks += [f"Not available yet: {name}, which needs {reason}" for name, reason in plan.table.waiting.items()]
+    remarks += notes.unfinished([run for run in unfinished(there) if run.folder.name in planned])
     out_dir = folders[0] / "report" if out_dir is None else Path(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
     pictures = _ranks_drawn(ranks, out_dir / f"{plan.name}_ranks.png")
     title = f"{grid.name} ({plan.name})" if plan.table.paper else grid.name
-    document = Document(title, [section(grid, cells) for cells in parts if cells], told, pictures)
+    document = Document(title, [section(grid, cells) for cells in parts if cells], remarks, pictures)
     return _written(out_dir, plan.name, document, {f"{plan.name}.csv": document.sections})
 
 
@@ -138,7 +138,7 @@ def _sections(
     runs: "DataFrame", baseline: str | None, selections: Sequence[str], metric: str | None
 ) -> tuple[list[Section], list[str]]:
     """A section for each rule and task, and the notes."""
-    sections, told = [], []
+    sections, remarks = [], []
     for name in [metric] if metric else [f"test_{measure}" for measure in measures(runs)]:
         of_task = runs if metric else runs[[f"test_{TASKS[task].measure}" == name for task in tasks(runs)]]
         some = len(of_task) < len(runs)
@@ -151,9 +151,9 @@ def _sections(
             cells = fill(grid, measured)
             compare(grid, cells)
             sections.append(section(grid, cells, f"{rule}, {name}" if some else rule))
-            told += notes.without([(measured.key, len(of_task) - len(grid.runs))])
-        told += [f"No table at {rule}: no run has a value for it." for rule in selections if rule not in possible]
-    return sections, told
+            remarks += notes.without([(measured.key, len(of_task) - len(grid.runs))])
+        remarks += [f"No table at {rule}: no run has a value for it." for rule in selections if rule not in possible]
+    return sections, remarks
 
 
 def _baseline(runs: "DataFrame") -> str:

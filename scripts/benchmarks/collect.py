@@ -47,8 +47,10 @@ def bench_collect(setup: Setup) -> None:
             "| 10,000 finished runs | seconds (at most) | their names, seconds | peak MB (at most) |\n|---|---|---|---|"
         )
         for name, limit in (("from nothing", " (10)"), ("again", "")):
-            said = subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout.split()
-            count, columns, seconds, names, peak = map(float, said)
+            printed = subprocess.run(
+                command, check=True, capture_output=True, text=True, env=environment
+            ).stdout.split()
+            count, columns, seconds, names, peak = map(float, printed)
             assert count == len(METHODS) * len(NOISES) * RATES * SEEDS
             print(
                 f"| {name}, {columns:.0f} columns | {seconds:.1f}{limit} | {names:.1f} | {peak:.0f} (1000) |",

@@ -30,8 +30,8 @@ def bench_files(setup: Setup) -> None:
         _write_clothing1m(root)
         read = [sys.executable, "-c", f"from benchmarks.files import load; load({folder!r})"]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])}
-        said = subprocess.run(read, check=True, capture_output=True, text=True, env=environment).stdout.split()
-        start, seconds, processor, before, peak = map(float, said)
+        printed = subprocess.run(read, check=True, capture_output=True, text=True, env=environment).stdout.split()
+        start, seconds, processor, before, peak = map(float, printed)
         print("| Clothing1M's 1,000,000 lines | measured | at most |\n|---|---|---|")
         print(f"| process start to lists read and checked, seconds | {start:.1f} | 20 |")
         print(f"| of it reading and checking, seconds (of a processor's time) | {seconds:.1f} ({processor:.1f}) | |")

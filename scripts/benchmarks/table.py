@@ -30,8 +30,8 @@ def bench_table(setup: Setup) -> None:
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])}
         for kind in ("csv", "parquet"):
             read = [sys.executable, "-c", f"from benchmarks.table import load; load({folder!r}, {kind!r})"]
-            said = subprocess.run(read, check=True, capture_output=True, text=True, env=environment).stdout
-            seconds, processor, peak = map(float, said.split()[-3:])
+            printed = subprocess.run(read, check=True, capture_output=True, text=True, env=environment).stdout
+            seconds, processor, peak = map(float, printed.split()[-3:])
             print(
                 f"| {kind}, read, checked, split | {seconds:.1f} | {processor:.1f} | 30 | {peak:.0f} | 1500 |",
                 flush=True,

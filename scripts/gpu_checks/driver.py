@@ -85,26 +85,26 @@ def _listen(
     file: TextIO,
     grace: float,
 ) -> list[Part]:
-    told: queue.Queue[str | None] = queue.Queue()
+    output: queue.Queue[str | None] = queue.Queue()
 
     def listen() -> None:
         with worker.stdout as lines:
-            for said in lines:
-                told.put(said)
-        told.put(None)
+            for text in lines:
+                output.put(text)
+        output.put(None)
 
     threading.Thread(target=listen, daemon=True).start()
     left, now, card, began = list(parts), None, {}, False
     while True:
         deadline = deadlines[(now or left[0]).name] if now or left else time.time()
         try:
-            said = told.get(timeout=max(0.0, deadline + grace - time.time()))
+            text = output.get(timeout=max(0.0, deadline + grace - time.time()))
         except queue.Empty:
             os.killpg(worker.pid, signal.SIGKILL)
-            said = None
-        if said is None:
+            text = None
+        if text is None:
             break
-        line = json.loads(said)
+        line = json.loads(text)
         if "begins" in line:
             now, began = left.pop(0), True
             card = {"card": line["card"], "torch": line["torch"]}

@@ -46,10 +46,10 @@ def graphs(c: Checks, by_name: dict[str, Net]) -> None:
     if not c.on_cuda:
         try:
             run(config(TABLE, Path("nowhere"), c.device, "model=mlp", "train.cuda_graphs=true"))
-            said = "not refused"
+            message = "not refused"
         except ConfigError as error:
-            said = str(error)
-        c.line("CUDA graphs without CUDA", "refused", ok="wants a CUDA device" in said)
+            message = str(error)
+        c.line("CUDA graphs without CUDA", "refused", ok="needs a CUDA device" in message)
         return
     for name in ("mlp", "lstm"):
         for method in METHODS:

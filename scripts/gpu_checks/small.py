@@ -31,16 +31,14 @@ def check(c: Checks) -> None:
     for name, scene in TINY if c.tiny else SCENES:
         for method in ("ce", "lilaw") if c.tiny else ("ce", "lilaw", "rrm"):
             with c.attempt(f"{name}, {method}"):
-                steps = {"as it is": steps_of(c, scene, method, train_step)}
+                steps = {"plain": steps_of(c, scene, method, train_step)}
                 if c.on_cuda:
                     steps["graph"] = steps_of(c, scene, method, GraphedStep())
                 times = interleaved(steps, 1 if c.tiny else 9, scene.steps, c.device)
                 for kind, seconds in times.items():
                     c.speed(f"{name}, {method}, {kind}: steps/s", 1e3 / milliseconds(seconds))
                 if "graph" in times:
-                    c.speed(
-                        f"{name}, {method}: gain of graphs", ratio(times["as it is"], times["graph"]), at_least=GOAL
-                    )
+                    c.speed(f"{name}, {method}: gain of graphs", ratio(times["plain"], times["graph"]), at_least=GOAL)
     with c.attempt("processes"):
         processes(c)
 
@@ -83,7 +81,7 @@ def processes(c: Checks) -> None:
                 start = time.perf_counter()
                 for worker in workers[:count]:
                     worker.send(options)
-                failures = [said for worker in workers[:count] if (said := worker.recv()) != "done"]
+                failures = [reply for worker in workers[:count] if (reply := worker.recv()) != "done"]
                 assert not failures, failures[0]
                 hourly = 3600 * count / (time.perf_counter() - start)
                 alone = alone or hourly
@@ -101,11 +99,11 @@ def work(device: str, tiny: bool, folder: str, orders: Connection) -> None:
     seed, options = 0, []
     while options is not None:
         seed += 1
-        said = "done"
+        reply = "done"
         try:
             given = [*RUN, *options, f"seed={seed}", f"train.epochs={2 if tiny else 6}"]
             run(config(data, Path(folder), torch.device(device), *given))
         except Exception as error:
-            said = repr(error)
-        orders.send(said)
+            reply = repr(error)
+        orders.send(reply)
         options = orders.recv()

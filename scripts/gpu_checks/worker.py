@@ -13,12 +13,12 @@ from gpu_checks.checks import Checks, OutOfTime
 
 def main() -> None:
     job = json.loads(sys.argv[1])
-    said = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    findings = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
 
     def say(line: dict[str, Any]) -> None:
-        said.write(json.dumps(line) + "\n")
-        said.flush()
+        findings.write(json.dumps(line) + "\n")
+        findings.flush()
 
     def time_is_up(*signal_: object) -> None:
         raise OutOfTime
