@@ -95,7 +95,7 @@ class Sweep:
 class Table:
     """A table that an experiment fills: its runs are rows x columns x what hydra.sweeper.params adds (seeds)."""
 
-    paper: str | None = None  # published figures: lilawbench/experiment/paper/PAPER.csv
+    paper: str | None = None  # published results: lilawbench/experiment/paper/PAPER.csv
     number: str | None = None  # of the table there
     metrics: list[str] = field(default_factory=lambda: ["test_accuracy"])  # last.test_accuracy fixes the rule
     select: str = "best_val"  # the rule of the others: best_val | last | last5 | oracle_best

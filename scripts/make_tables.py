@@ -21,7 +21,7 @@ from lilawbench.support.errors import UserError, closest
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description="Tables and figures of finished runs: mean +- std over seeds, paired tests. Of a folder: methods "
-        "within settings. Of an experiment with a table: that table, with the published figures."
+        "within settings. Of an experiment with a table: that table, with the published results."
     )
     parser.add_argument("names", nargs="*", metavar="FOLDER|EXPERIMENT|KEY=VALUE",
                         help="folders of runs or above them; experiments, narrowed by overrides")  # fmt: skip

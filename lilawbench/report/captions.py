@@ -35,9 +35,9 @@ def details_caption(grid: Grid, cells: Sequence[Cell]) -> str:
     over = f"n = {spanned(seeds, 'd')} seeds" if seeds else "seeds, none of them finished"
     sentences = [f"{_name(grid, cells)}: {what} at {' and '.join(rules)}, mean ± sample std over {over}."]
     sentences += [*_planned(grid), *_noise(grid, used)]
-    if grid.planned and any(cell.figure for cell in cells):
+    if grid.planned and any(cell.published for cell in cells):
         sentences.append(
-            "The paper's figures are as published, for its own setting; how ours differs is at the top of "
+            "The paper's results are as published, for its own setting; how ours differs is at the top of "
             f"conf/experiment/{grid.planned.plan.name}.yaml."
         )
     return " ".join(sentences + _comparisons(grid, cells))

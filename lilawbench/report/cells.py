@@ -1,4 +1,4 @@
-"""The cells of a table for one metric: all seeds of each, the published figure, and the comparison."""
+"""The cells of a table for one metric: all seeds of each, the published result, and the comparison."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lilawbench.experiment.published import Figure
+from lilawbench.experiment.published import PublishedResult
 from lilawbench.report.grid import Grid
 from lilawbench.report.measured import Measured, column, values
 from lilawbench.report.names import tasks, text
@@ -40,7 +40,7 @@ class Cell:
     runs: list[Run] = field(default_factory=list)  # one of each seed
     conflicts: list[list[Run]] = field(default_factory=list)  # finished runs of one planned run
     valueless: int = 0  # finished runs without this metric
-    figure: Figure | None = None
+    published: PublishedResult | None = None
     baseline: str | None = None
     comparison: Comparison = NOT_COMPARED
     t_holm: float | None = None
@@ -57,10 +57,10 @@ class Cell:
     @property
     def paper(self) -> tuple[float | None, float | None]:
         """Mean and standard deviation as published, in the cell's unit."""
-        if self.figure is None:
+        if self.published is None:
             return None, None
-        factor = (0.01 if self.figure.unit == "%" else 1.0) * self.measured.factor
-        return factor * self.figure.mean, None if self.figure.std is None else factor * self.figure.std
+        factor = (0.01 if self.published.unit == "%" else 1.0) * self.measured.factor
+        return factor * self.published.mean, None if self.published.std is None else factor * self.published.std
 
 
 def fill(grid: Grid, measured: Measured) -> list[Cell]:
@@ -89,12 +89,12 @@ def fill(grid: Grid, measured: Measured) -> list[Cell]:
     for cell in filled.values():
         if cell.conflicts:
             cell.runs = []
-    figures = {(one.row, one.column): one for one in grid.published if one.metric == measured.written}
+    results = {(one.row, one.column): one for one in grid.published if one.metric == measured.written}
     shown = []
     for name in grid.columns:
         for row in grid.rows:
             cell = filled.get((row, name)) or Cell(measured, row, name)
-            cell.figure = figures.get((row, name))
+            cell.published = results.get((row, name))
             shown.append(cell)
     return shown
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from lilawbench.experiment.published import FOLDER, TITLES, Figure, published
+from lilawbench.experiment.published import FOLDER, TITLES, PublishedResult, published
 from lilawbench.record.identity import flatten, identity
 from lilawbench.report.match import Matches
 from lilawbench.report.measured import Measured, of_table, values
@@ -52,7 +52,7 @@ class Grid:
     baselines: dict[tuple[str, str], str] = field(default_factory=dict)  # row and column -> the row to compare with
     against: str = ""  # what rows are compared with, where one name covers several baselines
     averages: dict[str, list[str]] = field(default_factory=dict)  # column -> the columns it is the mean of
-    published: list[Figure] = field(default_factory=list)
+    published: list[PublishedResult] = field(default_factory=list)
     planned: "Planning | None" = field(default=None, repr=False)
 
     @property
@@ -102,19 +102,19 @@ def of_plan(
     matches: Matches,
     select: str | None = None,
     metric: str | None = None,
-    figures: Path = FOLDER,
+    papers: Path = FOLDER,
 ) -> tuple[Grid, list[Measured]]:
     """The table of an experiment, and its metrics.
 
     Args:
         runs: from `collect`. matches: which of them are the plan's, from `match`.
         select: the selection rule of all metrics; None: each metric's own, else the table's.
-        metric: show only this. figures: folder of the published figures.
+        metric: show only this. papers: folder of the published results.
     Raises:
         UserError: the table has no such metric, or two planned runs of one seed share a cell; see `published`.
     """
     table = plan.table
-    known = published(table.paper, table.number, figures) if table.paper else []
+    known = published(table.paper, table.number, papers) if table.paper else []
     metrics = [name for name in table.metrics if name not in table.waiting]
     if metric is not None:
         if metric not in table.metrics:
@@ -122,7 +122,7 @@ def of_plan(
         metrics = [metric]
     finished = dict(zip((run.folder.name for run in plan.runs), matches.found, strict=True))
     _refuse_two_settings(plan.cells)
-    rows, columns, averages = _shape(plan, [figure for figure in known if figure.metric in metrics])
+    rows, columns, averages = _shape(plan, [one for one in known if one.metric in metrics])
     grid = Grid(
         f"{TITLES.get(table.paper, table.paper)}, Table {table.number}" if table.paper else plan.name,
         rows,
@@ -145,12 +145,12 @@ def _common(scenes: list[str]) -> str:
     return ", ".join([*shared, f"{len(scenes)} settings"])
 
 
-def _shape(plan: "Plan", known: Sequence[Figure]) -> tuple[list[str], list[str], dict[str, list[str]]]:
+def _shape(plan: "Plan", known: Sequence[PublishedResult]) -> tuple[list[str], list[str], dict[str, list[str]]]:
     """Rows and columns to show, and the averages among them: the planned ones, then those that only the paper has."""
     table = plan.table
     planned_rows, planned_columns = ({getattr(cell, kind) for cell in plan.cells} for kind in ("row", "column"))
     rows = [name for name in table.rows if name in planned_rows]
-    rows += [figure.row for figure in known if figure.row not in table.rows]
+    rows += [one.row for one in known if one.row not in table.rows]
     columns = [name for name in table.columns if name in planned_columns]
     averages = {name: list(parts) for name, parts in table.averages.items() if set(parts) <= planned_columns}
     others = [f.column for f in known if f.column not in table.columns and f.column not in table.averages]

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from lilawbench.experiment.published import Figure
+from lilawbench.experiment.published import PublishedResult
 from lilawbench.support.errors import UserError
 
 if TYPE_CHECKING:
@@ -66,7 +66,9 @@ def of_runs(metric: str, rule: str) -> Measured:
     return Measured(metric, known_rule(rule), "%" if metric.endswith("accuracy") else "1")
 
 
-def of_table(metrics: Iterable[str], select: str, figures: Sequence[Figure], always: str | None) -> list[Measured]:
+def of_table(
+    metrics: Iterable[str], select: str, published: Sequence[PublishedResult], always: str | None
+) -> list[Measured]:
     """The metrics of a paper's table, in the paper's unit; without one, accuracies are in percent.
 
     Args:
@@ -78,7 +80,7 @@ def of_table(metrics: Iterable[str], select: str, figures: Sequence[Figure], alw
     for written in metrics:
         head, _, tail = written.partition(".")
         own, metric = (head, tail) if head in SELECTIONS else (None, written)
-        units = [figure.unit for figure in figures if figure.metric == written]
+        units = [one.unit for one in published if one.metric == written]
         unit = "%" if "%" in units or (not units and metric.endswith("accuracy")) else next(iter(units), "1")
         factor = 100.0 if unit == "%" else 1.0
         found.append(Measured(metric, known_rule(always or own or select), unit, factor, written))

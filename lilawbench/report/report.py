@@ -93,18 +93,18 @@ def paper_report(
     out_dir: str | Path | None = None,
     select: str | None = None,
     metric: str | None = None,
-    figures: Path = FOLDER,
+    papers: Path = FOLDER,
 ) -> str:
     """Writes <experiment>.md, .tex, .csv and .html of a planned experiment with a table.
 
     Args:
         plan: from experiment/plan.py. root: folder of all experiments. out_dir: None: <root>/<experiment_name>/report.
         select: the selection rule of all metrics; None: each metric's own, else the table's. metric: show only this.
-        figures: folder of the published figures.
+        papers: folder of the published results.
     Returns:
         The text of the .md, and the paths of the files.
     Raises:
-        UserError: see `of_plan` and `compare`. DataError: a file of a run or of published figures is damaged.
+        UserError: see `of_plan` and `compare`. DataError: a file of a run or of published results is damaged.
     """
     import pandas as pd
 
@@ -112,7 +112,7 @@ def paper_report(
     there = [folder for folder in folders if folder.is_dir()]
     runs = collect(there) if there else pd.DataFrame()
     matches = match(plan.runs, runs)
-    grid, metrics = grids.of_plan(plan, runs, matches, select, metric, figures)
+    grid, metrics = grids.of_plan(plan, runs, matches, select, metric, papers)
     of_metrics = [fill(grid, measured) for measured in metrics]
     every = [*itertools.chain(*of_metrics)]
     parts = (

@@ -39,7 +39,7 @@ def _overview(grid: Grid, cells: Sequence[Cell], groups: list[str]) -> Table | N
     rows, columns = (list(dict.fromkeys(names)) for names in zip(*shown))
     if len(columns) == 1:
         return None
-    beside = " (the paper's)" if any(cell.figure for cell in cells) else ""
+    beside = " (the paper's)" if any(cell.published for cell in cells) else ""
     caption = f"{grid.name}, {heading(cells)}: mean ± sample std over seeds{beside}."
     for down, across, flip in ((rows, columns, False), (columns, rows, True)):
         lines = [[one, *(shown.get((other, one) if flip else (one, other), "-") for other in across)] for one in down]
@@ -51,9 +51,9 @@ def _overview(grid: Grid, cells: Sequence[Cell], groups: list[str]) -> Table | N
 
 def _details(grid: Grid, cells: Sequence[Cell], groups: list[str]) -> Table:
     if grid.planned:  # cells that are neither planned nor published have no line
-        shown = [bool(cell.planned or cell.figure) for cell in cells]
+        shown = [bool(cell.planned or cell.published) for cell in cells]
         cells, groups = [*itertools.compress(cells, shown)], [*itertools.compress(groups, shown)]
-    several, has_paper = len(set(groups)) > 1, any(cell.figure for cell in cells)
+    several, has_paper = len(set(groups)) > 1, any(cell.published for cell in cells)
     to = compared_with(grid, cells)
     one_metric = len({cell.measured for cell in cells}) == 1
     header = [(grid.labels[1] if one_metric else "metric")] * several + [grid.labels[0]]

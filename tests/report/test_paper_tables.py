@@ -92,7 +92,7 @@ def finish(toy, tmp_path):
 @pytest.fixture
 def reported(toy, conf, tmp_path):
     def make(**options):
-        return paper_report(toy, tmp_path, figures=conf, **options)
+        return paper_report(toy, tmp_path, papers=conf, **options)
 
     return make
 
@@ -212,7 +212,7 @@ def test_a_run_from_before_an_option_has_its_earlier_value(finish, conf, tmp_pat
     """And is no run of another value, whatever its version."""
     finish("CE", "0 %", 0, 0.75, name="old", config__attack__space="gone", versions__lilawbench="0.0.1")
     planned = plan(["experiment=toy_table5", f"attack.space={asked}"], config_dir=str(conf))
-    assert f"Done {done} of 18 runs." in paper_report(planned, tmp_path, figures=conf)
+    assert f"Done {done} of 18 runs." in paper_report(planned, tmp_path, papers=conf)
 
 
 def test_a_run_of_this_version_with_other_options_is_not_used(finish, reported):
@@ -261,7 +261,7 @@ def test_rows_are_ranked_over_columns_and_averages_are_no_column(toy, conf, fini
         for seed in (0, 1, 2):
             for number, row in enumerate(("CE", "focal", "LiLAW")):
                 finish(row, column, seed, floor + 0.05 * number + 0.01 * seed)
-    text = paper_report(toy, tmp_path, figures=conf)
+    text = paper_report(toy, tmp_path, papers=conf)
     assert "average ranks over 6 " in text
     assert "LiLAW 1.00, focal 2.00, CE 3.00. Friedman chi2 = 12.00" in text  # 6 blocks in full agreement: n (k - 1)
     assert text.rstrip().endswith("toy_table5_ranks.png") and (tmp_path / "toys/report/toy_table5_ranks.png").exists()
