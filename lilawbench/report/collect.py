@@ -106,7 +106,7 @@ def _lines(path: Path, kind: str) -> Iterator[dict]:
                 if row.get("kind") == kind:
                     yield row
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read {path}: {error}. {_MEND}") from None
+        raise DataError(f"cannot read {path}: {error}. {_REPAIR}") from None
 
 
 class _Run(NamedTuple):
@@ -177,7 +177,7 @@ def _read(folder: str) -> str | DataError:
             return file.read()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8"
-        return DataError(f"result.json cannot be read: {reason}. {_MEND}")
+        return DataError(f"result.json cannot be read: {reason}. {_REPAIR}")
 
 
 def _record(folder: str, text: str | DataError) -> dict:
@@ -187,11 +187,11 @@ def _record(folder: str, text: str | DataError) -> dict:
     record = _parse(text, "result.json")
     if (version := record.get("schema_version")) != SCHEMA_VERSION:
         raise DataError(
-            f"result.json is of schema_version {version} (lilawbench {record.get('versions.lilawbench', 'unknown')}), "
+            f"result.json has schema_version {version} (lilawbench {record.get('versions.lilawbench', 'unknown')}), "
             f"this lilawbench reads {SCHEMA_VERSION}. Read it with the version that wrote it, or do the run again."
         )
     if missing := [key for key in REQUIRED if record.get(key) is None]:
-        raise DataError(f"result.json has no {', '.join(missing)}. {_MEND}")
+        raise DataError(f"result.json has no {', '.join(missing)}. {_REPAIR}")
     target = "config.dataset._target_"
     moved = {target: renamed(record[target])} if target in record else {}
     return {**record, **moved, "folder": folder}
@@ -208,16 +208,16 @@ def _refusal(refused: dict[str, list[str]], readable: int) -> str:
     return "\n".join([*lines, f"To use only {one}: --skip-unreadable (collect: skip_unreadable=True)."])
 
 
-_MEND = "The file is damaged or incomplete: delete it and start the run again with the same command."
+_REPAIR = "The file is damaged or incomplete: delete it and start the run again with the same command."
 
 
 def _parse(line: str, where: str) -> dict:
     try:
         value = json.loads(line)
     except ValueError as error:
-        raise DataError(f"{where}: not JSON ({error}). {_MEND}") from None
+        raise DataError(f"{where}: not JSON ({error}). {_REPAIR}") from None
     if not isinstance(value, dict):
-        raise DataError(f"{where}: expected a JSON object, found {type(value).__name__}. {_MEND}")
+        raise DataError(f"{where}: expected a JSON object, found {type(value).__name__}. {_REPAIR}")
     return value
 
 

@@ -32,7 +32,7 @@ class Listed(NamedTuple):
     title: str  # first line of its file
     done: int
     runs: int
-    state: str  # RUNNABLE, "data missing: cifar100_m", "waiting: ...", "broken: ..."
+    state: str  # RUNNABLE, "data missing: cifar100_m", "not available yet: needs ...", "broken: ..."
 
 
 def experiments(folders: Sequence[Path] = ()) -> dict[str, Path]:
@@ -103,7 +103,7 @@ def _kept(parts: Plain, only: Sequence[str] | None) -> list[list[str]]:
 def _state(name: str, cfg: Plain, compose: Composer, seen: dict[str, str | None]) -> str:
     """What keeps a table from running here. `seen`: why a data set cannot be read, by its config."""
     if "table" in cfg.table.waiting:
-        return f"waiting: {cfg.table.waiting.table}"
+        return f"not available yet: needs {cfg.table.waiting.table}"
     parts = [_kept(part, cfg.table.only) for part in (cfg.table.rows, cfg.table.columns)]
     choices = [
         {tuple(o for o in overrides if o.startswith(("dataset=", "dataset."))) for overrides in part} for part in parts
