@@ -115,7 +115,7 @@ def test_every_method_of_the_config_goes_through_a_graph_or_says_why_not(compose
         (["method=at", "method.fgsm.mode=train"], "method=at: fgsm.mode=train puts"),
         (["loss=elr"], "ELR changes what it does"),
         (["train.compile=true"], "train.cuda_graphs and train.compile do not go together"),
-        ([], "train.cuda_graphs=true needs a CUDA device, and train.device=cpu is none here"),
+        ([], "train.cuda_graphs=true needs a CUDA device; train.device=cpu is not one here"),
     ],
 )
 def test_what_cannot_be_is_refused_by_name(tiny, options, words):
