@@ -274,7 +274,7 @@ def _check_device(name: str) -> list[str]:
         return [f"train.device is {name}; it must be auto, cpu, cuda or cuda:N"]
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if int(number or 0) >= count:
-        return [f"train.device={name}: this machine has {count} CUDA device(s); use train.device=cpu or auto"]
+        return [f"train.device={name} is not there ({count} CUDA device(s) here): use train.device=cpu or auto"]
     return []
 
 

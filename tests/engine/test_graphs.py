@@ -111,8 +111,8 @@ def test_every_method_of_the_config_goes_through_a_graph_or_says_why_not(compose
     [
         (["method=dynamic_loss"], "method=dynamic_loss: it draws labels and rewinds the random stream"),
         (["method=lilaw", "method.meta_every_steps=2"], "method=lilaw: not every step has a meta step"),
-        (["method=lilaw", "method.meta_mode=train"], "method=lilaw: method.meta_mode=train puts"),
-        (["method=at", "method.fgsm.mode=train"], "method=at: fgsm.mode=train puts"),
+        (["method=lilaw", "method.meta_mode=train"], "method=lilaw: method.meta_mode=train rewinds"),
+        (["method=at", "method.fgsm.mode=train"], "method=at: fgsm.mode=train rewinds"),
         (["loss=elr"], "ELR changes what it does"),
         (["train.compile=true"], "train.cuda_graphs and train.compile do not go together"),
         ([], "train.cuda_graphs=true needs a CUDA device; train.device=cpu is not one here"),
