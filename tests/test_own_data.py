@@ -48,7 +48,7 @@ def test_without_clean_labels(own, acting, caplog, method):
 def test_the_report_says_so(own, tmp_path):
     folders = [run(own(*options)).folder for options in ([], ["noise=symmetric", "noise.rate=0.2"])]
     text = report(folders, tmp_path / "report")
-    assert "- 1 run(s) whose clean labels are unknown: what needs clean labels is left out" in text
+    assert "- 1 run(s) whose clean labels are unknown: measures that need clean labels are left out" in text
     assert "clean labels" not in report(folders[1:], tmp_path / "report")
 
 
