@@ -1,7 +1,7 @@
-# make run    set up .venv once, then the main job: CE, focal and LiLAW on noisy digits, compared over five seeds
-# make test   the same set-up, then the tests (PYTEST="-m 'slow or not slow'" adds the long ones)
-# make bench  speed ratios; make lint  ruff and mypy; make lock  writes scripts/requirements.lock from what is in .venv
-# make PYTHON=/path/to/python3.12 run   chooses the interpreter
+# make run    sets up .venv once, then compares CE, focal loss and LiLAW on noisy digits over five seeds
+# make test   sets up .venv once, then runs the tests (PYTEST="-m 'slow or not slow'" adds the slow ones)
+# make bench  measures speed; make lint  runs ruff and mypy; make lock  writes scripts/requirements.lock from .venv
+# make PYTHON=/path/to/python3.12 run   uses this interpreter
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -25,7 +25,7 @@ bench: $(READY)
 lint: $(READY)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
-# Installed once: only a changed lock file or pyproject.toml installs again.
+# Installs once, and again when the lock file or pyproject.toml changes.
 $(READY): scripts/requirements.lock pyproject.toml
 	@set -e; \
 	python="$(PYTHON)"; \
@@ -38,7 +38,7 @@ $(READY): scripts/requirements.lock pyproject.toml
 	  echo "lilawbench needs Python 3.11 or newer; found: $$($${python:-python3} --version 2>&1 || true)." >&2; \
 	  echo "Install one, or name it: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 1; \
 	fi; \
-	echo "Setting up $(VENV) with $$("$$python" --version): about 6 GB with CUDA, some minutes, once"; \
+	echo "Setting up $(VENV) with $$("$$python" --version): about 6 GB with CUDA, a few minutes, once"; \
 	"$$python" -m venv $(VENV) || { echo "python -m venv failed; on Debian: apt-get install python3-venv" >&2; exit 1; }; \
 	$(BIN)/python scripts/install.py --requirement scripts/requirements.lock; \
 	$(BIN)/python scripts/install.py --no-deps --no-build-isolation --editable .; \

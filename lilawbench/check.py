@@ -258,7 +258,7 @@ def _check_compiler(device: str) -> list[str]:
 def _check_graphs(train: Plain) -> list[str]:
     problems = []
     if train.device == "cpu" or not torch.cuda.is_available():
-        problems.append(f"train.cuda_graphs=true needs a CUDA device, and train.device={train.device} is none here")
+        problems.append(f"train.cuda_graphs=true needs a CUDA device; train.device={train.device} is not one here")
     if train.compile:
         problems.append("train.cuda_graphs and train.compile do not go together: one of them must be false")
     if (processes := int(os.environ.get("WORLD_SIZE", 1))) > 1:
@@ -274,7 +274,7 @@ def _check_device(name: str) -> list[str]:
         return [f"train.device is {name}; it must be auto, cpu, cuda or cuda:N"]
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if int(number or 0) >= count:
-        return [f"train.device={name}: this machine has {count} CUDA device(s); use train.device=cpu or auto"]
+        return [f"train.device={name} is not there ({count} CUDA device(s) here): use train.device=cpu or auto"]
     return []
 
 

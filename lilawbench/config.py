@@ -43,38 +43,38 @@ class Train:
     schedule: str = "constant"  # constant | linear | cosine | multistep
     milestones_epochs: list[int] = field(default_factory=list)  # multistep: lr x 0.1 after each
     clip_grad_norm: float | None = None
-    balanced_samples: int | None = None  # rows of an epoch, evenly of each observed class, drawn anew; null: all rows
+    balanced_samples: int | None = None  # rows per epoch, redrawn, balanced over observed classes; null: all rows
     early_stop_epochs: int | None = None  # stop after so many epochs without a lower val_loss
     augment: AugmentOptions = field(default_factory=AugmentOptions)  # random views of training images
-    strong_policy: str = "cifar10"  # of AutoAugment, in the strong view that some methods ask for
-    resize_px: int | None = None  # side that every image is scaled to for the network, batch by batch; null: as it is
-    precision: str = "fp32"  # fp32 | bf16; never by device, or results would depend on the machine
-    channels_last: bool | None = None  # layout of image networks; null: on CUDA alone (a CPU keeps its last bits)
-    compile: bool = False  # torch.compile of the forward; it can cost more than it gains: bench.py options
-    cuda_graphs: bool = False  # steps are captured and replayed whole: for small networks, where launching is slow
-    side_stream: bool = True  # on CUDA, LiLAW's meta step runs beside the next step's forward; same numbers
-    accumulate_steps: int = 1  # parts that a batch is computed in: less memory for the same mean gradient
+    strong_policy: str = "cifar10"  # AutoAugment's, in the strong view that some methods use
+    resize_px: int | None = None  # side that images are scaled to for the network, batch by batch; null: not scaled
+    precision: str = "fp32"  # fp32 | bf16; not chosen by device, or results would depend on the machine
+    channels_last: bool | None = None  # layout of image networks; null: on CUDA only (it changes the last bits)
+    compile: bool = False  # torch.compile of the forward; may cost more than it gains: bench.py options
+    cuda_graphs: bool = False  # captures and replays whole steps: for small networks, where launching is slow
+    side_stream: bool = True  # on CUDA, LiLAW's meta step runs in parallel with the next forward; same results
+    accumulate_steps: int = 1  # parts that a batch is split into: less memory, the same mean gradient
     device: str = "auto"  # auto | cpu | cuda | cuda:N
-    threads: int | None = None  # null: all cores for a single process, one each when several share the machine
+    threads: int | None = None  # null: all cores for a single process, one per process if several share the machine
     deterministic: bool = True  # bitwise repeatable on one machine
     log_every_steps: int = 10
 
 
 @dataclass
 class Split:
-    val_fraction: float | None = 0.15  # null where the data set has validation rows of its own
+    val_fraction: float | None = 0.15  # null if the data set has its own validation rows
     val_labels: str = "observed"  # observed | clean
-    val_augment: bool = False  # validation images seen through flips, rotation and jitter
+    val_augment: bool = False  # augment validation images with flips, rotation and jitter
     train_samples: int | None = None  # a stratified subset of the training rows
 
 
 @dataclass
 class Attack:
-    # test accuracy is measured under FGSM of each, at the epochs that last and best_val choose from
+    # test accuracy is measured under FGSM of each, at the epochs that last and best_val may choose
     eps: list[float] = field(default_factory=list)
-    sign: bool = True  # false: x + eps grad, as RRM prints it for the test set
-    clip: list[float] | None = None  # [lo, hi] of the perturbed input
-    space: str = "input"  # of eps and clip: input, the model's | unit, pixels in [0, 1], clipped there
+    sign: bool = True  # false: x + eps grad, as printed in RRM for the test set
+    clip: list[float] | None = None  # [low, high] that the perturbed input is clipped to; null: not clipped
+    space: str = "input"  # units of eps and clip: the model's input | unit: pixels in [0, 1], clipped to it
 
 
 @dataclass
@@ -85,8 +85,8 @@ class Paths:
 
 @dataclass
 class Sweep:
-    retry_failed: bool = False  # repeat runs that failed on their own
-    redo: bool = False  # do finished runs again; their records stay until then
+    retry_failed: bool = False  # repeat runs that failed with an error
+    redo: bool = False  # repeat finished runs; their records are kept until then
     stop_on_failure: bool = False  # the first run that fails ends the sweep
     job: int | None = None  # number of a launcher's job within the sweep; set by the launcher
 
@@ -95,7 +95,7 @@ class Sweep:
 class Table:
     """A table that an experiment fills: its runs are rows x columns x what hydra.sweeper.params adds (seeds)."""
 
-    paper: str | None = None  # published figures: lilawbench/experiment/paper/PAPER.csv
+    paper: str | None = None  # published results: lilawbench/experiment/paper/PAPER.csv
     number: str | None = None  # of the table there
     metrics: list[str] = field(default_factory=lambda: ["test_accuracy"])  # last.test_accuracy fixes the rule
     select: str = "best_val"  # the rule of the others: best_val | last | last5 | oracle_best

@@ -1,27 +1,27 @@
-"""Speed as ratios measured side by side in one process: what methods, the input path and the threads cost.
+"""Measures speed as ratios, side by side in one process: the cost of methods, input path, options and threads.
 
-    python scripts/bench.py                 all rows, a markdown table each
-    python scripts/bench.py steps input     some of them
+    python scripts/bench.py                 all rows, a Markdown table each
+    python scripts/bench.py steps input     only these
     python scripts/bench.py steps --model resnet32 --model rrm_cnn
     python scripts/bench.py steps --device cuda
 
 Rows:
-    steps           a training step of every method over one of cross-entropy
+    steps           a training step of every method, relative to cross-entropy
     probe_steps     the same for heads on cached features, in whole epochs as a run trains
-    epochs          an epoch of RRM over one of cross-entropy
+    epochs          an epoch of RRM, relative to cross-entropy
     reweight        RRM's re-weighting, and the linear program that it replaces
-    hypergradients  an iteration of Dynamic Loss by each hypergradient: time and peak memory
-    options         a CE step with bf16, channels_last, compile or accumulate_steps over one without
+    hypergradients  an iteration of Dynamic Loss with each hypergradient: time and peak memory
+    options         a CE step with bf16, channels_last, compile or accumulate_steps, relative to none
     input           resident batches against a DataLoader
     threads         one thread against all
-    processes       as many processes as cores against one, as launcher=joblib runs them
-    probe           runs of a linear probe of ViT-B/16, in passes of the network over the data
-    files           a list of a million images read and checked, and images decoded by threads against a plain loop
-    table           a table of a million rows and 40 columns read, checked and split
-    collect         10,000 finished runs read back, from nothing and again
-    startup         what is waited for before anything is computed: --help, a typo, a table, debug=fast, a plan
+    processes       as many processes as cores against one, as with launcher=joblib
+    probe           linear probes of ViT-B/16, in passes of the network over the data
+    files           reading and checking a list of a million images; decoding by threads against a plain loop
+    table           reading, checking and splitting a table of a million rows and 40 columns
+    collect         reading 10,000 finished runs, without and with the cache
+    startup         the wait before anything is computed: --help, a typo, a table, debug=fast, a plan
 
-Every figure is the median over rounds; in a round all candidates run in turn, so a machine that slows down slows all.
+Every figure is the median over rounds. All candidates run in turn in each round, so a slow machine slows all of them.
 """
 
 import argparse
@@ -67,17 +67,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("rows", nargs="*", metavar="|".join(ROWS), help="default: all")
     parser.add_argument("--device", default="cpu", help="cpu | cuda (default: cpu)")
-    parser.add_argument("--threads", type=int, help="CPU threads (default: as a lone run has)")
+    parser.add_argument("--threads", type=int, help="CPU threads (default: as in a single run)")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument(
         "--model",
         action="append",
         choices=sorted({scene.model for scene in SCENES}),
-        help="of steps, epochs, options, threads and processes; may be given again (default: all)",
+        help="for steps, epochs, options, threads and processes; may be repeated (default: all)",
     )
     args = parser.parse_args()
     if unknown := set(args.rows) - set(ROWS):
-        parser.error(f"unknown rows {sorted(unknown)}; there are {list(ROWS)}")
+        parser.error(f"unknown rows {sorted(unknown)}; valid: {list(ROWS)}")
     device = runtime.choose_device(args.device)
     threads = runtime.choose_threads(args.threads)
     runtime.prepare(device, threads, deterministic=False)

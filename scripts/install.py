@@ -1,10 +1,10 @@
-"""pip install with a line a package instead of silence, for the Makefile; needs nothing but Python and pip.
+"""pip install with a line per package instead of silence, for the Makefile; needs only Python and pip.
 
-    python scripts/install.py --requirement scripts/requirements.lock        arguments are pip's
+    python scripts/install.py --requirement scripts/requirements.lock        takes pip's arguments
 
     [ 12/118] numpy 2.4.6, 21 MB (0 min 41 s)
 
-pip's own messages come out whole if it fails, and its exit code is this one's.
+If pip fails, its messages are printed, and its exit code is returned.
 """
 
 import re
@@ -15,10 +15,10 @@ from itertools import pairwise
 from pathlib import Path
 
 PIP = (sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--no-color", "--progress-bar", "off")
-LAST = 40  # of pip's lines that are shown when it fails
+LAST = 40  # lines of pip's output that are shown if it fails
 COLLECTING = re.compile(r"\s*(?:Collecting|Requirement already satisfied:) ([\w.-]+)")
 FILE = re.compile(r"\s*(?:Downloading|Using cached|Processing) (\S+?)(?: \(([\d.]+ .?B)\))?(?: \(from .*)?$")
-PACKAGE = re.compile(r"([\w.]+?)-(\d[^-]*)")  # of a file's name
+PACKAGE = re.compile(r"([\w.]+?)-(\d[^-]*)")  # in a file's name
 
 
 def main(arguments: list[str]) -> int:
@@ -29,10 +29,10 @@ def main(arguments: list[str]) -> int:
     try:
         for line in pip.stdout:
             lines.append(line)
-            if said := told(line, seen, total):
+            if message := progress(line, seen, total):
                 seconds = int(time.monotonic() - start)
-                print(f"{said} ({seconds // 60} min {seconds % 60:02d} s)", flush=True)
-    except KeyboardInterrupt:  # pip has had it too
+                print(f"{message} ({seconds // 60} min {seconds % 60:02d} s)", flush=True)
+    except KeyboardInterrupt:  # pip was interrupted too
         pip.wait()
         return 130
     if code := pip.wait():
@@ -40,11 +40,11 @@ def main(arguments: list[str]) -> int:
     return code
 
 
-def told(line: str, seen: set[str], total: int) -> str:
-    """What to say of one of pip's lines; "" nothing.
+def progress(line: str, seen: set[str], total: int) -> str:
+    """The progress message for a line of pip's output; "" for none.
 
     Args:
-        seen: names of the packages before, to be added to. total: of packages; 0: nobody knows.
+        seen: names of the packages so far; added to. total: number of packages; 0: unknown.
     """
     if found := COLLECTING.match(line):
         seen.add(found[1].lower().replace("_", "-"))
@@ -61,7 +61,7 @@ def told(line: str, seen: set[str], total: int) -> str:
 
 
 def expected(arguments: list[str]) -> int:
-    """How many packages a requirements file among pip's arguments names."""
+    """How many packages the requirements files among pip's arguments list."""
     files = [after for option, after in pairwise(arguments) if option in ("-r", "--requirement")]
     lines = [line for file in files for line in Path(file).read_text(encoding="utf-8").splitlines()]
     return sum(bool(line.strip()) and not line.startswith(("#", "-")) for line in lines)

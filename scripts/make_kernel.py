@@ -1,12 +1,12 @@
-"""Noise that mistakes classes as a trained model does: the kernel of a finished run's confusion matrix (RRM, Table 9).
+"""Writes a noise kernel from the confusion matrix of a finished run, so that noise mistakes classes as its model does
+(RRM, Table 9).
 
     python scripts/make_kernel.py outputs/default/mnist-none-mlp-ce-s0-1a2b3c4d kernel.csv
     python -m lilawbench.train dataset=mnist noise=kernel noise.kernel=kernel.csv noise.rate=0.2
 
-Row i holds the shares of the classes that rows of class i are mistaken for, by the model of the last epoch: on the test
-set (as RRM's 279 mistakes probably are, of MNIST's 10,000) or on the training rows, against clean labels. A class
-without mistakes is mistaken for all others alike. The data are looked for where --data-dir or LILAWBENCH_DATA says,
-else where the run found them.
+Row i holds the shares of the classes that the model of the last epoch mistakes class i for: on the test set (as RRM's
+279 mistakes of MNIST's 10,000 probably are) or on the training rows, against clean labels. A class without mistakes is
+mistaken for all others equally. Data are read from --data-dir or LILAWBENCH_DATA, else from where the run found them.
 """
 
 import argparse
@@ -28,13 +28,13 @@ from lilawbench.tasks import CLASSES
 
 
 def confusion(cfg: DictConfig, weights: dict[str, torch.Tensor], split: str) -> np.ndarray:
-    """[i, j] = how many rows of clean class i the model calls j, [K, K] int64."""
+    """[i, j] = number of rows of clean class i that the model predicts as j, [K, K] int64."""
     from sklearn.metrics import confusion_matrix
 
     data_dir = Path(cfg.paths.data_dir) if cfg.paths.data_dir else None
     source = build(cfg.dataset).source(data_dir, derive(cfg.seed, "imbalance"))
     if source.task not in CLASSES:
-        raise DataError(f"dataset={cfg.dataset.name} is {source.task}; a kernel needs one class a sample")
+        raise DataError(f"dataset={cfg.dataset.name} is {source.task}; a kernel needs one class per sample")
     device = runtime.choose_device("auto")
     model = initialise_network(cfg, source).eval()
     model.load_state_dict(weights)
@@ -49,7 +49,7 @@ def confusion(cfg: DictConfig, weights: dict[str, torch.Tensor], split: str) -> 
 
 
 def as_kernel(counts: np.ndarray) -> np.ndarray:
-    """Mistakes of each class as shares: diagonal 0, rows sum to 1; a class without any is mistaken for all alike."""
+    """Mistakes of each class as shares: diagonal 0, rows sum to 1; a class without mistakes has equal shares."""
     others = 1.0 - np.eye(len(counts))
     mistakes = counts * others
     mistakes = np.where(mistakes.any(axis=1, keepdims=True), mistakes, others)

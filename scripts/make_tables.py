@@ -4,7 +4,7 @@ python scripts/make_tables.py lilaw_table5            # a paper's table: ours, t
 python scripts/make_tables.py --list                  # all tables: done, runnable here, what is missing
 python scripts/make_tables.py                         # everything below outputs/
 python scripts/make_tables.py outputs/digits --select best_val --baseline ce --out tables/
-python scripts/make_tables.py my_table --config-dir FOLDER      # or hydra.searchpath=[FOLDER], as for training
+python scripts/make_tables.py my_table --config-dir FOLDER      # or hydra.searchpath=[FOLDER], as for runs
 """
 
 import argparse
@@ -21,23 +21,23 @@ from lilawbench.support.errors import UserError, closest
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description="Tables and figures of finished runs: mean +- std over seeds, paired tests. Of a folder: methods "
-        "within settings. Of an experiment with a table: that table, with the published figures."
+        "within settings. Of an experiment with a table: that table, with the published results."
     )
     parser.add_argument("names", nargs="*", metavar="FOLDER|EXPERIMENT|KEY=VALUE",
-                        help="folders of runs, or above them; experiments, cut down by overrides")  # fmt: skip
+                        help="folders of runs or above them; experiments, narrowed by overrides")  # fmt: skip
     parser.add_argument(
         "--list", action="store_true", help="all experiments with a table (or those named), and their state"
     )
     parser.add_argument("--root", metavar="DIR", type=Path, default=Path("outputs"),
-                        help="above the runs of experiments (default: outputs)")  # fmt: skip
-    parser.add_argument("--select", choices=SELECTIONS, help="the epoch a run reports (default: best_val, then last)")
-    parser.add_argument("--baseline", metavar="METHOD", help="to compare with; loss: plain training on the same loss")
+                        help="folder of the experiments (default: outputs)")  # fmt: skip
+    parser.add_argument("--select", choices=SELECTIONS, help="which epoch to report (default: best_val, then last)")
+    parser.add_argument("--baseline", metavar="METHOD", help="to compare with; loss: plain training with the same loss")
     parser.add_argument("--metric", help="such as test_attacked_0.1_accuracy (default: accuracy, mAP or RMSE)")
     parser.add_argument(
-        "--skip-unreadable", action="store_true", help="leave out results that are damaged or of another version"
+        "--skip-unreadable", action="store_true", help="leave out result files that are damaged or of another version"
     )
     parser.add_argument("--out", metavar="DIR", type=Path, help="for the files (default: report/ in the common folder)")
-    parser.add_argument("--config-dir", metavar="DIR", help="a further folder of YAML files, as for training")
+    parser.add_argument("--config-dir", metavar="DIR", help="your own folder of YAML files, as for runs")
     options = parser.parse_intermixed_args(arguments)
     try:
         further, names = searchpath.folders_of(options.config_dir, options.names)
@@ -61,7 +61,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def sorted_out(names: list[str], further: list[Path]) -> tuple[list[Path], list[str], list[str]]:
-    """Folders of runs, experiments and overrides; `further`: folders of YAML files."""
+    """Tells folders of runs, experiments and overrides apart. further: the user's folders of YAML files."""
     folders, experiments, overrides = [], [], []
     for name in names:
         if Path(name).is_dir() or os.sep in name.split("=")[0]:
@@ -73,10 +73,10 @@ def sorted_out(names: list[str], further: list[Path]) -> tuple[list[Path], list[
 
             known = listing.experiments(further)
             if name not in known:
-                raise UserError(f"there is no folder {name}, and no experiment of this name; {closest(name, known)}")
+                raise UserError(f"there is no folder and no experiment {name}; {closest(name, known)}")
             experiments.append(name)
     if overrides and not experiments:
-        raise UserError(f"{' '.join(overrides)} is for an experiment, and none is named")
+        raise UserError(f"{' '.join(overrides)} needs an experiment: name one")
     return folders, experiments, overrides
 
 
@@ -88,19 +88,19 @@ def report_folders(folders: list[Path], options: argparse.Namespace) -> None:
 
 
 def report_experiment(name: str, overrides: list[str], options: argparse.Namespace) -> None:
-    """Its table; of an experiment without one, the report of its folder."""
+    """Prints an experiment's table or, if it has none, the report of its folder."""
     from lilawbench.experiment.plan import plan
 
     planned = plan([f"experiment={name}", *overrides])
     if not (planned.table.rows or planned.table.paper):
         return report_folders([options.root / planned.cfg.experiment_name], options)
     if options.baseline:
-        raise UserError(f"--baseline is for folders; table.baselines of {name} says what its rows are compared with")
+        raise UserError(f"--baseline is for folders; experiment {name} sets its baselines in table.baselines")
     print(paper_report(planned, options.root, options.out, options.select, options.metric))
 
 
 def list_tables(root: Path, further: list[Path], names: list[str]) -> None:
-    """Those that can run here come first."""
+    """Prints all tables, those that can run here first."""
     from lilawbench.report import listing
 
     found = sorted(listing.tables(root, further, names), key=lambda entry: entry.state != listing.RUNNABLE)

@@ -1,10 +1,10 @@
-"""Downloads and verifies data sets ahead of time, e.g. for cluster nodes without a network.
+"""Downloads and verifies data sets ahead of time, for example for cluster nodes without a network.
 
     python scripts/prepare_data.py fashion_mnist adult --data-dir DIR
     python scripts/prepare_data.py medmnist --set dataset.flag=pathmnist --set dataset.size=64
     python scripts/prepare_data.py all
 
-Without --data-dir: the folder in LILAWBENCH_DATA, else the cache. Runs find the files in either place.
+Without --data-dir the folder is LILAWBENCH_DATA, else the cache. Runs find the files in either place.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from lilawbench.support.errors import UserError
 
 
 def target_of(name: str) -> str:
-    """The class of a data set's YAML, or of the one that it builds on; to compose them all would take seconds."""
+    """The class of a data set's YAML, or of the YAML it builds on; composing them all would take seconds."""
     cfg = OmegaConf.load(CONF / "dataset" / f"{name}.yaml")
     return cfg.dataset.get("_target_") or target_of(cfg.defaults[0])
 
@@ -36,7 +36,7 @@ DATASETS = [name for name in CHOICES if not get_class(target_of(name)).by_hand]
 
 
 def describe(name: str, source: Source) -> str:
-    """One line: rows, shape of a sample, and rows per class or label (or values) of all parts together."""
+    """One line: rows, shape of a sample, and the rows per class or label (or the range of values) of all splits."""
     every = np.concatenate([source.labelled_clean, source.test_clean])
     if source.task == "regression":
         targets = f"{source.class_names[0]}: {every.min():g} to {every.max():g}"
@@ -56,14 +56,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--data-dir", type=Path, default=os.environ.get("LILAWBENCH_DATA") or None, metavar="DIR",
                         help="an existing folder to look in and download to")  # fmt: skip
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE",
-                        help="an option of the data set, as a run takes it; may be repeated")  # fmt: skip
+                        help="an option of the data set, as for a run; may be repeated")  # fmt: skip
     chosen = parser.parse_args(arguments)
     code = 0
     for name in DATASETS if "all" in chosen.datasets else chosen.datasets:
         try:
             check(cfg := compose(f"dataset={name}", *chosen.set))
             source = build(cfg.dataset).load(chosen.data_dir)
-            if isinstance(noise := bind(cfg.noise), Human):  # their file, too
+            if isinstance(noise := bind(cfg.noise), Human):  # their file too
                 find = partial(fetch, data_dir=chosen.data_dir)
                 noise(source.labelled_clean, source.num_classes, np.random.default_rng(0), find)
             print(describe(name, source), flush=True)

@@ -1,13 +1,13 @@
-"""Are the numbers those of another version? A hundred small runs by this checkout and by another, compared bit by bit.
+"""Does this version compute the same as another? Compares a hundred small runs of two checkouts, bit by bit.
 
     git worktree add ../before HEAD~1
     python scripts/same_runs.py ../before
     python scripts/same_runs.py ../before --only lilaw --keep kept    only runs whose names hold "lilaw"
 
-For a change of the code's shape that must change no number. It takes two minutes on two cores that are free. Compared
-are every row of metrics.jsonl, every key of result.json, labels.npz, the networks' weights and the method's state;
-golden/compare.py says what is left out, and is told there of keys that were renamed on purpose. Real data sets take
-part if LILAWBENCH_DATA names their folder.
+For refactoring, which must change no number. Takes two minutes on two free cores. It compares every row of
+metrics.jsonl, every key of result.json, labels.npz, the networks' weights and the method's state. golden/compare.py
+lists what is left out, and keys that were renamed on purpose. Real data sets are included if LILAWBENCH_DATA names
+their folder.
 
 Exit code: 0 all runs are the same; 1 a run differs or failed.
 """
@@ -27,14 +27,14 @@ from golden.runs import chosen, options
 
 HERE = Path(__file__).resolve().parents[1]
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-SHOWN = 3  # differences of a run
+SHOWN = 3  # differences shown per run
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("other", type=Path, metavar="OTHER", help="folder of another checkout, e.g. a git worktree")
-    parser.add_argument("--only", metavar="SUBSTRING", help="runs whose names hold it")
-    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="put the runs here, a new folder, and leave them")
+    parser.add_argument("--only", metavar="SUBSTRING", help="only runs whose names contain it")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep the runs in this new folder")
     args = parser.parse_args()
     if not (args.other / "lilawbench").is_dir():
         parser.error(f"{args.other} has no folder lilawbench")
@@ -46,11 +46,11 @@ def main() -> None:
 
 
 def compare(other: Path, only: str | None, folder: Path) -> int:
-    """Does the runs twice below a folder and prints a line for each. Returns the exit code."""
+    """Does all runs twice, in `folder`, and prints a line for each. Returns the exit code."""
     real = Path(os.environ["LILAWBENCH_DATA"]).resolve() if os.environ.get("LILAWBENCH_DATA") else None
     alone, ranks = chosen(only, real is not None, HERE, other)
     if not (alone or ranks):
-        print(f"no run's name holds {only!r}")
+        print(f"no run's name contains {only!r}")
         return 1
     print(f"{len(alone | ranks)} runs, twice", flush=True)
     data.write(folder / "data", real)
@@ -59,7 +59,7 @@ def compare(other: Path, only: str | None, folder: Path) -> int:
         here, there = (side.result() for side in sides)
     failures = 0
     for name in alone | ranks:
-        lines = told(here[name], there[name])
+        lines = problems(here[name], there[name])
         failures += bool(lines)
         print("\n    ".join([f"{name}: {'differs' if lines else 'same'}", *lines]))
     if real is None:
@@ -68,8 +68,8 @@ def compare(other: Path, only: str | None, folder: Path) -> int:
     return int(failures > 0)
 
 
-def told(here: dict[str, str], there: dict[str, str]) -> list[str]:
-    """What is wrong with one run; nothing if both did the same."""
+def problems(here: dict[str, str], there: dict[str, str]) -> list[str]:
+    """The errors or differences of a run; none if it is the same."""
     errors = [f"failed in {place}: {end['error']}" for place, end in (("this checkout", here), ("the other", there))
               if "error" in end]  # fmt: skip
     if errors:
@@ -81,7 +81,7 @@ def told(here: dict[str, str], there: dict[str, str]) -> list[str]:
 def do(
     side: str, checkout: Path, alone: dict[str, str], ranks: dict[str, str], folder: Path, real: Path | None
 ) -> dict[str, dict[str, str]]:
-    """All runs with one checkout: one process for most, one torchrun for the others. Name -> folder or error."""
+    """Does all runs with one checkout: most in one process, the others in one torchrun. Name -> folder or error."""
     ends = {}
     for kind, runs, command in (("alone", alone, []), ("ranks", ranks, TORCHRUN)):
         if not runs:

@@ -117,7 +117,7 @@ def test_a_part_whose_time_is_up_is_stopped_and_one_that_does_not_hear_is_killed
     assert found == [
         ("slow", "begun", 1, None),
         ("slow", "the rest", "not done: out of time", None),
-        ("deaf", "the part as a whole", None, "killed: its time was long over"),
+        ("deaf", "the part as a whole", None, "killed: it overran its time"),
         ("fine", "one", 1.0, None),
     ]
     assert code == 3

@@ -32,8 +32,8 @@ def install():
 
 def test_a_line_a_package(install):
     seen: set[str] = set()
-    told = [said for line in SAID.splitlines() if (said := install.told(line, seen, 4))]
-    assert told == [
+    messages = [message for line in SAID.splitlines() if (message := install.progress(line, seen, 4))]
+    assert messages == [
         "[  2/4] torch 2.15.0, 530.5 MB",
         "[  2/4] filelock 3.16.1, 16 kB",
         "[  3/4] typing_extensions 4.15.0",

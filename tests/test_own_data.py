@@ -40,7 +40,7 @@ def test_without_clean_labels(own, acting, caplog, method):
     named = [key for row in (record.result, *rows) for key in row if any(part in key for part in NEED_CLEAN)]
     assert [key for key in named if not key.startswith("config.")] == []
     assert record.result["last.test_accuracy"] > 0.4
-    assert "the clean labels are unknown: what needs clean labels is left out" in caplog.text
+    assert "the clean labels are unknown: measures that need clean labels are left out" in caplog.text
     with np.load(record.folder / "labels.npz") as labels:
         assert set(labels) == {"observed", "train", "val"}
 
@@ -48,7 +48,7 @@ def test_without_clean_labels(own, acting, caplog, method):
 def test_the_report_says_so(own, tmp_path):
     folders = [run(own(*options)).folder for options in ([], ["noise=symmetric", "noise.rate=0.2"])]
     text = report(folders, tmp_path / "report")
-    assert "- 1 run(s) whose clean labels are unknown: what needs clean labels is left out" in text
+    assert "- 1 run(s) whose clean labels are unknown: measures that need clean labels are left out" in text
     assert "clean labels" not in report(folders[1:], tmp_path / "report")
 
 

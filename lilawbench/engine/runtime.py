@@ -107,6 +107,7 @@ def prepare(device: torch.device, threads: int, deterministic: bool) -> None:
 
 
 def device_name(device: torch.device) -> str:
+    """For the record, such as "NVIDIA H100"; "cpu" for a CPU."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
 
 
@@ -134,6 +135,7 @@ def log_to_file(path: Path) -> logging.Handler:
 
 
 def stop_log(handler: logging.Handler) -> None:
+    """Ends and closes a log of `log_to_file`."""
     log.removeHandler(handler)
     with contextlib.suppress(OSError):
         handler.close()

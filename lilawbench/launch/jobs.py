@@ -1,4 +1,4 @@
-"""A launcher's job: some runs of a sweep, one after the other, read from a file beside the runs."""
+"""A launcher's job: some runs of a sweep, one after the other, as listed in a file next to the runs."""
 
 import hashlib
 import json

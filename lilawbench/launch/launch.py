@@ -47,7 +47,7 @@ def launch(plan: Plan, attempt: Attempt) -> list[RunRecord]:
     refused = _refused([run for run in plan.runs if run.folder not in records])
     records = world.agree(records | refused)
     if world.is_main and len(plan.runs) == 1 and (error := "".join(record.error for record in records.values())):
-        print(f"lilawbench: {error}", file=sys.stderr, flush=True)  # of several runs, the summary says it
+        print(f"lilawbench: {error}", file=sys.stderr, flush=True)  # for several runs, in the summary
     pending = [run for run in plan.runs if run.folder not in records]
     if pending:
         log.info("%d runs: %d to do, %d finished before, %d failed before or refused", len(plan.runs), len(pending),

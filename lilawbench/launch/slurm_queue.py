@@ -98,6 +98,6 @@ def own_state() -> str:
 
 
 def cancel(job_ids: Iterable[str]) -> None:
-    """Cancels jobs; those that have ended stay as they are."""
+    """Cancels jobs; has no effect on those that have ended."""
     with contextlib.suppress(subprocess.TimeoutExpired):
         subprocess.run(["scancel", "--quiet", *job_ids], timeout=TIMEOUT_S, check=False)

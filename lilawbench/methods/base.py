@@ -83,6 +83,7 @@ class Method(nn.Module, ABC):
                 raise ConfigError([f"loss: {error}"]) from error
 
     def on_epoch_start(self, ctx: Context) -> None:
+        """Called before an epoch's first batch. Raises: RunFailed, the method or its loss cannot go on."""
         if isinstance(self.per_sample, StatefulLoss):
             try:
                 self.per_sample.start_epoch(ctx.epoch, lambda: (self.predict_train(ctx), ctx.targets))
@@ -97,9 +98,11 @@ class Method(nn.Module, ABC):
     def loss(self, ctx: Context, batch: Batch) -> StepOutput:
         """The loss of one training batch, or of a part of one."""
 
-    def after_step(self, ctx: Context, batch: Batch, out: StepOutput) -> None: ...
+    def after_step(self, ctx: Context, batch: Batch, out: StepOutput) -> None:
+        """Called after each step of the optimiser, with this rank's share of the batch and its output."""
 
     def on_epoch_end(self, ctx: Context) -> None:
+        """Called after an epoch's last step. Raises: as `on_epoch_start`."""
         if isinstance(self.per_sample, StatefulLoss) and ctx.world.size > 1:
             self.per_sample.end_epoch(ctx.world.sum_)
 

@@ -14,6 +14,7 @@ from lilawbench.support.plain import Tree
 
 
 def write_json(path: Path, content: dict[str, Tree]) -> None:
+    """Raises: DiskError; ValueError, a number is not finite."""
     write_atomic(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
 
@@ -26,6 +27,7 @@ def read_json(path: Path) -> dict[str, Tree]:
 
 
 def write_config(folder: Path, cfg: DictConfig) -> None:
+    """Writes the resolved config. Raises: DiskError."""
     write_atomic(folder / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
 
 
@@ -94,4 +96,5 @@ class MetricsWriter:
             return [row for row in map(json.loads, lines) if row["kind"] == kind]
 
     def close(self) -> None:
+        """Closes the file; all rows are on the disk already."""
         self.file.close()

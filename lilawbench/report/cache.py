@@ -1,7 +1,7 @@
-"""The texts of many result files in one hidden Parquet file, so that a second look at 10,000 runs opens one file.
+"""Caches the texts of many result files in one hidden Parquet file, so that reading 10,000 runs again opens one file.
 
-The whole text is kept and not its columns: what is done with a cached run is what is done with one just read, whatever
-this version makes of it, and nothing but a change of the file itself can make an entry wrong.
+It holds whole texts, not columns: a cached run is parsed like one just read, by any version, and only a change of the
+file itself can outdate an entry.
 """
 
 import contextlib
@@ -11,14 +11,14 @@ from lilawbench.support.atomic import replacing
 from lilawbench.support.errors import DiskError
 
 FILE = ".collected.parquet"
-WORTH = 100  # runs; fewer are opened as fast as the cache
+WORTH = 100  # runs; fewer files are read as fast as the cache
 
 COLUMNS = {"folder": "string", "size": "int64", "mtime_ns": "int64", "inode": "uint64", "text": "large_string"}
 Key = tuple[str, int, int, int]  # run folder below the root; size, mtime_ns and inode of its result.json
 
 
 def load(root: str | Path) -> dict[Key, str]:
-    """What was saved; nothing if there is no cache, or one that is damaged or of another shape."""
+    """The saved texts; none if there is no cache, or a damaged or incompatible one."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -31,7 +31,7 @@ def load(root: str | Path) -> dict[Key, str]:
 
 
 def save(root: str | Path, texts: dict[Key, str]) -> None:
-    """Replaces the cache; where nothing can be written there is none."""
+    """Replaces the cache; does nothing in a read-only folder."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -1,4 +1,4 @@
-"""What a table is of: metric, rule, seeds, noise rates, and how its rows were compared."""
+"""Captions: metric, selection rule, seeds, noise rates, and how rows were compared."""
 
 from collections.abc import Iterable, Sequence
 
@@ -16,7 +16,7 @@ def heading(cells: Sequence[Cell]) -> str:
 
 
 def compared_with(grid: Grid, cells: Sequence[Cell]) -> str | None:
-    """The one baseline of all cells; "" if there are several, None if nothing is compared."""
+    """The baseline of all cells; "" if there are several, None if nothing is compared."""
     baselines = {cell.baseline for cell in cells if cell.baseline}
     return grid.against or (baselines.pop() if len(baselines) == 1 else "") if baselines else None
 
@@ -32,12 +32,12 @@ def details_caption(grid: Grid, cells: Sequence[Cell]) -> str:
         for rule in dict.fromkeys(cell.measured.rule for cell in cells)
     ]
     seeds = [len(cell.runs) for cell in cells if cell.runs]
-    over = f"n = {spanned(seeds, 'd')} seeds" if seeds else "seeds, of which none is finished"
+    over = f"n = {spanned(seeds, 'd')} seeds" if seeds else "seeds, none of them finished"
     sentences = [f"{_name(grid, cells)}: {what} at {' and '.join(rules)}, mean ± sample std over {over}."]
     sentences += [*_planned(grid), *_noise(grid, used)]
-    if grid.planned and any(cell.figure for cell in cells):
+    if grid.planned and any(cell.published for cell in cells):
         sentences.append(
-            "The paper's figures are as published, in its own setting; how ours differs is said at the head of "
+            "The paper's results are as published, for its own setting; how ours differs is at the top of "
             f"conf/experiment/{grid.planned.plan.name}.yaml."
         )
     return " ".join(sentences + _comparisons(grid, cells))
@@ -57,12 +57,12 @@ def _planned(grid: Grid) -> list[str]:
         return []
     found, older = grid.planned.matches.found, len(grid.planned.matches.older)
     done = [f"Done {sum(map(bool, found))} of {len(found)} runs."]
-    return done + [f"{older} of them are of another version of lilawbench, which has other options."] * bool(older)
+    return done + [f"{older} of them are from another version of lilawbench, which has other options."] * bool(older)
 
 
 def _noise(grid: Grid, used: Sequence[int]) -> list[str]:
-    """Requested and realised rates by setting, or by the noise of a plan, whose columns share it; once if all are
-    alike, by method where the methods' differ."""
+    """Requested and realised rates by setting or, in a plan, by noise; once if all are the same, by method where the
+    methods differ."""
     runs = grid.runs.iloc[used]
     asked, realised = (column(runs, f"noise.{kind}_rate") for kind in ("requested", "realised"))
     known: Iterable[int] = range(len(runs))
@@ -114,5 +114,5 @@ def _comparisons(grid: Grid, cells: Sequence[Cell]) -> list[str]:
     return [
         f"Differences to {to} are means over pairs of one seed and the same observed labels{points}; p-values are "
         f"two-sided, Holm: corrected over the {count} comparison{'' if count == 1 else 's'} of this table, per test.",
-        *([f"The smallest two-sided Wilcoxon p there can be is {smallest}."] if pairs else []),
+        *([f"The smallest possible two-sided Wilcoxon p is {smallest}."] if pairs else []),
     ]

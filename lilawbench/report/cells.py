@@ -1,4 +1,4 @@
-"""The cells of a table by one metric: all seeds of each, the published figure beside it, its comparison."""
+"""The cells of a table for one metric: all seeds of each, the published result, and the comparison."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lilawbench.experiment.published import Figure
+from lilawbench.experiment.published import PublishedResult
 from lilawbench.report.grid import Grid
 from lilawbench.report.measured import Measured, column, values
 from lilawbench.report.names import tasks, text
@@ -22,25 +22,25 @@ class Run(NamedTuple):
 
     row: str
     seed: int
-    value: float  # NaN: it has none
+    value: float  # NaN if it has none
     labels: str | None  # hash of its observed labels
     folder: str
     task: str
-    at: int | None = None  # its row among the grid's runs
+    at: int | None = None  # row number among the grid's runs
 
 
 @dataclass
 class Cell:
-    """One row in one column by one metric."""
+    """One row and column, for one metric."""
 
     measured: Measured
     row: str
     column: str
-    planned: int = 0  # runs; 0: nothing of it can be run here
+    planned: int = 0  # runs; 0 if none can be done here
     runs: list[Run] = field(default_factory=list)  # one of each seed
     conflicts: list[list[Run]] = field(default_factory=list)  # finished runs of one planned run
     valueless: int = 0  # finished runs without this metric
-    figure: Figure | None = None
+    published: PublishedResult | None = None
     baseline: str | None = None
     comparison: Comparison = NOT_COMPARED
     t_holm: float | None = None
@@ -57,14 +57,14 @@ class Cell:
     @property
     def paper(self) -> tuple[float | None, float | None]:
         """Mean and standard deviation as published, in the cell's unit."""
-        if self.figure is None:
+        if self.published is None:
             return None, None
-        factor = (0.01 if self.figure.unit == "%" else 1.0) * self.measured.factor
-        return factor * self.figure.mean, None if self.figure.std is None else factor * self.figure.std
+        factor = (0.01 if self.published.unit == "%" else 1.0) * self.measured.factor
+        return factor * self.published.mean, None if self.published.std is None else factor * self.published.std
 
 
 def fill(grid: Grid, measured: Measured) -> list[Cell]:
-    """All cells of a grid, columns one after the other, the rows of each together; not compared yet."""
+    """All cells of a grid, column by column; not compared yet."""
     found = values(grid.runs, measured)
     labels, folders = (column(grid.runs, name) for name in ("labels.sha256", "folder"))
     task_of = tasks(grid.runs).tolist()
@@ -89,20 +89,20 @@ def fill(grid: Grid, measured: Measured) -> list[Cell]:
     for cell in filled.values():
         if cell.conflicts:
             cell.runs = []
-    figures = {(one.row, one.column): one for one in grid.published if one.metric == measured.written}
+    results = {(one.row, one.column): one for one in grid.published if one.metric == measured.written}
     shown = []
     for name in grid.columns:
         for row in grid.rows:
             cell = filled.get((row, name)) or Cell(measured, row, name)
-            cell.figure = figures.get((row, name))
+            cell.published = results.get((row, name))
             shown.append(cell)
     return shown
 
 
 def compare(grid: Grid, cells: Sequence[Cell]) -> None:
-    """Compares each cell with its baseline's in place; Holm's correction is over all of them, per test.
+    """Compares each cell with its baseline's, in place; Holm's correction is over all of them, per test.
 
-    Raises: UserError, a run and its baseline's have different labels.
+    Raises: UserError, if a run and its baseline's have different labels.
     """
     there = {(cell.measured, cell.row, cell.column): cell for cell in cells if cell.planned}
     for cell in cells:
@@ -116,7 +116,7 @@ def compare(grid: Grid, cells: Sequence[Cell]) -> None:
 
 
 def compare_by_seed(ours: Iterable[Run], baseline: Iterable[Run]) -> Comparison:
-    """Pairs the runs of two cells by seed, each seed once in a cell; a seed that one lacks is left out.
+    """Pairs the runs of two cells by seed; a cell has each seed once. A seed that one cell lacks is left out.
 
     Raises:
         UserError: two runs of a pair have different observed labels.
@@ -128,13 +128,13 @@ def compare_by_seed(ours: Iterable[Run], baseline: Iterable[Run]) -> Comparison:
             raise UserError(
                 f"not paired: seed {run.seed} has different observed labels (labels.sha256) in\n"
                 f"  {run.folder} ({run.row})\n  {other.folder} ({other.row})\n"
-                "Run one of them again with the other's version of the data and of lilawbench."
+                "Run one of them again with the same data and version of lilawbench as the other."
             )
     return compare_paired([run.value for run, _ in pairs], [other.value for _, other in pairs])
 
 
 def _average(measured: Measured, row: str, name: str, parts: Sequence[Cell]) -> Cell:
-    """Seeds that all parts have; its labels are theirs, one after the other. None if a part is in conflict."""
+    """The mean for each seed that all parts have, with their labels concatenated. None if a part has a conflict."""
     average = Cell(measured, row, name, planned=min(part.planned for part in parts))
     if any(part.conflicts for part in parts):
         return average

@@ -1,4 +1,4 @@
-"""Reads finished runs back from disk: one table row per run."""
+"""Reads finished runs from disk, one row per run."""
 
 import json
 import os
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 RUN_FILES = {"config.yaml", "labels.npz", "metrics.jsonl", "checkpoint.pt", "result.json", "failed.json"}
 REQUIRED = ("config.seed", "config.method.name", "config.dataset.name")
 KINDS = ("epoch", "step", "method")  # of lines in metrics.jsonl
-SHOWN = 3  # folders of a kind named in a message; the others are counted
+SHOWN = 3  # folders of a kind that are named in a message; further ones are counted
 
 Folders = str | Path | Iterable[str | Path]
 
@@ -25,22 +25,22 @@ class Unfinished(NamedTuple):
     """A run folder without a result."""
 
     folder: Path
-    state: str  # "failed" (it stopped by itself) | "unfinished" (broken off, or still running)
+    state: str  # "failed" (with an error) | "unfinished" (interrupted, or still running)
     reason: str
 
 
 def collect(folders_or_root: Folders, skip_unreadable: bool = False) -> "DataFrame":
     """One row per finished run found in or below the folder(s).
 
-    From the second time on only new and changed result files are opened (see `cache`).
+    After the first call only new and changed result files are opened (see `cache`).
 
     Args:
-        skip_unreadable: leaves out result files that are damaged or of another version; `unfinished` lists them.
+        skip_unreadable: leave out damaged result files and those of another version; `unfinished` lists them.
     Returns:
         DataFrame whose columns are the flat keys of result.json, plus "folder" (str); a key that a run
-        does not have is NaN. config.* columns hold plain Python values. No run: no rows, no columns.
+        lacks is NaN. config.* columns hold plain Python values. Without runs: no rows, no columns.
     Raises:
-        DataError: a folder is not there, or some result.json are damaged or of another version: all of them, grouped.
+        DataError: a folder does not exist, or result files are damaged or of another version: lists all, grouped.
     """
     import pandas as pd
 
@@ -56,14 +56,14 @@ def collect(folders_or_root: Folders, skip_unreadable: bool = False) -> "DataFra
     table = pd.DataFrame(records, dtype=object)
     measured = [column for column in table if not column.startswith("config.")]
     table = table.assign(**{column: table[column].infer_objects() for column in measured})
-    return table.copy()  # in one piece again: pandas warns of many columns that lie apart
+    return table.copy()  # one block again: pandas warns of fragmented columns
 
 
 def unfinished(folders_or_root: Folders, runs: "DataFrame | None" = None) -> list[Unfinished]:
     """The runs in or below the folder(s) that have no result.json, with the reason where one is recorded.
 
     Args:
-        runs: what `collect` gave for the folders; then a result.json that is not among them is listed as unreadable.
+        runs: the result of `collect` for the folders; a result.json that is not in it is then listed as unreadable.
     """
     folders = [run for _, found in _found(folders_or_root) for run in found]
     missing = [_why(Path(run.folder)) for run in folders if not run.mark]
@@ -82,7 +82,7 @@ def read_metrics(folder: str | Path, kind: str) -> "DataFrame":
         kind: "epoch" (one row per epoch, from 1), "step" (one row per logged step, from 1 over the run) or "method"
             (an epoch's tables, lists, where the method has some).
     Raises:
-        DataError: the file is not there, or a line is damaged.
+        DataError: the file does not exist, or a line is damaged.
     """
     import pandas as pd
 
@@ -90,7 +90,7 @@ def read_metrics(folder: str | Path, kind: str) -> "DataFrame":
 
 
 def logged_at_steps(folder: str | Path) -> list[str]:
-    """The names in the first logged step of a run; of its metrics.jsonl no more is read. Raises: see `read_metrics`."""
+    """The names in the first logged step of a run; reads no more of its metrics.jsonl. Raises: see `read_metrics`."""
     return list(next(_lines(Path(folder) / "metrics.jsonl", "step"), {}))
 
 
@@ -106,14 +106,14 @@ def _lines(path: Path, kind: str) -> Iterator[dict]:
                 if row.get("kind") == kind:
                     yield row
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read {path}: {error}. {_MEND}") from None
+        raise DataError(f"cannot read {path}: {error}. {_REPAIR}") from None
 
 
 class _Run(NamedTuple):
-    """A run folder as the file system shows it."""
+    """A run folder, as found on disk."""
 
     folder: str
-    mark: tuple[int, int, int] | None  # size, mtime_ns and inode of result.json; None: there is none
+    mark: tuple[int, int, int] | None  # size, mtime_ns and inode of result.json; None if there is none
 
 
 def _found(folders: Folders) -> Iterator[tuple[str, list[_Run]]]:
@@ -121,10 +121,10 @@ def _found(folders: Folders) -> Iterator[tuple[str, list[_Run]]]:
     seen = set()
     for root in [folders] if isinstance(folders, str | Path) else folders:
         if not Path(root).is_dir():
-            raise DataError(f"there is no folder {root}. Name a folder of runs (paths.output_dir of the runs).")
+            raise DataError(f"there is no folder {root}. Name a folder of runs (their paths.output_dir).")
         root, real, runs = str(Path(root)), os.path.realpath(root), []
         for run in _walk(root):
-            if (place := real + run.folder[len(root) :]) not in seen:  # no links are followed below the root
+            if (place := real + run.folder[len(root) :]) not in seen:  # links below the root are not followed
                 seen.add(place)
                 runs.append(run)
         yield root, runs
@@ -135,11 +135,11 @@ def _walk(place: str) -> Iterator[_Run]:
     try:
         with os.scandir(place) as entries:
             here = {entry.name: entry for entry in entries}
-    except FileNotFoundError:  # gone since it was seen
+    except FileNotFoundError:  # removed in the meantime
         return
     except OSError as error:
-        raise DataError(f"cannot list {place}: {error.strerror}. Mend it, or name the folders below it.") from None
-    if not RUN_FILES.isdisjoint(here):  # whatever a run keeps inside (wandb's own config.yaml) is not a run
+        raise DataError(f"cannot list {place}: {error.strerror}. Repair it, or name the folders below it.") from None
+    if not RUN_FILES.isdisjoint(here):  # nothing inside a run is a run (wandb has a config.yaml too)
         yield _Run(place, _mark(here.get("result.json")))
         return
     for name in sorted(here):
@@ -156,7 +156,7 @@ def _mark(entry: os.DirEntry | None) -> tuple[int, int, int] | None:
 
 
 def _texts(root: str, runs: list[_Run]) -> Iterator[tuple[str, str | DataError]]:
-    """The text of every result.json, or why there is none; from the cache where the file is as it was."""
+    """The text of every result.json, or why there is none; from the cache if the file has not changed."""
     cached = cache.load(root) if len(runs) >= cache.WORTH else {}
     kept: dict[cache.Key, str] = {}
     for run in runs:
@@ -177,21 +177,21 @@ def _read(folder: str) -> str | DataError:
             return file.read()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8"
-        return DataError(f"result.json cannot be read: {reason}. {_MEND}")
+        return DataError(f"result.json cannot be read: {reason}. {_REPAIR}")
 
 
 def _record(folder: str, text: str | DataError) -> dict:
-    """Raises: DataError that does not name the folder, so that it is the same for all files with one fault."""
+    """Raises: DataError without the folder's name, so that all files with the same fault have the same message."""
     if isinstance(text, DataError):
         raise text
     record = _parse(text, "result.json")
     if (version := record.get("schema_version")) != SCHEMA_VERSION:
         raise DataError(
-            f"result.json is of schema_version {version} (lilawbench {record.get('versions.lilawbench', 'unknown')}), "
-            f"this lilawbench reads {SCHEMA_VERSION}. Read it with the version that wrote it, or run it again."
+            f"result.json has schema_version {version} (lilawbench {record.get('versions.lilawbench', 'unknown')}), "
+            f"this lilawbench reads {SCHEMA_VERSION}. Read it with the version that wrote it, or do the run again."
         )
     if missing := [key for key in REQUIRED if record.get(key) is None]:
-        raise DataError(f"result.json has no {', '.join(missing)}. {_MEND}")
+        raise DataError(f"result.json has no {', '.join(missing)}. {_REPAIR}")
     target = "config.dataset._target_"
     moved = {target: renamed(record[target])} if target in record else {}
     return {**record, **moved, "folder": folder}
@@ -205,26 +205,26 @@ def _refusal(refused: dict[str, list[str]], readable: int) -> str:
         lines += [f"    {os.path.join(folder, 'result.json')}" for folder in folders[:SHOWN]]
         lines += [f"    and {len(folders) - SHOWN} more"] if len(folders) > SHOWN else []
     one = "the other one" if readable == 1 else f"the other {readable}"
-    return "\n".join([*lines, f"To go on with {one} alone: --skip-unreadable (collect: skip_unreadable=True)."])
+    return "\n".join([*lines, f"To use only {one}: --skip-unreadable (collect: skip_unreadable=True)."])
 
 
-_MEND = "The file is damaged or incomplete: delete it and start the run again with the same command."
+_REPAIR = "The file is damaged or incomplete: delete it and start the run again with the same command."
 
 
 def _parse(line: str, where: str) -> dict:
     try:
         value = json.loads(line)
     except ValueError as error:
-        raise DataError(f"{where}: not JSON ({error}). {_MEND}") from None
+        raise DataError(f"{where}: not JSON ({error}). {_REPAIR}") from None
     if not isinstance(value, dict):
-        raise DataError(f"{where}: a JSON object is expected, found {type(value).__name__}. {_MEND}")
+        raise DataError(f"{where}: expected a JSON object, found {type(value).__name__}. {_REPAIR}")
     return value
 
 
 def _why(folder: Path) -> Unfinished:
     path = folder / "failed.json"
     if not path.exists():
-        return Unfinished(folder, "unfinished", "broken off or still running; the same command goes on with it")
+        return Unfinished(folder, "unfinished", "interrupted or still running; the same command resumes it")
     try:
         return Unfinished(folder, "failed", str(_parse(path.read_text(encoding="utf-8"), str(path)).get("error")))
     except (OSError, UnicodeDecodeError, DataError):
@@ -236,4 +236,4 @@ def _why_not(run: _Run) -> str:
         _record(run.folder, _read(run.folder))
     except DataError as error:
         return str(error)
-    return "finished while this was read"
+    return "finished while the folders were read"

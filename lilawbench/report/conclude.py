@@ -1,4 +1,4 @@
-"""The end of a command: what came of its runs, the comparison of those that finished, and the exit code."""
+"""The end of a command: a summary of its runs, the report of the finished ones, and the exit code."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -15,8 +15,8 @@ def conclude(records: list[RunRecord], plan: Plan | None = None) -> int:
     """Prints the summary if there were several runs, and returns the exit code of the process.
 
     Args:
-        records: what the runs came to, in order.
-        plan: of the sweep they belong to, if it is one.
+        records: one per run, in order.
+        plan: the sweep's, if the command is one.
     Returns:
         0, or 1 if any run failed, or 2 if every run was refused as bad input.
     """
@@ -34,7 +34,7 @@ def conclude(records: list[RunRecord], plan: Plan | None = None) -> int:
 def _show(text: Callable[[], str]) -> None:
     try:
         print(f"\n{text()}")
-    except (UserError, OSError) as error:  # a full disk among them
+    except (UserError, OSError) as error:  # such as a full disk
         print(f"\nno comparison: {error}")
 
 

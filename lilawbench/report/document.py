@@ -1,4 +1,4 @@
-"""A report as one object, and its spellings: Markdown, LaTeX and HTML by templates/, CSV of the unrounded numbers."""
+"""A report as one object, rendered to Markdown, LaTeX and HTML by templates/, and to CSV with unrounded numbers."""
 
 import csv
 import io
@@ -42,7 +42,7 @@ class Document:
 
 
 def records_csv(sections: Iterable[Section]) -> str:
-    """The records of all tables below each other; a column that a table does not have is empty there."""
+    """The records of all tables, one below the other; a column that a table lacks is left empty."""
     records = [record for section in sections for table in section.tables for record in table.records]
     out = io.StringIO()
     writer = csv.DictWriter(out, dict.fromkeys(key for record in records for key in record), lineterminator="\n")
@@ -68,7 +68,7 @@ def _templates() -> Environment:
 def _padded(table: Table) -> list[list[str]]:
     """The lines of a Markdown table, padded so that it also reads well in a terminal."""
     lines = [[cell.replace("|", "\\|") for cell in row] for row in [table.header, *table.rows]]
-    width = [max(2, *map(len, column)) for column in zip(*lines)]  # a rule of a colon alone is none
+    width = [max(2, *map(len, column)) for column in zip(*lines)]  # a Markdown rule needs more than a colon
     words = len(table.header) - table.numbers
     rule = ["-" * w if i < words else "-" * (w - 1) + ":" for i, w in enumerate(width)]
     padded = [[c.ljust(w) if i < words else c.rjust(w) for i, (c, w) in enumerate(zip(line, width))] for line in lines]

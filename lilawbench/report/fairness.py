@@ -14,10 +14,10 @@ if TYPE_CHECKING:  # tables need no torch
 
 
 def fairness_table(runs: DataFrame, select: str = "best_val") -> Table | None:
-    """Gaps per group and method, means over seeds of the gaps and of the bounds of their 95 % bootstrap intervals.
+    """Gaps per group and method: means over seeds of the gaps and of the bounds of their 95 % bootstrap intervals.
 
     Args:
-        runs: named, from `with_unique_names`. select: a rule that keeps predictions, "best_val" or "last".
+        runs: named, from `with_unique_names`. select: a selection rule with predictions, "best_val" or "last".
     Returns:
         None if no run has groups.
     """
@@ -62,10 +62,10 @@ def fairness_table(runs: DataFrame, select: str = "best_val") -> Table | None:
     ]
     against = ", ".join(f"{attribute}: {' or '.join(names)}" for attribute, names in references.items())
     caption = (
-        f"Gaps to the reference group ({against}) at {select} ({SELECTIONS[select]}): means over seeds, in brackets of "
-        "the bounds of each seed's 95 % bootstrap interval. DP: share predicted positive; TPR, FPR: of the positives, "
-        "of the negatives; PPV: share of the predicted positives that are; ACC: accuracy. The largest gap is "
-        "the largest absolute value over the groups."
+        f"Gaps to the reference group ({against}) at {select} ({SELECTIONS[select]}): means over seeds; in brackets, "
+        "of the bounds of each seed's 95 % bootstrap interval. DP: share predicted positive; TPR and FPR: the same "
+        "among positives and negatives; PPV: share of predicted positives that are positive; ACC: accuracy. The "
+        "largest gap is the largest absolute value over the groups."
     )
     return Table(caption, header, rows, len(MEASURES) + 2, records)
 

@@ -1,7 +1,6 @@
-"""What a table is made of: its rows, its columns and the runs in each cell.
+"""Rows, columns and the runs in each cell of a table.
 
-A paper's table has them from its plan. Runs in a folder have them from their configs: methods are the rows, settings
-the columns.
+For an experiment they come from its plan; for a folder of runs from their configs: methods are rows, settings columns.
 """
 
 import math
@@ -10,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from lilawbench.experiment.published import FOLDER, TITLES, Figure, published
+from lilawbench.experiment.published import FOLDER, TITLES, PublishedResult, published
 from lilawbench.record.identity import flatten, identity
 from lilawbench.report.match import Matches
 from lilawbench.report.measured import Measured, of_table, values
@@ -22,11 +21,11 @@ if TYPE_CHECKING:
 
     from lilawbench.experiment.plan import Plan, Planned
 
-OWN_LOSS = "loss"  # as a baseline: each method is compared with plain training on its own loss
+OWN_LOSS = "loss"  # as baseline: each method is compared with plain training on its own loss
 
 
 class Place(NamedTuple):
-    """One run's place. `finished` holds rows of the grid's runs: none, one, or several (a conflict)."""
+    """A run's place in the table. `finished`: row numbers of its finished runs: none, one, or several (a conflict)."""
 
     row: str
     column: str
@@ -35,7 +34,7 @@ class Place(NamedTuple):
 
 
 class Planning(NamedTuple):
-    """The plan of a grid that has one, and its finished runs."""
+    """The plan of a grid, and the finished runs of it."""
 
     plan: "Plan"
     matches: Matches
@@ -43,40 +42,40 @@ class Planning(NamedTuple):
 
 @dataclass(frozen=True)
 class Grid:
-    """Rows and columns are names, in the order to show them."""
+    """Rows and columns are names, in the order in which they are shown."""
 
     name: str  # captions begin with it
     rows: list[str]
-    columns: list[str]  # averages stand among them
+    columns: list[str]  # averages are among them
     places: list[Place]
     runs: "DataFrame" = field(repr=False)
     baselines: dict[tuple[str, str], str] = field(default_factory=dict)  # row and column -> the row to compare with
-    against: str = ""  # what a row is compared with, where that is one thing with several names
-    averages: dict[str, list[str]] = field(default_factory=dict)  # column -> columns of which it is the mean
-    published: list[Figure] = field(default_factory=list)
+    against: str = ""  # what rows are compared with, where one name covers several baselines
+    averages: dict[str, list[str]] = field(default_factory=dict)  # column -> the columns it is the mean of
+    published: list[PublishedResult] = field(default_factory=list)
     planned: "Planning | None" = field(default=None, repr=False)
 
     @property
     def labels(self) -> tuple[str, str]:
-        """What rows and columns are."""
+        """What rows and columns stand for."""
         return ("row", "column") if self.planned else ("method", "setting")
 
 
 def of_runs(runs: "DataFrame", measured: Measured, baseline: str | None = None) -> Grid:
-    """Methods x settings, of the runs that have the metric.
+    """Methods x settings of the runs that have the metric.
 
     Args:
         runs: named, from `with_unique_names`.
         baseline: the method to compare with; OWN_LOSS: "rrm + mse" is compared with "mse", "rrm" with "ce".
     Raises:
-        UserError: no run has the metric, or none is of the baseline.
+        UserError: no run has the metric, or the baseline has no run.
     """
     methods = sorted(runs["method"].unique(), key=lambda label: (label != baseline, label))
     if baseline not in (None, OWN_LOSS, *methods):
         raise UserError(f"no finished run of the baseline {baseline!r}; methods found: {', '.join(methods)}")
     runs = runs[[not math.isnan(value) for value in values(runs, measured)]]
     if runs.empty:
-        raise UserError(f"no finished run has {measured.key}; try another selection, or another metric")
+        raise UserError(f"no finished run has {measured.key}; try another selection rule or metric")
     places = [
         Place(row, column, seed, [at])
         for at, (row, column, seed) in enumerate(zip(runs["method"], runs["setting"], runs["config.seed"]))
@@ -103,19 +102,19 @@ def of_plan(
     matches: Matches,
     select: str | None = None,
     metric: str | None = None,
-    figures: Path = FOLDER,
+    papers: Path = FOLDER,
 ) -> tuple[Grid, list[Measured]]:
-    """A paper's table, or any with rows and columns of its own, and its metrics.
+    """The table of an experiment, and its metrics.
 
     Args:
         runs: from `collect`. matches: which of them are the plan's, from `match`.
-        select: the rule for all metrics; None: each metric's own, else the table's.
-        metric: this one alone. figures: folder of the published figures.
+        select: the selection rule of all metrics; None: each metric's own, else the table's.
+        metric: show only this. papers: folder of the published results.
     Raises:
         UserError: the table has no such metric, or two planned runs of one seed share a cell; see `published`.
     """
     table = plan.table
-    known = published(table.paper, table.number, figures) if table.paper else []
+    known = published(table.paper, table.number, papers) if table.paper else []
     metrics = [name for name in table.metrics if name not in table.waiting]
     if metric is not None:
         if metric not in table.metrics:
@@ -123,7 +122,7 @@ def of_plan(
         metrics = [metric]
     finished = dict(zip((run.folder.name for run in plan.runs), matches.found, strict=True))
     _refuse_two_settings(plan.cells)
-    rows, columns, averages = _shape(plan, [figure for figure in known if figure.metric in metrics])
+    rows, columns, averages = _shape(plan, [one for one in known if one.metric in metrics])
     grid = Grid(
         f"{TITLES.get(table.paper, table.paper)}, Table {table.number}" if table.paper else plan.name,
         rows,
@@ -146,12 +145,12 @@ def _common(scenes: list[str]) -> str:
     return ", ".join([*shared, f"{len(scenes)} settings"])
 
 
-def _shape(plan: "Plan", known: Sequence[Figure]) -> tuple[list[str], list[str], dict[str, list[str]]]:
-    """Rows and columns to show, and the averages among these: the planned ones, then those that the paper alone has."""
+def _shape(plan: "Plan", known: Sequence[PublishedResult]) -> tuple[list[str], list[str], dict[str, list[str]]]:
+    """Rows and columns to show, and the averages among them: the planned ones, then those that only the paper has."""
     table = plan.table
     planned_rows, planned_columns = ({getattr(cell, kind) for cell in plan.cells} for kind in ("row", "column"))
     rows = [name for name in table.rows if name in planned_rows]
-    rows += [figure.row for figure in known if figure.row not in table.rows]
+    rows += [one.row for one in known if one.row not in table.rows]
     columns = [name for name in table.columns if name in planned_columns]
     averages = {name: list(parts) for name, parts in table.averages.items() if set(parts) <= planned_columns}
     others = [f.column for f in known if f.column not in table.columns and f.column not in table.averages]
@@ -175,5 +174,5 @@ def _refuse_two_settings(cells: "Sequence[Planned]") -> None:
         ]
         raise UserError(
             f"two planned runs of seed {run.seed} are in the cell {run.row!r}, {run.column!r}: they differ in "
-            f"{', '.join(differing)}. Name one value on the command line, or give the table a row or a column for each."
+            f"{', '.join(differing)}. Choose one value on the command line, or give the table a row or column for each."
         )

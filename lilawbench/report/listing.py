@@ -1,4 +1,4 @@
-"""All tables: how much of each is done, and whether the rest can be run here. Nothing is trained or downloaded."""
+"""Lists all tables: how much of each is done, and whether the rest can run here. It trains and downloads nothing."""
 
 import functools
 import itertools
@@ -22,7 +22,7 @@ from lilawbench.support.hydra_private import products
 from lilawbench.support.plain import Tree
 from lilawbench.support.searchpath import CONF
 
-SMOKE = "_smoke"  # a table's small size: listed only when asked for
+SMOKE = "_smoke"  # a table at a small size: listed only if asked for
 RUNNABLE = "runnable here"
 MOST_NAMED = 4
 
@@ -32,11 +32,11 @@ class Listed(NamedTuple):
     title: str  # first line of its file
     done: int
     runs: int
-    state: str  # RUNNABLE, "data missing: cifar100_m", "waiting: ...", "broken: ..."
+    state: str  # RUNNABLE, "data missing: cifar100_m", "not available yet: needs ...", "broken: ..."
 
 
 def experiments(folders: Sequence[Path] = ()) -> dict[str, Path]:
-    """Names and files of all experiments; of one name, the file that Hydra takes: the package's, then the folders'."""
+    """Names and files of all experiments; of several with one name Hydra's choice: the package's, then the folders'."""
     found: dict[str, Path] = {}
     for folder in (CONF, *folders):
         for path in sorted((folder / "experiment").glob("*.yaml")):
@@ -45,10 +45,10 @@ def experiments(folders: Sequence[Path] = ()) -> dict[str, Path]:
 
 
 def tables(root: str | Path = "outputs", folders: Sequence[Path] = (), names: Collection[str] = ()) -> Iterator[Listed]:
-    """The experiments that have a table, in their files' order; those whose runs have begun take longest.
+    """The experiments that have a table, in the order of their files. Those with runs take longest.
 
     Args:
-        root: above the runs' folders. folders: further ones of YAML files. names: these alone; none: all.
+        root: folder of all experiments. folders: the user's folders of YAML files. names: only these; none: all.
     """
     seen: dict[str, str | None] = {}
     with composer(folders) as compose:
@@ -75,7 +75,7 @@ def title(path: Path) -> str:
 
 
 def _progress(name: str, cfg: Plain, swept: dict[str, Tree], root: Path, further: Sequence[Path]) -> tuple[int, int]:
-    """Finished and all runs. Only where there may be finished ones is every run composed."""
+    """How many runs are finished, and how many there are. All runs are composed only if some may be finished."""
     if not cfg.table.rows:
         return 0, 0
     own = [o.partition("=") for part in (cfg.table.rows, cfg.table.columns) for each in part.values() for o in each]
@@ -88,7 +88,7 @@ def _progress(name: str, cfg: Plain, swept: dict[str, Tree], root: Path, further
 
 
 def _size(cfg: Plain, params: dict[str, Tree]) -> int:
-    """Rows x columns x what is swept."""
+    """Counts rows x columns x what is swept."""
     parts = [_kept(part, cfg.table.only) for part in (cfg.table.rows, cfg.table.columns)]
     decided = {override.split("=", 1)[0] for part in parts for overrides in part for override in overrides}
     swept = by_key([f"{key}={value}" for key, value in params.items() if key not in decided])
@@ -101,9 +101,9 @@ def _kept(parts: Plain, only: Sequence[str] | None) -> list[list[str]]:
 
 
 def _state(name: str, cfg: Plain, compose: Composer, seen: dict[str, str | None]) -> str:
-    """`seen`: why a data set cannot be read, by its config."""
+    """What keeps a table from running here. `seen`: why a data set cannot be read, by its config."""
     if "table" in cfg.table.waiting:
-        return f"waiting: {cfg.table.waiting.table}"
+        return f"not available yet: needs {cfg.table.waiting.table}"
     parts = [_kept(part, cfg.table.only) for part in (cfg.table.rows, cfg.table.columns)]
     choices = [
         {tuple(o for o in overrides if o.startswith(("dataset=", "dataset."))) for overrides in part} for part in parts
@@ -112,7 +112,7 @@ def _state(name: str, cfg: Plain, compose: Composer, seen: dict[str, str | None]
     data_dir = Path(cfg.paths.data_dir) if cfg.paths.data_dir else None
     for of_row, of_column in itertools.product(*map(sorted, choices)):
         own = [*of_row, *of_column]
-        chosen = any(o.startswith("dataset=") for o in own)  # then the experiment's own choice does not count
+        chosen = any(o.startswith("dataset=") for o in own)  # which overrides the experiment's choice
         dataset = compose.plain([*([] if chosen else [f"experiment={name}"]), *own]).dataset if own else cfg.dataset
         key = repr(dataset)
         if key not in seen:
@@ -136,7 +136,7 @@ def _has_weights(architecture: str) -> bool:
     from huggingface_hub import constants
 
     if not any(Path(constants.HF_HUB_CACHE).glob(f"models--*{architecture.split('.')[0]}*")):
-        return False  # without timm and torch, whose import takes longer than the whole list
+        return False  # without timm and torch, which take longer to import than the whole list
     import timm
 
     from lilawbench.models.weights import cached_weights

@@ -1,4 +1,4 @@
-"""Which finished runs are the planned ones: those of the same config, wherever and under whatever name they lie."""
+"""Finds the finished runs of a plan: those with the same config, whatever their folder's name."""
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -13,15 +13,16 @@ if TYPE_CHECKING:
     from lilawbench.config import Plain
     from lilawbench.experiment.plan import Planned
 
-# What every config has and most plans vary: only runs that agree in these are compared leaf by leaf.
+# Keys that every config has and most plans vary: only runs that agree in these are compared leaf by leaf.
 INDEX = ("seed", "dataset.name", "noise.name", "noise.rate", "model.name", "method.name", "loss.name")
 
 
-EARLIER = {f"config.{name}": text(before) for name, before in LATER.items()}  # what a run had before they came
+# the values of runs from before these options existed
+EARLIER = {f"config.{name}": text(before) for name, before in LATER.items()}
 
 
 class Matches(NamedTuple):
-    """What `match` found. Positions are those of the rows of the collected runs."""
+    """What `match` found, as row numbers of the collected runs."""
 
     found: list[list[int]]  # of each planned run its finished ones: none, one, or several (a conflict)
     older: list[int]  # of those, the ones whose version of lilawbench has other options
@@ -32,9 +33,9 @@ class Matches(NamedTuple):
 def match(planned: "Sequence[Planned]", runs: "DataFrame") -> Matches:
     """Finds for each planned run the finished runs of its config.
 
-    A run whose name ends in the hash of a planned config is that run. Any other is one if all leaves of the config
-    that both sides have are equal, but for the book-keeping; leaves that only one side has are tolerated in a run
-    of another version of lilawbench, whose options were others, unless it then fits several planned runs.
+    A run whose name ends in the hash of a planned config is that run. Any other run matches if all leaves that both
+    configs have are equal, apart from book-keeping. Leaves that only one side has are tolerated if the run is from
+    another version of lilawbench, which has other options, unless the run would then match several planned ones.
 
     Args:
         planned: runs of a plan (experiment/plan.py), with `cfg` and `folder`. runs: from `collect`.
@@ -85,7 +86,7 @@ def _at(cfg: "Plain", group: str, key: str) -> object:
 
 
 def _records(runs: "DataFrame", positions: Sequence[int]) -> Iterator[dict[str, str | None]]:
-    """The config of some runs, each leaf as text; one that a run does not have is left out."""
+    """The configs of some runs, each leaf as text; leaves that a run lacks are left out."""
     names = [name for name in runs if name.startswith("config.")]
     columns = [runs[name].iloc[list(positions)].tolist() for name in names]
     for values in zip(*columns):
@@ -101,7 +102,7 @@ def _text_leaves(leaves: dict[str, object]) -> dict[str, str | None]:
 
 
 def _below_bookkeeping(leaf: str) -> bool:
-    """Whether a leaf says where, how or what for, not what is computed."""
+    """Whether a leaf is about where or how a run is done, not about what it computes."""
     return leaf != "config.seed" and ".".join(leaf.split(".")[:2]) in BOOKKEEPING
 
 

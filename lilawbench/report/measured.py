@@ -1,16 +1,16 @@
-"""What a table measures: the metric, the rule that picks the epoch, the unit, and how such a number is written."""
+"""What a table measures: the metric, the selection rule, the unit, and how numbers are formatted."""
 
 import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from lilawbench.experiment.published import Figure
+from lilawbench.experiment.published import PublishedResult
 from lilawbench.support.errors import UserError
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-# How each selection rule picks the epoch that a table shows. The test set never picks one but by the name of oracle.
+# How each selection rule picks the epoch that a table shows. Only the oracle, which is called so, uses the test set.
 SELECTIONS = {
     "best_val": "the epoch of best validation accuracy, on the validation labels the method sees",
     "last": "the last epoch",
@@ -25,12 +25,12 @@ class Measured(NamedTuple):
     metric: str  # "test_accuracy"
     rule: str  # "last"
     unit: str  # "%", "1", "rows" ...
-    factor: float = 1.0  # from what result.json has to what a cell and the CSV have
-    written: str = ""  # as its YAML writes it: "last.test_accuracy"
+    factor: float = 1.0  # from the value in result.json to that in a cell and the CSV
+    written: str = ""  # as in the YAML: "last.test_accuracy"
 
     @property
     def key(self) -> str:
-        """In result.json."""
+        """The key in result.json."""
         return f"{self.rule}.{self.metric}"
 
     @property
@@ -55,30 +55,32 @@ class Measured(NamedTuple):
 
 
 def known_rule(rule: str) -> str:
-    """Raises: UserError, a rule that does not exist."""
+    """Raises: UserError, if there is no such rule."""
     if rule not in SELECTIONS:
-        raise UserError(f"unknown selection {rule!r}; valid: {', '.join(SELECTIONS)}")
+        raise UserError(f"unknown selection rule {rule!r}; valid: {', '.join(SELECTIONS)}")
     return rule
 
 
 def of_runs(metric: str, rule: str) -> Measured:
-    """A metric of runs by themselves: accuracies are printed in percent and kept as fractions."""
+    """A metric without a paper: accuracies are printed in percent and stored as fractions."""
     return Measured(metric, known_rule(rule), "%" if metric.endswith("accuracy") else "1")
 
 
-def of_table(metrics: Iterable[str], select: str, figures: Sequence[Figure], always: str | None) -> list[Measured]:
-    """The metrics of a paper's table, kept in the paper's unit; where it prints none, accuracies are in percent.
+def of_table(
+    metrics: Iterable[str], select: str, published: Sequence[PublishedResult], always: str | None
+) -> list[Measured]:
+    """The metrics of a paper's table, in the paper's unit; without one, accuracies are in percent.
 
     Args:
-        metrics: "last.test_accuracy" has its rule, others follow `select`; `always` overrules both.
+        metrics: "last.test_accuracy" has its rule, others follow `select`; `always` overrides both.
     Raises:
-        UserError: a rule that does not exist.
+        UserError: there is no such rule.
     """
     found = []
     for written in metrics:
         head, _, tail = written.partition(".")
         own, metric = (head, tail) if head in SELECTIONS else (None, written)
-        units = [figure.unit for figure in figures if figure.metric == written]
+        units = [one.unit for one in published if one.metric == written]
         unit = "%" if "%" in units or (not units and metric.endswith("accuracy")) else next(iter(units), "1")
         factor = 100.0 if unit == "%" else 1.0
         found.append(Measured(metric, known_rule(always or own or select), unit, factor, written))
@@ -96,7 +98,7 @@ def spanned(values: Iterable[float], spec: str) -> str:
 
 
 def values(runs: "DataFrame", measured: Measured) -> list[float]:
-    """Of every run, NaN where it has none. "fairness.DP.sex=Female" is in the rows of "best_val.fairness"."""
+    """The value of every run, NaN where it has none. "fairness.DP.sex=Female" is in the rows of "best_val.fairness"."""
     found = column(runs, measured.key)
     kind, _, rest = measured.metric.partition(".")
     if kind == "fairness" and rest:

@@ -1,4 +1,4 @@
-"""Names of settings and methods: the vocabulary of all tables and figures, taken from the configs of the runs."""
+"""Names of methods and settings in all tables and figures, taken from the configs of the runs."""
 
 import json
 import re
@@ -11,7 +11,7 @@ from lilawbench.tasks import PLAIN_LOSSES, TASKS
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
 
-# Leaves of the config that define the method; all others but the book-keeping define the setting.
+# Leaves of the config that define the method; all others, apart from book-keeping, define the setting.
 METHOD = ("config.method", "config.loss")
 IN_NAMES = [f"config.{leaf}" for leaf in ("dataset.name", "noise.name", "noise.rate", "model.name")]
 IN_NAMES += ["config.method.name", "config.loss.name"]
@@ -20,27 +20,27 @@ BOOKKEEPING = ("config.seed", *(f"config.{group}" for group in NOT_IDENTITY))
 
 
 def with_names(runs: "DataFrame") -> "DataFrame":
-    """Adds three text columns, which are the vocabulary of all tables and plots.
+    """Adds three text columns, the names that all tables and figures use.
 
     method: "ce", "lilaw", "lilaw + focal" (a loss that is not the task's plain one), and, where several
-        configs would share that label, the leaves in which they differ: "lilaw (warmup_epochs=2)".
+        configs would share that name, the leaves in which they differ: "lilaw (warmup_epochs=2)".
     scene: the setting in full: "digits, symmetric 0.4, mlp".
-    setting: the same with only what differs between the settings of `runs`: "symmetric 0.4"; equal to
-        scene if there is one setting only.
+    setting: only what differs between the settings of `runs`: "symmetric 0.4"; the same as scene if there is one
+        setting.
     """
     if runs.empty:
         return runs.assign(method="", scene="", setting="")
     leaves = dict.fromkeys([*filter(_tells_apart, runs), *IN_NAMES])
-    told = {leaf: _texts(runs[leaf].tolist() if leaf in runs else [None] * len(runs)) for leaf in leaves}
-    differing = [leaf for leaf, values in told.items() if leaf not in IN_LABEL and len(set(values)) > 1]
+    texts = {leaf: _texts(runs[leaf].tolist() if leaf in runs else [None] * len(runs)) for leaf in leaves}
+    differing = [leaf for leaf, values in texts.items() if leaf not in IN_LABEL and len(set(values)) > 1]
 
-    labels = list(map(_method_label, told["config.method.name"], told["config.loss.name"]))
-    extras = _differences(labels, {leaf: told[leaf] for leaf in differing if _below(leaf, METHOD)})
+    labels = list(map(_method_label, texts["config.method.name"], texts["config.loss.name"]))
+    extras = _differences(labels, {leaf: texts[leaf] for leaf in differing if _below(leaf, METHOD)})
     methods = [f"{label} ({', '.join(extra)})" if extra else label for label, extra in zip(labels, extras)]
 
-    parts = list(zip(told["config.dataset.name"], _noises(told), [name or "" for name in told["config.model.name"]]))
+    parts = list(zip(texts["config.dataset.name"], _noises(texts), [name or "" for name in texts["config.model.name"]]))
     whole = [", ".join(filter(None, part)) for part in parts]
-    extras = _differences(whole, {leaf: told[leaf] for leaf in differing if not _below(leaf, METHOD)})
+    extras = _differences(whole, {leaf: texts[leaf] for leaf in differing if not _below(leaf, METHOD)})
     scenes = [", ".join([name, *extra]) for name, extra in zip(whole, extras)]
     varies = [len(set(values)) > 1 for values in zip(*parts)]
     short = [", ".join([p for p, v in zip(part, varies) if v and p] + extra) for part, extra in zip(parts, extras)]
@@ -49,20 +49,20 @@ def with_names(runs: "DataFrame") -> "DataFrame":
 
 
 def tasks(runs: "DataFrame") -> "Series":
-    """The task of each run; records from before there were several are of one class a sample."""
+    """The task of each run; records from before there were several tasks are multiclass."""
     import pandas as pd
 
     return runs["task"].fillna("multiclass") if "task" in runs else pd.Series("multiclass", index=runs.index)
 
 
 def measures(runs: "DataFrame") -> list[str]:
-    """What the runs are judged by: "accuracy", "mAP", "rmse", those that occur."""
+    """The main metrics of the runs' tasks: "accuracy", "mAP", "rmse", those that occur."""
     present = set(tasks(runs))
     return list(dict.fromkeys(task.measure for task in TASKS.values() if task.name in present))
 
 
 def text(value: object) -> str | None:
-    """One spelling per value: 1 and 1.0 are "1", True is "true", a list is compact JSON; missing or null is None."""
+    """One text per value: 1 and 1.0 are "1", True is "true", a list is compact JSON; missing or null is None."""
     value = value.item() if hasattr(value, "item") else value
     if value is None or value != value:
         return None
@@ -77,31 +77,31 @@ def natural(label: str) -> list[float | str]:
 
 
 def _texts(column: Sequence[object]) -> list[str | None]:
-    """`text` of every value; asked once for each of the few values that a column of many runs has."""
+    """`text` of every value, computed once per distinct value, of which a column of many runs has few."""
     known: dict[object, str | None] = {}
-    told = []
+    texts = []
     for value in column:
         key = (type(value), value) if isinstance(value, str | int | float) else repr(value)
         if key not in known:
             known[key] = text(value)
-        told.append(known[key])
-    return told
+        texts.append(known[key])
+    return texts
 
 
 def _method_label(method: str | None, loss: str | None) -> str:
     return f"{method}" if loss in (None, *PLAIN_LOSSES, method) else f"{method} + {loss}"
 
 
-def _noises(told: dict[str, list[str | None]]) -> list[str]:
+def _noises(texts: dict[str, list[str | None]]) -> list[str]:
     """ "symmetric 0.4", "no noise", or the bare name of a noise without a rate."""
     return [
         "no noise" if name == "none" else " ".join(filter(None, (name, rate)))
-        for name, rate in zip(told["config.noise.name"], told["config.noise.rate"])
+        for name, rate in zip(texts["config.noise.name"], texts["config.noise.rate"])
     ]
 
 
 def _differences(labels: list[str], leaves: dict[str, list[str | None]]) -> list[list[str]]:
-    """For every row the "leaf=value" in which rows of its label differ; empty where the label says it all."""
+    """For every row the "leaf=value" in which rows with its name differ; empty where they do not."""
     groups: dict[str, list[int]] = {}
     for row, label in enumerate(labels):
         groups.setdefault(label, []).append(row)
@@ -116,7 +116,7 @@ def _differences(labels: list[str], leaves: dict[str, list[str | None]]) -> list
 
 
 def _tells_apart(column: str) -> bool:
-    """Whether a column is a leaf of the config that tells runs apart."""
+    """Whether a column is a leaf of the config that distinguishes runs."""
     return column.startswith("config.") and not _below(column, BOOKKEEPING)
 
 

@@ -1,4 +1,4 @@
-"""What the tables of a report do not show, a sentence each: conflicts, runs that were left out and why, what waits."""
+"""What the tables of a report do not show, a sentence each: conflicts, and which runs were left out and why."""
 
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
@@ -11,11 +11,11 @@ from lilawbench.report.match import Matches
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-SHOWN = 10  # runs without a result that are named, of those that end alike
+SHOWN = 10  # runs without a result that are named, of those with the same reason
 
 
 def conflicts(cells: Iterable[Cell]) -> list[str]:
-    """Planned runs that are finished twice."""
+    """Planned runs with several finished ones."""
     places: dict[tuple[str, str, int], dict[str, list[str]]] = {}
     for cell in cells:
         for runs in cell.conflicts:
@@ -24,7 +24,7 @@ def conflicts(cells: Iterable[Cell]) -> list[str]:
                 shown = f"{cell.measured.title} {cell.measured.spread(run.value, None)}"
                 place.setdefault(run.folder, []).append(shown)
     return [
-        f"Conflict: {len(found)} finished runs of {row}, {column}, seed {seed}; move away what shall not count: "
+        f"Conflict: {len(found)} finished runs of {row}, {column}, seed {seed}; move away those that should not count: "
         + "; ".join(f"{folder} ({', '.join(values)})" for folder, values in found.items())
         for (row, column, seed), found in places.items()
     ]
@@ -39,21 +39,21 @@ def without(counts: Iterable[tuple[str, int]]) -> list[str]:
 
 
 def unmatched(matches: Matches, runs: "DataFrame") -> list[str]:
-    """Finished runs beside a plan's that are none of its cells'."""
+    """Finished runs in a plan's folder that are in none of its cells."""
     near: dict[tuple[str, ...], list[str]] = {}
     for position, leaves in matches.near:
         near.setdefault(tuple(leaves), []).append(runs["folder"].iloc[position])
     notes = [
-        f"Not in the tables, {len(folders)} finished run(s) that have, or lack, {', '.join(leaves)}: {_first(folders)}"
+        f"Not in the tables: {len(folders)} finished run(s) that have, or lack, {', '.join(leaves)}: {_first(folders)}"
         for leaves, folders in near.items()
     ]
     if matches.others:
-        notes.append(f"{matches.others} other finished run(s) in the same folder are of no cell of this table.")
+        notes.append(f"{matches.others} other finished run(s) in the same folder belong to no cell of this table.")
     return notes
 
 
 def unfinished(runs: Sequence[Unfinished]) -> list[str]:
-    """Runs without a result: a line each, and of many that end alike a line for all others."""
+    """Runs without a result: a line each; where many have the same reason, one line counts the rest."""
     alike: dict[tuple[str, str], list[Unfinished]] = {}
     for run in runs:
         alike.setdefault((run.state, run.reason), []).append(run)
@@ -66,7 +66,7 @@ def unfinished(runs: Sequence[Unfinished]) -> list[str]:
 
 
 def unknown_clean(runs: "DataFrame") -> list[str]:
-    """Runs that had no clean labels to be measured by."""
+    """Runs without clean labels, which some measures need."""
     count = int(runs["labels.clean_known"].eq(False).sum()) if "labels.clean_known" in runs else 0
     return [f"{count} run(s) whose clean labels are unknown: {UNKNOWN_CLEAN}."] if count else []
 

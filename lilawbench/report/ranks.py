@@ -1,6 +1,6 @@
-"""Several methods over several settings at once: average ranks, Friedman's and Nemenyi's tests.
+"""Compares several methods over several settings: average ranks, Friedman's and Nemenyi's tests.
 
-scikit-posthocs is imported where such a table is made, and nowhere else: it takes longer than all the rest.
+scikit-posthocs is imported only where ranks are computed, since that takes longer than everything else.
 """
 
 from collections.abc import Iterable
@@ -22,20 +22,20 @@ ALPHA = 0.05
 
 @dataclass(frozen=True)
 class Ranking:
-    """What `rank` finds. A rank of 1 is the best, ties share the mean of their ranks."""
+    """The result of `rank`. Rank 1 is the best; ties share the mean of their ranks."""
 
     methods: list[str]  # by ascending average rank
     ranks: list[float]  # average ranks, in that order
-    blocks: int  # data sets, or whatever was ranked within
+    blocks: int  # number of data sets, or of whatever else was ranked within
     chi2: float  # Friedman's statistic, corrected for ties
     p: float  # of Friedman's test
     critical_difference: float  # average ranks further apart than this differ at 5 %, by Nemenyi's test
     pairs: "DataFrame"  # p of every two methods, by Nemenyi's test
-    unit: str = "blocks"  # what the blocks are
+    unit: str = "blocks"  # what a block is, in the plural
 
     @property
     def groups(self) -> list[list[str]]:
-        """The largest sets of neighbours that the test cannot tell apart, of two methods or more, best first."""
+        """The largest sets of neighbouring methods, two or more, that do not differ significantly, best first."""
         found: list[range] = []
         for first, method in enumerate(self.methods):
             last = max(i for i, other in enumerate(self.methods) if self.pairs.loc[method, other] >= ALPHA)
@@ -53,12 +53,12 @@ class Ranking:
         return (
             f"average ranks over {self.blocks} {self.unit} (1 is best): {ranks}. Friedman chi2 = {self.chi2:.2f}, "
             f"p {self.shown_p}; critical difference at 5 % (Nemenyi) {self.critical_difference:.2f}; "
-            f"not told apart: {groups}."
+            f"no significant difference: {groups}."
         )
 
 
 def rank(scores: "DataFrame", unit: str = "blocks") -> Ranking:
-    """Average ranks of methods, and which of them differ over all blocks taken together.
+    """Average ranks of methods, and which of them differ significantly over all blocks.
 
     Args:
         scores: larger is better; one row per block, a column per method, at least 3 methods and 2 blocks, all finite.
@@ -77,7 +77,7 @@ def rank(scores: "DataFrame", unit: str = "blocks") -> Ranking:
     values.columns = [str(name) for name in values]
     mean = values.rank(axis=1, ascending=False).mean()
     mean = mean[sorted(mean.index, key=lambda name: (mean[name], name))]
-    equal = bool(values.eq(values.iloc[:, 0], axis=0).all(axis=None))  # no test can be made of nothing but ties
+    equal = bool(values.eq(values.iloc[:, 0], axis=0).all(axis=None))  # all ties: there is nothing to test
     chi2, p = (0.0, 1.0) if equal else friedmanchisquare(*values.to_numpy().T)
     apart = studentized_range.ppf(1 - ALPHA, count, np.inf) * np.sqrt(count * (count + 1) / 12 / blocks)
     pairs = posthoc_nemenyi_friedman(values.reset_index(drop=True))
@@ -87,7 +87,7 @@ def rank(scores: "DataFrame", unit: str = "blocks") -> Ranking:
 def ranking(scores: "DataFrame") -> Ranking | None:
     """Ranks the methods of a table over its cells, or over cells x seeds where it has fewer than five cells.
 
-    A cell counts if every method has it, by the seeds that all of them have there.
+    A cell counts if every method has it, with the seeds that all of them share there.
 
     Args:
         scores: columns cell, method, seed, score (larger is better; NaN counts as missing), one row per run.
@@ -99,15 +99,15 @@ def ranking(scores: "DataFrame") -> Ranking | None:
         return None
     over_cells = wide.groupby(level="cell").mean()
     if len(over_cells) >= LEAST_BLOCKS:
-        return rank(over_cells, "cells (means over their seeds)")
+        return rank(over_cells, "cells (means over seeds)")
     if len(wide) < LEAST_BLOCKS:
         return None
     shared = f"of {len(over_cells)} cell{'s' * (len(over_cells) > 1)}"
-    return rank(wide, f"seeds {shared} (no independent data sets, so p is too low)")
+    return rank(wide, f"seeds {shared} (not independent, so p is too low)")
 
 
 def rankings(cells: Iterable[Cell]) -> dict[str, Ranking]:
-    """How the rows rank over the columns by what their task is judged by, for each selection rule."""
+    """The ranking of the rows over the columns by their task's main metric, for each selection rule."""
     import pandas as pd
 
     scores: dict[str, dict[tuple[str, str, int], float]] = {}

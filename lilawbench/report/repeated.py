@@ -1,4 +1,4 @@
-"""Runs that are there twice: which one counts is for people to say."""
+"""Refuses several runs of one cell and seed: the user has to choose."""
 
 from typing import TYPE_CHECKING
 
@@ -9,7 +9,7 @@ from lilawbench.tasks import TASKS
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-SHOWN = 10  # cells named in the message; the others are counted
+SHOWN = 10  # cells named in the message; further ones are counted
 
 
 def with_unique_names(runs: "DataFrame") -> "DataFrame":
@@ -20,7 +20,7 @@ def with_unique_names(runs: "DataFrame") -> "DataFrame":
 
 
 def refuse_repeated(named: "DataFrame") -> None:
-    """Raises: UserError listing all runs that share setting, method and seed with another, with what tells them apart.
+    """Raises: UserError listing all runs that share setting, method and seed with another, and how they differ.
 
     Args:
         named: runs with the columns of `with_names`.
@@ -38,14 +38,14 @@ def refuse_repeated(named: "DataFrame") -> None:
     if len(groups) > SHOWN:
         lines.append(f"and {len(groups) - SHOWN} more such cells")
     lines.append(
-        "Which ones count? Name the folders to use, or move the others away (a folder whose name begins with a dot is "
-        "not collected)."
+        "Which ones should count? Name their folders, or move the others away (a folder whose name begins with a dot "
+        "is not collected)."
     )
     raise UserError("\n".join(lines))
 
 
 def _facts(run: dict) -> str:
-    """Last test accuracy (mAP, RMSE), versions, and the beginning of the labels' hash."""
+    """Last test accuracy (mAP, RMSE), versions, and the first digits of the labels' hash."""
     metric = f"test_{TASKS[text(run.get('task')) or 'multiclass'].measure}"
     value, labels = run.get(f"last.{metric}"), text(run.get("labels.sha256"))
     versions = [f"{name} {text(run.get(f'versions.{name}')) or 'unknown'}" for name in ("lilawbench", "torch")]

@@ -1,6 +1,6 @@
-"""The report of finished runs: of a folder, or of an experiment with a table. Both are laid out alike.
+"""The report of finished runs: those of a folder, or of an experiment with a table. Both have the same layout.
 
-collected runs (+ plan) -> grid -> cells -> sections -> document -> md, tex, csv, html; figures beside it
+collected runs (+ plan) -> grid -> cells -> sections -> document -> md, tex, csv, html, and figures
 """
 
 import itertools
@@ -44,25 +44,25 @@ def report(
     metric: str | None = None,
     skip_unreadable: bool = False,
 ) -> str:
-    """Writes tables.md, .csv, .tex, .html, fairness.csv (runs with groups of people) and the figures whose values the
-    runs have (see figures/). A file without runs is left out; an older one goes.
+    """Writes tables.md, .csv, .tex, .html, fairness.csv (for runs with groups) and the figures that the runs have
+    values for (see figures/). A file that no run has data for is not written, and an older one is removed.
 
     Args:
         folders: run folders, or folders above them.
-        out_dir: made if it is not there.
+        out_dir: created if it does not exist.
         baseline: the method label to compare with, or "loss" (each method with plain training on its loss); None:
-            "loss" where a method wraps a loss that is not plain, else the plain loss ("ce", "bce", "squared"), else
-            the first method.
-        selections: the rules that pick the epoch, one section each, in this order. A rule that no run can follow
-            (best_val without a validation set) is left out, with a note.
-        metric: what the tables show, such as test_attacked_0.1_accuracy; None: of each task its own, test_accuracy,
-            test_mAP or test_rmse.
-        skip_unreadable: result files that are damaged or of another version are left out, with a note.
+            "loss" where a method wraps another loss than the plain one, else the plain loss ("ce", "bce", "squared"),
+            else the first method.
+        selections: selection rules, a section each, in this order. A rule that no run can follow (best_val without a
+            validation set) is left out, with a note.
+        metric: what the tables show, such as test_attacked_0.1_accuracy; None: test_accuracy, test_mAP or test_rmse,
+            by task.
+        skip_unreadable: leave out damaged result files and those of another version, with a note.
     Returns:
         The tables as Markdown, what is missing, and the paths of the files.
     Raises:
         UserError: no finished run, or runs that cannot be compared (see `of_runs` and `compare`).
-        DataError: a folder is not there, or a file of a run is damaged.
+        DataError: a folder does not exist, or a file of a run is damaged.
     """
     folders = [folders] if isinstance(folders, str | Path) else list(folders)
     runs = collect(folders, skip_unreadable)
@@ -71,17 +71,17 @@ def report(
         where = ", ".join(map(str, folders)) or "no folder"
         raise UserError("\n".join([f"no finished run (result.json) in or below {where}", *missing]))
     runs = with_unique_names(runs)
-    sections, told = _sections(runs, baseline, selections, metric)
+    sections, remarks = _sections(runs, baseline, selections, metric)
     gaps = [
         Section(f"{rule}, groups", [table]) for rule in selections if (table := fairness_table(runs, rule)) is not None
     ]
     ranks = _ranks(runs)
-    told += [f"At {rule}: {found}" for rule, found in ranks.items()] + missing + notes.unknown_clean(runs)
+    remarks += [f"At {rule}: {found}" for rule, found in ranks.items()] + missing + notes.unknown_clean(runs)
     out_dir = Path(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
     pictures = [name for name, draw in FIGURES.items() if _drawn(draw(runs, out_dir / name), out_dir / name)]
     pictures += _ranks_drawn(ranks, out_dir / "ranks.png")
-    document = Document("lilawbench: results", sections + gaps, told, pictures)
+    document = Document("lilawbench: results", sections + gaps, remarks, pictures)
     if not gaps:
         (out_dir / "fairness.csv").unlink(missing_ok=True)
     return _written(out_dir, "tables", document, {"tables.csv": sections} | ({"fairness.csv": gaps} if gaps else {}))
@@ -93,18 +93,18 @@ def paper_report(
     out_dir: str | Path | None = None,
     select: str | None = None,
     metric: str | None = None,
-    figures: Path = FOLDER,
+    papers: Path = FOLDER,
 ) -> str:
     """Writes <experiment>.md, .tex, .csv and .html of a planned experiment with a table.
 
     Args:
-        plan: of experiment/plan.py. root: above the runs' folders. out_dir: None: <root>/<experiment_name>/report.
-        select: the rule for all metrics; None: each metric's own, else the table's. metric: show this one only.
-        figures: folder of the published figures.
+        plan: from experiment/plan.py. root: folder of all experiments. out_dir: None: <root>/<experiment_name>/report.
+        select: the selection rule of all metrics; None: each metric's own, else the table's. metric: show only this.
+        papers: folder of the published results.
     Returns:
-        What is in the .md, and the paths of the files.
+        The text of the .md, and the paths of the files.
     Raises:
-        UserError: see `of_plan` and `compare`. DataError: a file of a run or of published figures is damaged.
+        UserError: see `of_plan` and `compare`. DataError: a file of a run or of published results is damaged.
     """
     import pandas as pd
 
@@ -112,7 +112,7 @@ def paper_report(
     there = [folder for folder in folders if folder.is_dir()]
     runs = collect(there) if there else pd.DataFrame()
     matches = match(plan.runs, runs)
-    grid, metrics = grids.of_plan(plan, runs, matches, select, metric, figures)
+    grid, metrics = grids.of_plan(plan, runs, matches, select, metric, papers)
     of_metrics = [fill(grid, measured) for measured in metrics]
     every = [*itertools.chain(*of_metrics)]
     parts = (
@@ -122,23 +122,23 @@ def paper_report(
         compare(grid, cells)
     ranks = rankings(cell for cell in every if cell.column not in grid.averages)
     planned = {run.folder.name for run in plan.runs}
-    told = [f"At {rule}, {found}" for rule, found in ranks.items()] + notes.conflicts(every)
-    told += notes.without((cell.measured.key, cell.valueless) for cell in every) + notes.unmatched(matches, runs)
-    told += [f"Waiting: {name}, for {reason}" for name, reason in plan.table.waiting.items()]
-    told += notes.unfinished([run for run in unfinished(there) if run.folder.name in planned])
+    remarks = [f"At {rule}, {found}" for rule, found in ranks.items()] + notes.conflicts(every)
+    remarks += notes.without((cell.measured.key, cell.valueless) for cell in every) + notes.unmatched(matches, runs)
+    remarks += [f"Not available yet: {name}, which needs {reason}" for name, reason in plan.table.waiting.items()]
+    remarks += notes.unfinished([run for run in unfinished(there) if run.folder.name in planned])
     out_dir = folders[0] / "report" if out_dir is None else Path(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
     pictures = _ranks_drawn(ranks, out_dir / f"{plan.name}_ranks.png")
     title = f"{grid.name} ({plan.name})" if plan.table.paper else grid.name
-    document = Document(title, [section(grid, cells) for cells in parts if cells], told, pictures)
+    document = Document(title, [section(grid, cells) for cells in parts if cells], remarks, pictures)
     return _written(out_dir, plan.name, document, {f"{plan.name}.csv": document.sections})
 
 
 def _sections(
     runs: "DataFrame", baseline: str | None, selections: Sequence[str], metric: str | None
 ) -> tuple[list[Section], list[str]]:
-    """A section for each rule, of each task's runs apart; and what to note."""
-    sections, told = [], []
+    """A section for each rule and task, and the notes."""
+    sections, remarks = [], []
     for name in [metric] if metric else [f"test_{measure}" for measure in measures(runs)]:
         of_task = runs if metric else runs[[f"test_{TASKS[task].measure}" == name for task in tasks(runs)]]
         some = len(of_task) < len(runs)
@@ -151,9 +151,9 @@ def _sections(
             cells = fill(grid, measured)
             compare(grid, cells)
             sections.append(section(grid, cells, f"{rule}, {name}" if some else rule))
-            told += notes.without([(measured.key, len(of_task) - len(grid.runs))])
-        told += [f"No table at {rule}: no run has it." for rule in selections if rule not in possible]
-    return sections, told
+            remarks += notes.without([(measured.key, len(of_task) - len(grid.runs))])
+        remarks += [f"No table at {rule}: no run has a value for it." for rule in selections if rule not in possible]
+    return sections, remarks
 
 
 def _baseline(runs: "DataFrame") -> str:
@@ -168,7 +168,7 @@ def _has(runs: "DataFrame", key: str) -> bool:
 
 
 def _ranks(runs: "DataFrame") -> "dict[str, Ranking]":
-    """By what each task is judged by, whatever the tables show."""
+    """By the main metric of each task, whatever the tables show."""
     cells = []
     for rule, measure in itertools.product(LEADING, measures(runs)):
         measured = of_runs(f"test_{measure}", rule)
@@ -178,7 +178,7 @@ def _ranks(runs: "DataFrame") -> "dict[str, Ranking]":
 
 
 def _drawn(figure: object, path: Path) -> bool:
-    """Whether there is such a figure; an older picture goes if not."""
+    """Whether the figure was drawn; if not, an older file is removed."""
     if figure is None:
         path.unlink(missing_ok=True)
     return figure is not None
@@ -189,7 +189,7 @@ def _ranks_drawn(ranks: "dict[str, Ranking]", path: Path) -> list[str]:
 
 
 def _written(out_dir: Path, stem: str, document: Document, tables: dict[str, list[Section]]) -> str:
-    """Writes the document and its CSV files; what a command prints of it."""
+    """Writes the document and its CSV files. Returns what the command prints."""
     body, tex, html = (document.render(suffix) for suffix in ("md", "tex", "html"))
     files = {f"{stem}.md": body} | {name: records_csv(sections) for name, sections in tables.items()}
     files |= {f"{stem}.tex": tex, f"{stem}.html": html}

@@ -1,4 +1,4 @@
-"""From cells to what is printed: an overview that is narrow enough to read, and the details, a line for each cell."""
+"""From cells to printed tables: an overview that is narrow enough to read, and the details, a line per cell."""
 
 import itertools
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ def section(grid: Grid, cells: Sequence[Cell], name: str | None = None) -> Secti
     """The tables of some compared cells: of one metric, or of several in one column.
 
     Args:
-        name: the section's; None: what is measured.
+        name: of the section; None: what is measured.
     """
     groups = _groups(grid, cells)
     tables = [_overview(grid, cells, groups), _details(grid, cells, groups)]
@@ -25,7 +25,7 @@ def section(grid: Grid, cells: Sequence[Cell], name: str | None = None) -> Secti
 
 
 def _groups(grid: Grid, cells: Sequence[Cell]) -> list[str]:
-    """Of each cell its column, or its metric where there are several."""
+    """The column of each cell, or its metric if there are several."""
     measured = list(dict.fromkeys(cell.measured for cell in cells))
     if len(measured) == 1:
         return [cell.column for cell in cells]
@@ -34,12 +34,12 @@ def _groups(grid: Grid, cells: Sequence[Cell]) -> list[str]:
 
 
 def _overview(grid: Grid, cells: Sequence[Cell], groups: list[str]) -> Table | None:
-    """Rows x columns, or the other way round, whichever can be read; None: neither, or the details say the same."""
+    """Rows x columns or the transpose, whichever is narrow enough; None: neither, or the details say the same."""
     shown = {(cell.row, group): _with_paper(cell) for cell, group in zip(cells, groups)}
     rows, columns = (list(dict.fromkeys(names)) for names in zip(*shown))
     if len(columns) == 1:
         return None
-    beside = " (the paper's)" if any(cell.figure for cell in cells) else ""
+    beside = " (the paper's)" if any(cell.published for cell in cells) else ""
     caption = f"{grid.name}, {heading(cells)}: mean ± sample std over seeds{beside}."
     for down, across, flip in ((rows, columns, False), (columns, rows, True)):
         lines = [[one, *(shown.get((other, one) if flip else (one, other), "-") for other in across)] for one in down]
@@ -50,10 +50,10 @@ def _overview(grid: Grid, cells: Sequence[Cell], groups: list[str]) -> Table | N
 
 
 def _details(grid: Grid, cells: Sequence[Cell], groups: list[str]) -> Table:
-    if grid.planned:  # what nobody plans or has published is no line
-        shown = [bool(cell.planned or cell.figure) for cell in cells]
+    if grid.planned:  # cells that are neither planned nor published have no line
+        shown = [bool(cell.planned or cell.published) for cell in cells]
         cells, groups = [*itertools.compress(cells, shown)], [*itertools.compress(groups, shown)]
-    several, has_paper = len(set(groups)) > 1, any(cell.figure for cell in cells)
+    several, has_paper = len(set(groups)) > 1, any(cell.published for cell in cells)
     to = compared_with(grid, cells)
     one_metric = len({cell.measured for cell in cells}) == 1
     header = [(grid.labels[1] if one_metric else "metric")] * several + [grid.labels[0]]

@@ -8,7 +8,7 @@ import numpy as np
 
 
 class Comparison(NamedTuple):
-    """A method against the baseline over the seeds they share. None = not defined for so few pairs."""
+    """A method against the baseline over the seeds they share. None: not defined for so few pairs."""
 
     n: int  # pairs
     mean_difference: float | None  # ours - baseline, in the unit of the inputs
@@ -34,7 +34,7 @@ def compare_paired(ours: Sequence[float], baseline: Sequence[float]) -> Comparis
     """
     a, b = np.asarray(ours, dtype=np.float64), np.asarray(baseline, dtype=np.float64)
     if a.shape != b.shape or a.ndim != 1:
-        raise ValueError(f"pairs need two lists of one length, got shapes {a.shape} and {b.shape}")
+        raise ValueError(f"pairs need two lists of the same length, got shapes {a.shape} and {b.shape}")
     if not (np.isfinite(a).all() and np.isfinite(b).all()):
         raise ValueError("a paired comparison needs finite values")
     n, difference = len(a), np.round(a - b, 12)
@@ -61,7 +61,7 @@ def _wilcoxon_p(difference: np.ndarray) -> float:
 
 
 def smallest_wilcoxon_p(n: int) -> float:
-    """The two-sided signed-rank p when all n differences have one sign, 2 / 2^n: no p can be below it."""
+    """The two-sided signed-rank p if all n differences have the same sign, 2 / 2^n; no p is smaller."""
     return min(1.0, 2.0 / 2**n)
 
 

@@ -1,1 +1,1 @@
-"""The rows of scripts/bench.py, a module each, and what they share: scenes, timing, memory."""
+"""The rows of scripts/bench.py, a module each, and shared code: scenes, timing, memory."""

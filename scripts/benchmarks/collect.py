@@ -1,4 +1,4 @@
-"""What it costs to collect 10,000 finished runs."""
+"""The cost of collecting 10,000 finished runs."""
 
 import itertools
 import json
@@ -16,8 +16,8 @@ from lilawbench.config import compose
 from lilawbench.record.identity import SCHEMA_VERSION, flatten
 from lilawbench.record.selection import select
 
-# Prints runs, columns, seconds to collect (pandas imported before), seconds to name them, and MB at the peak. Without
-# torch, which reading needs not and which is bigger than all that is read.
+# Prints runs, columns, seconds to collect (with pandas already imported), seconds to name them, and peak MB. Without
+# torch, which reading does not need and which is larger than all the data.
 LOAD = """
 import re, sys, time
 import pandas
@@ -38,7 +38,7 @@ EMPTY = ("config.yaml", "labels.npz", "metrics.jsonl", "checkpoint.pt", "train.l
 
 
 def bench_collect(setup: Setup) -> None:
-    """Every time a process of its own; the files were just written, so none of them comes from a disk."""
+    """Each time in a new process; the files were just written, so none is read from a disk."""
     with tempfile.TemporaryDirectory() as folder:
         _write(Path(folder))
         command = [sys.executable, "-c", LOAD, folder]
@@ -47,8 +47,10 @@ def bench_collect(setup: Setup) -> None:
             "| 10,000 finished runs | seconds (at most) | their names, seconds | peak MB (at most) |\n|---|---|---|---|"
         )
         for name, limit in (("from nothing", " (10)"), ("again", "")):
-            said = subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout.split()
-            count, columns, seconds, names, peak = map(float, said)
+            printed = subprocess.run(
+                command, check=True, capture_output=True, text=True, env=environment
+            ).stdout.split()
+            count, columns, seconds, names, peak = map(float, printed)
             assert count == len(METHODS) * len(NOISES) * RATES * SEEDS
             print(
                 f"| {name}, {columns:.0f} columns | {seconds:.1f}{limit} | {names:.1f} | {peak:.0f} (1000) |",
@@ -57,7 +59,7 @@ def bench_collect(setup: Setup) -> None:
 
 
 def _write(root: Path) -> None:
-    """Result files as runs write them, of drawn figures: ten rates and fifty seeds of every method and noise."""
+    """Result files as runs write them, with random numbers: ten rates and fifty seeds of every method and noise."""
     draw = np.random.default_rng(0)
     names = [f"{part}_{measure}" for part in ("val", "test") for measure in MEASURES]
     for method, noise in itertools.product(METHODS, NOISES):

@@ -1,4 +1,4 @@
-"""What an iteration of Dynamic Loss costs, by the way that its meta gradient is taken."""
+"""The cost of an iteration of Dynamic Loss, by kind of hypergradient."""
 
 from collections.abc import Callable
 
@@ -18,11 +18,11 @@ ITERATIONS = {
     "finite_difference": ["method=dynamic_loss", "method.hypergradient=finite_difference"],
     "double_backward": ["method=dynamic_loss", "method.hypergradient=double_backward"],
 }
-LIMITS = {"ce": 4.0, "double_backward": 0.65}  # of jvp over these
+LIMITS = {"ce": 4.0, "double_backward": 0.65}  # of jvp relative to these
 
 
 def bench_hypergradients(setup: Setup) -> None:
-    """Virtual, meta and real step over a CE step and over a double backward, in both memory formats of images.
+    """Virtual, meta and real step relative to a CE step and to a double backward, in both memory formats of images.
 
     The memory is what an iteration needs at its peak beyond model, data and optimiser.
     """

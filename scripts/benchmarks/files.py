@@ -1,4 +1,4 @@
-"""What images in files cost: a list as long as Clothing1M's, and decoding."""
+"""The cost of images in files: a list as long as Clothing1M's, and decoding."""
 
 import os
 import re
@@ -24,14 +24,14 @@ PICTURES, BATCH = 256, 32
 
 
 def bench_files(setup: Setup) -> None:
-    """A process of its own reads the list, so that its memory is its own."""
+    """Reads the list in a separate process, to measure its memory."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         _write_clothing1m(root)
         read = [sys.executable, "-c", f"from benchmarks.files import load; load({folder!r})"]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])}
-        said = subprocess.run(read, check=True, capture_output=True, text=True, env=environment).stdout.split()
-        start, seconds, processor, before, peak = map(float, said)
+        printed = subprocess.run(read, check=True, capture_output=True, text=True, env=environment).stdout.split()
+        start, seconds, processor, before, peak = map(float, printed)
         print("| Clothing1M's 1,000,000 lines | measured | at most |\n|---|---|---|")
         print(f"| process start to lists read and checked, seconds | {start:.1f} | 20 |")
         print(f"| of it reading and checking, seconds (of a processor's time) | {seconds:.1f} ({processor:.1f}) | |")
@@ -40,8 +40,7 @@ def bench_files(setup: Setup) -> None:
 
 
 def load(folder: str) -> None:
-    """Prints seconds since the process began, seconds of the load by the clock and of the processor, MB before and at
-    the peak."""
+    """Prints seconds since the process started, wall and processor seconds of the load, MB before and at the peak."""
     before, start, processor = _peak_megabytes(), time.perf_counter(), time.process_time()
     source = Clothing1M(path=folder).load(None)
     assert len(source.train_clean) == LINES
@@ -50,7 +49,7 @@ def load(folder: str) -> None:
 
 
 def _decode(folder: Path, setup: Setup) -> None:
-    """256 JPEGs of 400 x 500 pixels to 224: a loop that reads one after another, and threads that read ahead."""
+    """Decodes 256 JPEGs of 400 x 500 pixels to 224: in a plain loop, and by threads that read ahead."""
     folder.mkdir()
     draw = np.random.default_rng(0)
     for i in range(PICTURES):
@@ -89,7 +88,7 @@ def _decode(folder: Path, setup: Setup) -> None:
 
 
 def _write_clothing1m(root: Path) -> None:
-    """Its lists; a hundred folders that are links to one of 10,000 empty files, since nothing is decoded."""
+    """Writes Clothing1M's lists, and a hundred links to one folder of 10,000 empty files, since nothing is decoded."""
     (root / "real").mkdir()
     for i in range(LINES // FOLDERS):
         (root / "real" / f"{i:06d},{4 * i:09d}.jpg").touch()
@@ -107,12 +106,12 @@ def _write_clothing1m(root: Path) -> None:
 
 
 def _peak_megabytes() -> float:
-    """Of this process (Linux); what getrusage says begins with the peak of the process that started it."""
+    """Peak MB of this process (Linux); getrusage includes the peak of the process that started it."""
     return int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1]) / 1024
 
 
 def _process_start() -> float:
-    """Seconds since the epoch at which this process began (Linux)."""
+    """When this process started, in seconds since the epoch (Linux)."""
     ticks = float(Path("/proc/self/stat").read_text().rsplit(")", 1)[1].split()[19])
     up = float(Path("/proc/uptime").read_text().split()[0])
     return time.time() - (up - ticks / os.sysconf("SC_CLK_TCK"))

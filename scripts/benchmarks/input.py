@@ -1,4 +1,4 @@
-"""What the input path costs."""
+"""The cost of the input path."""
 
 import statistics
 from typing import Any
@@ -15,18 +15,18 @@ from lilawbench.loading.resident import Resident
 
 BATCH = 128
 WORKERS = (0, 2)
-# of images of 32 px: our augmentation, resize_px, and the images that are timed for the whole epoch
+# on images of 32 px: our augmentation, resize_px, and how many images are timed
 VIEWS = {
     "crop, flip": (Augment(crop_px=4, flip=True), None, 5120),
     "crop, flip, AutoAugment": (Augment(crop_px=4, flip=True, policy="cifar10"), None, 5120),
     "crop, flip, 224 px": (Augment(crop_px=4, flip=True), 224, 512),
 }
-CIFAR = 50_000  # images of a whole epoch
+CIFAR = 50_000  # images in an epoch
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 
 
 class PerSample(Dataset):
-    """PIL images, each through a torchvision transform, as a DataLoader's workers are given them."""
+    """PIL images, each through a torchvision transform, as in a DataLoader's workers."""
 
     def __init__(self, images: np.ndarray, transform: Any):
         self.images, self.transform = images, transform
@@ -41,7 +41,7 @@ class PerSample(Dataset):
 
 
 def bench_input(setup: Setup) -> None:
-    """CIFAR-sized images: resident batches against a DataLoader with per-sample PIL transforms, and their share."""
+    """CIFAR-sized images: resident batches against a DataLoader with per-sample PIL transforms; share of an epoch."""
     device, rounds = setup.device, max(3, setup.rounds // 3)
     print("| view of 50,000 images of 32 px | " + " | ".join(("ours, s", *map(_loader_name, WORKERS))) + " |")
     print("|---|---" + "|---" * len(WORKERS) + "|")
@@ -54,7 +54,7 @@ def bench_input(setup: Setup) -> None:
                 f"{CIFAR / count * statistics.median(slow):.1f} s, {ratio(slow, times['ours']):.1f} times ours"
             )
         print(f"| {name} | {' | '.join(cells)} |")
-    print(f"\nBatch {BATCH}; each figure is of 512 to 5,120 images in proportion, with the workers at hand already.")
+    print(f"\nBatch {BATCH}; figures are scaled up from 512 to 5,120 images, with workers already started.")
 
     step = stepper(Scene("resnet18", (1, 28, 28), 64, 4), device, "method=ce")
     images, target = torch.randint(0, 256, (12800, 1, 28, 28), dtype=torch.uint8), torch.zeros(12800, dtype=torch.int64)
@@ -71,7 +71,7 @@ def _loader_name(workers: int) -> str:
 
 
 def _epochs(augment: Augment, side: int | None, count: int, device: torch.device) -> dict[Any, Any]:
-    """An epoch of ours, and of a DataLoader by its number of workers, which live on from epoch to epoch."""
+    """An epoch of ours, and of DataLoaders by number of workers, which persist between epochs."""
     from torchvision import transforms as T
 
     images = np.random.default_rng(0).integers(0, 256, (count, 32, 32, 3), dtype=np.uint8)

@@ -8,7 +8,7 @@ from torch.profiler import ProfilerActivity, profile
 
 
 def growth(work: Callable[[], object], device: torch.device) -> int:
-    """Bytes of tensors in use at the peak of `work` over those before it, after a warm-up; the allocator counts.
+    """Peak bytes of tensors during `work` beyond those before it, after a warm-up, as the allocator counts.
 
     On the CPU the workspaces that a library takes from the system are not in it.
     """

@@ -1,4 +1,4 @@
-"""What the options of `train:` that leave the numbers as they are cost and gain."""
+"""Cost and gain of the options of `train:` that do not change results."""
 
 from benchmarks.memory import growth
 from benchmarks.scenes import SCENES, Setup, stepper
@@ -16,7 +16,7 @@ OPTIONS = {
 
 
 def bench_options(setup: Setup) -> None:
-    """A CE step with each option over one with none, and the memory of both beyond model, data and optimiser."""
+    """A CE step with each option relative to none, and its memory beyond model, data and optimiser."""
     print("| model (batch) | plain step ms | option | step / plain step | MiB |\n|---|---|---|---|---|", flush=True)
     for scene in setup.chosen(SCENES):
         steps = {name: stepper(scene, setup.device, *PLAIN, *given) for name, given in OPTIONS.items()}

@@ -1,4 +1,4 @@
-"""What a linear probe of ViT-B/16 costs, in passes of the network over all rows of its data."""
+"""The cost of a linear probe of ViT-B/16, in passes of the network over all rows of its data."""
 
 import statistics
 import tempfile
@@ -25,7 +25,7 @@ ROWS = {"train": 48, "val": 8, "test": 8}
 
 
 class Pictures(Dataset):
-    """Random colour pictures in memory, with validation rows of their own."""
+    """Random colour images in memory, with their own validation rows."""
 
     num_classes = 4
     official_val = True
@@ -40,12 +40,12 @@ class Pictures(Dataset):
 
 class Cost(NamedTuple):
     seconds: float
-    processor: float  # seconds of this process on processors: other work on the machine adds nothing to them
-    rows: int  # that went through the blocks
+    processor: float  # processor seconds of this process, which other work on the machine does not change
+    rows: int  # rows that went through the blocks
 
 
 def bench_probe(setup: Setup) -> None:
-    """Whole runs, from the call to the record: model built, data hashed, features computed or read, ten epochs trained,
+    """Whole runs, from call to record: building the model, hashing data, computing or reading features, ten epochs,
     evaluated and recorded.
 
     A round has a bare pass and a run of each kind; first runs find no features. One epoch without them stands for ten.

@@ -1,4 +1,4 @@
-"""What a training step of each method costs where a step is all operations and no arithmetic: heads on cached features.
+"""The cost of a training step of each method where a step is mostly overhead: heads on cached features.
 
 As a run trains: whole epochs of the loop with its bookkeeping, over 6,800 rows in batches of 16.
 """
@@ -20,12 +20,12 @@ METHODS = {"ce": "method=ce", "rrm": "method=rrm", "lilaw": "method=lilaw", "dyn
 LIMITS = {"lilaw": 1.4, "dynamic_loss": 4.5}
 HEADS = {
     "a linear layer on the 1,280 features of EfficientNet-Lite0": ("model=mlp", "model.hidden=[]", 1280),
-    "norm and head of ViT-B/16 on its 768, cut as a run cuts it": ("model=vit_b16", "train.finetune=linear_probe", 768),
+    "norm and head of ViT-B/16 on its 768, cut as in a run": ("model=vit_b16", "train.finetune=linear_probe", 768),
 }
 
 
 def bench_probe_steps(setup: Setup) -> None:
-    """Epochs of each method over those of cross-entropy, Adam throughout, after any warm-up."""
+    """Epochs of each method relative to cross-entropy, all with Adam, after any warm-up."""
     print("| head | CE step ms | method | epoch / CE epoch | at most |\n|---|---|---|---|---|")
     for head, (*overrides, width) in HEADS.items():
         epochs = {name: epochs_of(width, setup.device, *overrides, method) for name, method in METHODS.items()}

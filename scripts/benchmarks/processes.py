@@ -1,4 +1,4 @@
-"""What side-by-side processes gain, as launcher=joblib starts them."""
+"""The gain of parallel processes, as launcher=joblib starts them."""
 
 import multiprocessing
 import os
@@ -20,7 +20,7 @@ LIMITS = {"mlp": 1.4, "cnn": 1.6, "lstm": 1.6}  # on two cores
 
 
 def bench_processes(setup: Setup) -> None:
-    """CE steps a second of as many one-thread processes as cores, over those of one of them with one thread alone."""
+    """CE steps per second of as many one-thread processes as cores, relative to a single one-thread process."""
     count = cores()
     print(f"| model (batch) | one process, steps/s | {count} processes | gain | at least, on two cores |")
     print("|---|---|---|---|---|")
@@ -32,7 +32,7 @@ def bench_processes(setup: Setup) -> None:
 
 
 def _rates(scene: Scene, count: int, rounds: int) -> tuple[list[float], list[float]]:
-    """Steps a second, per round: of the first process alone, and of all together. Round by round in turn."""
+    """Steps per second in each round: of the first process alone, and of all together, in turn."""
     context = multiprocessing.get_context("spawn")
     workers = []
     for _ in range(count):
@@ -57,7 +57,7 @@ def _rates(scene: Scene, count: int, rounds: int) -> tuple[list[float], list[flo
 
 
 def _work(scene: Scene, orders: Connection) -> None:
-    """Does as many steps as it is told, until that is none."""
+    """Does as many steps as it receives, until it receives None."""
     os.environ["OMP_NUM_THREADS"] = "1"
     torch.set_num_threads(1)
     step = stepper(scene, torch.device("cpu"), "method=ce")

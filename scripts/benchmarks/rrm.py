@@ -1,4 +1,4 @@
-"""What RRM's re-weighting costs: beside an epoch of training, and by itself."""
+"""The cost of RRM's re-weighting: relative to an epoch of training, and by itself."""
 
 from collections.abc import Callable
 
@@ -18,13 +18,13 @@ EPOCHS = [  # the steps are those of an epoch
     Scene("resnet32", (3, 32, 32), 128, 8),
 ]
 EPOCH_LIMITS = {"sweep": 1.40, "training": 1.05}  # by reweight_losses
-SIZES = {50_000: "", 1_000_000: 100}  # samples, and at most so many ms
+SIZES = {50_000: "", 1_000_000: 100}  # samples, and the limit in ms
 LP_SIZE = 5_000
 GAMMA, CONTAMINATION = 0.4, 0.2
 
 
 def bench_epochs(setup: Setup) -> None:
-    """A training epoch of RRM that ends in a re-weighting over one of cross-entropy, by where the losses come from."""
+    """A training epoch of RRM with a re-weighting, relative to cross-entropy, by where the losses come from."""
     print("| model (batch) | steps | CE epoch ms | reweight_losses | RRM epoch / CE epoch | at most |")
     print("|---|---|---|---|---|---|")
     for scene in setup.chosen(EPOCHS):
@@ -40,13 +40,13 @@ def bench_epochs(setup: Setup) -> None:
 
 
 def epoch(scene: Scene, device: torch.device, *overrides: str) -> Callable[[], object]:
-    """A function that does the next epoch."""
+    """A function that trains the next epoch."""
     ctx, method = prepared(scene, device, *overrides, batches=scene.steps)
     return lambda: next(fit(ctx, method, lambda _: LR, epochs=ctx.epoch + 1))
 
 
 def bench_reweight(setup: Setup) -> None:
-    """The closed form on float32 losses, and once, for scale, the linear program that it solves."""
+    """The closed form on float32 losses and, once for comparison, the linear program that it solves."""
     print("| samples | re-weighting by | ms | at most |\n|---|---|---|---|")
     for size, limit in SIZES.items():
         losses = torch.empty(size).exponential_(generator=torch.Generator().manual_seed(0)).to(setup.device)

@@ -1,4 +1,4 @@
-"""What is timed: random data of some shapes, and everything that a training step of any method needs around it."""
+"""What is timed: random data of some shapes, and everything that a training step of any method needs."""
 
 import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,7 +19,7 @@ from lilawbench.methods.base import Method
 from lilawbench.methods.context import Context
 
 LR = 1e-3
-composed = functools.cache(compose)  # nobody here changes a config
+composed = functools.cache(compose)  # configs are not changed here
 CLASSES = 10
 
 
@@ -48,7 +48,7 @@ SCENES = [
 
 @dataclass(frozen=True)
 class Setup:
-    """What the command line asked for."""
+    """Options of the command line."""
 
     device: torch.device
     rounds: int
@@ -70,7 +70,7 @@ def drawn(scene: Scene, device: torch.device, batches: int = 32) -> Resident:
 
 
 def around(cfg: DictConfig, net: nn.Module, data: Resident, scene: Scene) -> Context:
-    """Everything that the steps of a network on some rows need around them."""
+    """Everything that training steps of a network on some rows need."""
     options = OmegaConf.merge(cfg.train, {"batch_size": scene.batch})
     ctx = make_context([net], data, data.normalised(), num_classes=CLASSES, options=options)
     ctx.batch_size = scene.batch
@@ -78,7 +78,7 @@ def around(cfg: DictConfig, net: nn.Module, data: Resident, scene: Scene) -> Con
 
 
 def parts(cfg: DictConfig, scene: Scene, device: torch.device, batches: int = 32) -> Context:
-    """Random data of a scene with everything a step needs around it."""
+    """Random data of a scene, with everything that a step needs."""
     data = drawn(scene, device, batches)
     torch.manual_seed(0)
     net = build(cfg.model, num_classes=CLASSES, input_shape=scene.shape).to(device)
@@ -86,7 +86,7 @@ def parts(cfg: DictConfig, scene: Scene, device: torch.device, batches: int = 32
 
 
 def set_up(cfg: DictConfig, ctx: Context) -> Method:
-    """The method of a config, ready for its first epoch."""
+    """The method of a config, set up for its first epoch."""
     method = build(cfg.method, loss=bind(cfg.loss)).to(ctx.device)
     method.setup(ctx)
     return method
@@ -116,6 +116,6 @@ def stepper(scene: Scene, device: torch.device, *overrides: str, batches: int = 
 
 
 def forever(batches: Callable[[], Iterable[Batch]], size: int) -> Iterator[Batch]:
-    """Those of one pass after another that have so many rows."""
+    """Batches of this many rows, pass after pass."""
     while True:
         yield from (batch for batch in batches() if len(batch.index) == size)

@@ -1,4 +1,4 @@
-"""What a person waits for before anything is computed, as ratios to T = `python -c "import torch"`, in turn with it."""
+"""The wait before anything is computed, relative to T = `python -c "import torch"`, measured in turn with it."""
 
 import os
 import resource
@@ -14,7 +14,7 @@ from benchmarks.scenes import Setup
 TRAIN = (sys.executable, "-m", "lilawbench.train")
 TABLES = (sys.executable, "scripts/make_tables.py")
 FAST = (*TRAIN, "debug=fast", "train.threads=1")
-ASKED = {  # what -> command and at most so many T
+ASKED = {  # name -> command, and its limit in T
     "--help": ((*TRAIN, "--help"), 0.45),
     "--version": ((*TRAIN, "--version"), 0.45),
     "a typo in a group": ((*TRAIN, "method=lilau"), 0.45),
@@ -26,7 +26,7 @@ ASKED = {  # what -> command and at most so many T
     "make_tables.py --list": ((*TABLES, "--list", "--root", "{out}"), 0.45),
     "debug=fast, two short epochs": ((*FAST, "seed={seed}"), 1.7),
 }
-# Prints milliseconds of planning a run, and of checking a cell. Torch is there before: checking builds losses.
+# Prints milliseconds per planned run and per checked cell. Torch is imported first: checking builds losses.
 PLAN = """
 import sys, time, torch
 from lilawbench.check import check
@@ -50,10 +50,10 @@ SWEEPS = {
 
 
 def bench_startup(setup: Setup) -> None:
-    """Processor time of fresh processes, one thread: a busy machine changes it less than what a clock shows."""
+    """Processor time of new processes with one thread, which a busy machine changes less than wall time."""
     rounds = max(3, setup.rounds // 3)
     with tempfile.TemporaryDirectory() as folder:
-        _cpu([*FAST, f"paths.output_dir={folder}"], folder)  # what is skipped below
+        _cpu([*FAST, f"paths.output_dir={folder}"], folder)  # so that it is skipped below
         seconds: dict[str, list[float]] = {name: [] for name in ("T", *ASKED)}
         for number in range(rounds):
             seconds["T"].append(_cpu([sys.executable, "-c", "import torch"], folder))
@@ -65,7 +65,10 @@ def bench_startup(setup: Setup) -> None:
     for name, (_, most) in ASKED.items():
         ratios = [a / b for a, b in zip(seconds[name], seconds["T"], strict=True)]
         print(f"| {name} | {statistics.median(seconds[name]):.2f} | {statistics.median(ratios):.2f} | {most} |")
-    print("\n| planning | runs | ms a run (2) | cells checked | ms a cell (2) |\n|---|---:|---:|---:|---:|", flush=True)
+    print(
+        "\n| planning | runs | ms per run (2) | cells checked | ms per cell (2) |\n|---|---:|---:|---:|---:|",
+        flush=True,
+    )
     for name, overrides in SWEEPS.items():
         done = subprocess.run([sys.executable, "-c", PLAN, *overrides], check=True, capture_output=True, text=True)
         runs, cells, run_ms, cell_ms = map(float, done.stdout.split())
@@ -73,7 +76,7 @@ def bench_startup(setup: Setup) -> None:
 
 
 def _cpu(command: Sequence[str], out: str) -> float:
-    """Seconds of processor time of a process, in the root of the checkout, whatever its exit code."""
+    """Processor seconds of a process in the checkout's root, whatever its exit code."""
     given = {"OMP_NUM_THREADS": "1", "COMP_LINE": "lilawbench method=lil", "COMP_POINT": "21"}
     if tuple(command[:3]) == TRAIN and "debug=fast" in command:
         command = [*command, f"paths.output_dir={out}"]

@@ -1,4 +1,4 @@
-"""What a training step of each method costs."""
+"""The cost of a training step of each method."""
 
 import textwrap
 from collections.abc import Callable
@@ -24,10 +24,10 @@ LIMITS = {
 
 
 def bench_steps(setup: Setup) -> None:
-    """A training step of each method over one of cross-entropy; "-" and the reason where a method cannot do one.
+    """A training step of each method relative to cross-entropy; "-" and the reason where a method cannot do one.
 
-    Beside them Algorithm 1 of LiLAW in plain autograd, and the floor of every exact LiLAW: a CE step and one forward
-    of a validation batch without a graph.
+    Also LiLAW's Algorithm 1 in plain autograd, and the least that an exact LiLAW can cost: a CE step and a forward of
+    a validation batch without a graph.
     """
     print("| model (batch) | CE step ms | method | step / CE step | at most |\n|---|---|---|---|---|")
     for scene in setup.chosen(SCENES):
@@ -46,7 +46,7 @@ def bench_steps(setup: Setup) -> None:
 
 
 def method_steps(scene: Scene, device: torch.device) -> tuple[dict[str, Callable[[], None]], dict[str, str]]:
-    """The steps of all methods that can do one in this scene, and for the others the reason that they give."""
+    """The steps of all methods that can do one in this scene, and the reasons of the others."""
     steps, refused = {}, {}
     for name in METHODS:
         try:
@@ -62,7 +62,7 @@ def method_steps(scene: Scene, device: torch.device) -> tuple[dict[str, Callable
 
 
 def ce_and_forward(scene: Scene, device: torch.device) -> Callable[[], None]:
-    """The floor: nothing that uses a validation batch can cost less."""
+    """The least that a method with a validation batch can cost."""
     ctx = parts(compose(f"model={scene.model}"), scene, device)
     ctx.model.train()
     rule, stream = Supervised(), forever(ctx.training_batches, scene.batch)
@@ -77,7 +77,7 @@ def ce_and_forward(scene: Scene, device: torch.device) -> Callable[[], None]:
 
 
 def plain_algorithm_1(scene: Scene, device: torch.device) -> Callable[[], None]:
-    """Algorithm 1 line by line: requires_grad toggled on both sides, a graph for the validation loss."""
+    """Algorithm 1 line by line: requires_grad is toggled on both sides, and the validation loss has a graph."""
     ctx = parts(compose(f"model={scene.model}"), scene, device)
     net, stream = ctx.model.train(), forever(ctx.training_batches, scene.batch)
     abc = [torch.tensor(v, device=device) for v in (10.0, 2.0, 6.0)]

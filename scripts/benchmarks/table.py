@@ -1,4 +1,4 @@
-"""What a user's table of a million rows costs before it trains."""
+"""The cost of a user's table of a million rows, before training."""
 
 import importlib
 import os
@@ -22,7 +22,7 @@ ROWS, NUMBERS, CATEGORIES = 1_000_000, 28, (2, 3, 5, 7, 10, 12, 16, 20, 30, 50, 
 
 
 def bench_table(setup: Setup) -> None:
-    """40 columns, numbers and categories with gaps; a process of its own for each format, so that memory is its own."""
+    """40 columns, numbers and categories with gaps; a separate process for each format, to measure its memory."""
     print("| 1,000,000 rows of 40 columns | seconds | of a processor | at most | MB beyond the imports | at most |")
     print("|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
@@ -30,8 +30,8 @@ def bench_table(setup: Setup) -> None:
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])}
         for kind in ("csv", "parquet"):
             read = [sys.executable, "-c", f"from benchmarks.table import load; load({folder!r}, {kind!r})"]
-            said = subprocess.run(read, check=True, capture_output=True, text=True, env=environment).stdout
-            seconds, processor, peak = map(float, said.split()[-3:])
+            printed = subprocess.run(read, check=True, capture_output=True, text=True, env=environment).stdout
+            seconds, processor, peak = map(float, printed.split()[-3:])
             print(
                 f"| {kind}, read, checked, split | {seconds:.1f} | {processor:.1f} | 30 | {peak:.0f} | 1500 |",
                 flush=True,
@@ -39,10 +39,10 @@ def bench_table(setup: Setup) -> None:
 
 
 def load(folder: str, kind: str) -> None:
-    """Prints seconds by the clock and of a processor up to the first step, and MB at the peak beyond the imports."""
+    """Prints wall and processor seconds up to the first step, and peak MB beyond the imports."""
     arrow = [f"pyarrow.{part}" for part in ("compute", "csv", "parquet")]
     for name in ("pandas", "sklearn.impute", "sklearn.pipeline", "sklearn.preprocessing", *arrow):
-        importlib.import_module(name)  # before the first look: theirs is not the table's memory
+        importlib.import_module(name)  # before memory is measured: theirs does not count
 
     before, start, processor = _peak_megabytes(), time.perf_counter(), time.process_time()
     options = ["dataset=table", f"dataset.path={folder}/table.{kind}", "dataset.label=y"]

@@ -1,4 +1,4 @@
-"""What threads gain."""
+"""The gain of threads."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ from lilawbench.engine import runtime
 
 
 def bench_threads(setup: Setup) -> None:
-    """A CE step on the CPU with one thread over one with all that a lone run takes."""
+    """A CE step on the CPU with one thread, relative to the threads of a single run."""
     before, many = torch.get_num_threads(), max(2, runtime.choose_threads(None))
     cpu = torch.device("cpu")
     print(f"| model (batch) | 1 thread ms | {many} threads ms | gain |\n|---|---|---|---|")

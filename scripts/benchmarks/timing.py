@@ -1,4 +1,4 @@
-"""Seconds of candidates that run in turn."""
+"""Times candidates that run in turn."""
 
 import statistics
 import time
@@ -13,7 +13,7 @@ Name = TypeVar("Name", bound=Hashable)
 def interleaved(
     candidates: dict[Name, Callable[[], object]], rounds: int, repeats: int, device: torch.device
 ) -> dict[Name, list[float]]:
-    """Seconds per call of each candidate, one figure a round, after a warm-up; the order turns from round to round."""
+    """Seconds per call of each candidate in each round, after a warm-up; the order rotates between rounds."""
     times: dict[Name, list[float]] = {name: [] for name in candidates}
     names = list(candidates)
     for number in range(rounds + 1):
@@ -35,7 +35,7 @@ def milliseconds(times: Sequence[float]) -> float:
 
 
 def timed(work: Callable[[], object], device: torch.device | None = None) -> float:
-    """Wall seconds, the device's queue emptied before and after."""
+    """Wall seconds, with the device synchronised before and after."""
     wait = torch.cuda.synchronize if device is not None and device.type == "cuda" else lambda: None
     wait()
     start = time.perf_counter()

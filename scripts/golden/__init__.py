@@ -1,1 +1,1 @@
-"""The runs of scripts/same_runs.py: their list, files and comparison, and the process that does them."""
+"""For scripts/same_runs.py: the list of runs, their files and comparison, and the process that does them."""

@@ -1,4 +1,4 @@
-"""What two records of one run differ in, to the last bit."""
+"""Compares two records of a run, to the last bit."""
 
 import hashlib
 import json
@@ -10,19 +10,19 @@ from typing import Any
 import numpy as np
 import torch
 
-# keys of result.json and of rows that another time, place or version changes
+# keys of result.json and of metrics that depend on time, place or version
 LEFT_OUT = ("*seconds*", "*memory*", "versions.*", "run", "cell", "config.paths.output_dir")
 # and options that the other checkout may not have yet
 LEFT_OUT += ("config.probe", "config.train.strong_policy")
-# keys that were renamed on purpose, old: new, with all that is below them; options as "config.train.lr". The other
-# checkout, which is the older one, is then given the option by its old name
+# keys that were renamed on purpose, old: new, with everything below them; options as "config.train.lr". The other
+# checkout, which is the older one, gets the option by its old name
 RENAMED: dict[str, str] = {}
-# keys of a checkpoint whose tensors are compared, whatever the order and names below them; the first that is there
+# keys of a checkpoint whose tensors are compared, in any order and by any name; the first that exists
 STATE = {"weights of the networks": ("model",), "state of the method": ("method",)}
 
 
 def differences(one: Path, other: Path) -> Iterator[str]:
-    """Of the records in two folders of runs: the place, the key, both values."""
+    """Yields the place, key and both values of each difference between two run folders."""
     left, right = _record(one), _record(other)
     for place in dict.fromkeys([*left, *right]):
         mine, theirs = left.get(place, {}), right.get(place, {})
@@ -33,7 +33,7 @@ def differences(one: Path, other: Path) -> Iterator[str]:
 
 
 def in_old_words(option: str) -> str:
-    """KEY=VALUE with the name that it had before."""
+    """KEY=VALUE with the key's old name."""
     key, _, value = option.partition("=")
     for old, new in RENAMED.items():
         if f"config.{key}" == new or f"config.{key}".startswith(f"{new}."):
@@ -42,7 +42,7 @@ def in_old_words(option: str) -> str:
 
 
 def _record(folder: Path) -> dict[str, dict[str, str]]:
-    """Place -> key -> value as text, which keeps every bit of a float."""
+    """Place -> key -> value, as text that keeps every bit of a float."""
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     with np.load(folder / "labels.npz", allow_pickle=False) as file:
         labels = {name: _of_array(file[name]) for name in file.files}
@@ -58,7 +58,7 @@ def _record(folder: Path) -> dict[str, dict[str, str]]:
 
 
 def _flat(tree: Any, key: str = "") -> dict[str, str]:
-    """Leaves by their dotted keys, less what is left out."""
+    """Leaves by dotted key, without those that are left out."""
     key = _renamed(key)
     if any(fnmatch(key, pattern) for pattern in LEFT_OUT):
         return {}
@@ -67,7 +67,7 @@ def _flat(tree: Any, key: str = "") -> dict[str, str]:
     elif isinstance(tree, list) and tree:
         inside = [(f"{key}[{i}]", value) for i, value in enumerate(tree)]
     else:
-        if key.endswith("_target_"):  # a part may move to another file
+        if key.endswith("_target_"):  # classes may move to another file
             tree = tree.rpartition(".")[2]
         return {key: json.dumps(tree)}
     return {name: value for part in inside for name, value in _flat(part[1], part[0]).items()}
@@ -85,7 +85,7 @@ def _of_array(array: np.ndarray) -> str:
 
 
 def _of_state(tree: Any) -> str:
-    """Of all tensors: how many, and their hash."""
+    """The number of tensors and their hash."""
     found = sorted(_of_array(tensor.numpy()) for tensor in _tensors(tree))
     return f"{len(found)} tensors {hashlib.sha256(' '.join(found).encode()).hexdigest()}"
 

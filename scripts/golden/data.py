@@ -1,4 +1,4 @@
-"""Small files for the runs, the same ones for every checkout and every time: no part of the package makes them."""
+"""Writes small data files for the runs. They are always the same: none of the package's code is used."""
 
 import csv
 import hashlib
@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-HUMAN_MD5 = "96644db5574813cae939af5f7f2a0aec"  # of CIFAR-10N's file, a pickle: read only if it is this one
+HUMAN_MD5 = "96644db5574813cae939af5f7f2a0aec"  # of CIFAR-10N's file, a pickle: only this one is loaded
 
 
 def write(folder: Path, real: Path | None) -> None:
-    """Everything that runs.py names below $DATA. real: folder of real data sets, if there is one."""
+    """Writes everything that runs.py names in $DATA. real: folder of real data sets, if any."""
     folder.mkdir(parents=True)
     draw = np.random.default_rng(0)
     _table(folder / "table.csv", draw)
@@ -33,7 +33,7 @@ def write(folder: Path, real: Path | None) -> None:
 
 
 def _table(path: Path, draw: np.random.Generator, rows: int = 240) -> None:
-    """Numbers with gaps, a category, two groups; a label of three classes, a fifth of it wrong, and a number."""
+    """Numbers with gaps, a category, two groups; a label of three classes, a fifth of them wrong, and a value."""
     clean = draw.permutation(rows) % 3
     wrong = draw.random(rows) < 0.2
     label = np.where(wrong, draw.integers(0, 3, rows), clean)
@@ -57,7 +57,7 @@ def _images(folder: Path, draw: np.random.Generator, count: int = 24) -> None:
 
 
 def _human(folder: Path, path: Path, draw: np.random.Generator) -> None:
-    """Features for CIFAR-10's 50,000 training labels in their order, which human labels belong to."""
+    """Features for CIFAR-10's 50,000 training labels in the order of the human labels."""
     import torch
 
     if hashlib.md5(path.read_bytes()).hexdigest() != HUMAN_MD5:

@@ -1,16 +1,16 @@
-"""The runs that are compared: a name and the options of each. $DATA is the folder of generated files (data.py)."""
+"""The runs that are compared, with their options. $DATA is the folder of generated files (data.py)."""
 
 import re
 from pathlib import Path
 
-DEFAULTS = ("ce", "symmetric")  # of a config that names no loss and no noise
+DEFAULTS = ("ce", "symmetric")  # of a config that chooses no loss and no noise
 
-# Every run begins with these; an option given again wins. At this rate networks do learn in twelve steps: probabilities
-# that stay near 1 / K would hide what losses do far from there.
+# Options of every run, which its own override. At this rate networks learn something in twelve steps: probabilities
+# near 1 / K would hide what losses do elsewhere.
 BASE = (
     "train.threads=1 train.log_every_steps=1 train.epochs=3 train.batch_size=32 train.lr=0.03 split.train_samples=128"
 )
-SMALL_MLP = "model.hidden=[16]"  # where a run chooses no model
+SMALL_MLP = "model.hidden=[16]"  # for runs that choose no model
 
 DYNAMIC = "method=dynamic_loss method.num_bins=4 method.warmup_epochs=1"
 RRM = "method=rrm method.reweight_every_epochs=1"
@@ -123,7 +123,7 @@ MODELS = {
 }
 RUNS = METHODS | LOSSES | NOISE | DATA | OPTIONS | MODELS
 
-# with paths.data_dir, where LILAWBENCH_DATA names one
+# on real data, if LILAWBENCH_DATA is set
 REAL = {
     "adult": "dataset=adult method=lilaw",
     "ecg5000": "dataset=ecg5000 model=lstm model.hidden=4 train.epochs=1",
@@ -137,7 +137,7 @@ REAL = {
     "noise human": f"{ONE_SOURCE} dataset.num_classes=10 dataset.sources.a=$DATA/human_a.npz "
     "dataset.sources.t=$DATA/human_t.npz noise=human noise.labels=worst",
 }
-# stopped after the first epoch's checkpoint, then done by the same command
+# stopped after the first epoch's checkpoint, then resumed by the same command
 RESUMED = {
     name: f"{METHODS[name]} model.dropout=0.3 train.schedule=cosine" for name in ("ce", "lilaw", "rrm", "dynamic_loss")
 }
@@ -146,7 +146,7 @@ TWO_RANKS = {name: f"{METHODS[name]} train.epochs=2" for name in ("ce", "lilaw",
 
 
 def unnamed(*checkouts: Path) -> dict[str, str]:
-    """A run each of the methods, losses and noises that all checkouts have and no run above has, as they are."""
+    """A run with defaults for each method, loss and noise that all checkouts have and no run above covers."""
     text, runs = " ".join((RUNS | REAL).values()), {}
     for group in ("method", "loss", "noise"):
         named = {*re.findall(rf"\b{group}=(\w+)", text), *DEFAULTS}
@@ -156,7 +156,7 @@ def unnamed(*checkouts: Path) -> dict[str, str]:
 
 
 def chosen(only: str | None, real: bool, *checkouts: Path) -> tuple[dict[str, str], dict[str, str]]:
-    """Names and options of the runs of one process, and of those of two: names hold `only`."""
+    """Names and options of the runs in one process and of those in two, if their names contain `only`."""
     alone = (
         RUNS
         | unnamed(*checkouts)

@@ -1,4 +1,4 @@
-"""Does runs with one checkout, all in this process (each of two under torchrun): `python -m golden.worker JOB`.
+"""Does runs with one checkout, all in this process (or two, under torchrun): `python -m golden.worker JOB`.
 
 JOB is a JSON file: checkout, runs (name: options), out. A line for each run is appended to `out`.
 """
@@ -17,8 +17,8 @@ class PowerCut(BaseException):
 
 
 def do(options: list[str], stop_first: bool = False) -> Path:
-    """One run; its folder. stop_first: it is broken off after its first checkpoint, and then goes on."""
-    # what the package is called by from outside: the one place to change with it
+    """Does one run and returns its folder. stop_first: interrupt it after its first checkpoint, then resume it."""
+    # the package's public functions: the one place to change with them
     from lilawbench.config import compose
     from lilawbench.train import run
 
@@ -28,7 +28,7 @@ def do(options: list[str], stop_first: bool = False) -> Path:
 
 
 def cut_after_first_checkpoint(work) -> None:
-    """Files are written beside their place and renamed, so that is where any version can be stopped."""
+    """Interrupts at the checkpoint's rename, which all versions have: files are written under another name first."""
     replace = os.replace
 
     def cut(source, target, **more):
@@ -43,7 +43,7 @@ def cut_after_first_checkpoint(work) -> None:
         return
     finally:
         os.replace = replace
-    raise RuntimeError(f"no {CHECKPOINT} was renamed into its place: this run could not be stopped")
+    raise RuntimeError(f"no {CHECKPOINT} was renamed into place: this run could not be interrupted")
 
 
 def main(job: dict) -> None:
@@ -55,7 +55,7 @@ def main(job: dict) -> None:
     for name, options in job["runs"].items():
         try:
             done = {"name": name, "folder": str(do(options, stop_first=name.startswith("resumed")))}
-        except Exception as error:  # the next run has nothing to do with it
+        except Exception as error:  # it must not stop the next run
             done = {"name": name, "error": f"{type(error).__name__}: {' '.join(str(error).split())}"}
         if int(os.environ.get("RANK", 0)) == 0:
             with open(job["out"], "a") as file:

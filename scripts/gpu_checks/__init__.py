@@ -1,1 +1,1 @@
-"""The parts of scripts/check_gpu.py, a module each, and what they share: driver, worker, checks."""
+"""The parts of scripts/check_gpu.py, a module each, and shared code: driver, worker, checks."""

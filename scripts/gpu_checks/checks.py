@@ -1,4 +1,4 @@
-"""What a part is given: the device, its time, and where to say what it has found."""
+"""What a part gets: the device, its time, and where to report findings."""
 
 import time
 import traceback
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 
 
 class OutOfTime(BaseException):
-    """A part's time is up; not an Exception, so that nothing on the way takes it for a failure."""
+    """A part's time is up. Not an Exception, so that nothing takes it for a failure."""
 
 
 class Checks:
-    """One part's errand.
+    """One part's checks.
 
     Args:
-        part: its name. device: to check. tiny: the smallest sizes. deadline: by time.time().
-        say: takes a line.
+        part: its name. device: to check. tiny: use the smallest sizes. deadline: by time.time().
+        say: called with each finding.
     """
 
     def __init__(self, part: str, device: str, tiny: bool, deadline: float, say: Callable[[dict], None]):
@@ -39,7 +39,7 @@ class Checks:
         return self.named.startswith("cuda")
 
     def left(self) -> float:
-        """Seconds."""
+        """Seconds until the deadline."""
         return self.deadline - time.time()
 
     def machine(self) -> dict[str, str]:
@@ -63,7 +63,7 @@ class Checks:
         ok: bool | None = None,
         error: str | None = None,
     ) -> None:
-        """Says one thing that was found, with the seconds since the one before.
+        """Reports a finding, with the seconds since the last one.
 
         Args:
             at_most, at_least: the goal. ok: whether it is right, where that is no question of a limit.
@@ -78,12 +78,12 @@ class Checks:
         self.say(line | self.machine() | ({"error": error} if error else {}))
 
     def speed(self, what: str, value: float, **goal: float) -> None:
-        """As `line`; tiny, no goal is missed or met."""
+        """As `line`, but without goals at tiny sizes."""
         self.line(what, value, **goal) if not self.tiny else self.line(what, value)
 
     @contextmanager
     def attempt(self, what: str) -> Iterator[None]:
-        """What fails inside is said, with its traceback, and the part goes on."""
+        """Reports an error inside it, with its traceback, and lets the part go on."""
         try:
             yield
         except Exception:
@@ -92,7 +92,7 @@ class Checks:
                 raise
 
     def is_lost(self) -> bool:
-        """Whether an error has made this process's CUDA device useless, as an illegal access to memory does."""
+        """Whether an error has made CUDA unusable in this process, as an illegal memory access does."""
         if not self.on_cuda:
             return False
         import torch
@@ -105,7 +105,7 @@ class Checks:
 
 
 def _below(value: float, limit: float) -> bool:
-    return value <= limit  # not so for NaN
+    return value <= limit  # False for NaN
 
 
 def _above(value: float, limit: float) -> bool:

@@ -1,4 +1,4 @@
-"""Random data sets for whole runs: shaped as real ones, which need files."""
+"""Random data sets for whole runs, shaped like real ones but without files."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from lilawbench.datasets.base import Dataset, Source
 
 
 class Drawn(Dataset):
-    """Classes that differ in their means.
+    """Random classes that differ in their means.
 
     Args:
         shape: of a sample; three numbers are an image's. rows: to train and validate on. tests: to test on.

@@ -1,4 +1,4 @@
-"""Runs the parts in a process of their own, and another whenever it dies; writes down what they find. No torch here."""
+"""Runs the parts in a separate process, a new one whenever it dies, and records what they find. No torch here."""
 
 import json
 import os
@@ -12,20 +12,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
-GRACE = 15  # seconds that a part may still need to stop by itself once its time is up
+GRACE = 15  # seconds for a part to stop by itself once its time is up
 Line = dict[str, Any]
 
 
 class Part(NamedTuple):
     name: str
-    module: str  # with a function `check`
-    share: float  # of the time of all parts
+    module: str  # has a function `check`
+    share: float  # of the total time
     about: str
     rightness: bool = False
 
 
 def drive(parts: Sequence[Part], device: str, tiny: bool, out: Path, budget: float, grace: float = GRACE) -> int:
-    """Does all parts, however some of them end. Returns the exit code of scripts/check_gpu.py.
+    """Does all parts, whatever becomes of each. Returns the exit code of scripts/check_gpu.py.
 
     What a part leaves of its share of the budget (seconds) is there for those behind it.
     """
@@ -61,7 +61,7 @@ def _work(
     file: TextIO,
     grace: float,
 ) -> list[Part]:
-    """One process that does parts in turn. Returns those that are left when it has ended."""
+    """Does parts in one process, in turn. Returns those that are left when it ends."""
     job = {"device": device, "tiny": tiny, "parts": [(p.name, p.module, deadlines[p.name]) for p in parts]}
     scripts = Path(__file__).resolve().parents[1]
     path = os.pathsep.join([str(scripts), str(scripts.parent), os.environ.get("PYTHONPATH", "")])
@@ -72,7 +72,7 @@ def _work(
     )  # fmt: skip
     try:
         return _listen(worker, parts, deadlines, lines, file, grace)
-    finally:  # whoever interrupts this leaves nothing behind
+    finally:  # leaves nothing behind when interrupted
         if worker.poll() is None:
             os.killpg(worker.pid, signal.SIGKILL)
 
@@ -85,26 +85,26 @@ def _listen(
     file: TextIO,
     grace: float,
 ) -> list[Part]:
-    told: queue.Queue[str | None] = queue.Queue()
+    output: queue.Queue[str | None] = queue.Queue()
 
     def listen() -> None:
         with worker.stdout as lines:
-            for said in lines:
-                told.put(said)
-        told.put(None)
+            for text in lines:
+                output.put(text)
+        output.put(None)
 
     threading.Thread(target=listen, daemon=True).start()
     left, now, card, began = list(parts), None, {}, False
     while True:
         deadline = deadlines[(now or left[0]).name] if now or left else time.time()
         try:
-            said = told.get(timeout=max(0.0, deadline + grace - time.time()))
+            text = output.get(timeout=max(0.0, deadline + grace - time.time()))
         except queue.Empty:
             os.killpg(worker.pid, signal.SIGKILL)
-            said = None
-        if said is None:
+            text = None
+        if text is None:
             break
-        line = json.loads(said)
+        line = json.loads(text)
         if "begins" in line:
             now, began = left.pop(0), True
             card = {"card": line["card"], "torch": line["torch"]}
@@ -114,11 +114,9 @@ def _listen(
         else:
             _note(line, lines, file)
     code = worker.wait()
-    lost = now or (left.pop(0) if not began else None)  # who cannot even begin does not try the same for ever
+    lost = now or (left.pop(0) if not began else None)  # a process that cannot start must not be retried for ever
     if lost is not None:
-        how = (
-            "killed: its time was long over" if code == -signal.SIGKILL else f"its process ended with exit code {code}"
-        )
+        how = "killed: it overran its time" if code == -signal.SIGKILL else f"its process ended with exit code {code}"
         line = {
             "part": lost.name,
             "what": "the part as a whole",
@@ -149,7 +147,7 @@ def shown(value: Any) -> str:
 
 
 def summary(lines: Sequence[Line], names: Sequence[str]) -> str:
-    """A Markdown table of all that was found, part by part."""
+    """A Markdown table of all findings, part by part."""
     head = next((f"{line['card']}, torch {line['torch']}" for line in lines if line.get("card")), "nothing was done")
     rows = [
         f"\n{head}, {time.strftime('%Y-%m-%d')}\n",

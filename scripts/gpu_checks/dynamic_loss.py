@@ -1,4 +1,4 @@
-"""An iteration of Dynamic Loss over a CE step and over one with a double backward, on ResNet-32."""
+"""An iteration of Dynamic Loss relative to a CE step and to a double backward, on ResNet-32."""
 
 from benchmarks.dynamic_loss import ITERATIONS, LIMITS, SGD
 from benchmarks.memory import growth

@@ -1,4 +1,4 @@
-"""Training images a second of large networks: over the same step on one batch, over a bare loop; input path alone."""
+"""Training images per second of large networks, relative to a single batch and to a bare loop; input path alone."""
 
 from collections.abc import Callable
 
@@ -17,7 +17,7 @@ from lilawbench.loading.batches import TrainLoader
 
 SCENES = [(Scene("vit_b16", (3, 224, 224), 64, 3), []), (Scene("resnet50", (3, 224, 224), 128, 3), [])]
 TINY = [(Scene("vit_s16", (3, 32, 32), 8, 1), ["+model.options={depth:1,embed_dim:48,num_heads:3}"])]
-SAME_BATCH, BARE = 0.95, 1.0  # of the images a second, at least
+SAME_BATCH, BARE = 0.95, 1.0  # of the images per second, at least
 BATCHES = 8
 
 
@@ -31,7 +31,7 @@ def check(c: Checks) -> None:
             speed = {name: scene.batch / milliseconds(seconds) * 1e3 for name, seconds in times.items()}
             c.speed(f"{scene}, bf16: training images/s, crop and flip", speed["ours"])
             c.speed(
-                f"{scene}: over one batch that never changes",
+                f"{scene}: relative to one batch that never changes",
                 ratio(times["same batch"], times["ours"]),
                 at_least=SAME_BATCH,
             )
@@ -40,7 +40,7 @@ def check(c: Checks) -> None:
 
 
 def training(c: Checks, scene: Scene, options: list[str]) -> tuple[Callable[[], object], ...]:
-    """The next batch; a step of CE on the next batch; one on a batch that never changes."""
+    """Three functions: take the next batch; a CE step on the next batch; a CE step on a batch that never changes."""
     ctx, method = prepared(scene, c.device, "method=ce", *options, *BF16, batches=BATCHES)
     ctx.epoch = 1
     method.on_epoch_start(ctx)
@@ -56,7 +56,7 @@ def training(c: Checks, scene: Scene, options: list[str]) -> tuple[Callable[[], 
 
 
 def bare(c: Checks, scene: Scene, options: list[str]) -> Callable[[], None]:
-    """The same network, precision, layout and optimiser as one would write them down; a batch that never changes."""
+    """The same network, precision, layout and optimiser in a minimal loop, on a batch that never changes."""
     net = build(composed(f"model={scene.model}", *options).model, num_classes=CLASSES, input_shape=scene.shape)
     net = net.to(c.device, memory_format=torch.channels_last).train()
     optimizer = torch.optim.Adam(net.parameters(), lr=LR, fused=True)

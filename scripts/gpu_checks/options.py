@@ -1,4 +1,4 @@
-"""Options that leave the numbers as they are, whole runs of a linear probe and under attack, and peak memory."""
+"""Options that must not change results, whole runs of a linear probe and under attack, and peak memory."""
 
 import tempfile
 from collections.abc import Callable, Sequence
@@ -33,7 +33,7 @@ def check(c: Checks) -> None:
 
 
 def side_stream(c: Checks, by_name: dict[str, Net]) -> None:
-    """Forty steps of LiLAW beside training, and one after the other."""
+    """Forty steps of LiLAW with the meta step on a side stream, and without."""
     for name in ("mlp",) if c.tiny else ("mlp", "resnet32", "small ViT"):
         for kind, more in (("fp32", []), ("bf16", BF16)):
             ways = [trained(c, by_name[name], [*LILAW, *more, f"train.side_stream={on}"]) for on in ("true", "false")]
@@ -42,14 +42,14 @@ def side_stream(c: Checks, by_name: dict[str, Net]) -> None:
 
 
 def graphs(c: Checks, by_name: dict[str, Net]) -> None:
-    """Steps as graphs; on a CPU that they are refused."""
+    """Steps as CUDA graphs; on a CPU, that they are refused."""
     if not c.on_cuda:
         try:
             run(config(TABLE, Path("nowhere"), c.device, "model=mlp", "train.cuda_graphs=true"))
-            said = "not refused"
+            message = "not refused"
         except ConfigError as error:
-            said = str(error)
-        c.line("CUDA graphs without CUDA", "refused", ok="wants a CUDA device" in said)
+            message = str(error)
+        c.line("CUDA graphs without CUDA", "refused", ok="needs a CUDA device" in message)
         return
     for name in ("mlp", "lstm"):
         for method in METHODS:
@@ -61,7 +61,7 @@ def graphs(c: Checks, by_name: dict[str, Net]) -> None:
 
 
 def trained(c: Checks, net: Net, options: Sequence[str], step: Any = None, lr: float = 2**-6) -> list[torch.Tensor]:
-    """What two epochs of twenty steps leave behind: losses, logits of training, weights."""
+    """The results of two epochs of twenty steps: losses, training logits, weights."""
     ctx, method = prepared(net.scene, c.device, *net.options, *options, batches=20)
     with exact(c):
         rows = list(fit(ctx, method, lambda _: lr, epochs=2, step=step))
@@ -77,7 +77,7 @@ def same_bits(one: Sequence[torch.Tensor], other: Sequence[torch.Tensor]) -> tup
 
 
 def probe(c: Checks, by_name: dict[str, Net]) -> None:
-    """A linear probe with its features cached and without."""
+    """A linear probe with and without cached features."""
     data = PICTURES | {"rows": 96, "tests": 32} if c.tiny else PICTURES
     with tempfile.TemporaryDirectory() as folder:
         options = [*PROBE, *LILAW, "train.epochs=4", "train.batch_size=32"]
@@ -96,9 +96,9 @@ def attacked(c: Checks, by_name: dict[str, Net]) -> None:
         options = ["model=mlp", "method=a_rrm", "method.fgsm.eps=0.05", "train.epochs=3", EPS]
         ways = [result(data, Path(folder, f"on {d}"), d, *options) for d in (c.device, torch.device("cpu"))]
     keys = sorted(key for key in ways[0] if key.startswith("last.test_attacked"))
-    assert len(keys) == 2, f"attacked measures: {keys}"
+    assert len(keys) == 2, f"attacked metrics: {keys}"
     far = max(abs(ways[0][key] - ways[1][key]) for key in keys)
-    c.line("attack.eps: attacked accuracy, far from the CPU's", far, at_most=0.02)
+    c.line("attack.eps: attacked accuracy, distance from the CPU's", far, at_most=0.02)
 
 
 def compared(c: Checks, what: str, one: dict[str, Any], other: dict[str, Any], keys: Sequence[str]) -> None:
@@ -106,7 +106,7 @@ def compared(c: Checks, what: str, one: dict[str, Any], other: dict[str, Any], k
 
 
 def compiled(c: Checks, by_name: dict[str, Net]) -> None:
-    """Steps of LiLAW; tiny, where a compiler takes most of a minute for them, one forward."""
+    """Steps of LiLAW; at tiny sizes one forward, since compiling takes most of a minute."""
     if c.tiny:
         ways = []
         for on in ("true", "false"):
@@ -116,13 +116,13 @@ def compiled(c: Checks, by_name: dict[str, Net]) -> None:
         c.line("train.compile, mlp: a forward", distance(*ways), at_most=1e-5)
         return
     net = by_name["resnet32"]
-    # the kernels are others: at a rate at which rounding does not grow
+    # the kernels differ: a learning rate at which rounding errors do not grow
     ways = [trained(c, net, ["method=lilaw", *SGD, f"train.compile={on}"], lr=2**-12) for on in ("true", "false")]
     c.line(f"train.compile, {net.name}: 40 steps", distance(*ways), at_most=1e-3)
 
 
 def memory(c: Checks, by_name: dict[str, Net]) -> None:
-    """At the peak of a step beyond model, data and optimiser."""
+    """Peak memory of a step, beyond model, data and optimiser."""
     net = by_name["mlp" if c.tiny else "resnet32"]
 
     def peak(*options: str) -> float:

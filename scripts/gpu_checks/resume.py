@@ -1,4 +1,4 @@
-"""Runs whose process dies after two epochs, taken up again in another one, against unbroken ones: every bit."""
+"""Compares runs that are killed after two epochs and resumed with uninterrupted ones, to the last bit."""
 
 import json
 import os
@@ -20,7 +20,7 @@ TRAIN = [f"train.epochs={EPOCHS}", "train.batch_size=64", "train.schedule=cosine
 
 
 class Died(BaseException):
-    """Nothing in the program may catch it."""
+    """Not an Exception, so that nothing catches it."""
 
 
 def check(c: Checks) -> None:
@@ -34,23 +34,25 @@ def check(c: Checks) -> None:
         given = json.dumps([list(cases.values()), folder, str(c.device)])
         child = [sys.executable, "-c", "from gpu_checks.resume import broken; broken()", given]
         died = subprocess.run(child, stdout=sys.stderr)
-        assert died.returncode == 9, f"the process that was to die with 9 ended with {died.returncode}"
+        assert died.returncode == 9, f"the process should have ended with 9, not {died.returncode}"
         for name, (source, options) in cases.items():
             with c.attempt(name):
                 going_on, whole = (
                     config(source, Path(folder, kind), c.device, *options, *TRAIN) for kind in ("broken", "whole")
                 )
                 folders = [run(cfg).folder for cfg in (going_on, whole)]
-                assert "going on after epoch 2" in (folders[0] / "train.log").read_text(), "it began anew"
+                assert "going on after epoch 2" in (folders[0] / "train.log").read_text(), "it did not resume"
                 (rows, model), (other_rows, other) = map(record, folders)
                 same = rows == other_rows and all(torch.equal(model[key], other[key]) for key in other)
                 c.line(
-                    f"{name}: dead after {BROKEN_AFTER} epochs of {EPOCHS}", "every bit" if same else "differs", ok=same
+                    f"{name}: killed after {BROKEN_AFTER} of {EPOCHS} epochs",
+                    "every bit" if same else "differs",
+                    ok=same,
                 )
 
 
 def broken() -> None:
-    """In a process of its own: does each run until its second epoch is on disk; then the process is gone."""
+    """In a separate process: does each run until its second epoch is on disk; then the process exits."""
     cases, folder, device = json.loads(sys.argv[1])
     save = Recorder.checkpoint
 

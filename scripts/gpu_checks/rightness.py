@@ -1,4 +1,4 @@
-"""Five steps of every method on the device against the same five on the CPU."""
+"""Compares five steps of every method on the device with the same steps on the CPU."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -14,12 +14,12 @@ from lilawbench.engine import runtime
 from lilawbench.engine.loop import train_step
 
 FP32 = 1e-4  # relative
-CHANGE = 0.02  # of the weights in five steps: rounding, over steps that are small themselves
-# times these limits with FGSM: the sign of a gradient that is rounding is chance, and moves a pixel by 2 eps
+CHANGE = 0.02  # of the weights' change in five steps: rounding, relative to steps that are small themselves
+# factor of these limits with FGSM: where a gradient is only rounding, its sign is random and moves a pixel by 2 eps
 ATTACKED = 20
 BF16_LOSSES = 2**-6  # eight bits of significand, through a few layers
-LR = 3e-4  # at .01, rounding alone grows to 6e-4 in the logits of a ResNet-32 within five steps
-STEPS, AFTER = 5, 3  # an epoch ends after the third: RRM re-weights, Dynamic Loss draws its meta set anew
+LR = 3e-4  # at 0.01, rounding errors in the logits of a ResNet-32 grow to 6e-4 within five steps
+STEPS, AFTER = 5, 3  # an epoch ends after the third: RRM re-weights, Dynamic Loss redraws its meta set
 BATCHES = 16
 
 
@@ -39,7 +39,7 @@ def check(c: Checks) -> None:
                 c.line(f"{what}: the weights' change", distance(there[2:3], here[2:3]), at_most=min(1, scale * CHANGE))
     for net in nets(c.tiny):
         if net.name == "lstm" and not c.on_cuda:
-            continue  # oneDNN has a bf16 LSTM for some processors only
+            continue  # oneDNN has a bf16 LSTM on some processors only
         for method in ("lilaw",) if c.tiny else ("ce", "lilaw"):
             with c.attempt(f"{net.name}, {method}, bf16"):
                 losses, *_ = five(net, c.device, [*net.options, *acting(method), *SGD, *BF16])
@@ -48,11 +48,11 @@ def check(c: Checks) -> None:
 
 
 def five(net: Net, device: torch.device, options: Sequence[str]) -> list[torch.Tensor]:
-    """What five steps leave, on the host: losses [5], logits of a batch, change of the weights, the method's state."""
+    """The results of five steps, on the host: losses [5], logits of a batch, change of the weights, method state."""
     ctx, method = prepared(net.scene, device, *options, batches=BATCHES)
     start = flat(ctx.model)
     losses = []
-    for epoch, steps in ((10**6, AFTER), (10**6 + 1, STEPS - AFTER)):  # far behind any warm-up
+    for epoch, steps in ((10**6, AFTER), (10**6 + 1, STEPS - AFTER)):  # after any warm-up
         ctx.epoch = epoch
         method.on_epoch_start(ctx)
         ctx.model.train()
@@ -69,23 +69,23 @@ def five(net: Net, device: torch.device, options: Sequence[str]) -> list[torch.T
 
 
 def flat(model: nn.Module) -> torch.Tensor:
-    """All weights, one after another."""
+    """All weights in one vector."""
     return torch.cat([p.detach().flatten() for p in model.parameters()])
 
 
 def distance(there: Sequence[torch.Tensor], here: Sequence[torch.Tensor]) -> float:
-    """The largest relative distance, |a - b| / |b|, of all that was kept."""
+    """The largest relative distance, |a - b| / |b|, over all results."""
     return max(((a - b).norm() / b.norm()).item() for a, b in zip(there, here, strict=True))
 
 
 def exact(c: Checks) -> AbstractContextManager:
-    """Full float32 products on CUDA; on a CPU, which is to differ from itself, other kernels."""
+    """Full float32 products on CUDA; on a CPU, other kernels, so that it differs from itself."""
     return full_float32() if c.on_cuda else torch.backends.mkldnn.flags(enabled=False)
 
 
 @contextmanager
 def full_float32() -> Iterator[None]:
-    """No TF32, which has ten bits."""
+    """Turns off TF32, which has ten bits."""
     kept = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     try:

@@ -1,4 +1,4 @@
-"""Whole runs on random data, for the parts that want some."""
+"""Whole runs on random data."""
 
 import json
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What the checks run on: the benchmarks' scenes, in sizes for a GPU or tiny ones."""
+"""The benchmarks' scenes, sized for a GPU or tiny."""
 
 from typing import NamedTuple
 
@@ -7,7 +7,7 @@ from benchmarks.scenes import Scene
 from lilawbench.config import CONF
 
 METHODS = sorted(path.stem for path in (CONF / "method").glob("*.yaml"))
-# with which a method does on a few rows and steps what it does on many
+# options that make a method do on few rows and steps what it does on many
 ACTING = {
     "lilaw": ["method.lr=0.05"],
     "rrm": ["method.reweight_every_epochs=1"],
@@ -16,12 +16,12 @@ ACTING = {
     "dynamic_loss": ["method.num_bins=4", "method.warmup_epochs=1", "method.pseudo_label=softmax"],
     "dynamic_loss_lt": ["method.num_bins=4", "method.warmup_epochs=1", "method.pseudo_label=softmax"],
 }
-SGD = ["train.optimizer=sgd", "train.lr=0.01"]  # Adam makes steps of full length out of gradients that are rounding
+SGD = ["train.optimizer=sgd", "train.lr=0.01"]  # Adam turns gradients that are only rounding into full steps
 BF16 = ["train.precision=bf16", "train.channels_last=true"]
 
 
 class Net(NamedTuple):
-    """A scene with options of its model."""
+    """A scene and the options of its model."""
 
     name: str
     scene: Scene
@@ -33,7 +33,7 @@ def acting(method: str) -> list[str]:
 
 
 def nets(tiny: bool) -> list[Net]:
-    """One of each kind of network, small enough for the CPU beside it."""
+    """One network of each kind, small enough for the CPU as well."""
     vit = ("+model.options={depth:2,embed_dim:48,num_heads:3}",)
     if tiny:
         return [

@@ -1,4 +1,4 @@
-"""A training step of every method over one of CE, on networks from small to ViT-B/16."""
+"""A training step of every method relative to CE, on networks from small to ViT-B/16."""
 
 from benchmarks.scenes import Scene, stepper
 from benchmarks.steps import METHODS
@@ -8,7 +8,7 @@ from gpu_checks.checks import Checks
 from gpu_checks.scenes import BF16
 from lilawbench.engine import runtime
 
-SCENES = [  # the ones that matter most first; the steps are those of a timing
+SCENES = [  # the most important first; steps per timing
     (Scene("resnet18", (1, 28, 28), 128, 8), BF16),
     (Scene("preact_resnet18", (3, 32, 32), 128, 4), BF16),
     (Scene("resnet32", (3, 32, 32), 128, 4), BF16),
@@ -22,11 +22,11 @@ SCENES = [  # the ones that matter most first; the steps are those of a timing
     (Scene("lstm", (140, 1), 128, 4), []),
 ]
 TINY = [(Scene("cnn", (1, 8, 8), 16, 1), [*BF16, "model.channels=[4,4,4]"])]
-# with which Dynamic Loss does on so few rows what it does on many
+# options that make Dynamic Loss do on few rows what it does on many
 FEW_ROWS = {"dynamic_loss": ["method.num_bins=10"], "dynamic_loss_lt": ["method.num_bins=10"]}
 ROUNDS, BATCHES = 5, 12
 GOAL = {"lilaw": 1.20, "dynamic_loss": 4.0}
-LARGE = 0.005  # seconds of a CE step above which the goals are meant: below, the host is the limit
+LARGE = 0.005  # seconds of a CE step from which on the goals apply: below, the host is the limit
 
 
 def check(c: Checks) -> None:

@@ -1,6 +1,6 @@
-"""Epochs of every method while torch refuses whatever makes the host wait for the device.
+"""Trains epochs of every method while torch forbids whatever makes the host wait for the device.
 
-The exceptions are the reads that pass `host.bring`, and of these the ones that tests/meta_device/test_runs.py names.
+Allowed are the reads through `host.bring` that tests/meta_device/test_runs.py lists.
 """
 
 import ast
@@ -30,15 +30,15 @@ def check(c: Checks) -> None:
             with c.attempt(f"{net.name}, {method}: {STEPS} steps"):
                 asked = whys(c, net, method)
                 strange = sorted(asked - known)
-                reads = f"no wait but {len(asked)} reads that have a reason"
+                reads = f"no wait except {len(asked)} reads with a reason"
                 c.line(f"{net.name}, {method}: an epoch of {STEPS} steps", strange or reads, ok=not strange)
 
 
 def whys(c: Checks, net: Net, method: str) -> set[str]:
-    """The reasons for which the second epoch reads from the device. Raises: RuntimeError, for any other wait."""
+    """The reasons of the second epoch's reads from the device. Raises: RuntimeError, at any other wait."""
     ctx, rule = prepared(net.scene, c.device, *net.options, *acting(method), batches=STEPS)
     ctx.epoch = 10**6
-    next(fit(ctx, rule, lambda _: LR, epochs=ctx.epoch + 1))  # libraries set themselves up
+    next(fit(ctx, rule, lambda _: LR, epochs=ctx.epoch + 1))  # libraries initialise
     with no_waiting(c) as asked:
         next(fit(ctx, rule, lambda _: LR, epochs=ctx.epoch + 1))
     return asked
@@ -46,7 +46,7 @@ def whys(c: Checks, net: Net, method: str) -> set[str]:
 
 @contextmanager
 def no_waiting(c: Checks) -> Iterator[set[str]]:
-    """Gives the reasons of the reads that happen inside."""
+    """Collects the reasons of the reads inside it."""
     asked, bring = set(), host.bring
 
     def mode(name: str) -> None:
@@ -71,7 +71,7 @@ def no_waiting(c: Checks) -> Iterator[set[str]]:
 
 
 def reasons() -> set[str]:
-    """The names of the reads that the test on the meta device allows."""
+    """The reads that the test on the meta device allows."""
     for node in ast.parse(TEST.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.Assign) and node.targets[0].id == "READS":
             return set(ast.literal_eval(node.value))

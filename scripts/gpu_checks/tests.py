@@ -1,4 +1,4 @@
-"""The tests that want a GPU."""
+"""The tests that need a GPU."""
 
 import importlib.util
 import re
@@ -15,7 +15,7 @@ def check(c: Checks) -> None:
     if importlib.util.find_spec("pytest") is None:
         c.line("pytest -m cuda", "not done: pytest is not installed")
         return
-    # not all of tests/: the others import what a machine with a GPU need not have
+    # not all of tests/: others import packages that a machine with a GPU may lack
     files = [str(path) for path in sorted((ROOT / "tests").rglob("test_*.py")) if "mark.cuda" in path.read_text()]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "cuda", *files]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)

@@ -1,4 +1,4 @@
-"""Does parts in turn and says on its stdout, a JSON object a line, what they find. What they print goes to stderr."""
+"""Does parts in turn and writes their findings to stdout, a JSON object per line. What they print goes to stderr."""
 
 import importlib
 import json
@@ -13,12 +13,12 @@ from gpu_checks.checks import Checks, OutOfTime
 
 def main() -> None:
     job = json.loads(sys.argv[1])
-    said = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    findings = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
 
     def say(line: dict[str, Any]) -> None:
-        said.write(json.dumps(line) + "\n")
-        said.flush()
+        findings.write(json.dumps(line) + "\n")
+        findings.flush()
 
     def time_is_up(*signal_: object) -> None:
         raise OutOfTime
@@ -38,7 +38,7 @@ def main() -> None:
             signal.setitimer(signal.ITIMER_REAL, 0)
         say({"ends": name})
         if checks.is_lost():
-            sys.exit(f"the device does not answer any more after {name}: the next part gets a new process")
+            sys.exit(f"the device stopped responding after {name}: the next part gets a new process")
 
 
 if __name__ == "__main__":

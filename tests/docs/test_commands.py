@@ -114,7 +114,7 @@ def test_make_does_what_its_head_says(target):
 
 
 def test_wheels_are_those_of_the_list(readmes):
-    """The three lists of packages in scripts/README.md name the same ones."""
+    """Both lists of packages in scripts/README.md name the same ones."""
     blocks, _ = readmes[ROOT / "scripts" / "README.md"]
     lines = [shlex.split(line) for block in blocks for line in block.text.splitlines()]
     (grep,) = (line for line in lines if line[0] == "grep")

@@ -51,7 +51,7 @@ def stand_in(shape: tuple[int, ...], outputs: int, task: str) -> Source:
             return input, draw.normal(size=rows).astype(np.float32)
         return input, np.arange(rows) % outputs
 
-    rows = max(120, 4 * outputs)
+    rows = max(120, 2 * outputs)
     (train_input, train_clean), (test_input, test_clean) = part(rows), part(40)
     source = Source(train_input, train_clean, test_input, test_clean, tuple(map(str, range(outputs))))
     if len(shape) == 3:
@@ -70,8 +70,13 @@ def small(cfg, monkeypatch):
         monkeypatch.setattr(kind, "load", lambda self, data_dir=None: source)
     cfg.split["train_samples"] = 128 if kind is Digits else None
     cfg.train.update(epochs=1, batch_size=16, threads=1, resize_px=cfg.train.resize_px and 32)
-    if "pretrained" in cfg.model:
+    if cfg.dataset.get("imbalance"):
+        cfg.dataset["imbalance"] = 2  # of classes of a dozen rows
+    if "num_bins" in cfg.method:
+        cfg.method["num_bins"] = 2
+    if "architecture" in cfg.model:
         cfg.model["pretrained"] = False
+        cfg.model["architecture"] = cfg.model["architecture"].replace("vit_base", "vit_tiny").split(".")[0]
     return cfg
 
 

@@ -141,7 +141,7 @@ def test_a_change_of_the_frozen_code_is_noticed(tiny, passes, caplog, monkeypatc
     run(tiny(*PROBE))
     monkeypatch.setattr(torch.nn.ReLU, "forward", lambda self, input: input.abs())
     changed = run(tiny(*PROBE, "method=lilaw")).result
-    assert len(passes) == 2 and "is damaged or of another version of the code" in caplog.text
+    assert len(passes) == 2 and "is damaged or from another version of the code" in caplog.text
     plain = run(tiny(*PROBE, "method=lilaw", "train.cache_features=false")).result
     assert changed["last.test_loss"] == pytest.approx(plain["last.test_loss"], abs=1e-5)
 
@@ -209,7 +209,7 @@ def test_a_damaged_table_is_computed_anew(tmp_path, caplog, how):
     wrong = damage(path.read_bytes())[how]
     path.write_bytes(wrong)
     assert torch.equal(stored(path, 3, first, two_pieces), TABLE)
-    assert "table.npy is damaged or of another version of the code" in caplog.text
+    assert "table.npy is damaged or from another version of the code" in caplog.text
     assert torch.equal(stored(path, 3, first, lambda: pytest.fail("it is whole again")), TABLE)
 
 

@@ -111,11 +111,11 @@ def test_every_method_of_the_config_goes_through_a_graph_or_says_why_not(compose
     [
         (["method=dynamic_loss"], "method=dynamic_loss: it draws labels and rewinds the random stream"),
         (["method=lilaw", "method.meta_every_steps=2"], "method=lilaw: not every step has a meta step"),
-        (["method=lilaw", "method.meta_mode=train"], "method=lilaw: method.meta_mode=train puts"),
-        (["method=at", "method.fgsm.mode=train"], "method=at: fgsm.mode=train puts"),
+        (["method=lilaw", "method.meta_mode=train"], "method=lilaw: method.meta_mode=train rewinds"),
+        (["method=at", "method.fgsm.mode=train"], "method=at: fgsm.mode=train rewinds"),
         (["loss=elr"], "ELR changes what it does"),
         (["train.compile=true"], "train.cuda_graphs and train.compile do not go together"),
-        ([], "train.cuda_graphs=true needs a CUDA device, and train.device=cpu is none here"),
+        ([], "train.cuda_graphs=true needs a CUDA device; train.device=cpu is not one here"),
     ],
 )
 def test_what_cannot_be_is_refused_by_name(tiny, options, words):

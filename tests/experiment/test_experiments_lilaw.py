@@ -1,4 +1,4 @@
-"""LiLAW's tables as experiments: every cell can run, and their names are those of the published figures."""
+"""LiLAW's tables as experiments: every cell can run, and their names are those of the published results."""
 
 import csv
 import itertools
@@ -98,7 +98,7 @@ def test_the_head_says_what_how_and_how_long(name):
         number = name.removeprefix("lilaw_table")
         assert head.startswith(f"# @package _global_\n# LiLAW, Table {number}: ")
         assert f"python -m lilawbench.train experiment={name} && python scripts/make_tables.py {name}\n" in head
-        assert f"\n# Published figures: lilawbench/experiment/paper/lilaw.csv, table {number}.\n" in head
+        assert f"\n# Published results: lilawbench/experiment/paper/lilaw.csv, table {number}.\n" in head
 
 
 @pytest.mark.slow

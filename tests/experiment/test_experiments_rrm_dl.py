@@ -1,4 +1,4 @@
-"""The tables of RRM and Dynamic Loss as experiments: they agree with the published figures and pass the check."""
+"""The tables of RRM and Dynamic Loss as experiments: they agree with the published results and pass the check."""
 
 import csv
 import re

@@ -1,4 +1,4 @@
-"""Dynamic Loss's published figures, typed from its tables: counts, sums, averages, and what its tables contradict.
+"""Dynamic Loss's published results, typed from its tables: counts, sums, averages, and what its tables contradict.
 
 Rows bear one name in all tables ("Ours" is Dynamic Loss, "CE" and "CE LOSS" Cross Entropy). Table 7 is settings.
 Printed numbers stay as they are printed; where they cannot be right, a test here says so:

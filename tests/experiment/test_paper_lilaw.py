@@ -1,4 +1,4 @@
-"""The published figures of LiLAW's tables, against sums and cells worked out by hand from the paper.
+"""The published results of LiLAW's tables, against sums and cells worked out by hand from the paper.
 
 The paper prints changes ("58.03 up 17.17 up 1.35": full fine-tuning, by probing, by LiLAW on top); the file holds what
 they add up to (58.03, 75.20, 76.55).

@@ -1,4 +1,4 @@
-"""RRM's published figures, typed from its tables: counts, sums and single figures read off the text a second time.
+"""RRM's published results, typed from its tables: counts, sums and single figures read off the text a second time.
 
 "(+RRM)" rows print plain and, in parentheses, with RRM: two rows here. Tables 6 and 9 are no results.
 """

@@ -1,8 +1,8 @@
-"""The reader of the papers' figures; what is in the files is checked in test_paper_*.py."""
+"""The reader of the papers' results; what is in the files is checked in test_paper_*.py."""
 
 import pytest
 
-from lilawbench.experiment.published import FOLDER, Figure, published
+from lilawbench.experiment.published import FOLDER, PublishedResult, published
 from lilawbench.support.errors import DataError, UserError
 
 HEAD = "table,row,column,metric,mean,std,unit\n"
@@ -19,9 +19,12 @@ def folder(tmp_path):
 
 def test_a_table_in_the_order_of_the_file(folder):
     lines = '2,"A, B",0 %,acc,71.5,0.4,%\n14,A,0 %,auroc,.95,,1\n2,A,0 %,acc,70,,%\n\n'
-    first, second = Figure("A, B", "0 %", "acc", 71.5, 0.4, "%"), Figure("A", "0 %", "acc", 70.0, None, "%")
+    first, second = (
+        PublishedResult("A, B", "0 %", "acc", 71.5, 0.4, "%"),
+        PublishedResult("A", "0 %", "acc", 70.0, None, "%"),
+    )
     assert published("toy", "2", folder(HEAD + lines)) == [first, second]
-    assert published("toy", "2/14", folder(HEAD + lines))[1] == Figure("A", "0 %", "auroc", 0.95, None, "1")
+    assert published("toy", "2/14", folder(HEAD + lines))[1] == PublishedResult("A", "0 %", "auroc", 0.95, None, "1")
 
 
 @pytest.mark.parametrize(
@@ -42,7 +45,7 @@ def test_damaged_files_are_named(folder, text, says):
 
 
 def test_what_is_not_there(folder):
-    with pytest.raises(UserError, match=r"no published figures of 'toys'; did you mean toy\?"):
+    with pytest.raises(UserError, match=r"no published results of 'toys'; did you mean toy\?"):
         published("toys", "5", folder(HEAD))
     with pytest.raises(UserError, match="has no table 6; it has 5"):
         published("toy", "6", folder(HEAD + "5,a,b,c,1,,%\n"))

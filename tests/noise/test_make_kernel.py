@@ -112,7 +112,7 @@ def test_what_is_no_run_is_refused(make_kernel, tmp_path, capsys):
 def test_a_run_of_another_task_is_refused(make_kernel, composed, data_dir, tmp_path, capsys):
     record = run(composed("dataset=yacht", f"paths.data_dir={data_dir}", "train.epochs=1", "model.hidden=[4]"))
     assert make_kernel.main([str(record.folder), str(tmp_path / "k.csv"), "--data-dir", str(data_dir)]) == 2
-    assert "dataset=yacht is regression; a kernel needs one class a sample" in capsys.readouterr().err
+    assert "dataset=yacht is regression; a kernel needs one class per sample" in capsys.readouterr().err
     (record.folder / "result.json").unlink()
     assert make_kernel.main([str(record.folder), str(tmp_path / "k.csv")]) == 2
     assert "is not the folder of a finished run: it has no result.json" in capsys.readouterr().err

@@ -53,12 +53,12 @@ def test_all_unusable_results_are_named_by_their_fault(write_run, tmp_path):
     lines = str(error.value).splitlines()
     assert lines[0] == "5 of 6 result files cannot be used:"
     assert lines[1].startswith(
-        "- 4 files: result.json is of schema_version 2 (lilawbench 0.9.0), this lilawbench reads 1"
+        "- 4 files: result.json has schema_version 2 (lilawbench 0.9.0), this lilawbench reads 1"
     )
     assert [line.strip() for line in lines[2:5]] == [str(tmp_path / "outputs" / name / "result.json") for name in "abc"]
     assert lines[5].strip() == "and 1 more"
     assert lines[6].startswith("- 1 file: result.json: not JSON") and lines[7].endswith("torn/result.json")
-    assert lines[8] == "To go on with the other one alone: --skip-unreadable (collect: skip_unreadable=True)."
+    assert lines[8] == "To use only the other one: --skip-unreadable (collect: skip_unreadable=True)."
 
 
 def test_skipped_results_are_listed_with_the_unfinished(write_run, tmp_path):
@@ -69,7 +69,7 @@ def test_skipped_results_are_listed_with_the_unfinished(write_run, tmp_path):
     assert [folder[-4:] for folder in runs["folder"]] == ["good"]
     found = unfinished(tmp_path, runs)
     assert [(run.folder.name, run.state) for run in found] == [("open", "unfinished"), ("new", "unreadable")]
-    assert found[1].reason.startswith("result.json is of schema_version 2 (lilawbench unknown)")
+    assert found[1].reason.startswith("result.json has schema_version 2 (lilawbench unknown)")
     assert len(unfinished(tmp_path)) == 1
 
 

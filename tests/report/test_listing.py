@@ -59,7 +59,7 @@ def test_states(conf, tmp_path):
     assert list(found) == ["toy_gone", "toy_here", "toy_later"]
     assert found["toy_here"] == ("toy_here", "A table.", 0, 12, "runnable here")
     assert found["toy_gone"][2:] == (0, 12, "data missing: ecg5000 split=official, ecg5000 split=swapped")
-    assert found["toy_later"][2:] == (0, 0, "waiting: a detector")
+    assert found["toy_later"][2:] == (0, 0, "not available yet: needs a detector")
     assert not list((tmp_path / "data").rglob("*")) and not (tmp_path / "cache").exists()
 
 

@@ -92,7 +92,7 @@ def finish(toy, tmp_path):
 @pytest.fixture
 def reported(toy, conf, tmp_path):
     def make(**options):
-        return paper_report(toy, tmp_path, figures=conf, **options)
+        return paper_report(toy, tmp_path, papers=conf, **options)
 
     return make
 
@@ -133,9 +133,9 @@ def test_the_overview_and_the_caption(three_seeds, reported):
     for part in (
         "(the epoch of best validation accuracy, on the validation labels the method sees)",
         "over n = 3 seeds. Done 9 of 18 runs. Noise rate of symmetric 0: requested 0, realised 0.0000.",
-        "as published, in its own setting; how ours differs is said at the head of conf/experiment/toy_table5.yaml",
+        "as published, for its own setting; how ours differs is at the top of conf/experiment/toy_table5.yaml",
         "the 2 comparisons of this table",
-        "- Waiting: MAE+, for another loss",
+        "- Not available yet: MAE+, which needs another loss",
     ):
         assert part in said
 
@@ -204,7 +204,7 @@ def test_a_run_of_another_version_lacks_options(finish, reported):
     finish("CE", "0 %", 0, 0.75, name="old", config__train__threads="gone", versions__lilawbench="0.0.1")
     cells = lines(said := reported(), "test accuracy [%] at best_val")
     assert cells["CE", "0 %"][:2] == ["1 of 3", "75.00"]
-    assert "Done 1 of 18 runs." in said and "1 of them are of another version of lilawbench" in said
+    assert "Done 1 of 18 runs." in said and "1 of them are from another version of lilawbench" in said
 
 
 @pytest.mark.parametrize("asked, done", [("input", 1), ("unit", 0)])
@@ -212,7 +212,7 @@ def test_a_run_from_before_an_option_has_its_earlier_value(finish, conf, tmp_pat
     """And is no run of another value, whatever its version."""
     finish("CE", "0 %", 0, 0.75, name="old", config__attack__space="gone", versions__lilawbench="0.0.1")
     planned = plan(["experiment=toy_table5", f"attack.space={asked}"], config_dir=str(conf))
-    assert f"Done {done} of 18 runs." in paper_report(planned, tmp_path, figures=conf)
+    assert f"Done {done} of 18 runs." in paper_report(planned, tmp_path, papers=conf)
 
 
 def test_a_run_of_this_version_with_other_options_is_not_used(finish, reported):
@@ -236,7 +236,7 @@ def test_a_run_of_another_setting_is_no_cell(finish, reported, change):
     """Not of any version: the leaf is there on both sides, with another value or null."""
     finish("CE", "0 %", 0, 0.75, name="else", versions__lilawbench="0.0.1", **change)
     said = reported()
-    assert "Done 0 of 18 runs." in said and "1 other finished run(s) in the same folder are of no cell" in said
+    assert "Done 0 of 18 runs." in said and "1 other finished run(s) in the same folder belong to no cell" in said
 
 
 def test_bookkeeping_does_not_count(finish, reported):
@@ -261,7 +261,7 @@ def test_rows_are_ranked_over_columns_and_averages_are_no_column(toy, conf, fini
         for seed in (0, 1, 2):
             for number, row in enumerate(("CE", "focal", "LiLAW")):
                 finish(row, column, seed, floor + 0.05 * number + 0.01 * seed)
-    text = paper_report(toy, tmp_path, figures=conf)
+    text = paper_report(toy, tmp_path, papers=conf)
     assert "average ranks over 6 " in text
     assert "LiLAW 1.00, focal 2.00, CE 3.00. Friedman chi2 = 12.00" in text  # 6 blocks in full agreement: n (k - 1)
     assert text.rstrip().endswith("toy_table5_ranks.png") and (tmp_path / "toys/report/toy_table5_ranks.png").exists()

@@ -65,7 +65,7 @@ def cells(number, seeds, methods="abc"):
 def test_five_cells_are_the_blocks_and_fewer_lend_their_seeds():
     assert ranking(cells(5, 3)).blocks == 5
     few = ranking(cells(4, 3))
-    assert (few.blocks, few.unit) == (12, "seeds of 4 cells (no independent data sets, so p is too low)")
+    assert (few.blocks, few.unit) == (12, "seeds of 4 cells (not independent, so p is too low)")
     assert ranking(cells(1, 4)) is None and ranking(cells(9, 9, "ab")) is None
 
 
@@ -91,7 +91,7 @@ def test_the_picture_joins_what_cannot_be_told_apart(write_run, tmp_path, monkey
         "lilawbench.report.report.draw_ranks", lambda *args: drawn.append((args[0], draw_ranks(*args))) or 1
     )
     said = report(tmp_path / "outputs", tmp_path)
-    assert "\n- At last: average ranks over 5 seeds of 1 cell (no independent data sets, so p is too low)" in said
+    assert "\n- At last: average ranks over 5 seeds of 1 cell (not independent, so p is too low)" in said
     [(found, figure)] = drawn
     assert list(found) == ["best_val", "last"]
     assert found["last"].critical_difference == pytest.approx(2.343 * math.sqrt(12 / 30), abs=1e-3)
@@ -110,7 +110,4 @@ def test_the_smallest_error_is_the_best_regression(write_run, tmp_path):
                 method, seed, changes=changes | {"best_val.test_accuracy": None}, epochs=[{"test_rmse": rmse}] * 2
             )
     said = report(tmp_path / "outputs", tmp_path / "report")
-    assert (
-        "At last: average ranks over 5 seeds of 1 cell (no independent data sets, so p is too low) (1 is best): lilaw"
-        in said
-    )
+    assert "At last: average ranks over 5 seeds of 1 cell (not independent, so p is too low) (1 is best): lilaw" in said

@@ -24,8 +24,8 @@ def test_every_repeated_run_is_shown_with_what_tells_it_apart(write_run, tmp_pat
         "  /outputs/old: test_accuracy 0.7000 (last), lilawbench 0.1.0, torch 2.15.0, labels labels o",
         "3 runs of lilaw, seed 1, in one setting (digits, symmetric 0.4, mlp):",
         *(f"  /outputs/{name}: {unknown}" for name in "abc"),
-        "Which ones count? Name the folders to use, or move the others away (a folder whose name begins with a dot is "
-        "not collected).",
+        "Which ones should count? Name their folders, or move the others away (a folder whose name begins with a dot "
+        "is not collected).",
     ]  # fmt: skip
 
 

@@ -106,7 +106,7 @@ def test_a_rule_nobody_can_follow_is_noted(write_run, tmp_path):
     write_run("ce", 0, changes={"best_val.test_accuracy": None})
     said = report(tmp_path, tmp_path / "report")
     assert "## best_val" not in said and "## last" in said
-    assert "No table at best_val: no run has it." in said
+    assert "No table at best_val: no run has a value for it." in said
 
 
 def test_unfinished_runs_are_told(two_methods, write_run, tmp_path):
@@ -139,10 +139,10 @@ def test_script_options(two_methods, make_tables, capsys, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["nowhere"], "error: there is no folder nowhere, and no experiment of this name; there are "),
+        (["nowhere"], "error: there is no folder and no experiment nowhere; there are "),
         (["no/where"], "error: there is no folder no/where"),
-        (["lilaw_tabel18"], "error: there is no folder lilaw_tabel18, and no experiment of this name; did you mean "),
-        (["seed=0"], "error: seed=0 is for an experiment, and none is named"),
+        (["lilaw_tabel18"], "error: there is no folder and no experiment lilaw_tabel18; did you mean "),
+        (["seed=0"], "error: seed=0 needs an experiment: name one"),
         (["outputs", "--baseline", "rrm"], "error: no finished run of"),
     ],
 )

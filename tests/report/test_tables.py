@@ -16,7 +16,7 @@ CAPTION = (
     "validation labels the method sees), mean ± sample std over n = 3 seeds. Noise rate requested 0.4, "
     "realised 0.4000. Differences to ce are means over pairs of one seed and the same observed labels, in "
     "percentage points; p-values are two-sided, Holm: corrected over the 2 comparisons of this table, per test. "
-    "The smallest two-sided Wilcoxon p there can be is 0.25 with n = 3."
+    "The smallest possible two-sided Wilcoxon p is 0.25 with n = 3."
 )
 ROWS = """\
 | method | seeds | test accuracy [%] | difference to ce | t-test p | Wilcoxon p | t-test p (Holm) | Wilcoxon p (Holm) |
@@ -188,7 +188,7 @@ def test_each_method_against_its_own_loss(write_run, tmp_path, table_of):
     ("options", "says"),
     [
         ({"baseline": "rrm"}, "baseline 'rrm'; methods found: ce, focal, lilaw"),
-        ({"select": "best"}, "unknown selection 'best'; valid: best_val"),
+        ({"select": "best"}, "unknown selection rule 'best'; valid: best_val"),
         ({"metric": "test_f1"}, "no finished run has best_val.test_f1"),
     ],
 )

@@ -1,7 +1,6 @@
-"""The figures of a report, a file each: drawn for the runs whose metrics hold the values that it shows.
+"""The figures of a report, a file each, drawn for the runs whose metrics have the values.
 
-`plot(runs, path)` writes the picture, or gives None where no run has them. `ranks` needs no metrics and is drawn from
-the tables' cells.
+`plot(runs, path)` writes the picture, or returns None if no run has them. `ranks` is drawn from the tables' cells.
 """
 
 from lilawbench.report.figures.accuracy import plot_accuracy

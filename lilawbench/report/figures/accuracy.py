@@ -1,4 +1,4 @@
-"""The test accuracy per epoch, as mean and band over seeds."""
+"""Test accuracy per epoch, as mean and band over seeds."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ INCHES = (6.4, 4.0)  # width, height of one panel
 def plot_accuracy(runs: "DataFrame", path: str | Path) -> "Figure":
     """Test accuracy [%] (mAP, RMSE) per epoch: mean and band of +- 1 sample std over seeds; one panel per setting.
 
-    A curve ends where the first of its seeds ends (early stopping), so that every point is a mean over all.
+    A curve ends with the first of its seeds to end (early stopping), so that every point is a mean over all seeds.
 
     Args:
         runs: named, from `with_unique_names`; not empty.
@@ -47,7 +47,7 @@ def plot_accuracy(runs: "DataFrame", path: str | Path) -> "Figure":
 
 
 def _legend(figure: "Figure", axes: "list[Axes]", columns: int) -> None:
-    """One legend for all panels, below them, so that it covers no curve; as wide as the panels allow."""
+    """One legend for all panels, below them so that it covers no curve, as wide as the panels allow."""
     handles = {label: line for panel in axes for line, label in zip(*panel.get_legend_handles_labels())}
     labels = sorted(handles, key=natural)
     ncols = max(1, min(len(labels), int(85 * columns / (max(map(len, labels)) + 7))))

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
-MOST_CLASSES = 10  # whose g is drawn, one curve each
+MOST_CLASSES = 10  # with a curve of g each
 ACCURACIES = {
     "corrected_accuracy_clean": "corrected labels of clean samples",
     "corrected_accuracy_corrupted": "corrected labels of corrupted samples",
@@ -77,7 +77,7 @@ def _class_sizes(path: Path, num_classes: int) -> "np.ndarray":
 
     try:
         with np.load(path, allow_pickle=False) as labels:
-            known = labels["clean" if "clean" in labels else "observed"]  # as given, where nobody knows the clean ones
+            known = labels["clean" if "clean" in labels else "observed"]  # the given labels, if no clean ones are known
             return np.bincount(known[labels["train"]], minlength=num_classes)
     except (OSError, ValueError, KeyError) as error:
         raise DataError(f"cannot read {path}: {error}. Delete the folder and start the run again.") from None

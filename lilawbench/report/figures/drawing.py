@@ -1,4 +1,4 @@
-"""What all figures share: colours, panels, curves as mean and band over seeds, titles, one way to be saved."""
+"""Shared by all figures: colours, panels, curves as mean and band over seeds, titles, saving."""
 
 import textwrap
 from collections.abc import Callable, Sequence
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
-# Okabe and Ito 2008: told apart under every common colour blindness. Yellow is left out: too pale on white.
+# Okabe and Ito 2008: distinguishable with every common colour blindness. Yellow is left out: too pale on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
-STYLES = ("-", "--", ":", "-.")  # the second and later rounds of colours
+STYLES = ("-", "--", ":", "-.")  # for further rounds of colours
 ROW_INCHES = (4.4, 3.2)  # width, height of one of a row's three panels
 MOST_ROWS = 12
 NOTE = "line: mean over seeds, band: ± 1 standard deviation"
@@ -34,14 +34,14 @@ def cells(runs: "DataFrame") -> "list[tuple[str, DataFrame]]":
 
 
 def curves(cell: "DataFrame", kind: str, names: Sequence[str]) -> "dict[str, DataFrame]":
-    """Per name that all runs of the cell logged: rows = epochs or steps that all runs have, columns = seeds."""
+    """For each name that all runs of the cell logged: rows = epochs or steps that all runs have, columns = seeds."""
     import pandas as pd
 
     runs: dict[int, DataFrame] = {}
     for seed, folder in zip(cell["config.seed"], cell["folder"]):
         runs[seed] = read_metrics(folder, kind)
         names = [name for name in names if name in runs[seed] and runs[seed][name].notna().any()]
-        if not names:  # the others need not be opened
+        if not names:  # the other runs need not be opened
             return {}
     return {
         name: pd.DataFrame({seed: run.set_index(kind)[name] for seed, run in sorted(runs.items())}).dropna()
@@ -50,7 +50,7 @@ def curves(cell: "DataFrame", kind: str, names: Sequence[str]) -> "dict[str, Dat
 
 
 def draw(panel: "Axes", curve: "DataFrame", label: str, number: int) -> None:
-    """Mean line and band of a table of curves, [points, seeds]; no band for one seed. `number` picks the colour."""
+    """Mean line and band of a table of curves, [points, seeds]; no band for one seed. `number` selects the colour."""
     mean, std = curve.mean(axis=1), curve.std(axis=1, ddof=1)
     marker = "o" if len(curve) == 1 else None
     colour, style = look(number)
@@ -65,7 +65,7 @@ def look(number: int) -> tuple[str, str]:
 
 
 def panels(rows: int, columns: int, count: int, inches: tuple[float, float]) -> "tuple[Figure, list[Axes]]":
-    """A figure without pyplot: no global state, no display. inches: width and height of one of its `count` panels."""
+    """A figure without pyplot: no global state, no display. inches: width and height of each of its `count` panels."""
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
@@ -78,7 +78,7 @@ def panels(rows: int, columns: int, count: int, inches: tuple[float, float]) -> 
 
 
 def dress(panel: "Axes", title: str, x: str, y: str) -> None:
-    """Title, names of the axes, grid, ticks at whole x."""
+    """Sets title, axis labels, grid, and ticks at integer x."""
     from matplotlib.ticker import MaxNLocator
 
     panel.set_title(title, loc="left", fontsize=11)
@@ -93,12 +93,12 @@ def dress(panel: "Axes", title: str, x: str, y: str) -> None:
 
 
 def title(first: str, cell: "DataFrame", width: int) -> str:
-    """What is shown (wrapped to `width` characters), the noise rate and the number of seeds."""
+    """A panel's title: what is shown (wrapped to `width` characters), noise rate and number of seeds."""
     return "\n".join([*textwrap.wrap(first, width), f"{_rate(cell)}, {_seeds(cell)}"])
 
 
 def save(figure: "Figure", path: str | Path) -> None:
-    """Written beside the target and renamed: a reader never sees half a picture."""
+    """Writes a temporary file and renames it, so that nobody sees half a picture."""
     path = Path(path)
     with replacing(path) as file:
         figure.savefig(file, format=path.suffix[1:] or "png", dpi=150)
@@ -112,7 +112,7 @@ def three_panels(
     legend_titles: tuple[str, str, str],
     note: str,
 ) -> "Figure | None":
-    """Three panels for every cell that has something to draw, the first 12 of them; below each column its legend.
+    """Three panels for each of the first 12 cells that have something to draw; each column has its legend below.
 
     Args:
         measured: what to draw of a cell; None if its runs do not have it. draw_row: draws it, called with the cell, its
@@ -138,7 +138,7 @@ def three_panels(
 
 
 def _legend_below(column: "list[Axes]", legend_title: str) -> None:
-    """Of all panels of a column, below the last one, so that it covers no curve."""
+    """The legend of all panels of a column, below the last one so that it covers no curve."""
     handles = {label: line for panel in column for line, label in zip(*panel.get_legend_handles_labels())}
     longest = max(map(len, handles), default=0)
     column[-1].legend(
@@ -170,7 +170,7 @@ def _seeds(cell: "DataFrame") -> str:
 
 
 def _rate(cell: "DataFrame") -> str:
-    """The realised share of wrong training labels, over all runs of the panel."""
+    """The realised noise rate over all runs of the panel."""
     if "noise.realised_rate" not in cell or cell["noise.realised_rate"].isna().all():
         return "noise rate not recorded"
     low, high = (f"{100 * rate:.1f}" for rate in (cell["noise.realised_rate"].min(), cell["noise.realised_rate"].max()))

@@ -1,4 +1,4 @@
-"""What a method pruned, and the weights that it gave: drawn for runs that log the share of samples `pruned`."""
+"""What a method pruned, and its weights: drawn for runs that log the share of samples `pruned`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ SHARES = {
     "prune_recall": "pruned, of the corrupted (recall)",
 }
 KEYS = (*SHARES, "reweightings", "close_calls", "pruned_for_good")
-# more than 1/N blue, all of it grey, then ever less of it: light to dark
+# above 1/N blue, 1/N grey, then from light to dark as the weight falls
 BIN_COLOURS = ("#0072B2", "#DDDDDD", "#FDDBB4", "#F5A962", "#D55E00", "#5A2300")
 
 
@@ -56,8 +56,8 @@ def plot_pruning(runs: "DataFrame", path: str | Path) -> "Figure | None":
 
 
 def _weight_shares(cell: "DataFrame") -> "dict[str, DataFrame]":
-    """For "clean" and "corrupted", where there are some: rows = re-weightings that all runs have, columns = bins, the
-    mean over seeds of the shares of the samples."""
+    """For "clean" and "corrupted", if there are such samples: rows = re-weightings that all runs have, columns = bins;
+    values are means over seeds of the shares of samples."""
     import pandas as pd
 
     runs: dict[str, list] = {"clean": [], "corrupted": []}

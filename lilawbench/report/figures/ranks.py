@@ -1,4 +1,4 @@
-"""Critical-difference diagrams: methods at their average ranks, bars join those that a test cannot tell apart."""
+"""Critical-difference diagrams: methods at their average ranks; bars join those that do not differ significantly."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING

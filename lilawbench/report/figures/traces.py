@@ -1,4 +1,4 @@
-"""Whatever else a method logs, by cell: its traced values per training step, and its numbers per epoch."""
+"""Everything else that a method logs, by cell: traced values per training step, and numbers per epoch."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 INCHES = (3.6, 3.0)  # width, height of one panel
 ACROSS = 3  # panels in a row
 MOST_CELLS = 40
-# What every run measures (engine and probes), and what other figures draw
+# what every run measures (engine and probes), and what other figures draw
 MEASURED = ("train_", "val_", "test_")
 OWN = {"kind", "epoch", "step", "lr", "epoch_seconds", "memorised", "recovered", "weight_clean", "weight_corrupted"}
 DRAWN = {*pruning.KEYS, *corrector.KEYS}
@@ -58,7 +58,7 @@ def plot_traces(runs: "DataFrame", path: str | Path) -> "Figure | None":
 
 
 def _logged(cell: "DataFrame") -> "Iterator[tuple[str, DataFrame, str]]":
-    """Name, curves over seeds and what they are over."""
+    """Name, curves over seeds, and the x axis."""
     first = cell["folder"].iloc[0]
     traced = [name for name in logged_at_steps(first) if _of_method(name)]
     for name, curve in (curves(cell, "step", traced) if traced else {}).items():
