@@ -115,6 +115,12 @@ def context():
     return make
 
 
+@pytest.fixture
+def no_layout(monkeypatch):
+    """Pictures without a layout, which takes most of their time: for tests of what is plotted, or where."""
+    monkeypatch.setattr("matplotlib.layout_engine.ConstrainedLayoutEngine.execute", lambda *_: None)
+
+
 @pytest.fixture(scope="session")
 def data_dir():
     """Folder of real data sets (LILAWBENCH_DATA)."""

@@ -99,7 +99,7 @@ def own(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def nothing_in_use(monkeypatch):
+def nothing_in_use(monkeypatch, no_layout):
     """What a command has added is gone after it."""
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setattr(searchpath, "_used", [])

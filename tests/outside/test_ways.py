@@ -28,7 +28,7 @@ def results(folder: Path) -> dict[str, dict]:
     return {path.parent.name: json.loads(path.read_text()) for path in folder.rglob("result.json")}
 
 
-@pytest.mark.parametrize("way", ["--config-dir", "hydra.searchpath", "relative"])
+@pytest.mark.parametrize("way", ["--config-dir", pytest.param("hydra.searchpath", marks=pytest.mark.slow), "relative"])
 def test_a_run_of_own_parts_alone(own, parts, main, tmp_path, way):
     choices = [f"{group}={name}" for group, name in parts.items()]
     ways = {

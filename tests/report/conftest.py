@@ -83,11 +83,14 @@ def write_run(tmp_path):
 
 
 @pytest.fixture
-def no_layout(monkeypatch):
-    """Pictures without a layout, which takes most of their time: for tests of what is plotted."""
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
+def layout():
+    """Asked for by the tests whose pictures are laid out as users see them."""
 
-    monkeypatch.setattr(ConstrainedLayoutEngine, "execute", lambda *_: None)
+
+@pytest.fixture(autouse=True)
+def no_layout_unless_asked(request):
+    if "layout" not in request.fixturenames:
+        request.getfixturevalue("no_layout")
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ from lilawbench.report.figures.accuracy import plot_accuracy
 from lilawbench.report.figures.traces import plot_traces
 from lilawbench.report.repeated import with_unique_names
 
-pytestmark = pytest.mark.usefixtures("no_layout")  # test_report.py draws the same figures with it
 PNG = b"\x89PNG"
 
 

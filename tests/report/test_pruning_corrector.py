@@ -8,7 +8,6 @@ from lilawbench.report.figures.pruning import plot_pruning
 from lilawbench.report.repeated import with_unique_names
 from lilawbench.support.errors import DataError
 
-pytestmark = pytest.mark.usefixtures("no_layout")  # test_report.py draws the same figures with it
 PNG = b"\x89PNG"
 
 

@@ -25,7 +25,7 @@ def two_methods(write_run, tmp_path):
     return tmp_path / "outputs"
 
 
-def test_report_writes_what_it_names(two_methods, tmp_path):
+def test_report_writes_what_it_names(two_methods, tmp_path, layout):
     out = tmp_path / "report"
     said = report([two_methods], out)
     assert said.index("## best_val") < said.index("## last")
@@ -55,7 +55,7 @@ def test_no_parameters_removes_an_older_picture(write_run, tmp_path):
     assert not (out / "parameters.png").exists()
 
 
-def test_what_methods_logged_is_drawn_and_goes_with_them(write_run, tmp_path):
+def test_what_methods_logged_is_drawn_and_goes_with_them(write_run, tmp_path, layout):
     """pruning.png and corrector.png are listed and shown; without their runs, older ones are removed."""
     histogram = {"weight_histogram": [[0, 2, 0, 0, 0, 0], [0, 0, 0, 0, 0, 1]]}
     rrm = write_run("rrm", 0, epochs=[{"reweightings": 1, "pruned": 0.3}] * 2, tables=[histogram] * 2)
