@@ -109,7 +109,13 @@ def test_nothing_but_noise_split_and_probes_reaches_a_clean_label():
     assert not reaching
 
 
-@pytest.mark.parametrize("method", sorted(path.stem for path in (CONF / "method").glob("*.yaml")))
+@pytest.mark.parametrize(
+    "method",
+    [
+        pytest.param(path.stem, marks=[pytest.mark.slow] * (path.stem in ("focal", "dynamic_loss_lt")))  # presets
+        for path in sorted((CONF / "method").glob("*.yaml"))
+    ],
+)
 def test_other_clean_labels_train_the_same_networks(tiny, acting, method, monkeypatch):
     """What a run learns depends on the observed labels alone: to the bit, with the checkpoint of other true labels."""
     draw, states, measured = pipeline.draw_labels, [], []

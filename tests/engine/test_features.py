@@ -36,7 +36,7 @@ def agree(one, other):
         assert one.result[key] == pytest.approx(other.result[key], abs=1e-5), key
 
 
-@pytest.mark.parametrize("method", ["lilaw", "rrm", "dynamic_loss"])
+@pytest.mark.parametrize("method", ["lilaw", pytest.param("rrm", marks=pytest.mark.slow), "dynamic_loss"])
 def test_same_numbers_as_without(tiny, acting, passes, method):
     """Dropout before the head draws the same masks."""
     options = [*PROBE, *acting(method), "model.dropout=0.2"]

@@ -70,8 +70,8 @@ def test_values_of_all_kinds(overrides, no_hydra):
     [
         ["+model.extra=3", "~model.dropout"],
         ["train.augment={flip:true,crop_px:2}", "train.lr=1"],  # merged into what is there
-        ["train.milestones_epochs=[1,2]", "train.batch_size=${train.epochs}"],
-        ["dataset=adult", 'dataset.name="${oc.select:loss.name}"'],
+        pytest.param(["train.milestones_epochs=[1,2]", "train.batch_size=${train.epochs}"], marks=pytest.mark.slow),
+        pytest.param(["dataset=adult", 'dataset.name="${oc.select:loss.name}"'], marks=pytest.mark.slow),
         [
             "dataset=adult",
             "noise=symmetric",

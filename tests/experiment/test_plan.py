@@ -51,7 +51,7 @@ def test_a_table_is_rows_by_columns_by_seeds_and_a_seed_is_whole_before_the_next
     "given, kept",
     [
         (["noise=symmetric"], [("CE", "20 %"), ("LiLAW", "20 %"), ("RRM", "20 %")]),
-        (["method=lilaw", "noise=none"], [("LiLAW", "clean")]),
+        pytest.param(["method=lilaw", "noise=none"], [("LiLAW", "clean")], marks=pytest.mark.slow),
         (["method=lilaw,rrm", "noise=none"], [("LiLAW", "clean"), ("RRM", "clean")]),
         (["table.only=[RRM,clean]"], [("RRM", "clean")]),
     ],

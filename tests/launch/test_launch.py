@@ -1,5 +1,6 @@
 """Sweeps that end: whatever becomes of one run, the others are done, and the same command finishes the rest."""
 
+import functools
 import json
 import os
 import signal
@@ -19,7 +20,7 @@ FAST = ["split.train_samples=64", "train.epochs=2", "train.batch_size=32", "mode
 
 @pytest.fixture
 def planned(tmp_path):
-    return lambda *overrides: plan([f"paths.output_dir={tmp_path}", *FAST, *overrides])
+    return functools.cache(lambda *overrides: plan([f"paths.output_dir={tmp_path}", *FAST, *overrides]))
 
 
 class Attempts:

@@ -26,6 +26,7 @@ from lilawbench.tasks import tasks_of
 from lilawbench.train import run
 
 META = torch.device("meta")
+PRESETS = ("focal", "dynamic_loss_lt")  # of plain training and of Dynamic Loss
 NAMES = {group: sorted(path.stem for path in (CONF / group).glob("*.yaml")) for group in ("method", "loss", "model")}
 
 # Every place that waits for the device, as `host.bring` and `host.read` name it, and why it must.
@@ -67,7 +68,9 @@ OWN = {  # in two epochs of four steps
 }
 
 
-@pytest.mark.parametrize("name", NAMES["method"])
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in PRESETS)) for name in NAMES["method"]]
+)
 def test_every_method_is_on_one_device_and_waits_where_it_says(away, tiny, acting, name):
     assert run(tiny(*acting(name), "attack.eps=[0,0.1]", "train.epochs=2")).result["steps"] >= 7
     waits = Counter(why for _, why in away.reads if why not in WRITTEN)
@@ -109,7 +112,10 @@ def test_options_are_on_one_device(away, small, acting, name):
     assert {why for in_step, why in away.reads if in_step} <= {"whether a forward can be repeated"}
 
 
-@pytest.mark.parametrize("name", NAMES["loss"])
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] * (number % 3 > 0)) for number, name in enumerate(NAMES["loss"])],
+)
 def test_every_loss_is_on_one_device(away, small, name):
     loss = OmegaConf.load(CONF / "loss" / f"{name}.yaml")
     task = next(

@@ -52,7 +52,10 @@ def test_every_model_is_here():
     assert sorted(TRAINED) == sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
 
 
-@pytest.mark.parametrize("name", TRAINED)
+LARGE = ("resnet34", "resnet50", "vgg19_bn", "inception_resnet_v2", "vit_b16")  # whose kin are smaller
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in LARGE)) for name in TRAINED])
 def test_the_last_two_parameterised_layers_train(composed, name):
     shape, trained = TRAINED[name]
     with torch.device("meta"):  # names are enough

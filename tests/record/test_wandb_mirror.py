@@ -1,6 +1,6 @@
 """The mirror on W&B, against servers on this machine: what it records, and that a run never waits for it.
 
-Most mirrors are started together by one fixture, because each costs a second of start-up.
+Tests share their mirrors, because each costs a second of start-up.
 """
 
 import importlib
@@ -127,17 +127,33 @@ def connect(patch: pytest.MonkeyPatch, port: int) -> None:
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory, said: list[str], serve: Callable) -> Iterator[SimpleNamespace]:
-    """Three runs: one without a key, killed and taken up again; one before a silent server; one online that fails."""
+def again(tmp_path_factory: pytest.TempPathFactory, said: list[str]) -> SimpleNamespace:
+    """A run without a key, killed and taken up again: its folder, and its record in between."""
+    folder = tmp_path_factory.mktemp("outputs") / "again"
+    with pytest.MonkeyPatch.context() as patch:
+        clear(patch, folder)
+        write(folder, ROWS[:3], end='{"kind": "st')
+        subprocess.run([sys.executable, "-c", KILLED, str(folder)], check=False)
+        wait_for(lambda: list(folder.glob("wandb/offline-run-*/*.wandb")) and read(folder).exit_code is not None)
+        killed = read(folder)
+        (folder / "metrics.jsonl").unlink()
+        write(folder, ROWS[:2])  # cut back to the checkpoint
+        going_on = WandbMirror(tags=["a", "b"], finish_seconds=60)
+        going_on.start(folder, "the-run", "the-cell", CONFIG)
+        write(folder, ROWS[2:])
+    going_on.finish(SUMMARY)
+    return SimpleNamespace(folder=folder, killed=killed)
+
+
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory: pytest.TempPathFactory, said: list[str], serve: Callable) -> Iterator[SimpleNamespace]:
+    """Two runs with a key, started together: one before a silent server; one online that fails."""
     root = tmp_path_factory.mktemp("outputs") / "experiment"
-    again, silent, online = root / "again", root / "silent", root / "online"
+    silent, online = root / "silent", root / "online"
     server = serve()
     hole = socket.create_server(("127.0.0.1", 0))  # accepts and never answers
     with pytest.MonkeyPatch.context() as patch:
         clear(patch, root)
-        write(again, ROWS[:3], end='{"kind": "st')
-        subprocess.run([sys.executable, "-c", KILLED, str(again)], check=False)
-
         write(silent, ROWS)
         connect(patch, hole.getsockname()[1])
         began = time.monotonic()
@@ -150,32 +166,21 @@ def runs(tmp_path_factory: pytest.TempPathFactory, said: list[str], serve: Calla
         failing = WandbMirror(tags=["a", "b"], finish_seconds=60)
         failing.start(online, "the-run", "the-cell", CONFIG)
         write(online, ROWS)
-
-        clear(patch, root)
-        wait_for(lambda: list(again.glob("wandb/offline-run-*/*.wandb")) and read(again).exit_code is not None)
-        killed = read(again)
-        (again / "metrics.jsonl").unlink()
-        write(again, ROWS[:2])  # cut back to the checkpoint
-        going_on = WandbMirror(tags=["a", "b"], finish_seconds=60)
-        going_on.start(again, "the-run", "the-cell", CONFIG)
-        write(again, ROWS[2:])
     failing.finish({}, failed=True)
-    going_on.finish(SUMMARY)
     wait_for(lambda: not mirror._ear.is_alive())
-    yield SimpleNamespace(again=again, silent=silent, online=online, killed=killed, server=server, seconds=seconds)
+    yield SimpleNamespace(silent=silent, online=online, server=server, seconds=seconds)
     hole.close()
     server.shutdown()
     server.server_close()
 
 
-@pytest.mark.slow
-def test_killed_run_is_recorded_as_failed(runs: SimpleNamespace) -> None:
-    assert runs.killed.history == {step: LOGGED[step] for step in (1, 2, 3)}  # without the half line
-    assert runs.killed.exit_code == 1
+def test_killed_run_is_recorded_as_failed(again: SimpleNamespace) -> None:
+    assert again.killed.history == {step: LOGGED[step] for step in (1, 2, 3)}  # without the half line
+    assert again.killed.exit_code == 1
 
 
-def test_offline_record_is_whole(runs: SimpleNamespace, said: list[str]) -> None:
-    record = read(runs.again)
+def test_offline_record_is_whole(again: SimpleNamespace, said: list[str]) -> None:
+    record = read(again.folder)
     assert record.history == LOGGED
     assert record.config == CONFIG
     assert (record.run.project, record.run.display_name, record.run.run_group) == ("lilawbench", "the-run", "the-cell")
@@ -183,33 +188,40 @@ def test_offline_record_is_whole(runs: SimpleNamespace, said: list[str]) -> None
     assert record.summary["last.test_accuracy"] == 0.5
     assert record.summary["epoch/test_accuracy"] == 0.5 and "config.seed" not in record.summary
     assert record.exit_code == 0
-    (line,) = [line for line in said if str(runs.again) in line]
+    (line,) = [line for line in said if str(again.folder) in line]
     assert line.startswith("wandb: offline (no API key")
-    assert f"wandb sync --no-skip-online {runs.again}/wandb/offline-run-" in line
+    assert f"wandb sync --no-skip-online {again.folder}/wandb/offline-run-" in line
 
 
-def test_run_that_goes_on_is_one_run(runs: SimpleNamespace) -> None:
-    assert read(runs.again).run.run_id == runs.killed.run.run_id != read(runs.silent).run.run_id
-    assert len(list(runs.again.glob("wandb/offline-run-*"))) == 2
+def test_run_that_goes_on_is_one_run(again: SimpleNamespace) -> None:
+    assert read(again.folder).run.run_id == again.killed.run.run_id
+    assert len(list(again.folder.glob("wandb/offline-run-*"))) == 2
 
 
-def test_silent_server_delays_nothing(runs: SimpleNamespace, said: list[str]) -> None:
-    assert runs.seconds < 1.5  # asking the server alone takes the child 2 s
-    assert [line for line in said if "within 2 s" in line and str(runs.silent) in line]
-    assert read(runs.silent).history == LOGGED
+@pytest.mark.slow
+def test_another_run_is_not_that_one(again: SimpleNamespace, asked: SimpleNamespace) -> None:
+    assert read(asked.silent).run.run_id != read(again.folder).run.run_id
 
 
-def test_online(runs: SimpleNamespace, said: list[str]) -> None:
-    first = runs.server.upserts[0]
+@pytest.mark.slow
+def test_silent_server_delays_nothing(asked: SimpleNamespace, said: list[str]) -> None:
+    assert asked.seconds < 1.5  # asking the server alone takes the child 2 s
+    assert [line for line in said if "within 2 s" in line and str(asked.silent) in line]
+    assert read(asked.silent).history == LOGGED
+
+
+@pytest.mark.slow
+def test_online(asked: SimpleNamespace, said: list[str]) -> None:
+    first = asked.server.upserts[0]
     assert (first["project"], first["groupName"], first["tags"]) == ("lilawbench", "the-cell", ["a", "b"])
     assert json.loads(first["config"])["method"]["value"] == CONFIG["method"]
-    history = [files for sent in runs.server.streamed if (files := sent.get("files", {}).get("wandb-history.jsonl"))]
+    history = [files for sent in asked.server.streamed if (files := sent.get("files", {}).get("wandb-history.jsonl"))]
     lines = [json.loads(line) for files in history for line in files["content"]]
     assert {row["_step"]: {key: row[key] for key in row if not key.startswith("_")} for row in lines} == LOGGED
-    assert runs.server.streamed[-1]["exitcode"] == 1
-    assert read(runs.online, "run-*").history == LOGGED
-    url = f"http://127.0.0.1:{runs.server.server_port}/us/lilawbench/runs/{first['name']}"
-    assert [line for line in said if line.startswith(f"wandb: online, {url}, and in {runs.online}/wandb/run-")]
+    assert asked.server.streamed[-1]["exitcode"] == 1
+    assert read(asked.online, "run-*").history == LOGGED
+    url = f"http://127.0.0.1:{asked.server.server_port}/us/lilawbench/runs/{first['name']}"
+    assert [line for line in said if line.startswith(f"wandb: online, {url}, and in {asked.online}/wandb/run-")]
 
 
 def test_question_to_the_server(serve: Callable) -> None:
