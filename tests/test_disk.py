@@ -26,7 +26,9 @@ def untimed(folder: Path) -> list[dict]:
     return [{key: value for key, value in line.items() if "seconds" not in key} for line in lines]
 
 
-@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize(
+    "file", [pytest.param(file, marks=[pytest.mark.slow] * (file in ("config.yaml", "result.json"))) for file in FILES]
+)
 def test_wherever_the_disk_is_full_the_run_goes_on_later(tiny, tmp_path, no_space, file):
     options = ["train.epochs=3", "train.log_every_steps=1"]
     whole = run(tiny(*options, f"paths.output_dir={tmp_path}/whole")).folder
