@@ -30,25 +30,22 @@ FITS = {
     PlainCNN: ("mnist", "colour"),
 }
 LARGE = (timm_model, ResNetCIFAR, PreActResNet)
+FITTING = [
+    pytest.param(build, name, marks=[pytest.mark.slow] * (build in LARGE and name != "colour"))
+    for build, names in FITS.items()
+    for name in names
+]
 
 
 def count(model):
     return sum(p.numel() for p in model.parameters())
 
 
-@pytest.mark.parametrize(
-    "build, name",
-    [
-        pytest.param(build, name, marks=[pytest.mark.slow] * (build in LARGE and name != "colour"))
-        for build, names in FITS.items()
-        for name in names
-    ],
-)
+@pytest.mark.parametrize("build, name", FITTING)
 def test_output_is_one_logit_per_class(build, name):
     shape, classes = SHAPES[name]
     model = build(num_classes=classes, input_shape=shape)
-    random = torch.Generator().manual_seed(0)
-    input = torch.randn(3, *shape, generator=random)
+    input = torch.randn(3, *shape, generator=torch.Generator().manual_seed(0))
     logits = model.train()(input)
     assert logits.shape == (3, classes) and torch.isfinite(logits).all()
     logits.square().sum().backward()
