@@ -125,6 +125,7 @@ class Recorder:
         method.load_state_dict(self.saved["method"])
         for name, probe in probes.items():
             probe.load_state_dict(self.saved["probes"][name])
+            probe.stop = probe.stop or name in self.saved["stopped"]
         ctx.epoch, ctx.step = self.saved["epoch"], self.saved["step"]
         log.info("going on after epoch %d of %d", ctx.epoch, self.cfg.train.epochs)
         self.saved = None
@@ -154,6 +155,7 @@ class Recorder:
         checkpoint.check_plain(own, "state_dict")
         state = {
             **own,
+            "stopped": [name for name, probe in probes.items() if probe.stop],
             **checkpoint.changing(ctx.networks),
             "frozen": self.frozen,
             "optimizer": ctx.optimizer.state_dict(),

@@ -7,6 +7,8 @@ import torch
 
 from lilawbench.engine import checkpoint
 from lilawbench.methods.supervised import Supervised
+from lilawbench.probes.evaluation import Evaluation
+from lilawbench.record.recorder import Recorder
 from lilawbench.support.errors import PartError
 from lilawbench.train import run
 
@@ -29,3 +31,20 @@ def test_a_state_that_could_not_be_read_again_is_refused_when_it_is_saved(tmp_pa
     checkpoint.load(tmp_path / "good.pt")
     with pytest.raises(PartError, match=r"^state_dict.method.chosen is a range; a checkpoint holds tensors, numbers"):
         checkpoint.check_plain({"method": {"chosen": [range(3)]}}, "state_dict")
+
+
+def test_a_run_that_a_probe_has_stopped_stays_so_when_it_breaks_off_before_its_result(tiny, monkeypatch):
+    measure = Evaluation.see
+
+    def see(self, ctx, epoch, predictions):
+        self.stop = epoch.number == 2
+        return measure(self, ctx, epoch, predictions)
+
+    def killed(self, *given):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Evaluation, "see", see)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Recorder, "finish", killed)
+        run(tiny())
+    assert run(tiny()).result["epochs"] == 2
