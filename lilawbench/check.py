@@ -20,6 +20,7 @@ from yaml import YAMLError
 
 from lilawbench.augment.autoaugment import POLICIES
 from lilawbench.config import LABELS_ONLY, NAMED, Plain, bind, build, check_keys, options, plain
+from lilawbench.methods.contract import sound
 from lilawbench.methods.fgsm import check_attack
 from lilawbench.models.finetune import FINETUNE
 from lilawbench.support import searchpath
@@ -59,9 +60,9 @@ def check(cfg: DictConfig | Plain, num_classes: int | None = None) -> None:
             return make()
         except Exception as error:  # a constructor's or hydra's complaint about the user's values
             cause = (isinstance(error, InstantiationException) and error.__cause__) or error
-            if isinstance(cause, TypeError):  # its own words name no option
-                values = options(_node(cfg, group)).items()
-                given = ", ".join(f"{group}.{key}={value}" for key, value in values if key != "_target_")
+            values = options(_node(cfg, group)).items()
+            given = ", ".join(f"{group}.{key}={value}" for key, value in values if key != "_target_")
+            if isinstance(cause, TypeError) and given and "abstract" not in str(cause):  # its own words name no option
                 cause = TypeError(f"a value is of the wrong type, among {given} ({cause})")
             problems.append(f"{group}={_node(cfg, group).get('name', '')}: {cause}")
             return None
@@ -74,7 +75,7 @@ def check(cfg: DictConfig | Plain, num_classes: int | None = None) -> None:
             problems += misfits.values()
             unknown |= {group: [line] for group, line in misfits.items()}
     loss = attempt("loss", lambda: bind(cfg.loss))
-    method = attempt("method", lambda: build(cfg.method, loss=loss)) if loss is not None else None
+    method = attempt("method", lambda: sound(build(cfg.method, loss=loss))) if loss is not None else None
     for name, node in cfg.probe.items():
         attempt(f"probe.{name}", functools.partial(build, node))
     if "logger" in unknown:
@@ -154,10 +155,11 @@ def _tasks_of(target: str) -> tuple[str, ...]:
 
 def _unknown_options(group: str, node: Plain) -> list[str]:
     """Keys of the node that its target does not take, and a target that does not exist."""
+    if not isinstance(node, Plain):
+        return [f"{group} is no probe: a probe's YAML has its name first, NAME: {{_target_: MODULE.CLASS}}"]
     if "_target_" not in node:
-        return [
-            f"{group}={node.get('name')} has no _target_: its YAML names a function or class, _target_: MODULE.NAME"
-        ]
+        named = f"{group}={node.get('name')}"
+        return [f"{named} has no _target_: its YAML names a function or class, _target_: MODULE.NAME"]
     try:
         target = locate(node["_target_"])
     except ImportError as error:
@@ -165,10 +167,8 @@ def _unknown_options(group: str, node: Plain) -> list[str]:
     valid, any_other = _options_of(group, target)
     given = [key for key in node if key not in (*LABELS_ONLY, "_target_")]
     wrong = [key for key in given if key not in valid and not (any_other and key not in _given(group, target))]
-    return [
-        f"{group}.{key} is not an option of {node.get('name', group)} (valid: {', '.join(valid) or 'none'})"
-        for key in wrong
-    ]
+    name, listed = node.get("name", group), ", ".join(valid) or "none"
+    return [f"{group}.{key} is not an option of {name} (valid: {listed})" for key in wrong]
 
 
 @functools.cache

@@ -7,7 +7,7 @@ train.py is the entry point, and imports this only when a run really begins: imp
 
 import inspect
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -26,7 +26,7 @@ from lilawbench.engine.context import make_context
 from lilawbench.engine.features import use_features
 from lilawbench.engine.forward import lay_out
 from lilawbench.engine.graphs import GraphedStep
-from lilawbench.engine.loop import Epoch, fit
+from lilawbench.engine.loop import fit
 from lilawbench.engine.optim import build_schedule
 from lilawbench.launch import preempt
 from lilawbench.loading.download import fetch
@@ -34,18 +34,18 @@ from lilawbench.loading.image_files import ImageFiles, loaded
 from lilawbench.loading.rows import Rows, Splits
 from lilawbench.loading.streamed import rows_of
 from lilawbench.methods.base import Method
-from lilawbench.methods.context import Context
 from lilawbench.methods.fgsm import Pixels
 from lilawbench.models.finetune import finetune
 from lilawbench.noise.labels import Labels
 from lilawbench.noise.labels import draw_labels as labels_of
-from lilawbench.probes.base import Predictions, Probe, Scene, Seen
+from lilawbench.probes.base import Scene
+from lilawbench.probes.gather import measured
 from lilawbench.probes.standard import probes_of, stopped
 from lilawbench.record.identity import RunRecord, write_code
 from lilawbench.record.lock import RunLock
 from lilawbench.record.recorder import Recorder
 from lilawbench.support.distributed import World
-from lilawbench.support.errors import ConfigError, RunFailed
+from lilawbench.support.errors import ConfigError
 from lilawbench.support.plain import Tree
 from lilawbench.support.seeding import derive, derive_torch, seed_global
 from lilawbench.tasks import TASKS
@@ -117,18 +117,6 @@ def train(cfg: DictConfig, folder: Path, world: World) -> RunRecord:
             if epoch.number < cfg.train.epochs:
                 preempt.check(world)
         return RunRecord(folder, "done", recorder.finish(ctx, probes))
-
-
-def measured(ctx: Context, epoch: Epoch, scene: Scene, probes: Mapping[str, Probe]) -> tuple[Epoch, Seen]:
-    """An epoch on the host, and what all probes measure of it. Raises: RunFailed, two use the same name."""
-    epoch, predictions = epoch.on_host(), Predictions(ctx, scene)
-    seen: Seen = {}
-    for name, probe in probes.items():
-        found = probe.see(ctx, epoch, predictions)
-        if taken := found.keys() & seen.keys():
-            raise RunFailed(f"probe {name} measures {sorted(taken)[0]}, a name that is taken: give it another")
-        seen |= found
-    return epoch, seen
 
 
 def draw_labels(cfg: DictConfig, source: Source) -> Labels:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lilawbench.support.atomic import replacing
-from lilawbench.support.errors import DataError
+from lilawbench.support.errors import DataError, PartError
 from lilawbench.support.plain import State
 
 CHUNK_ROWS = 4096  # hashed at a time
@@ -23,6 +23,19 @@ def save(path: Path, state: State) -> None:
             if isinstance(error.__context__, OSError):
                 raise error.__context__ from None
             raise
+
+
+def check_plain(state: object, where: str) -> None:
+    """Raises: PartError, a part's state has something that `load` would refuse."""
+    if isinstance(state, dict):
+        for key, value in state.items():
+            check_plain(value, f"{where}.{key}")
+    elif isinstance(state, list | tuple):
+        for value in state:
+            check_plain(value, where)
+    elif not isinstance(state, Tensor | int | float | str | None):
+        kind = type(state).__name__
+        raise PartError(f"{where} is a {kind}; a checkpoint holds tensors, numbers, text, lists and dicts only")
 
 
 def load(path: Path, device: torch.device | str = "cpu") -> State:

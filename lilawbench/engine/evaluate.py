@@ -6,6 +6,7 @@ from torch import Tensor
 from lilawbench.loading.rows import Rows
 from lilawbench.methods.base import Method
 from lilawbench.methods.context import Context
+from lilawbench.methods.contract import check_predicted
 
 
 def predict(ctx: Context, method: Method, data: Rows) -> Tensor:
@@ -13,5 +14,7 @@ def predict(ctx: Context, method: Method, data: Rows) -> Tensor:
     logits = torch.zeros(len(data), ctx.num_classes, device=data.device)
     with ctx.side_pass("eval"):
         for batch in data.in_order(world=ctx.world):
-            logits.index_copy_(0, batch.index, method.predict(ctx, batch.input))
+            found = method.predict(ctx, batch.input)
+            check_predicted(ctx, method, batch, found)
+            logits.index_copy_(0, batch.index, found)
     return ctx.world.sum_(logits)

@@ -15,6 +15,7 @@ from lilawbench.loading.batch import Batch
 from lilawbench.loading.batches import MetaLoader
 from lilawbench.methods.base import Method, StepOutput
 from lilawbench.methods.context import Context
+from lilawbench.methods.contract import check_any, check_batches, check_left, check_output, check_state, check_trace
 from lilawbench.support import host
 from lilawbench.support.errors import RunFailed
 from lilawbench.support.seeding import seed_global
@@ -59,6 +60,7 @@ def fit(
     Args:
         step: does a training step; None: `train_step`.
     Raises:
+        PartError: the method does not keep to its contract.
         RunFailed: the loss is NaN or infinite, or the method's weights are negative; says the epoch, and the step and
             rows of the batch or the row.
     """
@@ -87,10 +89,13 @@ def _train_epoch(ctx: Context, method: Method, lr_at: Callable[[float], float], 
     seen = torch.zeros(ctx.num_train, device=ctx.device)
     weighted = False
 
+    ctx.unchecked = True
     method.on_epoch_start(ctx)
+    check_state(method, ctx.networks)
     for network in ctx.networks:
         network.train()
     batches = method.batches(ctx)
+    check_batches(method, batches)
     for batch in batches:
         ctx.batch_size, ctx.share = len(batch.index), batch.fraction(ctx.world)
         local = batch.share(ctx.world)
@@ -107,8 +112,11 @@ def _train_epoch(ctx: Context, method: Method, lr_at: Callable[[float], float], 
             weighted = True
         if (traced := method.trace()) is not None:
             names, values = traced
+            if not traces:
+                check_trace(method, names, values)
             traces.append(values)
         bar.update()
+    check_any(method, len(losses), ctx.epoch)
     _check_finite(losses, rows, ctx)
     _gather(ctx, seen, logits, weight)
     if weighted:
@@ -117,6 +125,8 @@ def _train_epoch(ctx: Context, method: Method, lr_at: Callable[[float], float], 
 
     columns = host.read(torch.stack(traces).T, "trace of an epoch") if traces else []
     found = host.bring(torch.stack(losses), "losses of an epoch")  # waits for all steps, so that the seconds are true
+    logs, sample_values = method.logs(), method.sample_values()
+    check_left(ctx, method, logs, sample_values)
     return Epoch(
         number=ctx.epoch,
         step=ctx.step,
@@ -126,8 +136,8 @@ def _train_epoch(ctx: Context, method: Method, lr_at: Callable[[float], float], 
         logits=logits,
         weight=weight if weighted else None,
         trace=dict(zip(names, columns, strict=True)),
-        logs=method.logs(),
-        sample_values=method.sample_values(),
+        logs=logs,
+        sample_values=sample_values,
         seconds=time.perf_counter() - start,
     )
 
@@ -166,6 +176,9 @@ def _backward(ctx: Context, method: Method, batch: Batch) -> StepOutput:
     for part in [batch] if parts < 2 else batch.split(parts):
         share = len(part.index) / count
         out = method.loss(ctx, part)
+        if ctx.unchecked:
+            check_output(ctx, method, part, out)
+            ctx.unchecked = False
         if parts < 2:
             out.loss.backward()
             return out._replace(loss=out.loss.detach())

@@ -143,5 +143,8 @@ class Method(nn.Module, ABC):
         return {}
 
     def sample_values(self) -> dict[str, Tensor]:
-        """Values [N] per training sample after an epoch: a weight, a corrected label, whether it was chosen."""
+        """Values [N] per training sample after an epoch: a weight, a corrected label, whether it was chosen.
+
+        Under torchrun the main rank's are recorded.
+        """
         return {}

@@ -16,6 +16,7 @@ from lilawbench.models.finetune import follows_train
 from lilawbench.models.recurrent import backward_in_eval, recurrent_layers
 from lilawbench.support import host
 from lilawbench.support.distributed import World
+from lilawbench.support.errors import PartError
 from lilawbench.support.side_stream import SideStream
 
 Forward = Callable[[Tensor], Tensor]
@@ -23,7 +24,7 @@ Forward = Callable[[Tensor], Tensor]
 
 def no_meta_batches(size: int) -> Batch:
     """`Context.meta` of a run without validation rows."""
-    raise RuntimeError("there are no validation rows to draw a meta batch from")
+    raise PartError("ctx.meta: there are no validation rows; a method that needs them says uses_meta = True")
 
 
 @dataclass
@@ -50,6 +51,7 @@ class Context:
     step: int = 0  # finished training steps of the whole run
     batch_size: int = 0  # rows of the current global batch
     share: float = 1.0  # this rank's weight in a mean over it
+    unchecked: bool = True  # whether the loop has yet to look at the form of an output in this epoch
 
     def __post_init__(self) -> None:
         self._modules = [m for network in self.networks for m in network.modules() if follows_train(m)]
@@ -93,6 +95,9 @@ class Context:
             rows: mask [N] of those that take part; None: all. batch_size: None: `full_batch_size`.
             views: None: those that the method asked for.
         """
+        if rows is not None and (rows.dtype != torch.bool or rows.shape != (self.num_train,)):
+            given, rule = f"{rows.dtype} {list(rows.shape)}", f"a mask, torch.bool [{self.num_train}]"
+            raise PartError(f"training_batches(rows): rows is {given}; it must be {rule}")
         epoch, again = self._passes
         again = again + 1 if epoch == self.epoch else 0
         self._passes = self.epoch, again

@@ -14,10 +14,17 @@ from lilawbench.probes.fit import Fit, Memorisation
 from lilawbench.probes.groups import Groups
 from lilawbench.probes.method_values import MethodValues
 from lilawbench.probes.noise import NoiseRates
+from lilawbench.support.errors import ConfigError
+
+STANDARD = ("fit", "memorisation", "evaluation", "groups", "attack", "method", "noise", "early_stop")
 
 
 def probes_of(cfg: DictConfig, source: Source) -> dict[str, Probe]:
-    """By name, in the order in which they look at an epoch."""
+    """By name, in the order in which they look at an epoch.
+
+    Raises:
+        ConfigError: one that the config adds has the name of another, or is no probe.
+    """
     probes: dict[str, Probe] = {"fit": Fit(), "memorisation": Memorisation(), "evaluation": Evaluation()}
     if source.test_groups:
         probes["groups"] = Groups()
@@ -27,7 +34,12 @@ def probes_of(cfg: DictConfig, source: Source) -> dict[str, Probe]:
     probes |= {"method": MethodValues(), "noise": NoiseRates(cfg.noise)}
     if patience is not None:
         probes["early_stop"] = EarlyStop(patience)
-    return probes | {name: build(node) for name, node in cfg.probe.items()}
+    own = {name: build(node) for name, node in cfg.probe.items()}
+    problems = [f"probe.{name}: every run has a probe of that name" for name in own if name in STANDARD]
+    problems += [f"probe.{name}: {type(p).__name__} is no Probe" for name, p in own.items() if not isinstance(p, Probe)]
+    if problems:
+        raise ConfigError(problems)
+    return probes | own
 
 
 def stopped(probes: Iterable[Probe]) -> bool:

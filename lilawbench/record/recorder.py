@@ -1,7 +1,6 @@
 """The folder of one run: opened under its lock, written to after each epoch, finished with result.json."""
 
 import logging
-import math
 import platform
 import shutil
 from collections.abc import Mapping
@@ -23,9 +22,10 @@ from lilawbench.engine.optim import load_optimizer
 from lilawbench.methods.base import Method
 from lilawbench.methods.context import Context
 from lilawbench.probes.base import Probe, Scene, Seen
+from lilawbench.probes.gather import results
 from lilawbench.record.identity import SCHEMA_VERSION, UNKNOWN_CLEAN, cell_name, flatten, recorded
 from lilawbench.record.selection import select
-from lilawbench.record.writer import MetricsWriter, write_config, write_json, write_labels
+from lilawbench.record.writer import MetricsWriter, finite, write_config, write_json, write_labels
 from lilawbench.support.distributed import World
 from lilawbench.support.errors import DataError, DiskError, RunFailed
 from lilawbench.support.plain import Tree
@@ -125,6 +125,7 @@ class Recorder:
         method.load_state_dict(self.saved["method"])
         for name, probe in probes.items():
             probe.load_state_dict(self.saved["probes"][name])
+            probe.stop = probe.stop or name in self.saved["stopped"]
         ctx.epoch, ctx.step = self.saved["epoch"], self.saved["step"]
         log.info("going on after epoch %d of %d", ctx.epoch, self.cfg.train.epochs)
         self.saved = None
@@ -137,14 +138,10 @@ class Recorder:
         arrays = {name: value for name, value in seen.items() if isinstance(value, torch.Tensor | list)}
         numbers = {name: value for name, value in seen.items() if name not in arrays}
         row: dict[str, Tree] = {"kind": "epoch", "epoch": epoch.number, "step": epoch.step, "lr": epoch.lr}
-        row |= {**numbers, "epoch_seconds": epoch.seconds}
-        # JSON has no infinity: a measure that overflows is null
-        row = {
-            key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in row.items()
-        }
+        row = finite({**row, **numbers, "epoch_seconds": epoch.seconds})
         listed = {name: v.tolist() if isinstance(v, torch.Tensor) else v for name, v in arrays.items()}
         array_rows = [{"kind": "method", "epoch": epoch.number, **listed}] if listed else []
-        self.metrics_bytes = self.metrics.write([*self._step_rows(epoch), *array_rows, row])
+        self.metrics_bytes = self.metrics.write([*finite([*self._step_rows(epoch), *array_rows]), row])
         self.seconds += epoch.seconds
         self.epochs.append(row)
         log.info(_line(row, self.cfg.train.epochs), extra={"per_epoch": True})
@@ -154,12 +151,14 @@ class Recorder:
         self.world.main_does(lambda: self._checkpoint(ctx, method, probes))
 
     def _checkpoint(self, ctx: Context, method: Method, probes: Mapping[str, Probe]) -> None:
+        own = {"method": method.state_dict(), "probes": {name: probe.state_dict() for name, probe in probes.items()}}
+        checkpoint.check_plain(own, "state_dict")
         state = {
+            **own,
+            "stopped": [name for name, probe in probes.items() if probe.stop],
             **checkpoint.changing(ctx.networks),
             "frozen": self.frozen,
             "optimizer": ctx.optimizer.state_dict(),
-            "method": method.state_dict(),
-            "probes": {name: probe.state_dict() for name, probe in probes.items()},
             "epoch": ctx.epoch,
             "step": ctx.step,
             "metrics_bytes": self.metrics_bytes,
@@ -173,7 +172,7 @@ class Recorder:
         return self.world.main_does(lambda: self._finish(ctx, probes))
 
     def _finish(self, ctx: Context, probes: Mapping[str, Probe]) -> dict[str, Tree]:
-        self.result = {
+        own = {
             "schema_version": SCHEMA_VERSION,
             "status": "done",
             "run": self.folder.name,
@@ -181,7 +180,6 @@ class Recorder:
             **flatten(recorded(self.cfg), "config"),
             "task": self.task.name,
             **select(self.epochs, self.task),
-            **{key: value for probe in probes.values() for key, value in probe.result().items()},
             "labels.sha256": self.labels_sha256,
             **self.rows,
             "num_parameters": _parameters(ctx),
@@ -199,6 +197,7 @@ class Recorder:
             "versions.torch": torch.__version__,
             "versions.numpy": np.__version__,
         }
+        self.result = {**own, **finite(results(probes, own))}
         checkpoint.complete(self.folder / "checkpoint.pt", ctx.networks)
         for probe in probes.values():
             probe.files(self.folder)

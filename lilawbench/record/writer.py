@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 from pathlib import Path
 
@@ -16,6 +17,15 @@ from lilawbench.support.plain import Tree
 def write_json(path: Path, content: dict[str, Tree]) -> None:
     """Raises: DiskError; ValueError, a number is not finite."""
     write_atomic(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+
+def finite(tree: Tree) -> Tree:
+    """A tree with null for numbers that are not finite: JSON has none."""
+    if isinstance(tree, dict):
+        return {key: finite(value) for key, value in tree.items()}
+    if isinstance(tree, list):
+        return [finite(value) for value in tree]
+    return None if isinstance(tree, float) and not math.isfinite(tree) else tree
 
 
 def read_json(path: Path) -> dict[str, Tree]:

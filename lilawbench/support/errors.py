@@ -34,6 +34,10 @@ class DataError(UserError):
     """A data file is missing, damaged or not what its loader expects."""
 
 
+class PartError(UserError):
+    """The code of a method or probe does not keep to its contract."""
+
+
 class RunBusy(UserError):
     """Another process is writing this run."""
 

@@ -6,10 +6,10 @@ import torch
 
 from lilawbench.engine.loop import Epoch
 from lilawbench.methods.base import Method, StepOutput
-from lilawbench.pipeline import measured
 from lilawbench.probes.base import Predictions, Probe
+from lilawbench.probes.gather import measured
 from lilawbench.probes.method_values import MethodValues
-from lilawbench.support.errors import RunFailed
+from lilawbench.support.errors import PartError
 
 CLEAN = np.array([0, 1, 1, 1, 2, 0, 0, 1, 2])  # of the training rows 0 0 1 1 2 2, the second and the sixth are wrong
 
@@ -76,5 +76,5 @@ def test_two_probes_of_one_name_end_the_run(scene, epoch, context):
     for probe in probes.values():
         probe.setup(place)
     assert measured(ctx, epoch(), place, probes)[1] == {"rounds": 1}
-    with pytest.raises(RunFailed, match="probe mine measures rounds, a name that is taken"):
+    with pytest.raises(PartError, match="probe mine measures rounds, a name that is taken"):
         measured(ctx, epoch(logs={"rounds": 3}), place, probes)
