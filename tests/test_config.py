@@ -113,9 +113,10 @@ def test_method_focal_brings_its_loss_and_ce_with_it_is_the_same_run(composed):
 def test_every_noise_runs_on_labels(composed, noise):
     clean = np.repeat(np.arange(10), 20)
     inputs = {"inputs": torch.zeros(200, 1).__getitem__} if noise == "instance" else {}
-    observed = bind(composed(f"noise={noise}").noise)(clean, 10, generator=np.random.default_rng(0), **inputs)
+    node = composed(f"noise={noise}").noise
+    observed = bind(node)(clean, 10, generator=np.random.default_rng(0), **inputs)
     assert observed.shape == clean.shape and observed.dtype == np.int64
-    assert (observed != clean).mean() == pytest.approx(0 if noise == "none" else 0.4, abs=0.08)
+    assert (observed != clean).mean() == pytest.approx(0 if noise == "none" else node.get("rate", 0.4), abs=0.08)
 
 
 @pytest.mark.parametrize(
