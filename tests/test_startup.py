@@ -115,5 +115,5 @@ def test_an_interrupt_ends_the_planning(tmp_path):
     assert process.stdout.readline() == "planning 20000 runs\n"
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
-    assert process.returncode == 130 and "interrupted; the same command goes on" in said
+    assert process.returncode == 130 and "interrupted; the same command continues" in said
     assert not list(tmp_path.iterdir())

@@ -251,7 +251,7 @@ def test_a_broken_run_goes_on_to_the_bit(tmp_path):
     for how in ("killed", "interrupted"):
         code, text = broken(tmp_path, how, *options)
         assert code != 0 and not list(tmp_path.rglob("result.json")) and not list(tmp_path.rglob("failed.json")), text
-        assert text.count("lilawbench: interrupted; the same command goes on") == (how == "interrupted"), text
+        assert text.count("lilawbench: interrupted; the same command continues") == (how == "interrupted"), text
     done = torchrun(tmp_path, "-m", "experiment_name=killed,interrupted,whole", *options)
     assert done.returncode == 0 and "3 done, 0 skipped, 0 failed" in done.stdout, done.stdout + done.stderr
     assert done.stdout.count("going on after epoch") == 2

@@ -192,7 +192,7 @@ def test_control_c_leaves_a_sweep_that_the_same_command_finishes(tmp_path, launc
         time.sleep(0.1)
     os.killpg(process.pid, signal.SIGINT)
     _, said = process.communicate(timeout=60)
-    assert process.returncode == 130 and "interrupted; the same command goes on" in said
+    assert process.returncode == 130 and "interrupted; the same command continues" in said
     assert "Traceback" not in said, said
     done = call(tmp_path, *overrides)
     assert done.returncode == 0 and "0 failed" in done.stdout and len(list(tmp_path.rglob("result.json"))) == 4

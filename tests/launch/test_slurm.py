@@ -224,7 +224,7 @@ def test_ctrl_c_cancels_the_jobs(here):
         text = process.communicate(timeout=60)[0]
     finally:
         process.kill()
-    assert process.returncode == 130 and "interrupted; the same command goes on" in text, text
+    assert process.returncode == 130 and "interrupted; the same command continues" in text, text
     wait_for(lambda: set(jobs().values()) == {"CANCELLED"}, 30)
 
 
