@@ -6,6 +6,7 @@ test_commands_run.py runs them at a small size.
 import argparse
 import dataclasses
 import functools
+import os
 import re
 import runpy
 import shlex
@@ -107,8 +108,9 @@ def test_it_is_right(command, mine, small_files, command_line, nothing_runs, mon
 @pytest.mark.parametrize("target", ["run", "test"])
 def test_make_does_what_its_head_says(target):
     """Without the set-up, which is a package index's matter."""
-    command = ["make", "--dry-run", "--old-file=.venv/.installed", target]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    command = ["make", "--no-print-directory", "--dry-run", "--old-file=.venv/.installed", target]
+    outside_make = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    done = subprocess.run(command, cwd=ROOT, env=outside_make, capture_output=True, text=True, check=True)
     said = {"run": "-m lilawbench.train experiment=digits", "test": "-m pytest -n 2"}
     assert [line.strip() for line in done.stdout.splitlines()][-1] == f".venv/bin/python {said[target]}"
 
