@@ -67,6 +67,7 @@ def test_an_experiment_that_waits_says_for_what(in_process, tmp_path, sweep):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_run_from_any_folder_and_then_skipped(lilawbench, in_process, tmp_path):
     first, second = lilawbench("method=lilaw", *FAST), in_process("method=lilaw", *FAST)
     assert first.returncode == second.returncode == 0, first.stderr

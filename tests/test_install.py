@@ -50,6 +50,7 @@ def test_the_total_is_what_the_file_names(install, tmp_path):
     assert install.expected(["--quiet", "--requirement", str(tmp_path / "r.lock")]) == 2
 
 
+@pytest.mark.slow
 def test_an_error_is_shown_and_fatal(tmp_path):
     (tmp_path / "pyproject.toml").write_text("not toml")
     command = [sys.executable, SCRIPT, "--no-index", "--no-deps", "--no-build-isolation", str(tmp_path)]

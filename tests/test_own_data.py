@@ -45,6 +45,7 @@ def test_without_clean_labels(own, acting, caplog, method):
         assert set(labels) == {"observed", "train", "val"}
 
 
+@pytest.mark.slow
 def test_the_report_says_so(own, tmp_path):
     folders = [run(own(*options)).folder for options in ([], ["noise=symmetric", "noise.rate=0.2"])]
     text = report(folders, tmp_path / "report")
@@ -109,6 +110,7 @@ def test_streamed_images_train_as_resident_ones(composed, acting, images, method
     assert len(losses[0]) > 9 and losses[0] == losses[1]
 
 
+@pytest.mark.slow
 def test_a_probe_of_images_in_files_reads_them_once(composed, images, tmp_path, caplog):
     """Same numbers as without the table of features, which a picture that has changed makes anew."""
     caplog.set_level("INFO")

@@ -136,6 +136,7 @@ def test_negative_weights_stop_a_run_and_name_the_row(tiny, monkeypatch):
     assert run(tiny("method=lilaw", "seed=1")).status == "done"
 
 
+@pytest.mark.slow
 def test_learned_factors_end_as_well_as_none(tiny):
     """The five parameters of LiLAW: free factors fell until the weights were negative and the loss rose."""
     long = ["train.epochs=30", "method.warmup_epochs=0", "method.lr=0.05", "method=lilaw"]

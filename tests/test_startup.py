@@ -96,6 +96,7 @@ def test_a_run_that_begins_says_so_before_torch_is_there(tmp_path, capsys, monke
     assert said == [f"preparing {run_folder(cfg).name}: 30 epochs", "pipeline"]
 
 
+@pytest.mark.slow
 def test_a_run_does_not_import_the_compiler_nor_what_others_need(tmp_path):
     """Nor may a run on the digits need the packages of other data, of reports and of the mirror."""
     unwanted = ["torch._dynamo", "torchvision", "timm", "sklearn", "pandas", "scipy", "medmnist", "wandb", "matplotlib"]

@@ -73,6 +73,7 @@ def test_official_validation_rows_have_their_own_features(composed, data_dir, pa
     agree(cached, plain)
 
 
+@pytest.mark.slow
 def test_one_file_for_methods_noises_and_splits_and_another_for_other_random_weights(tiny, passes, tmp_path):
     for options in (["method=ce"], ["method=lilaw", "noise.rate=0.2"], ["noise=none", "split.val_fraction=0.3"]):
         run(tiny(*PROBE, *options))

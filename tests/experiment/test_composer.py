@@ -20,7 +20,7 @@ experiment_name: own
 train: {{lr: 1, augment: {{flip: true}}}}
 """
 MANY = [
-    pytest.param([f"{path.parent.relative_to(CONF)}={path.stem}"], marks=[] if number % 12 == 0 else pytest.mark.slow)
+    pytest.param([f"{path.parent.relative_to(CONF)}={path.stem}"], marks=[] if number % 36 == 0 else pytest.mark.slow)
     for number, path in enumerate(sorted(CONF.glob("*/*.yaml")))
 ]
 
@@ -110,6 +110,7 @@ def test_a_further_folder_is_searched_and_its_strange_files_left_to_hydra(entry,
         assert (cfg.train.lr, cfg.train.augment.flip, cfg.experiment_name) == (1.0, True, "own")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "experiment", ["dynamic_loss_table3_smoke", pytest.param("rrm_table4", marks=pytest.mark.slow)]
 )

@@ -86,6 +86,7 @@ def test_it_can_stop_at_the_first_failure(planned, caplog):
     assert statuses(launch(planned("seed=0,2,3"), Attempts())) == ["skipped", "done", "done"]
 
 
+@pytest.mark.slow
 def test_a_run_that_another_process_does_is_asked_for_again_at_the_end(planned):
     attempts = Attempts(s0="busy")
     assert statuses(launch(planned("seed=0,1"), attempts)) == ["busy", "done"] and attempts.seeds == [0, 1, 0]

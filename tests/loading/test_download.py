@@ -186,6 +186,7 @@ def test_progress_bar_on_a_terminal(data_dir, server, monkeypatch):
     assert "file.bin: 100%" in terminal.getvalue()
 
 
+@pytest.mark.slow
 def test_two_processes_share_one_download(data_dir, server):
     server.delay_seconds = 1
     code = (

@@ -56,6 +56,7 @@ def many():
     return (draw.random(3000) < chance).astype(np.int64), label, sex
 
 
+@pytest.mark.slow
 def test_intervals_are_those_of_rows_drawn_again(many):
     """The multinomial short cut against 1,000 samples of whole rows: bounds within a tenth of the interval."""
     predicted, label, sex = many

@@ -64,6 +64,7 @@ def test_forward_mode_is_the_gradient_along_the_direction(net):
     torch.testing.assert_close(along, dot(backward, direction.values()), rtol=1e-11, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_double_backward_is_the_slope_of_the_gradient(net):
     """d<grad, direction>/d params along the direction, against a central difference of <grad, direction>."""
     loss, params, direction = net

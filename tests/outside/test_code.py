@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 from lilawbench import train
 from lilawbench.check import check
 from lilawbench.config import compose
@@ -43,6 +45,7 @@ def forget(monkeypatch, *modules: str) -> None:
         monkeypatch.delitem(sys.modules, module, raising=False)
 
 
+@pytest.mark.slow
 def test_a_name_is_told_without_importing_the_part(own):
     code = "import sys; from lilawbench.config import compose; from lilawbench.record.identity import run_name\n"
     code += "name = run_name(compose('loss=own_loss', config_dir=sys.argv[1]))\n"

@@ -92,6 +92,7 @@ def test_a_package_may_hold_them(own, add, monkeypatch):
     assert run_name(run.cfg) != run_name(plain(compose("loss=ce"))) and "_code_" not in run.cfg.loss
 
 
+@pytest.mark.slow
 def test_help_and_hydras_own_questions_see_it(own, main):
     assert "own_loss" in main("--config-dir", str(own), "--help", "loss=own_loss")[1]
     for way in (["--config-dir", str(own)], [as_searchpath(own)]):
@@ -112,6 +113,7 @@ def test_tab_completes_its_choices(own, add, main, monkeypatch):
         assert "loss=own_tabbed" in main("-sc", "query=bash")[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["--config-dir", pytest.param("hydra.searchpath", marks=pytest.mark.slow)])
 def test_make_tables_takes_the_same_flags(own, main, capsys, way):
     assert main("--config-dir", str(own), "experiment=own_table", "seed=0", *FAST)[0] == 0

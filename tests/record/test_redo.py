@@ -130,6 +130,7 @@ def sweep(tmp_path, monkeypatch):
     return call
 
 
+@pytest.mark.slow
 def test_a_sweep_that_was_killed_goes_on_with_what_is_left(sweep):
     assert sweep()[1] == [0, 1, 2] and sweep()[1] == []
     assert sweep(REDO) == (["done"] * 3, [0, 1, 2])

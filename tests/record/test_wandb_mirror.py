@@ -174,6 +174,7 @@ def asked(tmp_path_factory: pytest.TempPathFactory, said: list[str], serve: Call
     server.server_close()
 
 
+@pytest.mark.slow
 def test_killed_run_is_recorded_as_failed(again: SimpleNamespace) -> None:
     assert again.killed.history == {step: LOGGED[step] for step in (1, 2, 3)}  # without the half line
     assert again.killed.exit_code == 1

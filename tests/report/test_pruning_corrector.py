@@ -87,6 +87,7 @@ def test_without_corrupted_samples_or_reweightings_the_panel_is_empty(write_run,
     assert corrupted.axison is False and not corrupted.containers
 
 
+@pytest.mark.slow
 def test_one_row_per_cell_up_to_a_limit(write_rrm, tmp_path, monkeypatch):
     monkeypatch.setattr(drawing, "MOST_ROWS", 2)
     write_rrm(0, changes={"config.noise.rate": 0.5})
@@ -165,6 +166,7 @@ def test_label_accuracy_begins_after_the_warm_up(write_dynamic, tmp_path):
     assert len(right.collections) == 3  # bands
 
 
+@pytest.mark.slow
 def test_many_classes_and_classes_alike(write_dynamic, tmp_path):
     """Of 100 classes every eleventh is drawn; one curve where class_wise is off."""
     write_dynamic(0, g=g_of(0.05, classes=100), margin=[1.0] * 100, name="many")

@@ -55,6 +55,7 @@ def test_no_parameters_removes_an_older_picture(write_run, tmp_path):
     assert not (out / "parameters.png").exists()
 
 
+@pytest.mark.slow
 def test_what_methods_logged_is_drawn_and_goes_with_them(write_run, tmp_path, layout):
     """pruning.png and corrector.png are listed and shown; without their runs, older ones are removed."""
     histogram = {"weight_histogram": [[0, 2, 0, 0, 0, 0], [0, 0, 0, 0, 0, 1]]}
@@ -75,6 +76,7 @@ def test_what_methods_logged_is_drawn_and_goes_with_them(write_run, tmp_path, la
     assert "pruning.png" not in (out / "tables.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_a_method_around_another_loss_is_compared_with_that_loss(write_run, tmp_path):
     """rrm + mse against mse, +4 points, not against ce, where it would be -16; told no baseline, report finds it."""
     for method, loss, accuracy in [("ce", None, 0.7), ("mse", "mse", 0.5), ("rrm", None, 0.72), ("rrm", "mse", 0.54)]:
