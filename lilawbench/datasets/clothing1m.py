@@ -1,9 +1,9 @@
 """Clothing1M: a million pictures of clothes in 14 classes, with the labels of the shops that sell them (38 % wrong)."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from lilawbench.datasets.lists import Listed, ListedImages, Lists, labels_of, read_labelled, read_names
+from lilawbench.support.plain import Tree
 
 CLASS_NAMES = (
     "T-Shirt", "Shirt", "Knitwear", "Chiffon", "Sweater", "Hoodie", "Windbreaker", "Jacket", "Down Coat", "Suit",
@@ -20,7 +20,7 @@ class Clothing1M(ListedImages):
 
     Args:
         train: key list to train on: "noisy_train", with noisy labels; "clean_train", the 47,570 with clean ones.
-        The others: see `ListedImages`.
+        options: of `ListedImages`.
     Source: Xiao et al. 2015.
     """
 
@@ -33,18 +33,8 @@ class Clothing1M(ListedImages):
         "clean_test_key_list.txt",
     )  # fmt: skip
 
-    def __init__(
-        self,
-        train: str = "noisy_train",
-        path: str | None = None,
-        size: int = 224,
-        resize: int | None = 256,
-        threads: int | None = None,
-        classes: Sequence[int] | None = None,
-        imbalance: float | None = None,
-        per_class: int | None = None,
-    ):
-        super().__init__(path, size, resize, threads, classes, imbalance, per_class)
+    def __init__(self, train: str = "noisy_train", **options: Tree):
+        super().__init__(**options)
         if train not in ("noisy_train", "clean_train"):
             raise ValueError(f"train is {train!r}; it must be noisy_train or clean_train")
         self.train = train
