@@ -42,6 +42,9 @@ class Source:
     target_range: float | None = None  # of values: the R of LiLAW, A.7
     copy: Callable[[Tensor, np.random.Generator], Tensor] | None = None  # perturbs the copies that half of the training
     # rows get after the split; None: there are none
+    train_ids: np.ndarray | None = None  # [N] str, what a person calls a row: its file, id or line; None: its number
+    val_ids: np.ndarray | None = None  # [V], likewise
+    test_ids: np.ndarray | None = None  # [M], likewise
 
     @property
     def task(self) -> str:
@@ -86,6 +89,10 @@ class Source:
 def _take(inputs: Tensor | ImageFiles, rows: np.ndarray) -> Tensor | ImageFiles:
     """Sorted, different rows."""
     return inputs if len(rows) == len(inputs) else inputs[rows]
+
+
+def _some(values: np.ndarray | None, rows: np.ndarray) -> np.ndarray | None:
+    return None if values is None else values[rows]
 
 
 class Dataset:
@@ -149,12 +156,12 @@ class Dataset:
         if self.imbalance is not None:
             counts = long_tail(counts, self.imbalance)
         rows = draw(source.train_clean, counts, generator)
-        given = None if source.train_observed is None else source.train_observed[rows]
         return replace(
             source,
             train_input=source.train_input[rows],
             train_clean=source.train_clean[rows],
-            train_observed=given,
+            train_observed=_some(source.train_observed, rows),
+            train_ids=_some(source.train_ids, rows),
         )
 
 
@@ -180,10 +187,10 @@ def keep_classes(source: Source, classes: Sequence[int]) -> Source:
     train_clean = new_number[source.train_clean[train]]
     if (counts := np.bincount(train_clean, minlength=len(classes))).min() == 0:
         raise ValueError(f"class {classes[counts.argmin()]} has no training row")
-    val_input, val_clean = source.val_input, source.val_clean
+    val_input, val_clean, val_ids = source.val_input, source.val_clean, source.val_ids
     if val_input is not None and val_clean is not None:
         val = kept(val_clean)
-        val_input, val_clean = val_input[val], new_number[val_clean[val]]
+        val_input, val_clean, val_ids = val_input[val], new_number[val_clean[val]], _some(val_ids, val)
     return replace(
         source,
         train_input=source.train_input[train],
@@ -194,4 +201,7 @@ def keep_classes(source: Source, classes: Sequence[int]) -> Source:
         test_groups={name: group[test] for name, group in source.test_groups.items()},
         val_input=val_input,
         val_clean=val_clean,
+        train_ids=_some(source.train_ids, train),
+        val_ids=val_ids,
+        test_ids=_some(source.test_ids, test),
     )
