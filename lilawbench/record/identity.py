@@ -31,6 +31,8 @@ LATER: dict[str, Tree] = {
     "train.cuda_graphs": False,
     "train.side_stream": True,
     "train.strong_policy": "cifar10",
+    "dataset.white": None,
+    "dataset.background": None,
 }
 # modules that have moved: runs keep their names, and old records read as new ones
 MOVED = {"lilawbench.data.": "lilawbench.datasets."}

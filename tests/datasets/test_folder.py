@@ -95,7 +95,7 @@ def test_trees_that_are_refused(tree, counts, message):
 def test_an_image_that_cannot_be_read(tree, tmp_path):
     root = tree(OFFICIAL)
     (tmp_path / "train" / "bee" / "1.png").write_bytes(b"")
-    with pytest.raises(DataError, match=r"1 of 5 images cannot be read: .*train/bee/1\.png"):
+    with pytest.raises(DataError, match=r"1 of 7 images cannot be read: .*train/bee/1\.png"):
         Folder(root, size=4).load(None)
 
 
