@@ -1,7 +1,9 @@
 """What a folder of images holds: its parts, classes and images, and what is left out of it and why."""
 
+import logging
 import os
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +15,8 @@ from lilawbench.loading.image_files import shown
 from lilawbench.loading.pixels import is_image
 from lilawbench.support.errors import DataError, closest
 from lilawbench.support.natural import natural
+
+log = logging.getLogger("lilawbench")
 
 LAYOUT = "train/CLASS, test/CLASS and, if there is one, val/CLASS"
 ROOT = b"."
@@ -60,7 +64,7 @@ class _Reader:
 
     def __init__(self, root: Path):
         self.root, self.base = root, os.fsencode(root)
-        self.left_out: dict[str, list[bytes]] = {}  # by reason
+        self.left_out: dict[str, set[bytes]] = {}  # by reason
         self.seen: dict[tuple[int, int], bytes] = {}  # folders that are read, by device and inode
         for folder in [root.resolve(), *root.resolve().parents]:
             self.before(os.fsencode(folder), ROOT)
@@ -78,6 +82,11 @@ class _Reader:
             if strange := sorted(set(folders_of) - set(names), key=natural):
                 advice = closest(strange[0], names) if len(names) <= 20 else "rename or remove it"
                 raise DataError(f"{self.at(parts[part])} has the class {strange[0]!r}, which {where} has not; {advice}")
+        same = Counter(map(str.casefold, names))
+        if alike := [name for name in names if same[name.casefold()] > 1]:
+            log.warning(
+                "%s: class folders that differ in case alone are classes of their own: %s", where, ", ".join(alike)
+            )
         listed = self.images(classes)
         return ImageTree(
             names,
@@ -102,8 +111,8 @@ class _Reader:
                 or (folders if len(named) == len(folders) > 1 else [])
             ):
                 raise DataError(
-                    f"{self.root}: {_listed(odd)} look like parts of a split, but lack class folders or have other "
-                    f"names: expected {LAYOUT}; rename the folders, and put images in a folder for each class"
+                    f"{self.root} has {_listed(odd)}, named like parts of a split but not laid out as {LAYOUT}; rename "
+                    "the folders, and put images in a folder for each class"
                 )
             return {"train": b""}
         for part, same in parts.items():
@@ -246,7 +255,7 @@ class _Reader:
         return str(self.root) if folder in (b"", ROOT) else shown(os.path.join(self.base, folder))
 
     def leave(self, reason: str, path: bytes) -> None:
-        self.left_out.setdefault(reason, []).append(path)
+        self.left_out.setdefault(reason, set()).add(path)
 
     def summary(self) -> str:
         most_first = sorted(self.left_out.items(), key=lambda item: (-len(item[1]), item[0]))
