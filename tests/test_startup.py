@@ -9,8 +9,7 @@ import sys
 import pytest
 
 from lilawbench.experiment.plan import plan
-from lilawbench.record.identity import flatten, recorded
-from lilawbench.record.identity import run_folder
+from lilawbench.record.identity import flatten, recorded, run_folder
 
 # name -> arguments: each is done by `main` in one process, which prints what was imported after it
 ASKED = {

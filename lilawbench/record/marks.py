@@ -4,7 +4,6 @@ A damaged result is neither taken for a finished run nor trained over: it is ref
 of one of several runs lets that run fail, and goes on with the others.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 

@@ -9,7 +9,6 @@ import pytest
 from lilawbench.experiment.plan import plan
 from lilawbench.launch.progress import Progress, duration
 
-
 RESULT = {"schema_version": 1, "config.seed": 0, "config.method.name": "ce", "config.dataset.name": "digits"}
 
 
