@@ -33,9 +33,6 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--select", choices=SELECTIONS, help="which epoch to report (default: best_val, then last)")
     parser.add_argument("--baseline", metavar="METHOD", help="to compare with; loss: plain training with the same loss")
     parser.add_argument("--metric", help="such as test_attacked_0.1_accuracy (default: accuracy, mAP or RMSE)")
-    parser.add_argument(
-        "--skip-unreadable", action="store_true", help="leave out result files that are damaged or of another version"
-    )
     parser.add_argument("--out", metavar="DIR", type=Path, help="for the files (default: report/ in the common folder)")
     parser.add_argument("--config-dir", metavar="DIR", help="your own folder of YAML files, as for runs")
     options = parser.parse_intermixed_args(arguments)
@@ -83,8 +80,7 @@ def sorted_out(names: list[str], further: list[Path]) -> tuple[list[Path], list[
 def report_folders(folders: list[Path], options: argparse.Namespace) -> None:
     common = folders[0] if len(folders) == 1 else Path(os.path.commonpath([f.absolute() for f in folders]))
     selections = (options.select,) if options.select else LEADING
-    out, skip = options.out or common / "report", options.skip_unreadable
-    print(report(folders, out, options.baseline, selections, options.metric, skip))
+    print(report(folders, options.out or common / "report", options.baseline, selections, options.metric))
 
 
 def report_experiment(name: str, overrides: list[str], options: argparse.Namespace) -> None:
