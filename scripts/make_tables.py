@@ -35,9 +35,6 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--baseline", metavar="METHOD", help="to compare with; loss: plain training with the same loss")
     parser.add_argument("--metric", help="such as test_attacked_0.1_accuracy (default: accuracy, mAP or RMSE)")
     parser.add_argument(
-        "--skip-unreadable", action="store_true", help="leave out result files that are damaged or of another version"
-    )
-    parser.add_argument(
         "--out",
         metavar="DIR",
         type=Path,
@@ -91,8 +88,7 @@ def report_folders(folders: list[Path], options: argparse.Namespace) -> None:
     selections = (options.select,) if options.select else LEADING
     parts = [folder.name for folder in folders] if len(folders) > 1 else []
     parts += chosen(select=options.select, metric=options.metric, baseline=options.baseline)
-    out, skip = options.out or place(common, parts), options.skip_unreadable
-    print(report(folders, out, options.baseline, selections, options.metric, skip))
+    print(report(folders, options.out or place(common, parts), options.baseline, selections, options.metric))
 
 
 def report_experiment(name: str, overrides: list[str], options: argparse.Namespace) -> None:

@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 from lilawbench.config import NAMED, Plain, plain
 from lilawbench.record.code import code, targets
 from lilawbench.record.writer import read_json, write_json
+from lilawbench.support.errors import DataError
 from lilawbench.support.plain import Tree
 from lilawbench.tasks import PLAIN_LOSSES
 
@@ -117,8 +118,13 @@ def changed_code(cfg: DictConfig | Plain) -> tuple[str, list[str]] | None:
     if not sources:
         return None
     others = folder.parent.glob(f"{glob.escape(_label(cfg))}-s{cfg.seed}-*/code.json")
-    for path in sorted(others, key=lambda path: path.stat().st_mtime_ns, reverse=True):
-        before = read_json(path)
+    for path in sorted(others, key=lambda path: path.lstat().st_mtime_ns, reverse=True):
+        try:
+            before = read_json(path)
+        except DataError:  # of another run, and only for a message
+            continue
+        if before.keys() != sources.keys():
+            continue
         if before != sources and run_name(cfg, before) == path.parent.name:
             groups = [group for group in sources if sources[group] != before.get(group)]
             return path.parent.name, [target for group in groups for target in targets(cfg[group])]

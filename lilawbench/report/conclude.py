@@ -66,7 +66,7 @@ def _comparison(folders: list[Path]) -> str:
     for parent in parents:
         out = place(parent, [])
         try:
-            report(parent, out, skip_unreadable=True)
+            report(parent, out)
             lines.append(f"All finished runs in {parent}: {out / 'tables.md'}")
         except UserError as error:
             lines.append(f"no report of all runs in {parent}: {error}")

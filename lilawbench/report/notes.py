@@ -1,6 +1,6 @@
 """What the tables of a report do not show, a sentence each: conflicts, and which runs were left out and why."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from lilawbench.record.identity import UNKNOWN_CLEAN
@@ -73,6 +73,12 @@ def unfinished(runs: Sequence[Unfinished]) -> list[str]:
         if len(group) > SHOWN:
             lines.append(f"Not in the tables, {state}: {len(group) - SHOWN} more ({reason})")
     return lines
+
+
+def not_drawn(damaged: Mapping[str, str]) -> list[str]:
+    """Runs that are in the tables alone: why, by folder."""
+    lines = [f"Not in the figures: {folder} ({reason})" for folder, reason in [*damaged.items()][:SHOWN]]
+    return lines + [f"Not in the figures: {len(damaged) - SHOWN} more"] * (len(damaged) > SHOWN)
 
 
 def unknown_clean(runs: "DataFrame") -> list[str]:

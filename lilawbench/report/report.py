@@ -15,7 +15,7 @@ from lilawbench.report.cells import compare, fill
 from lilawbench.report.collect import collect, unfinished
 from lilawbench.report.document import Document, Section, records_csv
 from lilawbench.report.fairness import fairness_table
-from lilawbench.report.figures import FIGURES
+from lilawbench.report.figures import draw_all, drawn
 from lilawbench.report.figures.ranks import draw_ranks
 from lilawbench.report.match import match
 from lilawbench.report.measured import of_runs
@@ -43,7 +43,6 @@ def report(
     baseline: str | None = None,
     selections: Sequence[str] = LEADING,
     metric: str | None = None,
-    skip_unreadable: bool = False,
 ) -> str:
     """Writes tables.md, .csv, .tex, .html, fairness.csv (for runs with groups) and the figures that the runs have
     values for (see figures/). A file that no run has data for is not written, and an older one is removed.
@@ -58,15 +57,14 @@ def report(
             validation set) is left out, with a note.
         metric: what the tables show, such as test_attacked_0.1_accuracy; None: test_accuracy, test_mAP or test_rmse,
             by task.
-        skip_unreadable: leave out damaged result files and those of another version, with a note.
     Returns:
         The tables as Markdown, what is missing, and the paths of the files.
     Raises:
         UserError: no finished run, or runs that cannot be compared (see `of_runs` and `compare`).
-        DataError: a folder does not exist, or a file of a run is damaged.
+        DataError: a folder does not exist.
     """
     folders = [folders] if isinstance(folders, str | Path) else list(folders)
-    runs = collect(folders, skip_unreadable)
+    runs = collect(folders)
     missing = notes.unfinished(unfinished(folders, runs))
     if runs.empty:
         where = ", ".join(map(str, folders)) or "no folder"
@@ -82,7 +80,8 @@ def report(
         return Document("lilawbench: results", sections + gaps, remarks).render("md")
     out_dir = Path(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
-    pictures = [name for name, draw in FIGURES.items() if _drawn(draw(runs, out_dir / name), out_dir / name)]
+    pictures, damaged = draw_all(runs, out_dir)
+    remarks += notes.not_drawn(damaged)
     pictures += _ranks_drawn(ranks, out_dir / "ranks.png")
     document = Document("lilawbench: results", sections + gaps, remarks, pictures)
     if not gaps:
@@ -109,7 +108,7 @@ def paper_report(
     Returns:
         The text of the .md, and the paths of the files.
     Raises:
-        UserError: see `of_plan` and `compare`. DataError: a file of a run or of published results is damaged.
+        UserError: see `of_plan` and `compare`. DataError: a file of published results is damaged.
     """
     import pandas as pd
 
@@ -131,7 +130,7 @@ def paper_report(
     remarks += notes.idle(every)
     remarks += notes.without((cell.measured.key, cell.valueless) for cell in every) + notes.unmatched(matches, runs)
     remarks += [f"Not available yet: {name}, which needs {reason}" for name, reason in plan.table.waiting.items()]
-    remarks += notes.unfinished([run for run in unfinished(there) if run.folder.name in planned])
+    remarks += notes.unfinished([run for run in unfinished(there, runs) if run.folder.name in planned])
     if out_dir is None:
         out_dir = place(folders[0], [*plan.asked, *chosen(select=select, metric=metric)])
     out_dir = Path(out_dir)
@@ -186,15 +185,8 @@ def _ranks(runs: "DataFrame") -> "dict[str, Ranking]":
     return rankings(cells)
 
 
-def _drawn(figure: object, path: Path) -> bool:
-    """Whether the figure was drawn; if not, an older file is removed."""
-    if figure is None:
-        path.unlink(missing_ok=True)
-    return figure is not None
-
-
 def _ranks_drawn(ranks: "dict[str, Ranking]", path: Path) -> list[str]:
-    return [path.name] if _drawn(draw_ranks(ranks, path), path) else []
+    return [path.name] if drawn(draw_ranks(ranks, path), path) else []
 
 
 def _written(out_dir: Path, stem: str, document: Document, tables: dict[str, list[Section]]) -> str:
