@@ -112,7 +112,6 @@ class Folder(Dataset):
             std,
             val_input=input.get("val"),
             val_clean=parts["val"].label if "val" in parts else None,
-            clean_known=False,
             train_ids=ids["train"],
             val_ids=ids.get("val"),
             test_ids=ids["test"],
