@@ -73,7 +73,7 @@ def train(cfg: DictConfig, folder: Path, world: World) -> RunRecord:
     except ValueError as error:  # what only the data can tell
         raise ConfigError([f"dataset={cfg.dataset.name}: {error}"]) from error
     if dataset.num_classes is None:
-        check(cfg, source.num_classes, source.val_clean is not None)
+        check(cfg, source.num_classes, source.val_input is not None)
     labels = draw_labels(cfg, source)
     check_unchanged(cfg)
     train, val, test = splits_of(cfg, source, labels, device)
