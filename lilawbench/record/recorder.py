@@ -28,7 +28,7 @@ from lilawbench.record.selection import select
 from lilawbench.record.writer import MetricsWriter, finite, write_config, write_json, write_labels
 from lilawbench.support.distributed import World
 from lilawbench.support.errors import DataError, DiskError, RunFailed
-from lilawbench.support.plain import Tree
+from lilawbench.support.plain import State, Tree
 from lilawbench.tasks import TASKS, Task
 
 log = logging.getLogger("lilawbench")
@@ -64,8 +64,8 @@ class Recorder:
     ):
         self.folder, self.cfg, self.task, self.device, self.world = folder, cfg, task, device, world
         self.result: dict[str, Tree] = {}
-        path = folder / "checkpoint.pt"
-        self.saved = checkpoint.load(path, device) if path.exists() else None
+        path, self.damaged = world.main_does(lambda: checkpoint.newest(folder))
+        self.saved = checkpoint.load(path, device) if path else None
         if self.saved is not None and "probes" not in self.saved:
             raise DataError(f"{path} was written by an earlier version of lilawbench: use that one, or delete {folder}")
         # a resumed run keeps its number of threads: sums that are split otherwise have other last bits
@@ -78,10 +78,12 @@ class Recorder:
         self.labels_sha256 = write_labels(self.folder, **arrays)
         write_config(self.folder, self.cfg)
         (self.folder / "failed.json").unlink(missing_ok=True)
-        self.metrics = MetricsWriter(self.folder / "metrics.jsonl", self.saved["metrics_bytes"] if self.saved else 0)
+        self.metrics = MetricsWriter(self.folder / "metrics.jsonl", **_kept_metrics(self.saved))
         self.epochs = self.metrics.rows("epoch")
         self.mirror = build(self.cfg.logger) if "_target_" in self.cfg.logger else None
         self.log_file = runtime.log_to_file(self.folder / "train.log")
+        for line in self.damaged:
+            log.warning(line)
 
     def __enter__(self) -> "Recorder":
         if self.mirror:
@@ -119,8 +121,10 @@ class Recorder:
         if not scene.labels.clean_known:
             log.info("the clean labels are unknown: %s", UNKNOWN_CLEAN)
         if self.saved is None:
+            if self.damaged:
+                log.warning("starting over: there is no other checkpoint")
             return
-        checkpoint.restore(ctx.networks, self.saved, self.folder / "checkpoint.pt")
+        checkpoint.restore(ctx.networks, self.saved, self.folder / checkpoint.FILE)
         load_optimizer(ctx.optimizer, self.saved["optimizer"])
         method.load_state_dict(self.saved["method"])
         for name, probe in probes.items():
@@ -162,10 +166,11 @@ class Recorder:
             "epoch": ctx.epoch,
             "step": ctx.step,
             "metrics_bytes": self.metrics_bytes,
+            "metrics_crc32": self.metrics.crc32,
             "seconds": self.seconds,
             "threads": self.threads,
         }
-        checkpoint.save(self.folder / "checkpoint.pt", state)
+        checkpoint.save(self.folder / checkpoint.FILE, state, before=self.folder / checkpoint.BEFORE)
 
     def finish(self, ctx: Context, probes: Mapping[str, Probe]) -> dict[str, Tree]:
         """Completes the checkpoint, writes the probes' files and result.json, and returns the content of the latter."""
@@ -198,7 +203,8 @@ class Recorder:
             "versions.numpy": np.__version__,
         }
         self.result = {**own, **finite(results(probes, own))}
-        checkpoint.complete(self.folder / "checkpoint.pt", ctx.networks)
+        checkpoint.complete(self.folder / checkpoint.FILE, ctx.networks)
+        checkpoint.keep_last(self.folder)
         for probe in probes.values():
             probe.files(self.folder)
         write_json(self.folder / "result.json", self.result)
@@ -221,6 +227,10 @@ class Recorder:
             for i in range(len(losses))
             if (first + i + 1) % self.cfg.train.log_every_steps == 0
         ]
+
+
+def _kept_metrics(saved: State | None) -> dict[str, int]:
+    return {} if saved is None else {"keep_bytes": saved["metrics_bytes"], "crc32": saved.get("metrics_crc32")}
 
 
 def _parameters(ctx: Context) -> int:

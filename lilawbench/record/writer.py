@@ -2,8 +2,11 @@
 
 import hashlib
 import json
+import logging
 import math
 import os
+import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +15,8 @@ from omegaconf import DictConfig, OmegaConf
 from lilawbench.support.atomic import replacing, writable, write_atomic
 from lilawbench.support.errors import DataError
 from lilawbench.support.plain import Tree
+
+log = logging.getLogger("lilawbench")
 
 
 def write_json(path: Path, content: dict[str, Tree]) -> None:
@@ -50,10 +55,8 @@ def write_labels(folder: Path, **arrays: np.ndarray) -> str:
         DataError: the labels differ from those on disk (another version of NumPy may draw others).
     """
     path = folder / "labels.npz"
-    if path.exists():
-        with np.load(path, allow_pickle=False) as kept:
-            same = all(name in kept and np.array_equal(kept[name], array) for name, array in arrays.items())
-        if not same:
+    if (kept := _labels(path)) is not None:
+        if not all(name in kept and np.array_equal(kept[name], array) for name, array in arrays.items()):
             raise DataError(
                 f"{path} holds other labels than this program draws now (NumPy {np.__version__}): use the "
                 f"versions that the run began with, or delete the folder {folder} to start over"
@@ -66,21 +69,37 @@ def write_labels(folder: Path, **arrays: np.ndarray) -> str:
     return hashlib.sha256(np.ascontiguousarray(observed, dtype=wide).tobytes()).hexdigest()
 
 
+def _labels(path: Path) -> dict[str, np.ndarray] | None:
+    """Those on disk; None where there are none, or damaged ones, since they can be drawn again."""
+    try:
+        with path.open("rb") as file:  # np.load leaves a damaged archive open
+            return dict(np.load(file, allow_pickle=False))
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+        log.warning("%s is damaged (%s): the labels are drawn again", path, error)
+        return None
+
+
 class MetricsWriter:
     """metrics.jsonl: one JSON object per line, flushed to the disk after every epoch.
 
     Args:
-        path: the file. keep_bytes: its length at the last checkpoint; what follows is cut off.
+        path: the file. keep_bytes: its length at the last checkpoint; what follows is cut off. crc32: of these bytes;
+            None: not known.
     Raises:
-        DataError: the file is shorter than that.
+        DataError: the file is shorter than that, or has other bytes.
     """
 
-    def __init__(self, path: Path, keep_bytes: int = 0):
+    def __init__(self, path: Path, keep_bytes: int = 0, crc32: int | None = None):
         if keep_bytes and (not path.exists() or path.stat().st_size < keep_bytes):
             raise DataError(
                 f"{path} is shorter than its checkpoint says; delete the folder {path.parent} to start over"
             )
         self.path = path
+        self.crc32 = zlib.crc32(path.read_bytes()[:keep_bytes]) if keep_bytes else 0
+        if crc32 not in (None, self.crc32) and keep_bytes:
+            raise DataError(f"{path} is damaged; delete the folder {path.parent} to start over")
         with writable(path):
             self.file = path.open("ab", buffering=0)
             self.file.truncate(keep_bytes)
@@ -98,6 +117,7 @@ class MetricsWriter:
             except OSError:
                 self.file.truncate(length)
                 raise
+        self.crc32 = zlib.crc32(lines, self.crc32)
         return length + len(lines)
 
     def rows(self, kind: str) -> list[dict[str, Tree]]:

@@ -16,11 +16,13 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
+def replacing(path: Path, before: Path | None = None) -> Iterator[BinaryIO]:
     """A temporary file beside the target, flushed to disk and renamed at the end; its name is unique to the process.
 
     A crash or an error leaves the old file, or none.
 
+    Args:
+        before: what the old file is renamed to in the end; None: it is lost.
     Raises:
         DiskError: see `writable`.
     """
@@ -31,6 +33,8 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
+            if before is not None and path.exists():
+                path.replace(before)
             part.replace(path)
         except BaseException:
             with contextlib.suppress(OSError):
