@@ -18,7 +18,7 @@ from omegaconf import DictConfig
 
 import lilawbench
 from lilawbench.config import CONF, Plain, check_keys, to_dict
-from lilawbench.experiment.command import completing, help_asked, read, sweep_asked
+from lilawbench.experiment.command import again, completing, help_asked, read, sweep_asked
 from lilawbench.experiment.plan import plan
 from lilawbench.launch.launch import launch
 from lilawbench.record import redo
@@ -116,6 +116,10 @@ _outcomes: list[RunRecord] = []  # of a single run
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
 def _hydra_main(cfg: DictConfig) -> None:
+    _alone(cfg)
+
+
+def _alone(cfg: DictConfig) -> None:
     record = attempt(cfg, in_sweep=False)
     if record.error and join().is_main:
         print(f"lilawbench: {record.error}", file=sys.stderr, flush=True)
@@ -143,7 +147,8 @@ def main() -> None:
             planned = plan(command.args.overrides, command.args.config_dir)
             records = launch(planned, attempt)
         else:
-            _hydra_main()
+            cfg = again(command)
+            _hydra_main() if cfg is None else _alone(cfg)
             records = _outcomes
     except UserError as error:
         if world.is_main:

@@ -24,6 +24,7 @@ from lilawbench.methods.context import Context
 from lilawbench.probes.base import Probe, Scene, Seen
 from lilawbench.probes.gather import results
 from lilawbench.record.identity import SCHEMA_VERSION, UNKNOWN_CLEAN, cell_name, flatten, recorded
+from lilawbench.record.provenance import command, commit
 from lilawbench.record.selection import select
 from lilawbench.record.writer import MetricsWriter, finite, write_config, write_json, write_labels
 from lilawbench.support.distributed import World
@@ -75,6 +76,7 @@ class Recorder:
         world.main_does(lambda: self._open(arrays))
 
     def _open(self, arrays: Mapping[str, np.ndarray]) -> None:
+        commit()  # now, not when the run ends
         self.labels_sha256 = write_labels(self.folder, **arrays)
         write_config(self.folder, self.cfg)
         (self.folder / "failed.json").unlink(missing_ok=True)
@@ -111,6 +113,7 @@ class Recorder:
     def resume(self, ctx: Context, method: Method, probes: Mapping[str, Probe], scene: Scene) -> None:
         """Logs what begins, and loads the checkpoint of an interrupted run into freshly built parts."""
         parameters = _parameters(ctx)
+        self.class_names = list(map(str, scene.source.class_names))
         self.rows = {"num_train": len(scene.train), "num_val": len(scene.val), "num_test": len(scene.test)}
         rows = "{num_train} train, {num_val} validation, {num_test} test rows".format(**self.rows)
         machine = f"{runtime.device_name(self.device)}, {self.threads} thread(s)"
@@ -183,7 +186,10 @@ class Recorder:
             "run": self.folder.name,
             "cell": cell_name(self.cfg),
             **flatten(recorded(self.cfg), "config"),
+            "command": command(),
+            **commit(),
             "task": self.task.name,
+            "class_names": self.class_names,
             **select(self.epochs, self.task),
             "labels.sha256": self.labels_sha256,
             **self.rows,

@@ -43,7 +43,8 @@ def read_json(path: Path) -> dict[str, Tree]:
 
 def write_config(folder: Path, cfg: DictConfig) -> None:
     """Writes the resolved config. Raises: DiskError."""
-    write_atomic(folder / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
+    head = "# python -m lilawbench.train --config-dir FOLDER_OF_THIS_FILE does this run again, or what is left of it.\n"
+    write_atomic(folder / "config.yaml", head + OmegaConf.to_yaml(cfg, resolve=True))
 
 
 def write_labels(folder: Path, **arrays: np.ndarray) -> str:
@@ -56,7 +57,8 @@ def write_labels(folder: Path, **arrays: np.ndarray) -> str:
     """
     path = folder / "labels.npz"
     if (kept := _labels(path)) is not None:
-        if not all(name in kept and np.array_equal(kept[name], array) for name, array in arrays.items()):
+        drawn = {name: array for name, array in arrays.items() if name in kept or name not in ("ids", "test_ids")}
+        if not all(name in kept and np.array_equal(kept[name], array) for name, array in drawn.items()):
             raise DataError(
                 f"{path} holds other labels than this program draws now (NumPy {np.__version__}): use the "
                 f"versions that the run began with, or delete the folder {folder} to start over"
