@@ -33,7 +33,6 @@ from lilawbench.loading.download import fetch
 from lilawbench.loading.image_files import ImageFiles, loaded
 from lilawbench.loading.rows import Rows, Splits
 from lilawbench.loading.streamed import rows_of
-from lilawbench.methods.base import Method
 from lilawbench.methods.fgsm import Pixels
 from lilawbench.models.finetune import finetune
 from lilawbench.noise.labels import Labels
@@ -74,7 +73,7 @@ def train(cfg: DictConfig, folder: Path, world: World) -> RunRecord:
     except ValueError as error:  # what only the data can tell
         raise ConfigError([f"dataset={cfg.dataset.name}: {error}"]) from error
     if dataset.num_classes is None:
-        check(cfg, source.num_classes)
+        check(cfg, source.num_classes, source.val_clean is not None)
     labels = draw_labels(cfg, source)
     check_unchanged(cfg)
     train, val, test = splits_of(cfg, source, labels, device)
@@ -108,7 +107,8 @@ def train(cfg: DictConfig, folder: Path, world: World) -> RunRecord:
         for probe in probes.values():
             probe.setup(scene)
         method.setup(ctx)
-        warn_of_endless_warmup(method, cfg.train.epochs)
+        for reason in method.never_acts(cfg.train.epochs, len(ctx.loader)):
+            log.warning("method=%s loss=%s: %s", cfg.method.name, cfg.loss.name, reason)
         recorder.resume(ctx, method, probes, scene)
         schedule, step = build_schedule(cfg.train), GraphedStep() if cfg.train.cuda_graphs else None
         epochs = fit(ctx, method, schedule, epochs=cfg.train.epochs, name=folder.name, step=step)
@@ -203,14 +203,6 @@ def num_outputs(cfg: DictConfig, source: Source) -> int:
     """model.num_classes, or as many as the data set has."""
     asked = cfg.model.get("num_classes")
     return source.num_classes if asked is None else asked
-
-
-def warn_of_endless_warmup(method: Method, epochs: int) -> None:
-    """Warns where a method or its loss would start its own work only after the last epoch."""
-    for group, part in (("method", method), ("loss", method.per_sample)):
-        warmup = getattr(part, "warmup_epochs", 0)
-        if warmup >= epochs:
-            log.warning("%s.warmup_epochs is %d and train.epochs %d: all of this run is warm-up", group, warmup, epochs)
 
 
 @contextmanager

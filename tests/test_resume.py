@@ -199,7 +199,6 @@ def flip(path: Path) -> None:
         (["checkpoint.pt"], 1),
         (["checkpoint.pt", "checkpoint.before.pt"], 0),
         pytest.param(["checkpoint.before.pt"], 2, marks=pytest.mark.slow),
-        pytest.param(["labels.npz"], 2, marks=pytest.mark.slow),
     ],
 )
 def test_damaged_files_are_set_aside(tiny, tmp_path, untimed, caplog, damaged, epoch):

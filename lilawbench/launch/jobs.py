@@ -14,9 +14,9 @@ from omegaconf import DictConfig
 from lilawbench.experiment.composer import composer
 from lilawbench.experiment.plan import Planned
 from lilawbench.launch import preempt
+from lilawbench.record import provenance
 from lilawbench.record.data import looked_at_once
 from lilawbench.record.identity import RunRecord, run_folder
-from lilawbench.record import provenance
 from lilawbench.record.lock import FRESH_SECONDS
 from lilawbench.support.atomic import writable, write_atomic
 from lilawbench.support.distributed import join

@@ -15,6 +15,7 @@ from lilawbench.config import NAMED, Plain, plain
 from lilawbench.record.code import TYPED, code, targets
 from lilawbench.record.data import data, named, without_places
 from lilawbench.record.writer import read_json, write_json
+from lilawbench.support.errors import DataError
 from lilawbench.support.plain import Tree
 from lilawbench.tasks import PLAIN_LOSSES
 
@@ -149,7 +150,7 @@ def changed(cfg: DictConfig | Plain) -> tuple[str, list[str]] | None:
     if not (now.code or now.data):
         return None
     others = folder.parent.glob(f"{glob.escape(_label(cfg))}-s{cfg.seed}-*")
-    for other in sorted(others, key=lambda path: path.stat().st_mtime_ns, reverse=True):
+    for other in sorted(others, key=lambda path: path.lstat().st_mtime_ns, reverse=True):
         kept = Outside(*(_kept(other / f"{name}.json") for name in Outside._fields))
         if kept != now and run_name(cfg, kept) == other.name:
             code = [group for group in now.code if now.code[group] != kept.code.get(group)]
@@ -160,7 +161,11 @@ def changed(cfg: DictConfig | Plain) -> tuple[str, list[str]] | None:
 
 
 def _kept(path: Path) -> dict[str, str]:
-    return read_json(path) if path.exists() else {}
+    """Digests in a file of another run; a damaged file costs only a message."""
+    try:
+        return read_json(path) if path.exists() else {}
+    except (DataError, OSError):
+        return {}
 
 
 def flatten(tree: dict[str, Tree], prefix: str) -> dict[str, Tree]:

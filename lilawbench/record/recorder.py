@@ -21,12 +21,14 @@ from lilawbench.engine.loop import Epoch
 from lilawbench.engine.optim import load_optimizer
 from lilawbench.methods.base import Method
 from lilawbench.methods.context import Context
+from lilawbench.noise.rates import told
 from lilawbench.probes.base import Probe, Scene, Seen
 from lilawbench.probes.gather import results
 from lilawbench.record.identity import SCHEMA_VERSION, UNKNOWN_CLEAN, cell_name, flatten, recorded
 from lilawbench.record.provenance import command, commit
 from lilawbench.record.selection import select
 from lilawbench.record.writer import MetricsWriter, finite, write_config, write_json, write_labels
+from lilawbench.support.atomic import writable
 from lilawbench.support.distributed import World
 from lilawbench.support.errors import DataError, DiskError, RunFailed
 from lilawbench.support.plain import State, Tree
@@ -79,7 +81,8 @@ class Recorder:
         commit()  # now, not when the run ends
         self.labels_sha256 = write_labels(self.folder, **arrays)
         write_config(self.folder, self.cfg)
-        (self.folder / "failed.json").unlink(missing_ok=True)
+        with writable(failed := self.folder / "failed.json"):
+            failed.unlink(missing_ok=True)
         self.metrics = MetricsWriter(self.folder / "metrics.jsonl", **_kept_metrics(self.saved))
         self.epochs = self.metrics.rows("epoch")
         self.mirror = build(self.cfg.logger) if "_target_" in self.cfg.logger else None
@@ -121,6 +124,7 @@ class Recorder:
             machine = f"{self.world.size} processes, each {machine}"
         self.frozen = checkpoint.digest_of_frozen(ctx.networks)
         log.info("%s: %s, %s parameters, %s", self.folder, rows, f"{parameters:,}", machine)
+        log.info(told(self.cfg.noise, scene.labels))
         if not scene.labels.clean_known:
             log.info("the clean labels are unknown: %s", UNKNOWN_CLEAN)
         if self.saved is None:

@@ -2,10 +2,8 @@
 
 import hashlib
 import json
-import logging
 import math
 import os
-import zipfile
 import zlib
 from pathlib import Path
 
@@ -16,7 +14,7 @@ from lilawbench.support.atomic import replacing, writable, write_atomic
 from lilawbench.support.errors import DataError
 from lilawbench.support.plain import Tree
 
-log = logging.getLogger("lilawbench")
+LATER = ("ids", "test_ids")  # arrays that labels.npz did not have at first
 
 
 def write_json(path: Path, content: dict[str, Tree]) -> None:
@@ -34,11 +32,16 @@ def finite(tree: Tree) -> Tree:
 
 
 def read_json(path: Path) -> dict[str, Tree]:
-    """Raises: DataError naming a damaged file."""
+    """The object in a file. Raises: DataError naming a damaged or unreadable file."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DataError(f"{path} is not JSON ({error}); delete it to have its run done again") from error
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}; make it readable, or move it away") from None
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path} is not JSON ({error}); delete it to have its run done again") from None
+    if not isinstance(found, dict):
+        raise DataError(f"{path} holds no JSON object but {found!r:.40}; delete it to have its run done again")
+    return found
 
 
 def write_config(folder: Path, cfg: DictConfig) -> None:
@@ -53,12 +56,18 @@ def write_labels(folder: Path, **arrays: np.ndarray) -> str:
     Returns:
         sha256 of the observed labels, hex.
     Raises:
-        DataError: the labels differ from those on disk (another version of NumPy may draw others).
+        DataError: the file is damaged, or its labels differ (another version of NumPy may draw others).
     """
     path = folder / "labels.npz"
-    if (kept := _labels(path)) is not None:
-        drawn = {name: array for name, array in arrays.items() if name in kept or name not in ("ids", "test_ids")}
-        if not all(name in kept and np.array_equal(kept[name], array) for name, array in drawn.items()):
+    if path.exists():
+        try:
+            with path.open("rb") as file:  # np.load leaves a damaged archive open
+                kept = np.load(file, allow_pickle=False)
+                drawn = {name: array for name, array in arrays.items() if name in kept or name not in LATER}
+                same = all(name in kept and np.array_equal(kept[name], array) for name, array in drawn.items())
+        except Exception as error:  # of zip, zlib or NumPy, by where the damage is
+            raise _damaged(path, error) from error
+        if not same:
             raise DataError(
                 f"{path} holds other labels than this program draws now (NumPy {np.__version__}): use the "
                 f"versions that the run began with, or delete the folder {folder} to start over"
@@ -71,18 +80,6 @@ def write_labels(folder: Path, **arrays: np.ndarray) -> str:
     return hashlib.sha256(np.ascontiguousarray(observed, dtype=wide).tobytes()).hexdigest()
 
 
-def _labels(path: Path) -> dict[str, np.ndarray] | None:
-    """Those on disk; None where there are none, or damaged ones, since they can be drawn again."""
-    try:
-        with path.open("rb") as file:  # np.load leaves a damaged archive open
-            return dict(np.load(file, allow_pickle=False))
-    except FileNotFoundError:
-        return None
-    except (ValueError, TypeError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
-        log.warning("%s is damaged (%s): the labels are drawn again", path, error)
-        return None
-
-
 class MetricsWriter:
     """metrics.jsonl: one JSON object per line, flushed to the disk after every epoch.
 
@@ -90,7 +87,7 @@ class MetricsWriter:
         path: the file. keep_bytes: its length at the last checkpoint; what follows is cut off. crc32: of these bytes;
             None: not known.
     Raises:
-        DataError: the file is shorter than that, or has other bytes.
+        DataError: the file is shorter than that, or has other bytes. DiskError: it cannot be written.
     """
 
     def __init__(self, path: Path, keep_bytes: int = 0, crc32: int | None = None):
@@ -123,10 +120,21 @@ class MetricsWriter:
         return length + len(lines)
 
     def rows(self, kind: str) -> list[dict[str, Tree]]:
-        """All rows of a kind ("step" | "method" | "epoch") so far."""
-        with self.path.open(encoding="utf-8") as lines:
-            return [row for row in map(json.loads, lines) if row["kind"] == kind]
+        """All rows of a kind ("step" | "method" | "epoch") so far. Raises: DataError, the file is damaged."""
+        try:
+            with self.path.open(encoding="utf-8") as lines:
+                return [row for row in map(json.loads, lines) if row["kind"] == kind]
+        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+            self.close()
+            raise _damaged(self.path, error) from error
 
     def close(self) -> None:
         """Closes the file; all rows are on the disk already."""
         self.file.close()
+
+
+def _damaged(path: Path, error: Exception) -> DataError:
+    return DataError(
+        f"{path} is damaged ({type(error).__name__}: {error}): put a good copy there, or delete the folder "
+        f"{path.parent} to start over"
+    )
