@@ -142,12 +142,14 @@ def main() -> None:
         if (text := help_asked(command)) is not None:
             print(text)
             sys.exit()
-        if sweep_asked(command):
+        if (cfg := again(command)) is not None:
+            _alone(cfg)
+            records = _outcomes
+        elif sweep_asked(command):
             planned = plan(command.args.overrides, command.args.config_dir)
             records = launch(planned, attempt)
         else:
-            cfg = again(command)
-            _hydra_main() if cfg is None else _alone(cfg)
+            _hydra_main()
             records = _outcomes
     except UserError as error:
         if world.is_main:

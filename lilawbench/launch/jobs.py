@@ -105,5 +105,5 @@ class Jobs:
 
 def _renamed(folder: Path) -> RunRecord:
     """The record of a run whose name has changed since it was planned."""
-    error = "the user's code or data have changed since the sweep was planned: start the same command again"
+    error = "the user's code or data has changed since the sweep was planned: start the same command again"
     return RunRecord(folder, "failed", error=error, exit_code=1)

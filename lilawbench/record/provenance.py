@@ -44,6 +44,6 @@ def commit() -> dict[str, Tree]:
         except (OSError, subprocess.SubprocessError):  # no git, no repository, another user's
             continue
         lines = done.stdout.splitlines()
-        found = [line.split()[-1] for line in lines if line.startswith("# branch.oid ")]
-        return {"git.commit": found[0], "git.dirty": any(not line.startswith("#") for line in lines)}
+        commit = next(line.split()[-1] for line in lines if line.startswith("# branch.oid "))
+        return {"git.commit": commit, "git.dirty": any(not line.startswith("#") for line in lines)}
     return {}
