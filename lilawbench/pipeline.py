@@ -85,7 +85,7 @@ def train(cfg: DictConfig, folder: Path, world: World) -> RunRecord:
     networks = [lay_out(network, cfg.train.channels_last, device) for network in networks]
     probes = probes_of(cfg, source)
 
-    arrays, task = labels.arrays(), TASKS[source.task]
+    arrays, task = labels.arrays() | row_ids(source), TASKS[source.task]
     with locked(folder, world) as lock, Recorder(folder, cfg, arrays, task, device, world) as recorder:
         world.main_does(lambda: write_outside(folder, cfg))
         runtime.prepare(device, recorder.threads, cfg.train.deterministic)
@@ -134,6 +134,13 @@ def draw_labels(cfg: DictConfig, source: Source) -> Labels:
             raise ConfigError([f"noise={cfg.noise.name}: {error}"]) from error
 
     return labels_of(source, noisy, cfg.noise.name != "none", cfg.split, cfg.seed, cfg.dataset.name)
+
+
+def row_ids(source: Source) -> dict[str, np.ndarray]:
+    """What a person calls the rows, where the data set says it: `ids` of the labelled rows [N] str, `test_ids` [M]."""
+    parts = [source.train_ids] if source.val_clean is None else [source.train_ids, source.val_ids]
+    ids = {} if any(part is None for part in parts) else {"ids": np.concatenate(parts).astype(str)}
+    return ids if source.test_ids is None else {**ids, "test_ids": source.test_ids.astype(str)}
 
 
 def stored_inputs(source: Source, rows: np.ndarray) -> torch.Tensor:

@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 from lilawbench.experiment.composer import composer
 from lilawbench.experiment.plan import Planned
 from lilawbench.launch import preempt
+from lilawbench.record import provenance
 from lilawbench.record.data import looked_at_once
 from lilawbench.record.identity import RunRecord, run_folder
 from lilawbench.record.lock import FRESH_SECONDS
@@ -50,7 +51,7 @@ class Jobs:
             folders: the user's folders of YAML files and code, which the jobs need too.
         """
         planned = [[[str(run.folder), run.overrides] for run in job] for job in jobs]
-        tree = {"folders": list(map(str, folders)), "jobs": planned}
+        tree = {"folders": list(map(str, folders)), "command": provenance.command(), "jobs": planned}
         text = json.dumps(tree, indent=1)
         path = folder / f"{hashlib.sha256(text.encode()).hexdigest()[:8]}.json"
         with writable(folder):
@@ -74,6 +75,7 @@ class Jobs:
         On a cluster that process may have died with its node; its lock shows this only when it is old: a third try.
         """
         tree = json.loads(self.path.read_text(encoding="utf-8"))
+        provenance.asked_by(tree["command"])
         if cfg.launcher.name == "joblib":
             from lilawbench.launch.machine import take_gpu  # which imports torch
 
@@ -103,5 +105,5 @@ class Jobs:
 
 def _renamed(folder: Path) -> RunRecord:
     """The record of a run whose name has changed since it was planned."""
-    error = "the user's code or data have changed since the sweep was planned: start the same command again"
+    error = "the user's code or data has changed since the sweep was planned: start the same command again"
     return RunRecord(folder, "failed", error=error, exit_code=1)

@@ -41,7 +41,7 @@ LATER: dict[str, Tree] = {
 FLOATS = {
     *("noise.rate", "noise.concentration", "noise.scale", "model.dropout", "dataset.resident_gb"),
     *("loss.beta", "loss.log_zero", "loss.gamma", "loss.lam"),
-    *("method.alpha", "method.beta", "method.delta", "method.gamma", "method.fgsm.eps"),
+    *("method.alpha", "method.beta", "method.delta", "method.gamma", "method.primary_fraction", "method.fgsm.eps"),
 }
 # modules that have moved: runs keep their names, and old records read as new ones
 MOVED = {"lilawbench.data.": "lilawbench.datasets."}

@@ -11,7 +11,9 @@ import pytest
 from PIL import Image
 
 from lilawbench import train
+from lilawbench.config import compose
 from lilawbench.record import code
+from lilawbench.record.writer import write_config
 from lilawbench.support import searchpath
 
 ROOT = Path(__file__).parents[2]
@@ -124,6 +126,9 @@ def small_files(mine):
         for i in range(12):
             pixels = draw.integers(0, 256, (20, 20, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(f"my_images/{name}/{i}.png")
+    run = Path("outputs", "default", "RUN")
+    run.mkdir(parents=True)
+    write_config(run, compose("debug=fast"))
     np.savetxt("kernel.csv", (1 - np.eye(10)) / 9, delimiter=",")
 
 
