@@ -31,6 +31,7 @@ LATER: dict[str, Tree] = {
     "train.cuda_graphs": False,
     "train.side_stream": True,
     "train.strong_policy": "cifar10",
+    "dataset.clean": "target",
 }
 # modules that have moved: runs keep their names, and old records read as new ones
 MOVED = {"lilawbench.data.": "lilawbench.datasets."}
