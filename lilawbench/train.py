@@ -21,9 +21,9 @@ from lilawbench.config import CONF, Plain, check_keys, to_dict
 from lilawbench.experiment.command import completing, help_asked, read, sweep_asked
 from lilawbench.experiment.plan import plan
 from lilawbench.launch.launch import launch
-from lilawbench.record import redo
-from lilawbench.record.identity import RunRecord, changed_code, run_folder
-from lilawbench.record.writer import read_json
+from lilawbench.record import marks, redo
+from lilawbench.record.data import looked_at_once
+from lilawbench.record.identity import RunRecord, changed, run_folder
 from lilawbench.report.conclude import conclude
 from lilawbench.support import searchpath
 from lilawbench.support.console import log_to_console
@@ -33,6 +33,7 @@ from lilawbench.support.errors import RunBusy, RunFailed, UserError
 log = logging.getLogger("lilawbench")
 
 
+@looked_at_once()
 def run(cfg: DictConfig | Plain) -> RunRecord:
     """Does one run, or what is left of it.
 
@@ -45,7 +46,8 @@ def run(cfg: DictConfig | Plain) -> RunRecord:
         RunFailed: training stopped on its own, now or earlier; the folder is marked with failed.json.
     """
     if cfg.sweep.redo:
-        join().main_does(lambda: redo.mark([run_folder(cfg)]))
+        for error in join().main_does(lambda: redo.mark([run_folder(cfg)])).values():
+            raise error
     return _run(cfg)
 
 
@@ -54,18 +56,17 @@ def _run(cfg: DictConfig | Plain) -> RunRecord:
     world, folder = join(), run_folder(cfg)
     world.main_does(lambda: redo.settle(folder))
     here = world.agree(redo.working_folder(folder) if cfg.sweep.redo else folder)
-    if world.agree((here / "result.json").exists()):
-        result = read_json(folder / "result.json")
+    if (result := world.main_does(lambda: marks.result(here))) is not None:
         version = result.get("versions.lilawbench")
         other = "" if version in (None, lilawbench.__version__) else f" by version {version}"
         log.info("skipped, finished before%s: %s", other, folder)
         return RunRecord(folder, "skipped", result)
     check_keys(cfg)
-    failed = here / "failed.json"
-    if world.agree(failed.exists()) and not cfg.sweep.retry_failed:
-        raise RunFailed(f"failed before: {read_json(failed)['error']} (sweep.retry_failed=true tries again; {here})")
-    if not folder.exists() and (changed := changed_code(cfg)) is not None:
-        name, parts = changed
+    error = world.main_does(lambda: marks.failure(here))
+    if error is not None and not cfg.sweep.retry_failed:
+        raise RunFailed(f"failed before: {error} (sweep.retry_failed=true tries again; {here})")
+    if not folder.exists() and (before := changed(cfg)) is not None:
+        name, parts = before
         log.info("%s has changed since run %s: this is another run", ", ".join(parts), name)
     log.info("preparing %s: %d epochs", folder.name, cfg.train.epochs)
     from lilawbench import pipeline
@@ -79,6 +80,7 @@ def _run(cfg: DictConfig | Plain) -> RunRecord:
     return replace(record, folder=folder)
 
 
+@looked_at_once()
 def attempt(cfg: DictConfig, in_sweep: bool = True) -> RunRecord:
     """`run` with errors turned into a record; an unexpected error stops a single run, but not a sweep."""
     try:

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from lilawbench.experiment.plan import plan
-from lilawbench.record.identity import run_folder
+from lilawbench.record.identity import flatten, recorded, run_folder
 
 # name -> arguments: each is done by `main` in one process, which prints what was imported after it
 ASKED = {
@@ -48,7 +48,8 @@ def answers(tmp_path_factory):
     for overrides in (["method=lilaw"], ["seed=0,1"]):
         for run in plan([*overrides, f"paths.output_dir={out}"]).runs:
             run.folder.mkdir(parents=True)
-            (run.folder / "result.json").write_text("{}")
+            result = {"schema_version": 1, "best_val.test_accuracy": 0.5, **flatten(recorded(run.cfg), "config")}
+            (run.folder / "result.json").write_text(json.dumps(result))
     asked = {name: [one.format(out=out) for one in arguments] for name, arguments in ASKED.items()}
     command = [sys.executable, "-c", ASK, json.dumps([HEAVY, asked])]
     environment = os.environ | {"COMP_LINE": "lilawbench method=lil", "COMP_POINT": "21", "COLUMNS": "100"}

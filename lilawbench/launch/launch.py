@@ -15,11 +15,10 @@ from lilawbench.config import to_dict
 from lilawbench.experiment.plan import Plan, Planned
 from lilawbench.launch.jobs import Jobs
 from lilawbench.launch.progress import Progress
-from lilawbench.record import redo
+from lilawbench.record import marks, redo
 from lilawbench.record.identity import RunRecord
-from lilawbench.record.writer import read_json
 from lilawbench.support.distributed import join
-from lilawbench.support.errors import ConfigError, DataError
+from lilawbench.support.errors import ConfigError, UserError
 from lilawbench.support.hydra_private import launch_context
 from lilawbench.support.plain import Options
 from lilawbench.support.searchpath import CONF, quoted
@@ -42,8 +41,9 @@ def launch(plan: Plan, attempt: Attempt) -> list[RunRecord]:
         KeyboardInterrupt: Ctrl-C; the same command resumes.
     """
     world = join()
-    world.main_does(lambda: redo.mark([run.folder for run in plan.runs if run.cfg.sweep.redo]))
+    unmarked = world.main_does(lambda: redo.mark([run.folder for run in plan.runs if run.cfg.sweep.redo]))
     records = {run.folder: record for run in plan.runs if (record := settled(run)) is not None}
+    records |= {folder: _failed(folder, error) for folder, error in unmarked.items()}
     refused = _refused([run for run in plan.runs if run.folder not in records])
     records = world.agree(records | refused)
     if world.is_main and len(plan.runs) == 1 and (error := "".join(record.error for record in records.values())):
@@ -63,18 +63,21 @@ def launch(plan: Plan, attempt: Attempt) -> list[RunRecord]:
 
 def settled(run: Planned) -> RunRecord | None:
     """The record of a run that is finished, or failed and not to be repeated; None if it has to be done."""
-    redo.settle(run.folder)
-    here = redo.working_folder(run.folder) if run.cfg.sweep.redo else run.folder
-    done, failed = here / "result.json", here / "failed.json"
     try:
-        if done.exists():
-            return RunRecord(run.folder, "skipped", read_json(done))
-        if failed.exists() and not run.cfg.sweep.retry_failed:
-            error = f"failed before: {read_json(failed)['error']} (sweep.retry_failed=true tries again)"
-            return RunRecord(run.folder, "failed", error=error, exit_code=1)
-    except DataError as error:  # a damaged file fails this run, not the sweep
-        return RunRecord(run.folder, "failed", error=str(error), exit_code=1)
-    return None
+        redo.settle(run.folder)
+        here = redo.working_folder(run.folder) if run.cfg.sweep.redo else run.folder
+        if (result := marks.result(here)) is not None:
+            return RunRecord(run.folder, "skipped", result)
+        error = None if run.cfg.sweep.retry_failed else marks.failure(here)
+    except (UserError, OSError) as damaged:  # fails this run, not the sweep
+        return _failed(run.folder, damaged)
+    if error is None:
+        return None
+    return _failed(run.folder, f"failed before: {error} (sweep.retry_failed=true tries again)")
+
+
+def _failed(folder: Path, error: object) -> RunRecord:
+    return RunRecord(folder, "failed", error=str(error), exit_code=1)
 
 
 def _refused(runs: Sequence[Planned]) -> dict[Path, RunRecord]:
@@ -108,7 +111,8 @@ def _launch(plan: Plan, pending: Sequence[Planned], attempt: Attempt) -> tuple[l
         from lilawbench.launch import machine  # which imports torch
 
         done = (record.result for run in plan.runs if (record := settled(run)) and record.status == "skipped")
-        workers = machine.processes(plan.cfg.launcher, [result["peak_memory_bytes"] for result in done])
+        peaks = (result.get("peak_memory_bytes") for result in done)
+        workers = machine.processes(plan.cfg.launcher, [peak for peak in peaks if isinstance(peak, int | float)])
     while True:
         try:
             return _launch_once(plan, pending, attempt, workers)
@@ -156,4 +160,4 @@ def _lost(run: Planned, problem: str) -> RunRecord:
     """The record of a run whose job returned none."""
     if (record := settled(run)) is not None:
         return RunRecord(run.folder, "done", record.result) if record.status == "skipped" else record
-    return RunRecord(run.folder, "failed", error=problem or "interrupted, or not started", exit_code=1)
+    return _failed(run.folder, problem or "interrupted, or not started")

@@ -9,9 +9,9 @@ from pathlib import Path
 from types import TracebackType
 
 from lilawbench.experiment.plan import Planned
-from lilawbench.record import redo
-from lilawbench.record.writer import read_json
+from lilawbench.record import marks, redo
 from lilawbench.support.distributed import join
+from lilawbench.support.errors import DataError
 
 log = logging.getLogger("lilawbench")
 
@@ -58,13 +58,16 @@ class Progress:
         """Counts the runs that have ended since the last look and logs them."""
         ended = 0
         for folder, kind in list(self.left.items()):
-            here = redo.working_folder(folder)
-            if here == folder and (folder / "result.json").exists():
-                self.seconds[kind].append(read_json(folder / "result.json").get("seconds_total") or 0.0)
-            elif (here / "failed.json").exists() and self._is_new(here / "failed.json"):
+            try:
+                here = redo.working_folder(folder)
+                if here == folder and (result := marks.result(folder)) is not None:
+                    self.seconds[kind].append(result.get("seconds_total") or 0.0)
+                elif marks.is_there(here / "failed.json") and self._is_new(here / "failed.json"):
+                    self.failed += 1
+                else:
+                    continue
+            except DataError:  # told when the sweep ends
                 self.failed += 1
-            else:
-                continue
             ended += 1
             del self.left[folder]
         if ended:

@@ -27,6 +27,7 @@ from lilawbench.probes.gather import results
 from lilawbench.record.identity import SCHEMA_VERSION, UNKNOWN_CLEAN, cell_name, flatten, recorded
 from lilawbench.record.selection import select
 from lilawbench.record.writer import MetricsWriter, finite, write_config, write_json, write_labels
+from lilawbench.support.atomic import writable
 from lilawbench.support.distributed import World
 from lilawbench.support.errors import DataError, DiskError, RunFailed
 from lilawbench.support.plain import Tree
@@ -78,7 +79,8 @@ class Recorder:
     def _open(self, arrays: Mapping[str, np.ndarray]) -> None:
         self.labels_sha256 = write_labels(self.folder, **arrays)
         write_config(self.folder, self.cfg)
-        (self.folder / "failed.json").unlink(missing_ok=True)
+        with writable(failed := self.folder / "failed.json"):
+            failed.unlink(missing_ok=True)
         self.metrics = MetricsWriter(self.folder / "metrics.jsonl", self.saved["metrics_bytes"] if self.saved else 0)
         self.epochs = self.metrics.rows("epoch")
         self.mirror = build(self.cfg.logger) if "_target_" in self.cfg.logger else None

@@ -29,11 +29,16 @@ def finite(tree: Tree) -> Tree:
 
 
 def read_json(path: Path) -> dict[str, Tree]:
-    """Raises: DataError naming a damaged file."""
+    """The object in a file. Raises: DataError naming a damaged or unreadable file."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DataError(f"{path} is not JSON ({error}); delete it to have its run done again") from error
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}; make it readable, or move it away") from None
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path} is not JSON ({error}); delete it to have its run done again") from None
+    if not isinstance(found, dict):
+        raise DataError(f"{path} holds no JSON object but {found!r:.40}; delete it to have its run done again")
+    return found
 
 
 def write_config(folder: Path, cfg: DictConfig) -> None:
@@ -47,12 +52,16 @@ def write_labels(folder: Path, **arrays: np.ndarray) -> str:
     Returns:
         sha256 of the observed labels, hex.
     Raises:
-        DataError: the labels differ from those on disk (another version of NumPy may draw others).
+        DataError: the file is damaged, or its labels differ (another version of NumPy may draw others).
     """
     path = folder / "labels.npz"
     if path.exists():
-        with np.load(path, allow_pickle=False) as kept:
-            same = all(name in kept and np.array_equal(kept[name], array) for name, array in arrays.items())
+        try:
+            with path.open("rb") as file:  # np.load leaves a damaged archive open
+                kept = np.load(file, allow_pickle=False)
+                same = all(name in kept and np.array_equal(kept[name], array) for name, array in arrays.items())
+        except Exception as error:  # of zip, zlib or NumPy, by where the damage is
+            raise _damaged(path, error) from error
         if not same:
             raise DataError(
                 f"{path} holds other labels than this program draws now (NumPy {np.__version__}): use the "
@@ -72,7 +81,7 @@ class MetricsWriter:
     Args:
         path: the file. keep_bytes: its length at the last checkpoint; what follows is cut off.
     Raises:
-        DataError: the file is shorter than that.
+        DataError: the file is shorter than that. DiskError: it cannot be written.
     """
 
     def __init__(self, path: Path, keep_bytes: int = 0):
@@ -101,10 +110,21 @@ class MetricsWriter:
         return length + len(lines)
 
     def rows(self, kind: str) -> list[dict[str, Tree]]:
-        """All rows of a kind ("step" | "method" | "epoch") so far."""
-        with self.path.open(encoding="utf-8") as lines:
-            return [row for row in map(json.loads, lines) if row["kind"] == kind]
+        """All rows of a kind ("step" | "method" | "epoch") so far. Raises: DataError, the file is damaged."""
+        try:
+            with self.path.open(encoding="utf-8") as lines:
+                return [row for row in map(json.loads, lines) if row["kind"] == kind]
+        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+            self.close()
+            raise _damaged(self.path, error) from error
 
     def close(self) -> None:
         """Closes the file; all rows are on the disk already."""
         self.file.close()
+
+
+def _damaged(path: Path, error: Exception) -> DataError:
+    return DataError(
+        f"{path} is damaged ({type(error).__name__}: {error}): put a good copy there, or delete the folder "
+        f"{path.parent} to start over"
+    )

@@ -23,6 +23,16 @@ def planned(tmp_path):
     return functools.cache(lambda *overrides: plan([f"paths.output_dir={tmp_path}", *FAST, *overrides]))
 
 
+RESULT = {
+    "schema_version": 1,
+    "config.seed": 0,
+    "config.method.name": "ce",
+    "config.dataset.name": "digits",
+    "seconds_total": 1.0,
+    "peak_memory_bytes": 1,
+}
+
+
 class Attempts:
     """Stands for train.attempt: notes what it is asked for and does as it is told by seed."""
 
@@ -38,7 +48,7 @@ class Attempts:
         if isinstance(fate, type):
             raise fate
         if fate == "done":
-            write_json(folder / "result.json", {"seconds_total": 1.0, "peak_memory_bytes": 1})
+            write_json(folder / "result.json", RESULT)
             return RunRecord(folder, "done")
         if fate == "failed":
             write_json(folder / "failed.json", {"error": "boom"})

@@ -9,6 +9,8 @@ import pytest
 from lilawbench.experiment.plan import plan
 from lilawbench.launch.progress import Progress, duration
 
+RESULT = {"schema_version": 1, "config.seed": 0, "config.method.name": "ce", "config.dataset.name": "digits"}
+
 
 @pytest.fixture
 def runs(tmp_path):
@@ -17,7 +19,8 @@ def runs(tmp_path):
 
 def end(run, seconds=None):
     run.folder.mkdir(parents=True)
-    name, content = ("result.json", {"seconds_total": seconds}) if seconds else ("failed.json", {"error": "boom"})
+    done = RESULT | {"seconds_total": seconds}
+    name, content = ("result.json", done) if seconds else ("failed.json", {"error": "boom"})
     (run.folder / name).write_text(json.dumps(content))
 
 
