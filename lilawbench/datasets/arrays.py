@@ -164,7 +164,9 @@ class Arrays(Dataset):
         for part, pair in named.items():
             for name in pair:
                 if arrays[name].shape[:1] != (rows := inputs[part].shape[:1]):
-                    raise DataError(f"{file.path}: {name} is {told(arrays[name])}, and {part}_{kind} has {rows[0]} rows")
+                    raise DataError(
+                        f"{file.path}: {name} is {told(arrays[name])}, and {part}_{kind} has {rows[0]} rows"
+                    )
         numbers, names = self._labels(arrays, file)
         parts = {}
         for part, input in inputs.items():
@@ -265,8 +267,7 @@ def _first(file: Npz, part: str, *wanted: str) -> str:
 
 def _pixels(array: np.ndarray, where: str) -> np.ndarray:
     """Images [N, C, H, W] uint8 from [N, H, W] or [N, H, W, C]; a lossless change of type alone is made."""
-    array = array[..., None] if array.ndim == 3 else array
-    if array.shape[3] not in (1, 3):
+    if array.ndim == 4 and array.shape[3] not in (1, 3):
         hint = "; channels come last" if array.shape[1] in (1, 3) else ""
         raise DataError(f"{where} is {told(array)}; images are [N, H, W], [N, H, W, 1] or [N, H, W, 3]{hint}")
     whole = array.dtype == np.uint8 or (array.dtype.kind in "iu" and array.min() >= 0 and array.max() <= 255)
@@ -276,4 +277,5 @@ def _pixels(array: np.ndarray, where: str) -> np.ndarray:
             f"{where} is {told(array)}{spread}; pixels are whole numbers from 0 to 255: choose what is black and what "
             "is white, and save numpy.uint8"
         )
-    return np.ascontiguousarray(array.astype(np.uint8, copy=False).transpose(0, 3, 1, 2))
+    array = array.reshape(*array.shape[:3], -1).astype(np.uint8, copy=False)
+    return np.ascontiguousarray(array.transpose(0, 3, 1, 2))

@@ -179,7 +179,9 @@ class Embeddings(Dataset):
         right = target if clean is None or clean not in file else self._targets(file, clean, len(features))
         ids = file.texts("ids", len(features))
         ids = np.arange(len(features)).astype(str) if ids is None else ids
-        return Part(features.astype(np.float32), target, right, np.char.add(f"{name}:", ids), file.texts("group", len(features)))
+        return Part(
+            features.astype(np.float32), target, right, np.char.add(f"{name}:", ids), file.texts("group", len(features))
+        )
 
     def _targets(self, file: Npz, name: str, count: int) -> np.ndarray:
         target = file[name]
@@ -201,10 +203,12 @@ class Embeddings(Dataset):
 
 
 def _rows(part: Part, rows: np.ndarray) -> Part:
-    return Part(*(None if array is None else array[rows] for array in part))
+    group = None if part.group is None else part.group[rows]
+    return Part(part.features[rows], part.target[rows], part.clean[rows], part.ids[rows], group)
 
 
 def _joined(parts: list[Part]) -> Part:
     """All rows; groups only where every part has some."""
-    columns = zip(*parts, strict=True)
-    return Part(*(None if any(one is None for one in arrays) else np.concatenate(arrays) for arrays in columns))
+    features, target, clean, ids = (np.concatenate([part[column] for part in parts]) for column in range(4))
+    groups = [part.group for part in parts if part.group is not None]
+    return Part(features, target, clean, ids, np.concatenate(groups) if len(groups) == len(parts) else None)

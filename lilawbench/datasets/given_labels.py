@@ -1,6 +1,7 @@
 """Labels as people save them, as whole numbers, as text or as values, turned into what a `Source` holds."""
 
 import unicodedata
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -43,7 +44,7 @@ def class_numbers(
                 f"{path}: {name} is {flat[name][row]} in row {row}; a class number is not negative; leave rows "
                 "without a label out"
             )
-        values: list[int | str] = found.tolist() if numbers else sorted(found.tolist(), key=natural)
+        values = found.tolist() if numbers else sorted(map(str, found), key=natural)
         names = [str(value) for value in values]
     else:
         values = list(range(len(names))) if numbers else list(names)
@@ -70,7 +71,7 @@ def checked_names(array: np.ndarray | None, path: Path) -> list[str] | None:
     if array.ndim != 1 or array.dtype.kind not in "iuUS":
         raise DataError(f"{path}: class_names is {told(array)}; it must list a name for each class")
     names = _text(array).tolist() if array.dtype.kind in "US" else [str(number) for number in array.tolist()]
-    if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
         raise DataError(f"{path}: class_names has {twice[0]!r} twice")
     return names
 

@@ -60,7 +60,9 @@ class Npz:
         return array
 
     def if_there(self, name: str) -> np.ndarray | None:
-        return self[name] if name in self else None
+        if name not in self:
+            return None
+        return self[name]
 
     def texts(self, name: str, count: int) -> np.ndarray | None:
         """An array of names or numbers as text, [count] str; None if the file has none.
