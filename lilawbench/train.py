@@ -20,6 +20,7 @@ import lilawbench
 from lilawbench.config import CONF, Plain, check_keys, to_dict
 from lilawbench.experiment.command import completing, help_asked, read, sweep_asked
 from lilawbench.experiment.plan import plan
+from lilawbench.launch.dry_run import dry_run
 from lilawbench.launch.launch import launch
 from lilawbench.record import marks, redo
 from lilawbench.record.identity import RunRecord, changed_code, run_folder
@@ -135,7 +136,12 @@ def main() -> None:
         if (text := help_asked(command)) is not None:
             print(text)
             sys.exit()
-        if sweep_asked(command):
+        sweep = sweep_asked(command)
+        if command.dry_run:
+            planned = plan(command.args.overrides, command.args.config_dir)
+            print(dry_run(planned) if world.is_main else "", end="\n" * world.is_main)
+            sys.exit()
+        if sweep:
             planned = plan(command.args.overrides, command.args.config_dir)
             records = launch(planned, attempt)
         else:

@@ -28,12 +28,15 @@ HYDRAS_OWN = (
 )
 
 
+DRY_RUN = "--dry-run"  # ours; all other flags are Hydra's
+
 HELP = """\
 lilawbench {version}: learning with noisy labels
   python -m lilawbench.train [GROUP=NAME ...] [KEY=VALUE ...]            one run
   python -m lilawbench.train -m [GROUP=NAME,NAME ...] [KEY=VALUE,VALUE]  every combination, then a report
   python -m lilawbench.train experiment=NAME                             the runs of an experiment
 
+  --dry-run        list the runs: what is done, what is left, how long it will take; run nothing
   --cfg job        print the config (with --resolve, resolved) and run nothing
   --config-dir DIR use your own folder of YAML files and code too; several: hydra.searchpath=[DIR,DIR]
   -sc install=bash set up TAB completion (zsh, fish: -sc install=zsh)
@@ -52,6 +55,7 @@ class Command(NamedTuple):
     args: Namespace  # as Hydra parses it
     overrides: list[str]  # without the search path
     folders: list[Path]  # the user's folders of YAML files
+    dry_run: bool = False
 
 
 def read(arguments: Sequence[str]) -> Command:
@@ -60,10 +64,10 @@ def read(arguments: Sequence[str]) -> Command:
     Raises:
         ConfigError: a folder does not exist.
     """
-    args = parsed_arguments(arguments)
+    args = parsed_arguments([one for one in arguments if one != DRY_RUN])
     folders, overrides = searchpath.folders_of(args.config_dir, args.overrides)
     searchpath.use(folders)
-    return Command(args, overrides, folders)
+    return Command(args, overrides, folders, DRY_RUN in arguments)
 
 
 def completing(line: str) -> list[str]:

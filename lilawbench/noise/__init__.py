@@ -2,7 +2,7 @@
 
 A noise is a function of (clean, num_classes, generator), its options bound, or a class that checks its options when it
 is built and is called with the same. An argument named `inputs` asks for a function that gives the
-inputs of rows by their numbers, one named `fetch` for one that finds official files (loading/download.py).
+inputs of rows by their numbers, one named `class_names` for the data set's, one named `fetch` for one that finds official files (loading/download.py).
 """
 
 from lilawbench.noise.file import File
