@@ -34,8 +34,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--select", choices=SELECTIONS, help="which epoch to report (default: best_val, then last)")
     parser.add_argument("--baseline", metavar="METHOD", help="to compare with; loss: plain training with the same loss")
     parser.add_argument("--metric", help="such as test_attacked_0.1_accuracy (default: accuracy, mAP or RMSE)")
-    parser.add_argument("--pick", metavar="KEY", action="append", default=[],
-                        help="a hyper-parameter such as method.lr: show its best value on validation rows alone")  # fmt: skip
+    parser.add_argument(
+        "--pick",
+        metavar="KEY",
+        action="append",
+        default=[],
+        help="show only the best value on validation of method.lr ...",
+    )
     parser.add_argument(
         "--out",
         metavar="DIR",

@@ -82,9 +82,9 @@ class Folder(Dataset):
         if (len(train) + len(test)) * np.prod(train.shape[1:]) <= self.resident_bytes:
             pixels, tested_pixels = train.load(), test.load()
             scale = channel_statistics(pixels)
-            return Source(pixels, train_label, tested_pixels, test_label, tuple(names), *scale, clean_known=False)
+            return Source(pixels, train_label, tested_pixels, test_label, tuple(names), *scale)
         mean, std = (IMAGENET_MEAN, IMAGENET_STD) if self.channels == 3 else ((0.5,), (0.25,))
-        return Source(train, train_label, test, test_label, tuple(names), mean, std, clean_known=False)
+        return Source(train, train_label, test, test_label, tuple(names), mean, std)
 
     def _root(self, data_dir: Path | None) -> Path:
         for root in (self.path, *([] if data_dir is None else [Path(data_dir) / self.path])):

@@ -32,7 +32,7 @@ class Lists(NamedTuple):
     test: Listed
     val: Listed | None = None  # the official validation part
     class_names: Sequence[str] | None = None  # None: the classes' numbers
-    clean_known: bool = True  # see `Source`
+    clean_known: bool = False  # see `Source`
 
 
 class ListedImages(Dataset):

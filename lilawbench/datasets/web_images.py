@@ -44,7 +44,7 @@ class Food101N(ListedImages):
         listed, tested = meta / "imagelist.tsv", root / "food-101" / "meta" / "test.txt"
         train = part(listed, read_names(listed)[1:], b"Food-101N_release/images/")
         test = part(tested, read_names(tested), b"food-101/images/", b".jpg")
-        return Lists(train, test, class_names=[name.decode() for name in classes], clean_known=False)
+        return Lists(train, test, class_names=[name.decode() for name in classes])
 
 
 class Animal10N(ListedImages):
@@ -61,7 +61,7 @@ class Animal10N(ListedImages):
     files = ("training", "testing")
 
     def read(self, root: Path) -> Lists:
-        return Lists(self._part(root, "training"), self._part(root, "testing"), class_names=ANIMALS, clean_known=False)
+        return Lists(self._part(root, "training"), self._part(root, "testing"), class_names=ANIMALS)
 
     def _part(self, root: Path, folder: str) -> Listed:
         files = sorted(name for name in os.listdir(root / folder) if not name.startswith("."))
@@ -91,4 +91,4 @@ class WebVisionMini(ListedImages):
         train, test = (read_labelled(root / "info" / f"{n}.txt") for n in ("train_filelist_google", "val_filelist"))
         test = test._replace(names=np.char.add(b"val_images_256/", test.names))
         train, test = (Listed(part.names[part.label < 50], part.label[part.label < 50]) for part in (train, test))
-        return Lists(train, test, clean_known=False)
+        return Lists(train, test)

@@ -17,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from lilawbench.config import Plain, plain
 from lilawbench.experiment.composer import GROUPS, Composer, by_key, composer, line
 from lilawbench.experiment.products import expanded
+from lilawbench.record.data import looked_at_once
 from lilawbench.record.identity import run_folder
 from lilawbench.support import searchpath
 from lilawbench.support.errors import ConfigError, closest
@@ -108,7 +109,7 @@ def plan(overrides: Sequence[str], config_dir: str | Path | None = None) -> Plan
     """
     folders, others = searchpath.folders_of(config_dir, overrides)
     try:
-        with composer(folders) as compose:
+        with composer(folders) as compose, looked_at_once():
             return _plan(by_key(others), compose)
     except (HydraException, OmegaConfBaseException) as error:
         where = f"{error.override}: " if isinstance(error, OverrideParseException) else ""

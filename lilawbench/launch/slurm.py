@@ -195,8 +195,8 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):
         return given_up
 
     def _asked(self) -> str:
-        names = ("partition", "nodes", "tasks_per_node", "cpus_per_task", "mem_gb", "gpus_per_node", "gres", "constraint",
-                 "account", "qos", "timeout_min")  # fmt: skip
+        names = ["partition", "nodes", "tasks_per_node", "cpus_per_task", "mem_gb", "gpus_per_node", "gres"]
+        names += ["constraint", "account", "qos", "timeout_min"]
         return ", ".join(f"{name} {self.params[name]}" for name in names if self.params.get(name) is not None)
 
     def _wait(self) -> list[JobReturn]:

@@ -16,10 +16,14 @@ from lilawbench.support.errors import UserError, closest
 
 TIMEOUT_S = 20
 # why a pending job can never run as it was asked for, and why one may wait for very long
-NEVER = ("PartitionConfig", "BadConstraints", "PartitionNodeLimit", "PartitionTimeLimit", "QOSTimeLimit", "QOSNotAllowed",
-         "AccountNotAllowed", "InvalidAccount", "InvalidQOS", "DependencyNeverSatisfied")  # fmt: skip
-LONG = ("ReqNodeNotAvail", "AssocMax", "AssocGrp", "QOSMax", "QOSGrp", "PartitionDown", "PartitionInactive", "JobHeld",
-        "NodeDown", "Reservation")  # fmt: skip
+NEVER = (
+    *("PartitionConfig", "BadConstraints", "PartitionNodeLimit", "PartitionTimeLimit", "QOSTimeLimit", "QOSNotAllowed"),
+    *("AccountNotAllowed", "InvalidAccount", "InvalidQOS", "DependencyNeverSatisfied"),
+)
+LONG = (
+    *("ReqNodeNotAvail", "AssocMax", "AssocGrp", "QOSMax", "QOSGrp", "PartitionDown", "PartitionInactive", "JobHeld"),
+    *("NodeDown", "Reservation"),
+)
 GONE = "GONE"  # ended, and forgotten by squeue
 ENDED = {
     "BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "REVOKED",
@@ -124,7 +128,7 @@ class Nodes(NamedTuple):
     """Nodes of one kind."""
 
     partition: str
-    count: int
+    nodes: int
     cpus: int
     mb: int
     gres: str
@@ -144,9 +148,9 @@ def nodes_of(partition: str | None) -> list[Nodes]:
 
 
 def told(nodes: Iterable[Nodes]) -> str:
-    """ "debug: 1 node of 1 CPUs, 7800 MB, idle"."""
+    """ "debug: 1 x 1 CPUs, 7800 MB, idle"."""
     return "; ".join(
-        f"{node.partition.rstrip('*')}: {node.count} node{'' if node.count == 1 else 's'} of {node.cpus} CPUs, {node.mb} MB, "
+        f"{node.partition.rstrip('*')}: {node.nodes} x {node.cpus} CPUs, {node.mb} MB, "
         + (f"{node.gres}, " if node.gres != "(null)" else "")
         + node.state
         for node in nodes

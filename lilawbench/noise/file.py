@@ -26,7 +26,8 @@ class File:
 
     Args:
         path: a run's folder (its labels.npz), or a file: .npz, .npy, or text (.csv, .txt) with one row per line, with
-            or without a header; text may name classes. Several labels a sample are an array [N, K], or a text file of K columns, of 0 and 1.
+            or without a header, which may name the classes. Several labels a sample are an array [N, K], or a text file
+            of K columns, of 0 and 1.
         column: the array of a .npz or the column of a text file: its name, or without a header its number from 0;
             None: `observed`, or the only one.
     Raises:
@@ -118,11 +119,13 @@ def _read_arrays(path: Path) -> Columns:
 
 def _with_numbers(path: Path, columns: Columns, class_names: Sequence[str], chosen: str | int) -> Columns:
     """Names of classes replaced by their numbers, in the chosen column and in `clean`."""
-    try:
-        found = {key: named(np.asarray(columns.values[key]), class_names) for key in {chosen, "clean"} & set(columns.values)}
-    except ValueError as error:
-        raise DataError(f"{path}: {error}") from error
-    return columns._replace(values=columns.values | found)
+    values = dict(columns.values)
+    for key in {chosen, "clean"} & values.keys():
+        try:
+            values[key] = named(np.asarray(values[key]), class_names)
+        except ValueError as error:
+            raise DataError(f"{path}: {error}") from error
+    return columns._replace(values=values)
 
 
 def _read_text(path: Path, class_names: Sequence[str]) -> Columns:

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from lilawbench.noise.classes import class_number
 from lilawbench.noise.checks import Matrix, checked_labels, checked_matrix, checked_rate
+from lilawbench.noise.classes import class_number
 from lilawbench.support.apportion import apportion
 from lilawbench.tasks import ALL, fits
 

@@ -21,6 +21,7 @@ from lilawbench.engine.loop import Epoch
 from lilawbench.engine.optim import load_optimizer
 from lilawbench.methods.base import Method
 from lilawbench.methods.context import Context
+from lilawbench.noise.rates import told
 from lilawbench.probes.base import Probe, Scene, Seen
 from lilawbench.probes.gather import results
 from lilawbench.record.identity import SCHEMA_VERSION, UNKNOWN_CLEAN, cell_name, flatten, recorded
@@ -118,6 +119,7 @@ class Recorder:
             machine = f"{self.world.size} processes, each {machine}"
         self.frozen = checkpoint.digest_of_frozen(ctx.networks)
         log.info("%s: %s, %s parameters, %s", self.folder, rows, f"{parameters:,}", machine)
+        log.info(told(self.cfg.noise, scene.labels))
         if not scene.labels.clean_known:
             log.info("the clean labels are unknown: %s", UNKNOWN_CLEAN)
         if self.saved is None:

@@ -78,7 +78,10 @@ def _comparison(folders: list[Path], pick: Sequence[str] = ()) -> str:
 
 def _summarise(records: list[RunRecord]) -> None:
     counts = {status: sum(record.status == status for record in records) for status in STATES}
-    print("\n" + ", ".join(f"{n} {status}" for status, n in counts.items() if n or status in ("done", "skipped", "failed")))
+    print(
+        "\n"
+        + ", ".join(f"{n} {status}" for status, n in counts.items() if n or status in ("done", "skipped", "failed"))
+    )
     errors = {record.error for record in records if record.status in FAULTY}
     for record in records:
         if record.status in FAULTY:
@@ -86,5 +89,5 @@ def _summarise(records: list[RunRecord]) -> None:
             where = f"\n  its log: {log_path}" if log_path.exists() else ""
             error = record.error if len(errors) == 1 else first_line(record.error)
             print(f"{record.status}: {record.folder}: {error}{where}")
-    for place in dict.fromkeys(record.folder.parent for record in records if record.status == "submitted"):
-        print(f"how far they are: python -m lilawbench.status {shlex.quote(str(place))}")
+    for folder in dict.fromkeys(record.folder.parent for record in records if record.status == "submitted"):
+        print(f"how far they are: python -m lilawbench.status {shlex.quote(str(folder))}")

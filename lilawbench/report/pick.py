@@ -1,4 +1,4 @@
-"""The winner of a grid: of settings that differ in hyper-parameters alone, the best on validation rows, never on test."""
+"""The winner of a grid: of settings that differ in hyper-parameters alone, the best on validation, never on test."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def picked(runs: "DataFrame", keys: Sequence[str]) -> tuple["DataFrame", list[str]]:
     """Drops the runs of all settings but the best one of each grid.
 
-    A setting is judged by the mean of best_val.val_accuracy (mAP, RMSE) over the seeds that all settings of its grid have.
+    A setting is judged by the mean of best_val.val_accuracy (mAP, RMSE) over the seeds that its whole grid has.
 
     Args:
         runs: from `collect`. keys: the hyper-parameters, such as "method.lr".
@@ -82,7 +82,9 @@ def _best(runs: "DataFrame", settings: dict[str, list[int]]) -> tuple[str, str]:
         means[shown] = sum(known) / len(known) if known and len(known) == len(values) else None
     known_means = {shown: mean for shown, mean in means.items() if mean is not None}
     if not known_means:
-        raise UserError(f"pick: {first['folder']} and others have no {key}: winners are picked on validation rows alone")
+        raise UserError(
+            f"pick: {first['folder']} and others have no {key}: winners are picked on validation rows alone"
+        )
     best = (max if task.maximise else min)(known_means, key=lambda shown: known_means[shown])
     where = ", ".join(str(first[f"config.{group}.name"]) for group in ("method", "dataset", "noise"))
     scores = ", ".join(f"{shown}: {'-' if mean is None else f'{mean:.4f}'}" for shown, mean in means.items())

@@ -18,6 +18,7 @@ from lilawbench.record.identity import SCHEMA_VERSION, flatten, recorded
 from lilawbench.record.writer import write_json
 
 SEEDS = 6
+COUNTS = "12 runs: 1 done, 1 running, 1 waiting, 1 failed, 1 broken off, 7 not begun"
 
 
 @pytest.fixture
@@ -56,7 +57,9 @@ def mixed(planned, monkeypatch):
     write_json(failed.folder / "failed.json", {"error": "the loss is nan\nat step 2"})
     (done.folder.parent / ".slurm").mkdir()
     write_json(done.folder.parent / ".slurm" / "12.json", {"12_0": [waiting.folder.name]})
-    monkeypatch.setattr(slurm_queue, "states", lambda ids: {one: slurm_queue.State("PENDING", "Priority") for one in ids})
+    monkeypatch.setattr(
+        slurm_queue, "states", lambda ids: {one: slurm_queue.State("PENDING", "Priority") for one in ids}
+    )
     _note(planned)
     return planned
 
@@ -76,7 +79,11 @@ def test_the_state_of_a_run_is_read_from_its_folder(mixed):
 def test_an_owner_that_is_gone_holds_nothing(planned):
     run = planned.runs[0]
     begin(run)
-    for owner, name in (({"pid": 2**22 + 1}, "broken off"), ({"host": "elsewhere"}, "running"), ({"host": "elsewhere", "age": 300}, "broken off")):
+    for owner, name in (
+        ({"pid": 2**22 + 1}, "broken off"),
+        ({"host": "elsewhere"}, "running"),
+        ({"host": "elsewhere", "age": 300}, "broken off"),
+    ):
         hold(run, **owner)
         assert state_of(run.folder).name == name
     requeued = slurm_queue.Queued("7", "PENDING", "BeginTime")
@@ -84,12 +91,13 @@ def test_an_owner_that_is_gone_holds_nothing(planned):
 
 
 def test_a_dry_run_lists_every_run_and_the_time_left(mixed, tmp_path):
-    """Left: broken off and not begun of CE, half an hour each as the finished one; six of RRM, of which none has finished."""
+    """Left: broken off and not begun of CE, half an hour each as the finished one; six of RRM, of which none has."""
     before = sorted(tmp_path.rglob("*"))
     said = dry_run(mixed)
     lines = said.splitlines()
     assert lines[0] == "done        method=ce seed=0" and "failed      method=ce seed=4: the loss is nan" in lines
-    assert "12 runs: 1 done, 1 running, 1 waiting, 1 failed, 1 broken off, 7 not begun; 8 to do, about 1.0 h (60 min) of one process for 2 of them, unknown for the others" in lines
+    time_left = "about 1.0 h (60 min) of one process for 2 of them, unknown for the others"
+    assert f"{COUNTS}; 8 to do, {time_left}" in lines
     assert lines[-1] == "nothing was run (--dry-run)" and sorted(tmp_path.rglob("*")) == before
 
 
@@ -102,7 +110,9 @@ def test_a_dry_run_tells_what_is_refused(tmp_path):
 def test_status_of_a_folder_says_how_to_go_on(mixed, tmp_path, capsys):
     assert status.main([str(tmp_path / "o")]) == 0
     said = capsys.readouterr().out
-    assert said.startswith(f"{tmp_path}/o/x: 12 runs: 1 done, 1 running, 1 waiting, 1 failed, 1 broken off, 7 not begun\n")
+    assert said.startswith(
+        f"{tmp_path}/o/x: 12 runs: 1 done, 1 running, 1 waiting, 1 failed, 1 broken off, 7 not begun\n"
+    )
     assert f"To go on (what is done or running is left alone): {mixed.command}\n" in said
     assert f"{mixed.command} sweep.retry_failed=true" in said and "-m method=ce,rrm" in mixed.command
     assert status.main([str(mixed.runs[0].folder)]) == 0
@@ -116,7 +126,14 @@ def test_status_of_an_experiment_is_of_all_its_runs(tmp_path, capsys, monkeypatc
     assert said.startswith("outputs/digits: 3 runs: 3 not begun\n") and "experiment=digits seed=0" in said
 
 
-@pytest.mark.parametrize("name, says", [("no/where", "there is no folder no/where"), ("digitz", "did you mean digits?"), (".", "there is no run in or below .")])
+@pytest.mark.parametrize(
+    "name, says",
+    [
+        ("no/where", "there is no folder no/where"),
+        ("digitz", "did you mean digits?"),
+        (".", "there is no run in or below ."),
+    ],
+)
 def test_status_of_nothing(tmp_path, capsys, monkeypatch, name, says):
     monkeypatch.chdir(tmp_path)
     assert status.main([name]) == 2 and says in capsys.readouterr().err
