@@ -29,6 +29,7 @@ FRAMES = "several frames: the first is taken"
 TURNED = "EXIF data that turn them upright"
 BAD_EXIF = "EXIF data that cannot be read: they are taken as they lie"
 CLEAR = "transparent pixels: they are laid on"
+NO_ALPHA = "an alpha of 0 everywhere: their colours are taken as they are"
 DEEP = "more than 8 bits a value"
 
 RANGES = (255, 1023, 4095, 16383, 65535)  # of 8, 10, 12, 14, 16 bits, the depths of cameras and scanners
@@ -88,8 +89,8 @@ def read(path: str, mode: str, least: int, levels: Levels) -> tuple[Image.Image,
         if image.mode[0] in "IF":
             return _scaled(image, levels.white).convert(mode), [*notes, DEEP]
         if image.has_transparency_data:
-            flat = _laid(image, levels.background)
-            return (flat or image.convert("RGB")).convert(mode), [*notes, CLEAR] if flat else notes
+            flat, done = _laid(image, levels.background)
+            return flat.convert(mode), notes + done
         return image.convert(mode), notes
 
 
@@ -119,20 +120,27 @@ def _scaled(image: Image.Image, white: float | None) -> Image.Image:
     return Image.fromarray(np.rint(values.astype(np.float32) * np.float32(255 / white)).astype(np.uint8))
 
 
-def _laid(image: Image.Image, background: int) -> Image.Image | None:
-    """On the background; None: every pixel is opaque."""
+def _laid(image: Image.Image, background: int) -> tuple[Image.Image, list[str]]:
+    """On the background, as RGB, and what there is to say of it."""
     from PIL import Image
 
     clear = _with_alpha(image)
-    alpha = clear.getchannel("A").getextrema()
-    if alpha == (255, 255):
-        return None
+    colours, (least, most) = clear.convert("RGB"), clear.getchannel("A").getextrema()
+    if least == 255:
+        return colours, []
+    if most == 0 and not _is_plain(colours):  # as programs write it that do not know what alpha means
+        return colours, [NO_ALPHA]
     flat = Image.new("RGBA", clear.size, (background, background, background, 255))
     flat.alpha_composite(clear)
     flat = flat.convert("RGB")
-    if alpha[0] != alpha[1] and all(channel.getextrema()[0] == channel.getextrema()[1] for channel in flat.split()):
+    if least != most and _is_plain(flat):
         raise ValueError(f"nothing can be seen of it on the grey level {background}; name another dataset.background")
-    return flat
+    return flat, [CLEAR]
+
+
+def _is_plain(image: Image.Image) -> bool:
+    """Whether an RGB image has one colour only."""
+    return all(low == high for low, high in (channel.getextrema() for channel in image.split()))
 
 
 def _with_alpha(image: Image.Image) -> Image.Image:

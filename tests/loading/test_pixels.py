@@ -93,6 +93,13 @@ def test_transparent_pixels_are_laid_on_the_background(put, mode):
         read(path, "RGB", LARGE, Levels(background=200))
 
 
+def test_an_alpha_of_nothing_hides_nothing(put):
+    path = put(Image.merge("LA", [Image.fromarray(CORNER), Image.new("L", (4, 4))]), "a.png")
+    image, notes = read(path, "L", LARGE, Levels())
+    assert (np.asarray(image) == CORNER).all() and notes == [pixels.NO_ALPHA]
+    assert (grey(put(Image.new("LA", (2, 2), (9, 0)), "b.png"), background=7) == 7).all()
+
+
 def test_a_colour_that_stands_for_transparent(put):
     path = put(np.repeat(CORNER[..., None], 3, axis=2), "a.png", transparency=(240, 240, 240))
     assert grey(path, background=7)[3].tolist() == [160, 0, 0, 7]
