@@ -138,8 +138,9 @@ def draw_labels(cfg: DictConfig, source: Source) -> Labels:
 
 def row_ids(source: Source) -> dict[str, np.ndarray]:
     """What a person calls the rows, where the data set says it: `ids` of the labelled rows [N] str, `test_ids` [M]."""
-    parts = [source.train_ids] if source.val_clean is None else [source.train_ids, source.val_ids]
-    ids = {} if any(part is None for part in parts) else {"ids": np.concatenate(parts).astype(str)}
+    given = [source.train_ids] if source.val_clean is None else [source.train_ids, source.val_ids]
+    parts = [part for part in given if part is not None]
+    ids = {"ids": np.concatenate(parts).astype(str)} if len(parts) == len(given) else {}
     return ids if source.test_ids is None else {**ids, "test_ids": source.test_ids.astype(str)}
 
 
