@@ -20,6 +20,7 @@ import lilawbench
 from lilawbench.config import CONF, Plain, check_keys, to_dict
 from lilawbench.experiment.command import again, completing, help_asked, read, sweep_asked
 from lilawbench.experiment.plan import plan
+from lilawbench.launch.dry_run import dry_run
 from lilawbench.launch.launch import launch
 from lilawbench.record import marks, redo
 from lilawbench.record.data import looked_at_once
@@ -141,6 +142,10 @@ def main() -> None:
             searchpath.warn_of_hidden(command.folders)
         if (text := help_asked(command)) is not None:
             print(text)
+            sys.exit()
+        if command.dry_run:
+            planned = plan(command.args.overrides, command.args.config_dir)
+            print(dry_run(planned) if world.is_main else "", end="\n" * world.is_main)
             sys.exit()
         if (cfg := again(command)) is not None:
             _alone(cfg)

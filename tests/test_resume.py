@@ -69,8 +69,8 @@ def cut_at(patch: pytest.MonkeyPatch, place: str) -> None:
         patch.setattr(os, "fsync", torn)
 
 
-PRESETS = ("focal", "dynamic_loss_lt")  # of plain training and of Dynamic Loss
 PLACES = ["steps", "metrics", "checkpoint"]  # each leaves the second epoch's checkpoint, whatever the method
+BY_DEFAULT = {("lilaw", "steps"), ("lilaw", "checkpoint"), ("rrm", "metrics"), ("dynamic_loss", "metrics")}
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ PLACES = ["steps", "metrics", "checkpoint"]  # each leaves the second epoch's ch
         pytest.param(
             method,
             place,
-            marks=[] if method == "lilaw" or (place == "metrics" and method not in PRESETS) else pytest.mark.slow,
+            marks=[] if (method, place) in BY_DEFAULT else pytest.mark.slow,
         )
         for method in METHODS
         for place in PLACES
@@ -108,13 +108,13 @@ def test_four_epochs_are_two_and_two(tiny, acting, tmp_path, untimed, method, pl
         pytest.param("train.precision=bf16", marks=pytest.mark.slow),
         "train.accumulate_steps=3",
         pytest.param("model=cnn train.channels_last=true", marks=pytest.mark.slow),
-        "train.optimizer=sgd",
+        pytest.param("train.optimizer=sgd", marks=pytest.mark.slow),
         pytest.param(
             "dataset=digits model=cnn train.augment.crop_px=1 train.augment.rotate_degrees=10 ~model.hidden",
             marks=pytest.mark.slow,
         ),
         pytest.param("split.val_augment=true", marks=pytest.mark.slow),
-        "method.meta_mode=train",
+        pytest.param("method.meta_mode=train", marks=pytest.mark.slow),
     ],
 )
 def test_options_resume_too(composed, tmp_path, untimed, options):
@@ -157,7 +157,9 @@ def test_other_frozen_weights_than_the_run_began_with_are_refused(tiny, monkeypa
         run(tiny(*PROBE))
 
 
-@pytest.mark.parametrize("lost", ["optimizer", "method", "step"])
+@pytest.mark.parametrize(
+    "lost", ["optimizer", *(pytest.param(part, marks=pytest.mark.slow) for part in ("method", "step"))]
+)
 def test_negative_control_a_resume_that_forgets_differs(tiny, tmp_path, untimed, lost):
     options = ["method=lilaw", "method.lr=0.5", "train.epochs=4", "train.schedule=linear"]
     whole = run(tiny(*options, f"paths.output_dir={tmp_path}/whole")).folder

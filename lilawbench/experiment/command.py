@@ -29,6 +29,8 @@ HYDRAS_OWN = (
 )
 
 
+DRY_RUN = "--dry-run"  # ours; all other flags are Hydra's
+
 HELP = """\
 lilawbench {version}: learning with noisy labels
   python -m lilawbench.train [GROUP=NAME ...] [KEY=VALUE ...]            one run
@@ -36,6 +38,7 @@ lilawbench {version}: learning with noisy labels
   python -m lilawbench.train experiment=NAME                             the runs of an experiment
 
   --config-dir RUN do a finished run again by its folder, or what is left of it: sweep.redo=true, KEY=VALUE
+  --dry-run        list the runs: what is done, what is left, how long it will take; run nothing
   --cfg job        print the config (with --resolve, resolved) and run nothing
   --config-dir DIR use your own folder of YAML files and code too; several: hydra.searchpath=[DIR,DIR]
   -sc install=bash set up TAB completion (zsh, fish: -sc install=zsh)
@@ -54,6 +57,7 @@ class Command(NamedTuple):
     args: Namespace  # as Hydra parses it
     overrides: list[str]  # without the search path
     folders: list[Path]  # the user's folders of YAML files
+    dry_run: bool = False
 
 
 def read(arguments: Sequence[str]) -> Command:
@@ -62,10 +66,10 @@ def read(arguments: Sequence[str]) -> Command:
     Raises:
         ConfigError: a folder does not exist.
     """
-    args = parsed_arguments(arguments)
+    args = parsed_arguments([one for one in arguments if one != DRY_RUN])
     folders, overrides = searchpath.folders_of(args.config_dir, args.overrides)
     searchpath.use(folders)
-    return Command(args, overrides, folders)
+    return Command(args, overrides, folders, DRY_RUN in arguments)
 
 
 def completing(line: str) -> list[str]:

@@ -34,6 +34,9 @@ LATER: dict[str, Tree] = {
     "train.cuda_graphs": False,
     "train.side_stream": True,
     "train.strong_policy": "cifar10",
+    "dataset.white": None,
+    "dataset.background": None,
+    "dataset.clean": "target",
 }
 # options of parts that the YAMLs wrote as 1.0 when names began; in all others 1.0 counts as 1
 FLOATS = {
