@@ -58,7 +58,7 @@ def newest(folder: Path) -> tuple[Path | None, list[str]]:
     Returns:
         It, or None; and a line for each damaged one.
     """
-    said = []
+    said: list[str] = []
     for path in (folder / FILE, folder / BEFORE):
         if not path.exists():
             continue

@@ -120,7 +120,8 @@ def again(command: Command) -> DictConfig | None:
         overrides = OverridesParser.create().parse_overrides(command.overrides)
         if command.args.multirun or any(o.key_or_group in GROUPS or o.is_sweep_override() for o in overrides):
             raise ConfigError([f"{folder} is a run's folder: that run is done again, with KEY=VALUE only"])
-        cfg = OmegaConf.merge(OmegaConf.structured(Config), tree)
+        cfg: DictConfig = OmegaConf.structured(Config)
+        cfg.merge_with(tree)
         place = {"paths": {"output_dir": str(folder.parent.parent)}, "experiment_name": folder.parent.name}
         cfg.merge_with(place | {"sweep": Sweep(), "table": Table()})
         OmegaConf.set_struct(cfg, True)

@@ -233,7 +233,7 @@ class Recorder:
         ]
 
 
-def _kept_metrics(saved: State | None) -> dict[str, int]:
+def _kept_metrics(saved: State | None) -> dict[str, Tree]:
     return {} if saved is None else {"keep_bytes": saved["metrics_bytes"], "crc32": saved.get("metrics_crc32")}
 
 
