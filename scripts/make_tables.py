@@ -15,9 +15,11 @@ from pathlib import Path
 from lilawbench.report.measured import SELECTIONS
 from lilawbench.report.report import LEADING, paper_report, report
 from lilawbench.support import searchpath
+from lilawbench.support.console import ending_quietly
 from lilawbench.support.errors import UserError, closest
 
 
+@ending_quietly()
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description="Tables and figures of finished runs: mean +- std over seeds, paired tests. Of a folder: methods "
@@ -51,6 +53,8 @@ def main(arguments: list[str] | None = None) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
+    except BrokenPipeError:
+        raise
     except OSError as error:
         print(f"error: cannot write the report: {error}", file=sys.stderr)
         return 2

@@ -1,23 +1,31 @@
 """A launcher's job: some runs of a sweep, one after the other, as listed in a file next to the runs."""
 
+import contextlib
 import hashlib
 import json
+import os
 import sys
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from hydra.errors import HydraException
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
-from lilawbench.experiment.composer import composer
+from lilawbench.experiment.composer import Composer, composer
 from lilawbench.experiment.plan import Planned
 from lilawbench.launch import preempt
 from lilawbench.record.identity import RunRecord, run_folder
 from lilawbench.record.lock import FRESH_SECONDS
 from lilawbench.support.atomic import writable, write_atomic
 from lilawbench.support.distributed import join
+from lilawbench.support.errors import UserError
+from lilawbench.support.parent import end_with
+
+CHANGED = "the user's files have changed since the sweep was planned: start the same command again"
 
 
 @dataclass(frozen=True)
@@ -30,10 +38,12 @@ class Jobs:
     Args:
         path: of the file of jobs, on a file system that all jobs see.
         attempt: does one run and turns whatever happens into a record.
+        command: id of the process that launches the jobs.
     """
 
     path: Path
     attempt: Callable[[DictConfig], RunRecord]
+    command: int = field(default_factory=os.getpid)
 
     @classmethod
     def write(
@@ -55,7 +65,9 @@ class Jobs:
         with writable(folder):
             folder.mkdir(parents=True, exist_ok=True)
         write_atomic(path, text)
-        return cls(path, attempt)
+        jobs_of_plan = cls(path, attempt)
+        jobs_of_plan.stop_mark.unlink(missing_ok=True)  # of the same command, killed
+        return jobs_of_plan
 
     def remove(self) -> None:
         """To be called when all jobs have ended."""
@@ -76,6 +88,7 @@ class Jobs:
         if cfg.launcher.name == "joblib":
             from lilawbench.launch.machine import take_gpu  # which imports torch
 
+            end_with(self.command)
             take_gpu(cfg.launcher.runs_per_gpu)
         records = []
         with composer(list(map(Path, tree["folders"]))) as compose:
@@ -85,21 +98,29 @@ class Jobs:
                 folder, overrides, number = waiting.popleft()
                 if number == 3:
                     time.sleep(FRESH_SECONDS)
-                run = compose(overrides)
-                record = self.attempt(run) if run_folder(run).name == folder.name else _renamed(folder)
+                record, is_last = self._attempt(compose, overrides, folder)
                 preempt.reraise()
                 if record.status == "busy" and number < tries:
                     waiting.append((folder, overrides, number + 1))
                     continue
                 records.append(record)
                 if record.error and join().is_main:
-                    print(f"lilawbench: {record.error}", file=sys.stderr, flush=True)
-                if record.status == "failed" and run.sweep.stop_on_failure and join().is_main:
+                    with contextlib.suppress(OSError):  # nobody reads on
+                        print(f"lilawbench: {record.error}", file=sys.stderr, flush=True)
+                if is_last and join().is_main:
                     self.stop_mark.touch()
         return records
 
+    def _attempt(self, compose: Composer, overrides: list[str], folder: Path) -> tuple[RunRecord, bool]:
+        """Does a run, unless its config is no longer that which was planned.
 
-def _renamed(folder: Path) -> RunRecord:
-    """The record of a run whose name has changed since it was planned."""
-    error = "the user's code has changed since the sweep was planned: start the same command again"
-    return RunRecord(folder, "failed", error=error, exit_code=1)
+        Returns:
+            Its record, and whether sweep.stop_on_failure makes it the last.
+        """
+        try:
+            run = compose(overrides)
+            same = run_folder(run).name == folder.name
+        except (UserError, HydraException, OmegaConfBaseException, OSError) as error:
+            return RunRecord(folder, "failed", error=f"{CHANGED} ({error})", exit_code=1), False
+        record = self.attempt(run) if same else RunRecord(folder, "failed", error=CHANGED, exit_code=1)
+        return record, record.status == "failed" and run.sweep.stop_on_failure
