@@ -35,11 +35,12 @@ BUILT_WITH = {"model": ("input_shape",), "method": ("loss",)}
 CALLED_WITH = {"noise": (2, ("generator", "inputs", "fetch")), "loss": (2, ())}
 
 
-def check(cfg: DictConfig | Plain, num_classes: int | None = None) -> None:
+def check(cfg: DictConfig | Plain, num_classes: int | None = None, official_val: bool | None = None) -> None:
     """Refuses a config that cannot run.
 
     Args:
-        num_classes: for data whose files alone tell it, once they are read; until then checks that need it are skipped.
+        num_classes, official_val: for data whose files alone tell how many classes there are, and whether there are
+            validation rows, once they are read; until then checks that need it are skipped.
     Raises:
         ConfigError: lists every problem: unknown options, values out of range, parts that do not fit together.
     """
@@ -94,14 +95,15 @@ def check(cfg: DictConfig | Plain, num_classes: int | None = None) -> None:
             problems.append(
                 f"model.num_classes is {asked}; {task} data like dataset={cfg.dataset.name} need {num_classes}"
             )
-    official_val = dataset is not None and dataset.official_val
-    if cfg.split.val_fraction is None and dataset is not None and not official_val:
+    if official_val is None:
+        official_val = False if dataset is None else dataset.official_val
+    if cfg.split.val_fraction is None and dataset is not None and official_val is False:
         problems.append(f"split.val_fraction is null; dataset={cfg.dataset.name} has no validation rows of its own")
     if method is not None and not method.splits_batches and cfg.train.accumulate_steps > 1:
         problems.append(f"method={cfg.method.name} looks ahead on whole batches: train.accumulate_steps must be 1")
     if method is not None and cfg.train.cuda_graphs and (reason := method.against_graphs()):
         problems.append(f"train.cuda_graphs=true does not work with method={cfg.method.name}: {reason}")
-    no_val = cfg.split.val_fraction == 0 and not official_val
+    no_val = cfg.split.val_fraction == 0 and official_val is False
     if method is not None and method.uses_meta and no_val:
         problems.append(f"method={cfg.method.name} learns from validation batches: split.val_fraction must be > 0")
     if cfg.train.early_stop_epochs is not None and no_val:

@@ -33,7 +33,6 @@ from lilawbench.loading.download import fetch
 from lilawbench.loading.image_files import ImageFiles, loaded
 from lilawbench.loading.rows import Rows, Splits
 from lilawbench.loading.streamed import rows_of
-from lilawbench.methods.base import Method
 from lilawbench.methods.fgsm import Pixels
 from lilawbench.models.finetune import finetune
 from lilawbench.noise.labels import Labels
@@ -41,7 +40,8 @@ from lilawbench.noise.labels import draw_labels as labels_of
 from lilawbench.probes.base import Scene
 from lilawbench.probes.gather import measured
 from lilawbench.probes.standard import probes_of, stopped
-from lilawbench.record.identity import RunRecord, write_code
+from lilawbench.record.data import check_unchanged
+from lilawbench.record.identity import RunRecord, write_outside
 from lilawbench.record.lock import RunLock
 from lilawbench.record.recorder import Recorder
 from lilawbench.support.distributed import World
@@ -73,8 +73,9 @@ def train(cfg: DictConfig, folder: Path, world: World) -> RunRecord:
     except ValueError as error:  # what only the data can tell
         raise ConfigError([f"dataset={cfg.dataset.name}: {error}"]) from error
     if dataset.num_classes is None:
-        check(cfg, source.num_classes)
+        check(cfg, source.num_classes, source.val_clean is not None)
     labels = draw_labels(cfg, source)
+    check_unchanged(cfg)
     train, val, test = splits_of(cfg, source, labels, device)
     method = build(cfg.method, loss=bind(cfg.loss)).to(device)
     if "strong" in method.views and not source.is_image:
@@ -84,9 +85,9 @@ def train(cfg: DictConfig, folder: Path, world: World) -> RunRecord:
     networks = [lay_out(network, cfg.train.channels_last, device) for network in networks]
     probes = probes_of(cfg, source)
 
-    arrays, task = labels.arrays(), TASKS[source.task]
+    arrays, task = labels.arrays() | row_ids(source), TASKS[source.task]
     with locked(folder, world) as lock, Recorder(folder, cfg, arrays, task, device, world) as recorder:
-        world.main_does(lambda: write_code(folder, cfg))
+        world.main_does(lambda: write_outside(folder, cfg))
         runtime.prepare(device, recorder.threads, cfg.train.deterministic)
         if cfg.train.finetune == "linear_probe" and cfg.train.cache_features:
             train, val, test = use_features(cfg, source, labels, (train, val, test), networks, method)
@@ -106,7 +107,8 @@ def train(cfg: DictConfig, folder: Path, world: World) -> RunRecord:
         for probe in probes.values():
             probe.setup(scene)
         method.setup(ctx)
-        warn_of_endless_warmup(method, cfg.train.epochs)
+        for reason in method.never_acts(cfg.train.epochs, len(ctx.loader)):
+            log.warning("method=%s loss=%s: %s", cfg.method.name, cfg.loss.name, reason)
         recorder.resume(ctx, method, probes, scene)
         schedule, step = build_schedule(cfg.train), GraphedStep() if cfg.train.cuda_graphs else None
         epochs = fit(ctx, method, schedule, epochs=cfg.train.epochs, name=folder.name, step=step)
@@ -132,6 +134,13 @@ def draw_labels(cfg: DictConfig, source: Source) -> Labels:
             raise ConfigError([f"noise={cfg.noise.name}: {error}"]) from error
 
     return labels_of(source, noisy, cfg.noise.name != "none", cfg.split, cfg.seed, cfg.dataset.name)
+
+
+def row_ids(source: Source) -> dict[str, np.ndarray]:
+    """What a person calls the rows, where the data set says it: `ids` of the labelled rows [N] str, `test_ids` [M]."""
+    parts = [source.train_ids] if source.val_clean is None else [source.train_ids, source.val_ids]
+    ids = {} if any(part is None for part in parts) else {"ids": np.concatenate(parts).astype(str)}
+    return ids if source.test_ids is None else {**ids, "test_ids": source.test_ids.astype(str)}
 
 
 def stored_inputs(source: Source, rows: np.ndarray) -> torch.Tensor:
@@ -194,14 +203,6 @@ def num_outputs(cfg: DictConfig, source: Source) -> int:
     """model.num_classes, or as many as the data set has."""
     asked = cfg.model.get("num_classes")
     return source.num_classes if asked is None else asked
-
-
-def warn_of_endless_warmup(method: Method, epochs: int) -> None:
-    """Warns where a method or its loss would start its own work only after the last epoch."""
-    for group, part in (("method", method), ("loss", method.per_sample)):
-        warmup = getattr(part, "warmup_epochs", 0)
-        if warmup >= epochs:
-            log.warning("%s.warmup_epochs is %d and train.epochs %d: all of this run is warm-up", group, warmup, epochs)
 
 
 @contextmanager

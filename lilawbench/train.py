@@ -18,11 +18,12 @@ from omegaconf import DictConfig
 
 import lilawbench
 from lilawbench.config import CONF, Plain, check_keys, to_dict
-from lilawbench.experiment.command import completing, help_asked, read, sweep_asked
+from lilawbench.experiment.command import again, completing, help_asked, read, sweep_asked
 from lilawbench.experiment.plan import plan
 from lilawbench.launch.launch import launch
 from lilawbench.record import marks, redo
-from lilawbench.record.identity import RunRecord, changed_code, run_folder
+from lilawbench.record.data import looked_at_once
+from lilawbench.record.identity import RunRecord, changed, run_folder
 from lilawbench.report.conclude import conclude
 from lilawbench.support import searchpath
 from lilawbench.support.console import ending_quietly, log_to_console
@@ -32,6 +33,7 @@ from lilawbench.support.errors import RunBusy, RunFailed, UserError
 log = logging.getLogger("lilawbench")
 
 
+@looked_at_once()
 def run(cfg: DictConfig | Plain) -> RunRecord:
     """Does one run, or what is left of it.
 
@@ -63,8 +65,8 @@ def _run(cfg: DictConfig | Plain) -> RunRecord:
     error = world.main_does(lambda: marks.failure(here))
     if error is not None and not cfg.sweep.retry_failed:
         raise RunFailed(f"failed before: {error} (sweep.retry_failed=true tries again; {here})")
-    if not folder.exists() and (changed := changed_code(cfg)) is not None:
-        name, parts = changed
+    if not folder.exists() and (before := changed(cfg)) is not None:
+        name, parts = before
         log.info("%s has changed since run %s: this is another run", ", ".join(parts), name)
     log.info("preparing %s: %d epochs", folder.name, cfg.train.epochs)
     from lilawbench import pipeline
@@ -78,6 +80,7 @@ def _run(cfg: DictConfig | Plain) -> RunRecord:
     return replace(record, folder=folder)
 
 
+@looked_at_once()
 def attempt(cfg: DictConfig, in_sweep: bool = True) -> RunRecord:
     """`run` with errors turned into a record; an unexpected error stops a single run, but not a sweep."""
     try:
@@ -112,6 +115,10 @@ _outcomes: list[RunRecord] = []  # of a single run
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
 def _hydra_main(cfg: DictConfig) -> None:
+    _alone(cfg)
+
+
+def _alone(cfg: DictConfig) -> None:
     record = attempt(cfg, in_sweep=False)
     if record.error and join().is_main:
         print(f"lilawbench: {record.error}", file=sys.stderr, flush=True)
@@ -137,7 +144,10 @@ def main() -> None:
         if (text := help_asked(command)) is not None:
             print(text)
             sys.exit()
-        if sweep_asked(command):
+        if (cfg := again(command)) is not None:
+            _alone(cfg)
+            records = _outcomes
+        elif sweep_asked(command):
             planned = plan(command.args.overrides, command.args.config_dir)
             records = launch(planned, attempt)
         else:

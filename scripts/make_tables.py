@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 from lilawbench.report.measured import SELECTIONS
+from lilawbench.report.place import chosen, place
 from lilawbench.report.report import LEADING, paper_report, report
 from lilawbench.support import searchpath
 from lilawbench.support.console import ending_quietly
@@ -35,7 +36,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--select", choices=SELECTIONS, help="which epoch to report (default: best_val, then last)")
     parser.add_argument("--baseline", metavar="METHOD", help="to compare with; loss: plain training with the same loss")
     parser.add_argument("--metric", help="such as test_attacked_0.1_accuracy (default: accuracy, mAP or RMSE)")
-    parser.add_argument("--out", metavar="DIR", type=Path, help="for the files (default: report/ in the common folder)")
+    parser.add_argument(
+        "--out",
+        metavar="DIR",
+        type=Path,
+        help="for the files (default: report/ in the folder, or below it if options or overrides show a part)",
+    )
     parser.add_argument("--config-dir", metavar="DIR", help="your own folder of YAML files, as for runs")
     options = parser.parse_intermixed_args(arguments)
     try:
@@ -84,7 +90,9 @@ def sorted_out(names: list[str], further: list[Path]) -> tuple[list[Path], list[
 def report_folders(folders: list[Path], options: argparse.Namespace) -> None:
     common = folders[0] if len(folders) == 1 else Path(os.path.commonpath([f.absolute() for f in folders]))
     selections = (options.select,) if options.select else LEADING
-    print(report(folders, options.out or common / "report", options.baseline, selections, options.metric))
+    parts = [folder.name for folder in folders] if len(folders) > 1 else []
+    parts += chosen(select=options.select, metric=options.metric, baseline=options.baseline)
+    print(report(folders, options.out or place(common, parts), options.baseline, selections, options.metric))
 
 
 def report_experiment(name: str, overrides: list[str], options: argparse.Namespace) -> None:

@@ -3,6 +3,7 @@
 import copy
 import errno
 import functools
+import gc
 import logging
 import os
 from pathlib import Path
@@ -17,6 +18,17 @@ from lilawbench.engine.context import make_context
 from lilawbench.experiment.defaults import Unsupported, raw
 from lilawbench.loading.resident import Resident
 from lilawbench.support.hydra_private import apply_values
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """What is imported and collected stays: looking through it for garbage, then and in each test, takes seconds."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -117,8 +129,12 @@ def context():
 
 @pytest.fixture
 def no_layout(monkeypatch):
-    """Pictures without a layout, which takes most of their time: for tests of what is plotted, or where."""
+    """Small pictures without a layout, which takes most of their time: for tests of what is plotted, or where."""
+    from matplotlib.figure import Figure
+
+    save = Figure.savefig
     monkeypatch.setattr("matplotlib.layout_engine.ConstrainedLayoutEngine.execute", lambda *_: None)
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *given, **how: save(figure, *given, **how | {"dpi": 20}))
 
 
 @pytest.fixture(scope="session")

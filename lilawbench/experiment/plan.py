@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,6 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 from lilawbench.config import Plain, plain
 from lilawbench.experiment.composer import GROUPS, Composer, by_key, composer, line
 from lilawbench.experiment.products import expanded
+from lilawbench.record.data import looked_at_once
 from lilawbench.record.identity import run_folder
 from lilawbench.support import searchpath
 from lilawbench.support.errors import ConfigError, closest
@@ -22,6 +24,7 @@ from lilawbench.support.hydra_private import products
 from lilawbench.support.plain import Tree
 
 log = logging.getLogger("lilawbench")
+ELSEWHERE = ("paths", "logger", "sweep", "launcher", "experiment_name", "hydra")  # groups that choose no runs
 ANNOUNCED = 100  # from this many runs on, planning is logged
 
 
@@ -53,11 +56,17 @@ class Plan:
     runs: list[Planned] = field(repr=False)
     cells: list[Planned] = field(repr=False)  # the same by cell: a run that two cells share is in it twice
     folders: list[Path] = field(default_factory=list)  # the user's folders of YAML files, for jobs
+    given: list[str] = field(default_factory=list)  # the overrides that it was made from
 
     @cached_property
     def table(self) -> Plain:
         """The experiment's table, expanded."""
         return expanded(plain(self.cfg.table))
+
+    @property
+    def asked(self) -> list[str]:
+        """The overrides that make it another plan than the experiment's own."""
+        return [one for one in self.given if re.split(r"[.=]", one.lstrip("+~"))[0] not in (*ELSEWHERE, "experiment")]
 
 
 def plan(overrides: Sequence[str], config_dir: str | Path | None = None) -> Plan:
@@ -75,7 +84,7 @@ def plan(overrides: Sequence[str], config_dir: str | Path | None = None) -> Plan
     """
     folders, others = searchpath.folders_of(config_dir, overrides)
     try:
-        with composer(folders) as compose:
+        with composer(folders) as compose, looked_at_once():
             return _plan(by_key(others), compose)
     except (HydraException, OmegaConfBaseException) as error:
         where = f"{error.override}: " if isinstance(error, OverrideParseException) else ""
@@ -90,7 +99,8 @@ def _plan(given: dict[str, Override], compose: Composer) -> Plan:
     swept = by_key([f"{key}={value}" for key, value in params.items()]) | given
     own = {key: swept.pop(key) for key in list(swept) if key.startswith("hydra.")}
 
-    cells, combinations = [], {}
+    cells: list[list[tuple[list[str], str, str]]] = []
+    combinations: dict[tuple[str, ...], list[list[str]]] = {}
     for (column, of_column), (row, of_row) in itertools.product(columns.items(), rows.items()):
         decided = by_key([*of_column, *of_row])
         if unnamed := [line(override) for override in decided.values() if override.is_sweep_override()]:
@@ -99,7 +109,11 @@ def _plan(given: dict[str, Override], compose: Composer) -> Plan:
         if free not in combinations:
             combinations[free] = products([swept[key] for key in free])
         chosen = [line(override) for override in decided.values()]
-        cells.append([(product + chosen, row, column) for product in combinations[free]])
+        seeds: dict[tuple[str, ...], list[tuple[list[str], str, str]]] = {}  # of each cell
+        for product in combinations[free]:
+            cell = tuple(override for override in product if not override.startswith("seed="))
+            seeds.setdefault(cell, []).append((product + chosen, row, column))
+        cells += seeds.values()
     if (count := sum(map(len, cells))) >= ANNOUNCED:
         log.info("planning %d runs", count)
 
@@ -113,7 +127,7 @@ def _plan(given: dict[str, Override], compose: Composer) -> Plan:
     planned = list(runs.values())
     first = compose([*planned[0].overrides, *(line(override) for override in own.values())], with_hydra=True)
     name = str(given["experiment"].value()) if "experiment" in given else "default"
-    return Plan(name, first, planned, every, compose.folders)
+    return Plan(name, first, planned, every, compose.folders, list(map(line, given.values())))
 
 
 def check_choices(overrides: Iterable[Override], folders: Sequence[Path] = ()) -> None:

@@ -18,6 +18,8 @@ from omegaconf.errors import OmegaConfBaseException
 from lilawbench.experiment.composer import Composer, composer
 from lilawbench.experiment.plan import Planned
 from lilawbench.launch import preempt
+from lilawbench.record import provenance
+from lilawbench.record.data import looked_at_once
 from lilawbench.record.identity import RunRecord, run_folder
 from lilawbench.record.lock import FRESH_SECONDS
 from lilawbench.support.atomic import writable, write_atomic
@@ -59,7 +61,7 @@ class Jobs:
             folders: the user's folders of YAML files and code, which the jobs need too.
         """
         planned = [[[str(run.folder), run.overrides] for run in job] for job in jobs]
-        tree = {"folders": list(map(str, folders)), "jobs": planned}
+        tree = {"folders": list(map(str, folders)), "command": provenance.command(), "jobs": planned}
         text = json.dumps(tree, indent=1)
         path = folder / f"{hashlib.sha256(text.encode()).hexdigest()[:8]}.json"
         with writable(folder):
@@ -85,6 +87,7 @@ class Jobs:
         On a cluster that process may have died with its node; its lock shows this only when it is old: a third try.
         """
         tree = json.loads(self.path.read_text(encoding="utf-8"))
+        provenance.asked_by(tree["command"])
         if cfg.launcher.name == "joblib":
             from lilawbench.launch.machine import take_gpu  # which imports torch
 
@@ -122,5 +125,6 @@ class Jobs:
             same = run_folder(run).name == folder.name
         except (UserError, HydraException, OmegaConfBaseException, OSError) as error:
             return RunRecord(folder, "failed", error=f"{CHANGED} ({error})", exit_code=1), False
-        record = self.attempt(run) if same else RunRecord(folder, "failed", error=CHANGED, exit_code=1)
+        with looked_at_once():
+            record = self.attempt(run) if same else RunRecord(folder, "failed", error=CHANGED, exit_code=1)
         return record, record.status == "failed" and run.sweep.stop_on_failure

@@ -64,16 +64,15 @@ def draw_labels(
             not fit these labels.
     """
     clean = source.labelled_clean
-    given = clean if source.train_observed is None else source.train_observed
-    observed = noise(given, source.num_classes, generator=derive(seed, "noise"))
+    observed = noise(source.labelled_given, source.num_classes, generator=derive(seed, "noise"))
     known = source.clean_known or adds_noise
     if source.val_clean is None:
         train, val = stratified(observed, split.val_fraction or 0.0, derive(seed, "split"))
     else:
         train, val = np.split(np.arange(len(clean)), [len(source.train_clean)])
         if split.val_fraction is not None:
-            log.warning("split.val_fraction=%s is not used: dataset=%s has its own %d validation rows",
-                        split.val_fraction, dataset, len(val))  # fmt: skip
+            log.info("split.val_fraction=%s is not used: dataset=%s has its own %d validation rows",
+                     split.val_fraction, dataset, len(val))  # fmt: skip
     if split.train_samples is not None and split.train_samples < len(train):
         share = split.train_samples / len(train)
         train = train[stratified(observed[train], share, derive(seed, "subset"))[1]]

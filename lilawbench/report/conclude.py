@@ -4,8 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lilawbench.experiment.plan import Plan
+from lilawbench.experiment.plan import plan as planned
 from lilawbench.record.identity import RunRecord
+from lilawbench.report.place import place
 from lilawbench.support.errors import UserError
+from lilawbench.support.searchpath import override_of
 
 STATES = ("done", "skipped", "failed", "busy")  # busy: another process is doing it
 FAULTY = ("failed", "busy")
@@ -39,15 +42,35 @@ def _show(text: Callable[[], str]) -> None:
 
 
 def _table(plan: Plan) -> str:
-    from lilawbench.report.report import paper_report
+    """The table of these runs; where they are a part of the experiment, the whole one is written too."""
+    from lilawbench.report.report import paper_report  # pandas, scipy and matplotlib are not needed to train
 
-    return paper_report(plan, plan.cfg.paths.output_dir)
+    root = plan.cfg.paths.output_dir
+    text = paper_report(plan, root)
+    if not plan.asked:
+        return text
+    whole = planned([*override_of(plan.folders), *(one for one in plan.given if one not in plan.asked)])
+    files = paper_report(whole, root).partition("Files:\n")[2].splitlines()
+    return "\n".join([text, f"The whole table of {plan.name}:", files[0]])
 
 
 def _comparison(folders: list[Path]) -> str:
-    from lilawbench.report.report import report  # pandas, scipy and matplotlib are not needed to train
+    """The comparison of these runs; the report that is written is of all finished runs in their folder."""
+    from lilawbench.report.report import report
 
-    return report(folders, folders[0].parent / "report")
+    parents = list(dict.fromkeys(folder.parent for folder in folders))
+    done = {mark.parent for parent in parents for mark in parent.glob("*/result.json")}
+    if len(parents) == 1 and done <= set(folders):
+        return report(parents, place(parents[0], []))
+    lines = [report(folders, None)]
+    for parent in parents:
+        out = place(parent, [])
+        try:
+            report(parent, out)
+            lines.append(f"All finished runs in {parent}: {out / 'tables.md'}")
+        except UserError as error:
+            lines.append(f"no report of all runs in {parent}: {error}")
+    return "\n".join(lines)
 
 
 def _summarise(records: list[RunRecord]) -> None:

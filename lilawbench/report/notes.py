@@ -38,6 +38,16 @@ def without(counts: Iterable[tuple[str, int]]) -> list[str]:
     return [f"{count} finished run(s) have no {key}." for key, count in total.items() if count]
 
 
+def idle(cells: Iterable[Cell]) -> list[str]:
+    """Cells whose method never acted, and why."""
+    places: dict[str, dict[str, None]] = {}
+    for cell in cells:
+        for run in cell.runs:
+            if run.idle:
+                places.setdefault(run.idle, {})[", ".join(filter(None, (cell.row, cell.column)))] = None
+    return [f"Not a result of the method: {_first(list(names))}: {why}." for why, names in places.items()]
+
+
 def unmatched(matches: Matches, runs: "DataFrame") -> list[str]:
     """Finished runs in a plan's folder that are in none of its cells."""
     near: dict[tuple[str, ...], list[str]] = {}

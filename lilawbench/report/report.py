@@ -20,6 +20,7 @@ from lilawbench.report.figures.ranks import draw_ranks
 from lilawbench.report.match import match
 from lilawbench.report.measured import of_runs
 from lilawbench.report.names import measures, tasks, with_names
+from lilawbench.report.place import chosen, place
 from lilawbench.report.ranks import rankings
 from lilawbench.report.repeated import with_unique_names
 from lilawbench.report.rows import section
@@ -38,7 +39,7 @@ LEADING = ("best_val", "last")  # LiLAW's tables lead with best_val
 
 def report(
     folders: str | Path | Iterable[str | Path],
-    out_dir: str | Path,
+    out_dir: str | Path | None,
     baseline: str | None = None,
     selections: Sequence[str] = LEADING,
     metric: str | None = None,
@@ -48,7 +49,7 @@ def report(
 
     Args:
         folders: run folders, or folders above them.
-        out_dir: created if it does not exist.
+        out_dir: created if it does not exist; None: nothing is written or drawn.
         baseline: the method label to compare with, or "loss" (each method with plain training on its loss); None:
             "loss" where a method wraps another loss than the plain one, else the plain loss ("ce", "bce", "squared"),
             else the first method.
@@ -75,6 +76,8 @@ def report(
     ]
     ranks = _ranks(runs)
     remarks += [f"At {rule}: {found}" for rule, found in ranks.items()] + missing + notes.unknown_clean(runs)
+    if out_dir is None:
+        return Document("lilawbench: results", sections + gaps, remarks).render("md")
     out_dir = Path(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
     pictures, damaged = draw_all(runs, out_dir)
@@ -97,7 +100,9 @@ def paper_report(
     """Writes <experiment>.md, .tex, .csv and .html of a planned experiment with a table.
 
     Args:
-        plan: from experiment/plan.py. root: folder of all experiments. out_dir: None: <root>/<experiment_name>/report.
+        plan: from experiment/plan.py. root: folder of all experiments.
+        out_dir: None: <root>/<experiment_name>/report, and in it a folder of its own if overrides, `select` or `metric`
+            make it another table than the experiment's.
         select: the selection rule of all metrics; None: each metric's own, else the table's. metric: show only this.
         papers: folder of the published results.
     Returns:
@@ -122,10 +127,13 @@ def paper_report(
     ranks = rankings(cell for cell in every if cell.column not in grid.averages)
     planned = {run.folder.name for run in plan.runs}
     remarks = [f"At {rule}, {found}" for rule, found in ranks.items()] + notes.conflicts(every)
+    remarks += notes.idle(every)
     remarks += notes.without((cell.measured.key, cell.valueless) for cell in every) + notes.unmatched(matches, runs)
     remarks += [f"Not available yet: {name}, which needs {reason}" for name, reason in plan.table.waiting.items()]
     remarks += notes.unfinished([run for run in unfinished(there, runs) if run.folder.name in planned])
-    out_dir = folders[0] / "report" if out_dir is None else Path(out_dir)
+    if out_dir is None:
+        out_dir = place(folders[0], [*plan.asked, *chosen(select=select, metric=metric)])
+    out_dir = Path(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
     pictures = _ranks_drawn(ranks, out_dir / f"{plan.name}_ranks.png")
     title = f"{grid.name} ({plan.name})" if plan.table.paper else grid.name
@@ -150,6 +158,7 @@ def _sections(
             cells = fill(grid, measured)
             compare(grid, cells)
             sections.append(section(grid, cells, f"{rule}, {name}" if some else rule))
+            remarks += [note for note in notes.idle(cells) if note not in remarks]
             remarks += notes.without([(measured.key, len(of_task) - len(grid.runs))])
         remarks += [f"No table at {rule}: no run has a value for it." for rule in selections if rule not in possible]
     return sections, remarks
