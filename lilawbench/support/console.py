@@ -1,7 +1,11 @@
-"""Messages on the terminal."""
+"""Messages on the terminal, and the end of a command whose reader has gone."""
 
+import contextlib
 import logging
+import os
+import select
 import sys
+<<<<<<< HEAD
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -9,11 +13,31 @@ log = logging.getLogger("lilawbench")
 SWEEP = {"sweep": True}  # `extra` of a message about a whole sweep
 
 _state = {"sweep": False, "run": ""}
+=======
+import threading
+from collections.abc import Iterator
+
+log = logging.getLogger("lilawbench")
+READER_GONE = 128 + 13  # what a shell says of a process that SIGPIPE has ended
+
+
+class ReaderGone(SystemExit):
+    """Nobody reads what the command prints."""
+
+
+class _Console(logging.StreamHandler):
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Ends the command if nobody reads what it prints; the main thread does so at its next message."""
+        if not isinstance(sys.exc_info()[1], BrokenPipeError):
+            super().handleError(record)
+        elif threading.current_thread() is threading.main_thread():
+            _end()
+>>>>>>> robust
 
 
 def log_to_console() -> None:
     """Messages to stdout; per-epoch lines only where no progress bar shows the epochs."""
-    handler = logging.StreamHandler(sys.stdout)
+    handler = _Console(sys.stdout)
     handler.addFilter(lambda record: not (getattr(record, "per_epoch", False) and sys.stderr.isatty()))
     handler.addFilter(_of_sweep)
     log.addHandler(handler)
@@ -21,6 +45,7 @@ def log_to_console() -> None:
     log.propagate = False
 
 
+<<<<<<< HEAD
 @contextmanager
 def a_line_each() -> Iterator[None]:
     """Of the runs of a sweep the terminal shows warnings, each once, and else a line each; their logs have the rest."""
@@ -57,3 +82,34 @@ def _of_sweep(record: logging.LogRecord) -> bool:
         return False
     _warned.add(said)
     return True
+=======
+@contextlib.contextmanager
+def ending_quietly() -> Iterator[None]:
+    """A command that prints: where its reader has gone (`| head`), it ends without a word, with READER_GONE."""
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        if not _nobody_reads():
+            raise
+        _end()
+
+
+def _nobody_reads() -> bool:
+    watch = select.poll()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):  # no file
+            watch.register(stream, 0)
+    return any(event & select.POLLERR for _, event in watch.poll(0))
+
+
+def _end() -> None:
+    """What is still in the buffer, or printed on the way out, goes nowhere. Raises: ReaderGone."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+    raise ReaderGone(READER_GONE)
+>>>>>>> robust
