@@ -74,7 +74,7 @@ def train(cfg: DictConfig, folder: Path, world: World) -> RunRecord:
     except ValueError as error:  # what only the data can tell
         raise ConfigError([f"dataset={cfg.dataset.name}: {error}"]) from error
     if dataset.num_classes is None:
-        check(cfg, source.num_classes, source.val_clean is not None)
+        check(cfg, source.num_classes, source.official_val)
     labels = draw_labels(cfg, source)
     check_unchanged(cfg)
     train, val, test = splits_of(cfg, source, labels, device)
@@ -86,7 +86,7 @@ def train(cfg: DictConfig, folder: Path, world: World) -> RunRecord:
     networks = [lay_out(network, cfg.train.channels_last, device) for network in networks]
     probes = probes_of(cfg, source)
 
-    arrays, task = labels.arrays(), TASKS[source.task]
+    arrays, task = labels.arrays() | row_ids(source), TASKS[source.task]
     with locked(folder, world) as lock, Recorder(folder, cfg, arrays, task, device, world) as recorder:
         world.main_does(lambda: write_outside(folder, cfg))
         runtime.prepare(device, recorder.threads, cfg.train.deterministic)
@@ -136,6 +136,12 @@ def draw_labels(cfg: DictConfig, source: Source) -> Labels:
             raise ConfigError([f"noise={cfg.noise.name}: {error}"]) from error
 
     return labels_of(source, noisy, cfg.noise.name != "none", cfg.split, cfg.seed, cfg.dataset.name)
+
+
+def row_ids(source: Source) -> dict[str, np.ndarray]:
+    """What a person calls the rows, where the data set says it: `ids` of the labelled rows [N] str, `test_ids` [M]."""
+    found = {"ids": source.labelled_ids, "test_ids": source.test_ids}
+    return {name: ids.astype(str) for name, ids in found.items() if ids is not None}
 
 
 def stored_inputs(source: Source, rows: np.ndarray) -> torch.Tensor:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lilawbench.datasets.folder_names import is_hidden
 from lilawbench.datasets.lists import Listed, ListedImages, Lists, read_labelled, read_names
 from lilawbench.support.errors import DataError
 
@@ -64,7 +65,7 @@ class Animal10N(ListedImages):
         return Lists(self._part(root, "training"), self._part(root, "testing"), class_names=ANIMALS)
 
     def _part(self, root: Path, folder: str) -> Listed:
-        files = sorted(name for name in os.listdir(root / folder) if not name.startswith("."))
+        files = sorted(name for name in os.listdir(root / folder) if not is_hidden(os.fsencode(name)))
         label = [name.partition("_")[0] for name in files]
         if strange := [name for name, number in zip(files, label, strict=True) if not number.isdigit()]:
             raise DataError(f"{root / folder / strange[0]} is not named LABEL_ID.jpg ({len(strange)} such files)")

@@ -35,12 +35,15 @@ LATER: dict[str, Tree] = {
     "train.cuda_graphs": False,
     "train.side_stream": True,
     "train.strong_policy": "cifar10",
+    "dataset.white": None,
+    "dataset.background": None,
+    "dataset.clean": "target",
 }
 # options of parts that the YAMLs wrote as 1.0 when names began; in all others 1.0 counts as 1
 FLOATS = {
     *("noise.rate", "noise.concentration", "noise.scale", "model.dropout", "dataset.resident_gb"),
     *("loss.beta", "loss.log_zero", "loss.gamma", "loss.lam"),
-    *("method.alpha", "method.beta", "method.delta", "method.gamma", "method.fgsm.eps"),
+    *("method.alpha", "method.beta", "method.delta", "method.gamma", "method.primary_fraction", "method.fgsm.eps"),
 }
 # modules that have moved: runs keep their names, and old records read as new ones
 MOVED = {"lilawbench.data.": "lilawbench.datasets."}

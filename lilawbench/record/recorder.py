@@ -25,12 +25,13 @@ from lilawbench.noise.rates import told
 from lilawbench.probes.base import Probe, Scene, Seen
 from lilawbench.probes.gather import results
 from lilawbench.record.identity import SCHEMA_VERSION, UNKNOWN_CLEAN, cell_name, flatten, recorded
+from lilawbench.record.provenance import command, commit
 from lilawbench.record.selection import as_shown, reached, select
 from lilawbench.record.writer import MetricsWriter, finite, write_config, write_json, write_labels
 from lilawbench.support.atomic import writable
 from lilawbench.support.distributed import World
 from lilawbench.support.errors import DataError, DiskError, RunFailed
-from lilawbench.support.plain import Tree
+from lilawbench.support.plain import State, Tree
 from lilawbench.tasks import TASKS, Task
 
 log = logging.getLogger("lilawbench")
@@ -66,8 +67,8 @@ class Recorder:
     ):
         self.folder, self.cfg, self.task, self.device, self.world = folder, cfg, task, device, world
         self.result: dict[str, Tree] = {}
-        path = folder / "checkpoint.pt"
-        self.saved = checkpoint.load(path, device) if path.exists() else None
+        path, self.damaged = world.main_does(lambda: checkpoint.newest(folder))
+        self.saved = checkpoint.load(path, device) if path else None
         if self.saved is not None and "probes" not in self.saved:
             raise DataError(f"{path} was written by an earlier version of lilawbench: use that one, or delete {folder}")
         # a resumed run keeps its number of threads: sums that are split otherwise have other last bits
@@ -77,14 +78,17 @@ class Recorder:
         world.main_does(lambda: self._open(arrays))
 
     def _open(self, arrays: Mapping[str, np.ndarray]) -> None:
+        commit()  # now, not when the run ends
         self.labels_sha256 = write_labels(self.folder, **arrays)
         write_config(self.folder, self.cfg)
         with writable(failed := self.folder / "failed.json"):
             failed.unlink(missing_ok=True)
-        self.metrics = MetricsWriter(self.folder / "metrics.jsonl", self.saved["metrics_bytes"] if self.saved else 0)
+        self.metrics = MetricsWriter(self.folder / "metrics.jsonl", **_kept_metrics(self.saved))
         self.epochs = self.metrics.rows("epoch")
         self.mirror = build(self.cfg.logger) if "_target_" in self.cfg.logger else None
         self.log_file = runtime.log_to_file(self.folder / "train.log")
+        for line in self.damaged:
+            log.warning(line)
 
     def __enter__(self) -> "Recorder":
         if self.mirror:
@@ -112,6 +116,7 @@ class Recorder:
     def resume(self, ctx: Context, method: Method, probes: Mapping[str, Probe], scene: Scene) -> None:
         """Logs what begins, and loads the checkpoint of an interrupted run into freshly built parts."""
         parameters = _parameters(ctx)
+        self.class_names = list(map(str, scene.source.class_names))
         self.rows = {"num_train": len(scene.train), "num_val": len(scene.val), "num_test": len(scene.test)}
         rows = "{num_train} train, {num_val} validation, {num_test} test rows".format(**self.rows)
         machine = f"{runtime.device_name(self.device)}, {self.threads} thread(s)"
@@ -123,8 +128,10 @@ class Recorder:
         if not scene.labels.clean_known:
             log.info("the clean labels are unknown: %s", UNKNOWN_CLEAN)
         if self.saved is None:
+            if self.damaged:
+                log.warning("starting over: there is no other checkpoint")
             return
-        checkpoint.restore(ctx.networks, self.saved, self.folder / "checkpoint.pt")
+        checkpoint.restore(ctx.networks, self.saved, self.folder / checkpoint.FILE)
         load_optimizer(ctx.optimizer, self.saved["optimizer"])
         method.load_state_dict(self.saved["method"])
         for name, probe in probes.items():
@@ -166,10 +173,11 @@ class Recorder:
             "epoch": ctx.epoch,
             "step": ctx.step,
             "metrics_bytes": self.metrics_bytes,
+            "metrics_crc32": self.metrics.crc32,
             "seconds": self.seconds,
             "threads": self.threads,
         }
-        checkpoint.save(self.folder / "checkpoint.pt", state)
+        checkpoint.save(self.folder / checkpoint.FILE, state, before=self.folder / checkpoint.BEFORE)
 
     def finish(self, ctx: Context, probes: Mapping[str, Probe]) -> dict[str, Tree]:
         """Completes the checkpoint, writes the probes' files and result.json, and returns the content of the latter."""
@@ -182,7 +190,10 @@ class Recorder:
             "run": self.folder.name,
             "cell": cell_name(self.cfg),
             **flatten(recorded(self.cfg), "config"),
+            "command": command(),
+            **commit(),
             "task": self.task.name,
+            "class_names": self.class_names,
             **select(self.epochs, self.task),
             "labels.sha256": self.labels_sha256,
             **self.rows,
@@ -202,7 +213,8 @@ class Recorder:
             "versions.numpy": np.__version__,
         }
         self.result = {**own, **finite(results(probes, own))}
-        checkpoint.complete(self.folder / "checkpoint.pt", ctx.networks)
+        checkpoint.complete(self.folder / checkpoint.FILE, ctx.networks)
+        checkpoint.keep_last(self.folder)
         for probe in probes.values():
             probe.files(self.folder)
         write_json(self.folder / "result.json", self.result)
@@ -219,6 +231,10 @@ class Recorder:
             for i in range(len(losses))
             if (first + i + 1) % self.cfg.train.log_every_steps == 0
         ]
+
+
+def _kept_metrics(saved: State | None) -> dict[str, Tree]:
+    return {} if saved is None else {"keep_bytes": saved["metrics_bytes"], "crc32": saved.get("metrics_crc32")}
 
 
 def _parameters(ctx: Context) -> int:
