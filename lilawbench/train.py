@@ -18,8 +18,9 @@ from omegaconf import DictConfig
 
 import lilawbench
 from lilawbench.config import CONF, Plain, check_keys, to_dict
-from lilawbench.experiment.command import completing, help_asked, read, sweep_asked
+from lilawbench.experiment.command import again, completing, help_asked, read, sweep_asked
 from lilawbench.experiment.plan import plan
+from lilawbench.launch.dry_run import dry_run
 from lilawbench.launch.launch import launch
 from lilawbench.record import marks, redo
 from lilawbench.record.data import looked_at_once
@@ -29,6 +30,7 @@ from lilawbench.support import searchpath
 from lilawbench.support.console import log_to_console
 from lilawbench.support.distributed import join, leave
 from lilawbench.support.errors import RunBusy, RunFailed, UserError
+from lilawbench.support.reader import ending_quietly
 
 log = logging.getLogger("lilawbench")
 
@@ -115,14 +117,20 @@ _outcomes: list[RunRecord] = []  # of a single run
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
 def _hydra_main(cfg: DictConfig) -> None:
+    _alone(cfg)
+
+
+def _alone(cfg: DictConfig) -> None:
     record = attempt(cfg, in_sweep=False)
     if record.error and join().is_main:
         print(f"lilawbench: {record.error}", file=sys.stderr, flush=True)
     _outcomes.append(record)
 
 
+@ending_quietly()
 def main() -> None:
-    """The console script `lilawbench`. Exit code 2: the input is at fault; 1: a run failed; 130: interrupted."""
+    """The console script `lilawbench`. Exit code 2: the input is at fault; 1: a run failed; 130: interrupted; 141: the
+    reader of what it prints has gone."""
     if "--version" in sys.argv[1:]:  # Hydra would print its own
         print(f"lilawbench {lilawbench.__version__}")
         sys.exit()
@@ -138,7 +146,14 @@ def main() -> None:
         if (text := help_asked(command)) is not None:
             print(text)
             sys.exit()
-        if sweep_asked(command):
+        if command.dry_run:
+            planned = plan(command.args.overrides, command.args.config_dir)
+            print(dry_run(planned) if world.is_main else "", end="\n" * world.is_main)
+            sys.exit()
+        if (cfg := again(command)) is not None:
+            _alone(cfg)
+            records = _outcomes
+        elif sweep_asked(command):
             planned = plan(command.args.overrides, command.args.config_dir)
             records = launch(planned, attempt)
         else:

@@ -21,6 +21,7 @@ NEEDED = {
     "noise=transition": ["noise.matrix=[[.9,.1],[.2,.8]]", "dataset=adult"],
     "dataset=folder": ["dataset.path=my_images"],
     "dataset=table": ["dataset.path=my.csv", "dataset.label=y"],
+    "dataset=arrays": ["dataset.path=my.npz"],
     "noise=file": ["noise.path=labels.txt"],
     "dataset=embeddings": [
         "dataset.sources={a:a.npz,t:t.npz}",
@@ -40,7 +41,7 @@ OF_CLASSES = set(CHOICES["noise"]) - {"label_flip", "target_gaussian", "target_u
 
 def test_no_choice_of_a_group_is_lost():
     """A group may grow, and the tests over all of its choices are not empty."""
-    at_least = {"dataset": 33, "noise": 15, "model": 15, "loss": 13, "method": 8, "probe": 1, "logger": 2,
+    at_least = {"dataset": 34, "noise": 15, "model": 15, "loss": 13, "method": 8, "probe": 1, "logger": 2,
                 "experiment": 96, "debug": 1}  # fmt: skip
     assert CHOICES.keys() == at_least.keys()
     assert [group for group, count in at_least.items() if len(CHOICES[group]) < count] == []
@@ -52,7 +53,10 @@ def test_no_choice_of_a_group_is_lost():
         [],
         ["dataset=emotions", "method=rrm", "method.gamma=2", "train.augment.crop_px=1", "model.hidden=[8,8]"],
         ["experiment=digits", "noise=transition", "noise.matrix=[[.9,.1],[.2,.8]]", "dataset.classes=[1,2]"],
-        ["+train.typo=1", "dataset=embeddings", "dataset.sources={a:a.npz}", "paths.data_dir=null", "seed=7"],
+        pytest.param(
+            ["+train.typo=1", "dataset=embeddings", "dataset.sources={a:a.npz}", "paths.data_dir=null", "seed=7"],
+            marks=pytest.mark.slow,
+        ),
         ["experiment=rrm_table8", "~noise.exact", "++method.mu=.1", "loss=gce"],
     ],
 )  # fmt: skip
@@ -129,11 +133,11 @@ def test_every_noise_runs_on_labels(composed, noise):
         ("resnet32", (3, 32, 32)),
         ("preact_resnet18", (3, 32, 32)),
         ("resnet10", (3, 64, 64)),
-        ("resnet34", (3, 64, 64)),
+        pytest.param("resnet34", (3, 64, 64), marks=pytest.mark.slow),
         ("resnet50", (3, 64, 64)),
         ("vgg19_bn", (3, 64, 64)),
         pytest.param("inception_resnet_v2", (3, 96, 96), marks=pytest.mark.slow),
-        ("vit_b16", (1, 28, 28)),
+        pytest.param("vit_b16", (1, 28, 28), marks=pytest.mark.slow),
         ("vit_s16", (3, 32, 32)),
         ("rrm_mlp", (1, 28, 28)),
         ("rrm_cnn", (1, 28, 28)),

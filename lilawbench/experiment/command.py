@@ -11,22 +11,26 @@ import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 import lilawbench
-from lilawbench.config import to_dict
-from lilawbench.experiment.composer import composer, line
+from lilawbench.config import Config, Sweep, Table, to_dict
+from lilawbench.experiment.composer import GROUPS, composer, line
 from lilawbench.experiment.plan import check_choices
 from lilawbench.support import searchpath
 from lilawbench.support.errors import ConfigError
-from lilawbench.support.hydra_private import parsed_arguments
+from lilawbench.support.hydra_private import apply_values, parsed_arguments
 from lilawbench.support.searchpath import CONF
 
+HYDRAS_FOLDERS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir")
 HYDRAS_OWN = (
     *("hydra_help", "cfg", "info", "shell_completion", "config_path", "config_name", "experimental_rerun"),
     "run",
 )
 
+
+DRY_RUN = "--dry-run"  # ours; all other flags are Hydra's
 
 HELP = """\
 lilawbench {version}: learning with noisy labels
@@ -34,6 +38,8 @@ lilawbench {version}: learning with noisy labels
   python -m lilawbench.train -m [GROUP=NAME,NAME ...] [KEY=VALUE,VALUE]  every combination, then a report
   python -m lilawbench.train experiment=NAME                             the runs of an experiment
 
+  --config-dir RUN do a finished run again by its folder, or what is left of it: sweep.redo=true, KEY=VALUE
+  --dry-run        list the runs: what is done, what is left, how long it will take; run nothing
   --cfg job        print the config (with --resolve, resolved) and run nothing
   --config-dir DIR use your own folder of YAML files and code too; several: hydra.searchpath=[DIR,DIR]
   -sc install=bash set up TAB completion (zsh, fish: -sc install=zsh)
@@ -52,18 +58,22 @@ class Command(NamedTuple):
     args: Namespace  # as Hydra parses it
     overrides: list[str]  # without the search path
     folders: list[Path]  # the user's folders of YAML files
+    dry_run: bool = False
 
 
 def read(arguments: Sequence[str]) -> Command:
     """Parses a command line and makes the modules in its folders importable.
 
     Raises:
-        ConfigError: a folder does not exist.
+        ConfigError: a folder does not exist, or an override sets one of Hydra's, which are not used.
     """
-    args = parsed_arguments(arguments)
+    args = parsed_arguments([one for one in arguments if one != DRY_RUN])
+    if unused := [one for one in args.overrides if one.lstrip("+").split("=", 1)[0] in HYDRAS_FOLDERS]:
+        way = "a run lies in paths.output_dir/experiment_name under its own name: set paths.output_dir=FOLDER instead"
+        raise ConfigError([f"{one} would have no effect; {way}" for one in unused])
     folders, overrides = searchpath.folders_of(args.config_dir, args.overrides)
     searchpath.use(folders)
-    return Command(args, overrides, folders)
+    return Command(args, overrides, folders, DRY_RUN in arguments)
 
 
 def completing(line: str) -> list[str]:
@@ -90,6 +100,39 @@ def help_asked(command: Command) -> str | None:
         raise ConfigError([" ".join(str(error).split())]) from error
     config = yaml.safe_dump(to_dict(cfg), sort_keys=False)
     return HELP.format(version=lilawbench.__version__, groups="\n".join(groups), config=config)
+
+
+def again(command: Command) -> DictConfig | None:
+    """The config of the run whose folder is the --config-dir, with the command's overrides; None: that is none's.
+
+    It is done where that folder lies, whatever was the current folder then.
+
+    Raises:
+        ConfigError: the folder's config.yaml cannot be read; the command asks for a choice of a group, or for a sweep.
+    """
+    folder = Path(command.args.config_dir or "").absolute()
+    path = folder / "config.yaml"
+    if command.args.config_dir is None or command.args.config_name not in (None, "config") or not path.is_file():
+        return None
+    try:
+        tree = OmegaConf.load(path)
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise ConfigError([f"{path} cannot be read: {' '.join(str(error).split())}"]) from error
+    if not isinstance(tree, DictConfig) or "defaults" in tree or not {"dataset", "method", "seed"} <= tree.keys():
+        return None
+    try:
+        overrides = OverridesParser.create().parse_overrides(command.overrides)
+        if command.args.multirun or any(o.key_or_group in GROUPS or o.is_sweep_override() for o in overrides):
+            raise ConfigError([f"{folder} is a run's folder: that run is done again, with KEY=VALUE only"])
+        cfg: DictConfig = OmegaConf.structured(Config)
+        cfg.merge_with(tree)
+        place = {"paths": {"output_dir": str(folder.parent.parent)}, "experiment_name": folder.parent.name}
+        cfg.merge_with(place | {"sweep": Sweep(), "table": Table()})
+        OmegaConf.set_struct(cfg, True)
+        apply_values(overrides, cfg)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError([" ".join(str(error).split())]) from error
+    return cfg
 
 
 def sweep_asked(command: Command) -> bool:

@@ -42,6 +42,7 @@ class RunLock:
         """
         with writable(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
+        with writable(self.folder / ".lock"):
             file = self.file = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
         try:
             local = self._flock(file)
@@ -146,6 +147,18 @@ class RunLock:
                     os.utime(self.owner)
             except OSError:  # left to the next beat, or to `check` after the epoch
                 continue
+
+
+def holder(folder: Path) -> Owner | None:
+    """The process that has a run, as its `.owner` says; None: nobody has it. It neither takes the lock nor waits."""
+    lock = RunLock(folder)
+    owner = lock._read()
+    try:
+        if owner is None or time.time() - lock.owner.stat().st_mtime >= FRESH_SECONDS:
+            return None
+    except OSError:
+        return None
+    return None if owner["host"] == lock.me["host"] and not _alive(owner["pid"]) else owner
 
 
 def _is_owner(found: Tree) -> bool:

@@ -20,12 +20,14 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
+def replacing(path: Path, before: Path | None = None) -> Iterator[BinaryIO]:
     """A temporary file beside the target, flushed to disk and renamed at the end; its name is unique to the process.
 
     A crash or an error leaves the old file, or none. What killed writers of the same file left behind is removed when
     it is a day old.
 
+    Args:
+        before: what the old file is renamed to in the end; None: it is lost.
     Raises:
         DiskError: see `writable`.
     """
@@ -37,6 +39,8 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
+            if before is not None and path.exists():
+                path.replace(before)
             part.replace(path)
         except BaseException:
             with contextlib.suppress(OSError):

@@ -36,7 +36,9 @@ def agree(one, other):
         assert one.result[key] == pytest.approx(other.result[key], abs=1e-5), key
 
 
-@pytest.mark.parametrize("method", ["lilaw", pytest.param("rrm", marks=pytest.mark.slow), "dynamic_loss"])
+@pytest.mark.parametrize(
+    "method", ["lilaw", *(pytest.param(name, marks=pytest.mark.slow) for name in ("rrm", "dynamic_loss"))]
+)
 def test_same_numbers_as_without(tiny, acting, passes, method):
     """Dropout before the head draws the same masks."""
     options = [*PROBE, *acting(method), "model.dropout=0.2"]
@@ -106,10 +108,10 @@ def test_the_key_tells_sides_apart(tiny):
     "options, reason",
     [
         (["train.augment.crop_px=1"], "augmentation changes them"),
-        (["train.augment.policy=cifar10"], "augmentation changes them"),
+        pytest.param(["train.augment.policy=cifar10"], "augmentation changes them", marks=pytest.mark.slow),
         (["split.val_augment=true"], "augmentation changes them"),
         (["attack.eps=[0.1]"], "attacks change the inputs"),
-        (["method=a_rrm"], "attacks change the inputs"),
+        pytest.param(["method=a_rrm"], "attacks change the inputs", marks=pytest.mark.slow),
         (["method=at"], "attacks change the inputs"),
         (["split.train_samples=100"], "rows would cost more than 1 epoch(s) of 6"),
     ],

@@ -50,7 +50,7 @@ def test_a_table_is_rows_by_columns_by_seeds_and_a_seed_is_whole_before_the_next
 @pytest.mark.parametrize(
     "given, kept",
     [
-        (["noise=symmetric"], [("CE", "20 %"), ("LiLAW", "20 %"), ("RRM", "20 %")]),
+        pytest.param(["noise=symmetric"], [("CE", "20 %"), ("LiLAW", "20 %"), ("RRM", "20 %")], marks=pytest.mark.slow),
         pytest.param(["method=lilaw", "noise=none"], [("LiLAW", "clean")], marks=pytest.mark.slow),
         (["method=lilaw,rrm", "noise=none"], [("LiLAW", "clean"), ("RRM", "clean")]),
         (["table.only=[RRM,clean]"], [("RRM", "clean")]),
@@ -68,7 +68,7 @@ def test_what_keeps_nothing_says_what_there_is(conf_dir):
 @pytest.mark.parametrize(
     "overrides",
     [
-        ["method=ce,lilaw", "noise.rate=0,0.4", "seed=3", "train.epochs=2"],
+        pytest.param(["method=ce,lilaw", "noise.rate=0,0.4", "seed=3", "train.epochs=2"], marks=pytest.mark.slow),
         ["dataset=digits,adult", "loss=focal", "train.augment.flip=true"],
         pytest.param(["experiment=digits"], marks=pytest.mark.slow),
     ],

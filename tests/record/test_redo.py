@@ -69,7 +69,7 @@ def test_killed_in_training_nothing_is_lost_and_the_same_command_goes_on(tiny, m
     assert contents(folder)["result.json"] != before["result.json"]
 
 
-@pytest.mark.parametrize("moves", [0, 1])
+@pytest.mark.parametrize("moves", [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_killed_while_the_record_is_replaced(tiny, monkeypatch, moves):
     """Before either folder is moved, and between the two."""
     folder = run(tiny()).folder
