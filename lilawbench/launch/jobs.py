@@ -7,13 +7,8 @@ import os
 import sys
 import time
 from collections import deque
-<<<<<<< HEAD
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-=======
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
->>>>>>> robust
 from pathlib import Path
 
 from hydra.errors import HydraException
@@ -110,28 +105,17 @@ class Jobs:
                 folder, overrides, label, number = waiting.popleft()
                 if number == 3:
                     time.sleep(FRESH_SECONDS)
-<<<<<<< HEAD
-                run = compose(overrides)
-                with doing(label), looked_at_once():
-                    record = self.attempt(run) if run_folder(run).name == folder.name else _renamed(folder)
-=======
-                record, is_last = self._attempt(compose, overrides, folder)
->>>>>>> robust
+                with doing(label):
+                    record, is_last = self._attempt(compose, overrides, folder)
                 preempt.reraise()
                 if record.status == "busy" and number < tries:
                     waiting.append((folder, overrides, label, number + 1))
                     continue
                 records.append(record)
-<<<<<<< HEAD
                 if record.error and join().is_main and cfg.launcher.name == "slurm":  # into the job's log
-                    print(f"lilawbench: {record.error}", file=sys.stderr, flush=True)
-                if record.status == "failed" and run.sweep.stop_on_failure and join().is_main:
-=======
-                if record.error and join().is_main:
                     with contextlib.suppress(OSError):  # nobody reads on
                         print(f"lilawbench: {record.error}", file=sys.stderr, flush=True)
                 if is_last and join().is_main:
->>>>>>> robust
                     self.stop_mark.touch()
         return records
 
