@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from lilawbench.datasets.columns import Columns
+from lilawbench.datasets.columns import Columns, say
 from lilawbench.datasets.spelling import alike
 from lilawbench.support.errors import DataError
 
@@ -31,9 +31,7 @@ DATE = re.compile(
 COMMA = re.compile(r"[-+]?\d*,\d+([eE][-+]?\d+)?")
 POINT = re.compile(r"[-+]?\d*\.\d+([eE][-+]?\d+)?")
 THOUSANDS = re.compile(r"[-+]?\d{1,3}([,.' \u2019])\d{3}(\1\d{3})*([.,]\d+)?")
-SIGNED = re.compile(
-    r"[$€£¥] ?[-+]?\d[\d.,]*|[-+]?\d[\d.,]* ?[%€$£¥]|[\u2212\u2013]\d[\d.,]*"
-)  # with signs that none reads
+SIGNED = re.compile(r"[$€£¥] ?[-+]?\d[\d.,]*|[-+]?\d[\d.,]* ?[%€$£¥]|[\u2212\u2013]\d[\d.,]*")
 NUMBER_LIKE = (COMMA, POINT, THOUSANDS, SIGNED)
 
 
@@ -80,12 +78,12 @@ def kinds(
             found.numeric.append(name)
             continue
         if not forced:
-            _need_categories(table, name, wrong)
+            _need_categories(table, name)
         if (values := len(table.texts(name)[1])) > max_categories:
             raise DataError(
                 f"{table.path}: column {name!r} holds {values} different values that are not all numbers, more "
                 f"than dataset.max_categories={max_categories}. Raise that, leave the column out with "
-                f"dataset.ignore=[{name}], or take it as numbers with dataset.numeric=[{name}]"
+                f"{say('ignore', name)}, or take it as numbers with {say('numeric', name)}"
             )
         if groups := alike(table.texts(name)[1]):
             log.warning("%s: column %r: %s", table.path, name, different(groups, "categories"))
@@ -100,7 +98,7 @@ def not_a_number(table: Columns, name: str, wrong: np.ndarray) -> DataError:
     """Of the rows `wrong`, in a column that is taken as numeric."""
     return DataError(
         f"{table.at(wrong[0])}: {table.text(name, wrong[0])!r} in the numeric column {name!r} is not a finite number "
-        f"({len(wrong)} such rows); dataset.missing lists what counts as missing, dataset.categorical=[{name}] takes "
+        f"({len(wrong)} such rows); dataset.missing lists what counts as missing, {say('categorical', name)} takes "
         "the column as categories"
     )
 
@@ -128,7 +126,7 @@ def _no_feature(table: Columns, name: str) -> str:
         return "index" if _distinct(table, name) == len(table) and _whole_or_text(table, name) else ""
     named = IDENTIFIER.fullmatch(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())
     if named and len(table) >= ROWS_TO_TELL and _whole_or_text(table, name) and _nearly_all_differ(table, name):
-        return f"identifier; dataset.numeric=[{name}] or dataset.categorical=[{name}] keeps it"
+        return f"identifier; {say('numeric', name)} or {say('categorical', name)} keeps it"
     return ""
 
 
@@ -157,14 +155,14 @@ def _not_numbers(table: Columns, name: str) -> np.ndarray:
     if (kind := table.of_kind(name)) not in ("numbers", "texts"):
         raise DataError(
             f"{table.path}: column {name!r} holds {kind}, neither numbers nor categories; make numbers of it (such as "
-            f"days since a date) or leave it out with dataset.ignore=[{name}]"
+            f"days since a date) or leave it out with {say('ignore', name)}"
         )
     wrong = table.numbers(name)[1]
     if kind == "numbers" and len(wrong):
         raise DataError(
             f"{table.at(wrong[0])}: {table.text(name, wrong[0])!r} in column {name!r} is not a finite number "
             f"({len(wrong)} such rows); correct it, let dataset.missing name it, or leave the column out with "
-            f"dataset.ignore=[{name}]"
+            f"{say('ignore', name)}"
         )
     return wrong
 
@@ -174,7 +172,7 @@ def _need_measured(table: Columns, name: str) -> None:
     if NAMELESS.fullmatch(name):
         raise DataError(
             f"{table.path}: a column has no name, nor is it an index with another value in each row; name it, leave "
-            f"it out with 'dataset.ignore=[\"{name}\"]', or keep it with 'dataset.numeric=[\"{name}\"]'"
+            f"it out with {say('ignore', name)}, or keep it with {say('numeric', name)}"
         )
     values = table.numbers(name)[0]
     if len(values) < ROWS_TO_TELL or np.isnan(values).any() or np.ptp(values) != len(values) - 1:
@@ -182,24 +180,24 @@ def _need_measured(table: Columns, name: str) -> None:
     if _whole_or_text(table, name) and _distinct(table, name) == len(values):
         raise DataError(
             f"{table.path}: column {name!r} numbers the rows, {values.min():g} to {values.max():g}; is it an index? "
-            f"Leave it out with dataset.ignore=[{name}], or keep it with dataset.numeric=[{name}]"
+            f"Leave it out with {say('ignore', name)}, or keep it with {say('numeric', name)}"
         )
 
 
-def _need_categories(table: Columns, name: str, wrong: np.ndarray) -> None:
+def _need_categories(table: Columns, name: str) -> None:
     """Raises: DataError if texts are rather numbers, dates, or names of the rows."""
     codes, texts = table.texts(name)
     counts = np.bincount(codes, minlength=len(texts))
     spelled = {text: int(count) for text, count in zip(texts, counts, strict=True) if text and count}
-    ways = f"dataset.categorical=[{name}] takes it as categories, dataset.ignore=[{name}] leaves it out"
-    alike = [text for text in spelled if _finite(table, text) or any(like.fullmatch(text) for like in NUMBER_LIKE)]
+    ways = f"{say('categorical', name)} takes it as categories, {say('ignore', name)} leaves it out"
+    numbers = [text for text in spelled if _finite(table, text) or any(like.fullmatch(text) for like in NUMBER_LIKE)]
     dates = [text for text in spelled if DATE.fullmatch(text)]
     if _most(dates, spelled):
         raise DataError(
             f"{table.at(int(np.flatnonzero(codes == texts.index(dates[0]))[0]))}: {dates[0]!r}: column {name!r} holds "
             f"dates or times; make numbers of them (such as days since one), or: {ways}"
         )
-    if _most(alike, spelled):
+    if _most(numbers, spelled):
         strange = Counter({text: count for text, count in spelled.items() if not _finite(table, text)})
         shown = []
         for text, count in strange.most_common(5):
@@ -213,8 +211,8 @@ def _need_categories(table: Columns, name: str, wrong: np.ndarray) -> None:
     if _nearly_all_differ(table, name):
         raise DataError(
             f"{table.path}: column {name!r} holds {len(spelled)} different texts in {len(table)} rows: a name or free "
-            f"text, not categories. Leave it out with dataset.ignore=[{name}], or keep it with "
-            f"dataset.categorical=[{name}]"
+            f"text, not categories. Leave it out with {say('ignore', name)}, or keep it with "
+            f"{say('categorical', name)}"
         )
 
 

@@ -125,6 +125,11 @@ def test_a_nameless_column_that_is_no_index(told):
         told({"": NUMBERS})
 
 
+def test_names_are_quoted_for_the_shell(told):
+    with pytest.raises(DataError, match=r"with 'dataset\.ignore=\[\"full name\"\]', or keep"):
+        told({"full name": NAMES})
+
+
 def test_categories_can_be_asked_for(told):
     values = first(NUMBERS, "unknown", "inf")
     assert told({"z": values}, categorical=["z"]).categorical == ["z"]
