@@ -74,6 +74,17 @@ class Source:
         return train if val is None else np.concatenate([train, val])
 
     @property
+    def labelled_ids(self) -> np.ndarray | None:
+        """Names of the same rows, [N] str; None: they are known by their numbers."""
+        parts = [self.train_ids] if self.val_clean is None else [self.train_ids, self.val_ids]
+        known = [part.astype(str) for part in parts if part is not None]
+        return np.concatenate(known) if len(known) == len(parts) else None
+
+    @property
+    def official_val(self) -> bool:
+        return self.val_clean is not None
+
+    @property
     def num_labelled(self) -> int:
         return len(self.labelled_clean)
 

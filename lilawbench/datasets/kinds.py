@@ -1,5 +1,6 @@
 """What each column of a table is taken for: numbers, categories, or no feature; what is in doubt is refused."""
 
+import logging
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -7,8 +8,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from lilawbench.datasets.columns import Columns, listed
+from lilawbench.datasets.columns import Columns
+from lilawbench.datasets.spelling import alike
 from lilawbench.support.errors import DataError
+
+log = logging.getLogger("lilawbench")
 
 ROWS_TO_TELL = 20  # with fewer, values that differ in each row say nothing
 NEARLY_ALL = 0.9
@@ -20,7 +24,9 @@ IDENTIFIER = re.compile(
     r"product|item|image|study|visit|transaction|row)id"
 )
 DATE = re.compile(
-    r"(\d{4}([-/.])\d{1,2}\2\d{1,2}|\d{1,2}([-/.])\d{1,2}\3(\d{4}|\d{2}))([T ]\d{1,2}:.*)?|\d{1,2}:\d\d(:\d\d.*)?"
+    r"(\d{4}([-/.])\d{1,2}\2\d{1,2}|\d{1,2}([-/.])\d{1,2}\3(\d{4}|\d{2}))([T ]\d{1,2}:.*)?"
+    r"|\d{1,2}[-. ]+[A-Za-z]{3,9}[-., ]+\d{2,4}|[A-Za-z]{3,9}[. ]+\d{1,2}, \d{4}"
+    r"|\d{1,2}:\d\d(:\d\d.*)?"
 )
 COMMA = re.compile(r"[-+]?\d*,\d+([eE][-+]?\d+)?")
 POINT = re.compile(r"[-+]?\d*\.\d+([eE][-+]?\d+)?")
@@ -81,9 +87,12 @@ def kinds(
                 f"than dataset.max_categories={max_categories}. Raise that, leave the column out with "
                 f"dataset.ignore=[{name}], or take it as numbers with dataset.numeric=[{name}]"
             )
+        if groups := alike(table.texts(name)[1]):
+            log.warning("%s: column %r: %s", table.path, name, different(groups, "categories"))
         found.categorical.append(name)
     if not found.numeric and not found.categorical:
-        raise DataError(f"{table.path} has no feature column besides {listed(sorted(found.left_out))}")
+        others = ", ".join(f"{name!r} ({why})" for name, why in list(found.left_out.items())[:MOST_SHOWN])
+        raise DataError(f"{table.path} has no feature column besides {others}")
     return found
 
 
@@ -94,6 +103,12 @@ def not_a_number(table: Columns, name: str, wrong: np.ndarray) -> DataError:
         f"({len(wrong)} such rows); dataset.missing lists what counts as missing, dataset.categorical=[{name}] takes "
         "the column as categories"
     )
+
+
+def different(groups: list[list[str]], what: str) -> str:
+    """A warning about texts that `alike` groups."""
+    shown = "; ".join(" and ".join(map(repr, group)) for group in groups[:5])
+    return f"{shown} count as different {what}; if they are one, write them alike"
 
 
 def shortened(names: Sequence[str]) -> str:
@@ -193,7 +208,7 @@ def _need_categories(table: Columns, name: str, wrong: np.ndarray) -> None:
         more = f" and {len(strange) - 5} more" if len(strange) > 5 else ""
         raise DataError(
             f"{table.path}: column {name!r} is mostly numbers, but holds {', '.join(shown)}{more}. "
-            f"{_advice(list(strange), table.spelling.decimal)}{ways}"
+            f"{advice(list(strange), table.spelling.decimal)}{ways}"
         )
     if _nearly_all_differ(table, name):
         raise DataError(
@@ -212,7 +227,7 @@ def _most(some: list[str], spelled: dict[str, int]) -> bool:
     return 2 * len(some) > len(spelled) or 2 * sum(spelled[text] for text in some) > sum(spelled.values())
 
 
-def _advice(strange: list[str], decimal: str) -> str:
+def advice(strange: list[str], decimal: str) -> str:
     """What the values that are no numbers may be."""
     if decimal == "." and all(COMMA.fullmatch(text) for text in strange):
         return "If the comma is the decimal sign: 'dataset.decimal=\",\"'; if it groups thousands, remove it. Else "
@@ -221,5 +236,5 @@ def _advice(strange: list[str], decimal: str) -> str:
     if all(THOUSANDS.fullmatch(text) for text in strange):
         return "Signs between thousands are not read: remove them from the file. Else "
     if all(SIGNED.fullmatch(text) for text in strange):
-        return "Signs such as % and $ are not read: remove them from the file. Else "
+        return "Signs such as %, $ and a long minus are not read: remove them from the file. Else "
     return "If that is a missing value, add it to dataset.missing; if an error, correct it. Else "

@@ -16,6 +16,7 @@ from lilawbench.config import to_dict
 from lilawbench.experiment.plan import Plan, Planned
 from lilawbench.launch.jobs import Jobs
 from lilawbench.launch.progress import Progress
+from lilawbench.launch.state import LAST_SWEEP
 from lilawbench.record import marks, redo
 from lilawbench.record.identity import RunRecord
 from lilawbench.record.writer import write_json
@@ -74,8 +75,8 @@ def _note(plan: Plan) -> None:
     for place in dict.fromkeys(run.folder.parent for run in plan.runs):
         names = [run.folder.name for run in plan.runs if run.folder.parent == place]
         with writable(place):
-            (place / ".sweep").mkdir(parents=True, exist_ok=True)
-        write_json(place / ".sweep" / "last.json", {"command": plan.command, "runs": names})
+            place.mkdir(parents=True, exist_ok=True)
+        write_json(place / LAST_SWEEP, {"command": plan.command, "runs": names})
 
 
 def settled(run: Planned) -> RunRecord | None:

@@ -12,6 +12,7 @@ from lilawbench.support.errors import DataError, first_line
 DONE, RUNNING, REQUEUED, WAITING = "done", "running", "requeued", "waiting"
 FAILED, BROKEN_OFF, TO_DO = "failed", "broken off", "not begun"
 NAMES = (DONE, RUNNING, REQUEUED, WAITING, FAILED, BROKEN_OFF, TO_DO)  # in the order in which they are told
+LAST_SWEEP = ".sweep.json"  # in a folder of runs: what its last sweep was to do, and the command
 TAIL = 4096  # bytes of train.log that are searched for its last epoch
 
 
