@@ -108,8 +108,9 @@ class OwnImages(Dataset):
         used = np.concatenate(list(rows.values()))
         if len(used) * np.prod(images.shape[1:]) <= self.resident_bytes:
             first = np.cumsum([len(part) for part in rows.values()])[:-1]
-            input = dict(zip(rows, images[used].load().tensor_split(first.tolist())))
-            mean, std = channel_statistics(input["train"])
+            resident = images[used].load().tensor_split(first.tolist())
+            mean, std = channel_statistics(resident[list(rows).index("train")])
+            input = dict(zip(rows, resident))
         else:
             images[images.sample()].load()  # what is wrong with all of them is found before training, not within
             input = {part: images[of] for part, of in rows.items()}
