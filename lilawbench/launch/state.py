@@ -39,7 +39,8 @@ def state_of(folder: Path, jobs: Mapping[str, Queued] | None = None) -> State:
         job, begun = (jobs or {}).get(folder.name), (here / "checkpoint.pt").exists()
         if job is not None:
             name = REQUEUED if begun else WAITING
-            return State(name, f"{_epoch(here)}Slurm job {job.job_id}: {job.name.lower()} {job.reason}".rstrip())
+            reason = "" if job.reason in ("", "None") else f" ({job.reason})"
+            return State(name, f"{_epoch(here)}Slurm job {job.job_id}: {job.name.lower()}{reason}")
         if (error := marks.failure(here)) is not None:
             return State(FAILED, first_line(error))
     except DataError as error:
