@@ -74,7 +74,7 @@ def train(cfg: DictConfig, folder: Path, world: World) -> RunRecord:
     except ValueError as error:  # what only the data can tell
         raise ConfigError([f"dataset={cfg.dataset.name}: {error}"]) from error
     if dataset.num_classes is None:
-        check(cfg, source.num_classes, source.val_clean is not None)
+        check(cfg, source.num_classes, source.official_val)
     labels = draw_labels(cfg, source)
     check_unchanged(cfg)
     train, val, test = splits_of(cfg, source, labels, device)
@@ -140,10 +140,8 @@ def draw_labels(cfg: DictConfig, source: Source) -> Labels:
 
 def row_ids(source: Source) -> dict[str, np.ndarray]:
     """What a person calls the rows, where the data set says it: `ids` of the labelled rows [N] str, `test_ids` [M]."""
-    given = [source.train_ids] if source.val_clean is None else [source.train_ids, source.val_ids]
-    parts = [part for part in given if part is not None]
-    ids = {"ids": np.concatenate(parts).astype(str)} if len(parts) == len(given) else {}
-    return ids if source.test_ids is None else {**ids, "test_ids": source.test_ids.astype(str)}
+    found = {"ids": source.labelled_ids, "test_ids": source.test_ids}
+    return {name: ids.astype(str) for name, ids in found.items() if ids is not None}
 
 
 def stored_inputs(source: Source, rows: np.ndarray) -> torch.Tensor:

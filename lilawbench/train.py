@@ -30,6 +30,7 @@ from lilawbench.support import searchpath
 from lilawbench.support.console import log_to_console
 from lilawbench.support.distributed import join, leave
 from lilawbench.support.errors import RunBusy, RunFailed, UserError
+from lilawbench.support.reader import ending_quietly
 
 log = logging.getLogger("lilawbench")
 
@@ -126,8 +127,10 @@ def _alone(cfg: DictConfig) -> None:
     _outcomes.append(record)
 
 
+@ending_quietly()
 def main() -> None:
-    """The console script `lilawbench`. Exit code 2: the input is at fault; 1: a run failed; 130: interrupted."""
+    """The console script `lilawbench`. Exit code 2: the input is at fault; 1: a run failed; 130: interrupted; 141: the
+    reader of what it prints has gone."""
     if "--version" in sys.argv[1:]:  # Hydra would print its own
         print(f"lilawbench {lilawbench.__version__}")
         sys.exit()

@@ -17,8 +17,10 @@ from lilawbench.report.place import chosen, place
 from lilawbench.report.report import LEADING, paper_report, report
 from lilawbench.support import searchpath
 from lilawbench.support.errors import UserError, closest
+from lilawbench.support.reader import ending_quietly
 
 
+@ending_quietly()
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description="Tables and figures of finished runs: mean +- std over seeds, paired tests. Of a folder: methods "
@@ -64,6 +66,8 @@ def main(arguments: list[str] | None = None) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
+    except BrokenPipeError:
+        raise
     except OSError as error:
         print(f"error: cannot write the report: {error}", file=sys.stderr)
         return 2

@@ -1,17 +1,21 @@
 """A launcher's job: some runs of a sweep, one after the other, as listed in a file next to the runs."""
 
+import contextlib
 import hashlib
 import json
+import os
 import sys
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from hydra.errors import HydraException
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
-from lilawbench.experiment.composer import composer
+from lilawbench.experiment.composer import Composer, composer
 from lilawbench.experiment.plan import Planned
 from lilawbench.launch import preempt
 from lilawbench.record import provenance
@@ -21,6 +25,10 @@ from lilawbench.record.lock import FRESH_SECONDS
 from lilawbench.support.atomic import writable, write_atomic
 from lilawbench.support.console import doing
 from lilawbench.support.distributed import join
+from lilawbench.support.errors import UserError
+from lilawbench.support.parent import end_with
+
+CHANGED = "the user's files have changed since the sweep was planned: start the same command again"
 
 
 @dataclass(frozen=True)
@@ -33,10 +41,12 @@ class Jobs:
     Args:
         path: of the file of jobs, on a file system that all jobs see.
         attempt: does one run and turns whatever happens into a record.
+        command: id of the process that launches the jobs.
     """
 
     path: Path
     attempt: Callable[[DictConfig], RunRecord]
+    command: int = field(default_factory=os.getpid)
 
     @classmethod
     def write(
@@ -61,7 +71,9 @@ class Jobs:
         with writable(folder):
             folder.mkdir(parents=True, exist_ok=True)
         write_atomic(path, text)
-        return cls(path, attempt)
+        jobs_of_plan = cls(path, attempt)
+        jobs_of_plan.stop_mark.unlink(missing_ok=True)  # of the same command, killed
+        return jobs_of_plan
 
     def remove(self) -> None:
         """To be called when all jobs have ended."""
@@ -83,6 +95,7 @@ class Jobs:
         if cfg.launcher.name == "joblib":
             from lilawbench.launch.machine import take_gpu  # which imports torch
 
+            end_with(self.command)
             take_gpu(cfg.launcher.runs_per_gpu)
         records = []
         with composer(list(map(Path, tree["folders"]))) as compose:
@@ -92,22 +105,31 @@ class Jobs:
                 folder, overrides, label, number = waiting.popleft()
                 if number == 3:
                     time.sleep(FRESH_SECONDS)
-                run = compose(overrides)
-                with doing(label), looked_at_once():
-                    record = self.attempt(run) if run_folder(run).name == folder.name else _renamed(folder)
+                with doing(label):
+                    record, is_last = self._attempt(compose, overrides, folder)
                 preempt.reraise()
                 if record.status == "busy" and number < tries:
                     waiting.append((folder, overrides, label, number + 1))
                     continue
                 records.append(record)
                 if record.error and join().is_main and cfg.launcher.name == "slurm":  # into the job's log
-                    print(f"lilawbench: {record.error}", file=sys.stderr, flush=True)
-                if record.status == "failed" and run.sweep.stop_on_failure and join().is_main:
+                    with contextlib.suppress(OSError):  # nobody reads on
+                        print(f"lilawbench: {record.error}", file=sys.stderr, flush=True)
+                if is_last and join().is_main:
                     self.stop_mark.touch()
         return records
 
+    def _attempt(self, compose: Composer, overrides: list[str], folder: Path) -> tuple[RunRecord, bool]:
+        """Does a run, unless its config is no longer that which was planned.
 
-def _renamed(folder: Path) -> RunRecord:
-    """The record of a run whose name has changed since it was planned."""
-    error = "the user's code or data has changed since the sweep was planned: start the same command again"
-    return RunRecord(folder, "failed", error=error, exit_code=1)
+        Returns:
+            Its record, and whether sweep.stop_on_failure makes it the last.
+        """
+        try:
+            run = compose(overrides)
+            same = run_folder(run).name == folder.name
+        except (UserError, HydraException, OmegaConfBaseException, OSError) as error:
+            return RunRecord(folder, "failed", error=f"{CHANGED} ({error})", exit_code=1), False
+        with looked_at_once():
+            record = self.attempt(run) if same else RunRecord(folder, "failed", error=CHANGED, exit_code=1)
+        return record, record.status == "failed" and run.sweep.stop_on_failure

@@ -176,7 +176,7 @@ class _State(NamedTuple):
     key: str  # differs when any of them has changed; of what is read
     by_times: str  # the digest of what is too large to be read; "" of anything else
     newest_ns: int  # last change of any
-    count: int
+    number: int
     files: list[tuple[str, str]]  # name below the folder, path; of what is read
 
 

@@ -2,8 +2,11 @@
 
 import logging
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from lilawbench.support.reader import end
 
 log = logging.getLogger("lilawbench")
 SWEEP = {"sweep": True}  # `extra` of a message about a whole sweep
@@ -11,9 +14,18 @@ SWEEP = {"sweep": True}  # `extra` of a message about a whole sweep
 _state = {"sweep": False, "run": ""}
 
 
+class _Console(logging.StreamHandler):
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Ends the command if nobody reads what it prints; the main thread does so at its next message."""
+        if not isinstance(sys.exc_info()[1], BrokenPipeError):
+            super().handleError(record)
+        elif threading.current_thread() is threading.main_thread():
+            end()
+
+
 def log_to_console() -> None:
     """Messages to stdout; per-epoch lines only where no progress bar shows the epochs."""
-    handler = logging.StreamHandler(sys.stdout)
+    handler = _Console(sys.stdout)
     handler.addFilter(lambda record: not (getattr(record, "per_epoch", False) and sys.stderr.isatty()))
     handler.addFilter(_of_sweep)
     log.addHandler(handler)

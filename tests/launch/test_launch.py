@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -130,7 +131,7 @@ def test_a_job_refuses_a_run_that_has_another_name_than_when_it_was_planned(plan
     assert statuses(records) == ["done", "failed"] and [record.folder for record in records] == [
         each.folder for each in run.runs
     ]
-    assert "has changed since the sweep was planned" in records[1].error and attempts.seeds == [0]
+    assert "have changed since the sweep was planned" in records[1].error and attempts.seeds == [0]
 
 
 def test_what_cannot_run_is_refused_before_anything_is_launched(planned):
@@ -159,7 +160,7 @@ def test_joblib_does_the_same_runs_and_one_failure_hides_none(tmp_path):
     overrides = ["-m", "method=ce,lilaw", "seed=0,1", "train.lr=0.001,1e30", "train.optimizer=sgd"]
     many = call(tmp_path, *overrides, "launcher=joblib", "launcher.processes=2", "paths.output_dir=many")
     assert many.returncode == 1 and "4 done, 0 skipped, 4 failed" in many.stdout, many.stderr
-    assert many.stdout.count("\n  its log: many/default/") == 4 and many.stdout.count("the loss is ") == 4
+    assert many.stdout.count("\n  its log: many/default/") == 4 and many.stdout.count(": the loss is ") == 8
     call(tmp_path, *overrides, "paths.output_dir=one")
     results = [
         {path.parent.name: json.loads(path.read_text())["last.test_accuracy"] for path in folder.rglob("result.json")}
@@ -207,3 +208,43 @@ def test_control_c_leaves_a_sweep_that_the_same_command_finishes(tmp_path, launc
     assert "Traceback" not in said, said
     done = call(tmp_path, *overrides)
     assert done.returncode == 0 and "0 failed" in done.stdout and len(list(tmp_path.rglob("result.json"))) == 4
+
+
+def children_of(pid):
+    tasks = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for task in tasks for child in task.read_text().split()]
+
+
+def is_alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def until(condition, seconds=120):
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc")
+@pytest.mark.parametrize(
+    "start, more",
+    [
+        (["-m", "lilawbench.train", "-m"], ["seed=0,1", "launcher=joblib", "launcher.processes=2"]),
+        (["-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "lilawbench.train"], []),
+    ],
+    ids=["joblib", "torchrun"],
+)
+def test_the_processes_of_a_killed_command_end_with_it(tmp_path, start, more):
+    command = [sys.executable, *start, *FAST, "train.epochs=100000", *more]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        until(lambda: len(list(tmp_path.rglob("checkpoint.pt"))) == (2 if more else 1))
+        children = children_of(process.pid)
+        assert len(children) >= 2
+        process.kill()
+    until(lambda: not any(map(is_alive, children)), seconds=20)
