@@ -51,7 +51,10 @@ def test_the_folder_is_the_run_wherever_it_lies_now(written, tmp_path, monkeypat
     assert again(read(["--config-dir", ".", "--config-name", "config"])) is not None
 
 
-@pytest.mark.parametrize("more", [["method=ce"], ["-m", "seed=1,2"], ["seed=1,2"], ["experiment=digits"], ["+loss=ce"]])
+REFUSED = [["method=ce"], ["-m", "seed=1,2"], ["seed=1,2"], ["experiment=digits"], ["+loss=ce"]]
+
+
+@pytest.mark.parametrize("more", [REFUSED[0], *(pytest.param(more, marks=pytest.mark.slow) for more in REFUSED[1:])])
 def test_it_is_that_run_alone(written, more):
     with pytest.raises(ConfigError, match="is a run's folder: that run is done again, with KEY=VALUE only"):
         of(written(), *more)
