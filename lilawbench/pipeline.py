@@ -44,9 +44,10 @@ from lilawbench.record.data import check_unchanged
 from lilawbench.record.identity import RunRecord, write_outside
 from lilawbench.record.lock import RunLock
 from lilawbench.record.recorder import Recorder
+from lilawbench.support.console import current
 from lilawbench.support.distributed import World
 from lilawbench.support.errors import ConfigError
-from lilawbench.support.plain import Tree
+from lilawbench.support.plain import Options, Tree
 from lilawbench.support.seeding import derive, derive_torch, seed_global
 from lilawbench.tasks import TASKS
 
@@ -73,7 +74,7 @@ def train(cfg: DictConfig, folder: Path, world: World) -> RunRecord:
     except ValueError as error:  # what only the data can tell
         raise ConfigError([f"dataset={cfg.dataset.name}: {error}"]) from error
     if dataset.num_classes is None:
-        check(cfg, source.num_classes, source.val_clean is not None)
+        check(cfg, source.num_classes, source.official_val)
     labels = draw_labels(cfg, source)
     check_unchanged(cfg)
     train, val, test = splits_of(cfg, source, labels, device)
@@ -111,7 +112,7 @@ def train(cfg: DictConfig, folder: Path, world: World) -> RunRecord:
             log.warning("method=%s loss=%s: %s", cfg.method.name, cfg.loss.name, reason)
         recorder.resume(ctx, method, probes, scene)
         schedule, step = build_schedule(cfg.train), GraphedStep() if cfg.train.cuda_graphs else None
-        epochs = fit(ctx, method, schedule, epochs=cfg.train.epochs, name=folder.name, step=step)
+        epochs = fit(ctx, method, schedule, epochs=cfg.train.epochs, name=current(folder.name), step=step)
         while not world.agree(stopped(probes.values())) and (epoch := next(epochs, None)) is not None:
             world.main_does(lock.check)
             recorder.write(*measured(ctx, epoch, scene, probes))
@@ -124,7 +125,8 @@ def train(cfg: DictConfig, folder: Path, world: World) -> RunRecord:
 def draw_labels(cfg: DictConfig, source: Source) -> Labels:
     """`noise.labels.draw_labels` for a config. Raises: ConfigError, the noise does not fit these data."""
     noise = bind(cfg.noise)
-    offered = {"inputs": partial(stored_inputs, source), "fetch": partial(fetch, data_dir=cfg.paths.data_dir or None)}
+    offered: Options = {"class_names": source.class_names, "inputs": partial(stored_inputs, source)}
+    offered["fetch"] = partial(fetch, data_dir=cfg.paths.data_dir or None)
     wanted = {name: value for name, value in offered.items() if name in inspect.signature(noise).parameters}
 
     def noisy(*given: Tree, **options: Tree) -> np.ndarray:
@@ -138,9 +140,8 @@ def draw_labels(cfg: DictConfig, source: Source) -> Labels:
 
 def row_ids(source: Source) -> dict[str, np.ndarray]:
     """What a person calls the rows, where the data set says it: `ids` of the labelled rows [N] str, `test_ids` [M]."""
-    parts = [source.train_ids] if source.val_clean is None else [source.train_ids, source.val_ids]
-    ids = {} if any(part is None for part in parts) else {"ids": np.concatenate(parts).astype(str)}
-    return ids if source.test_ids is None else {**ids, "test_ids": source.test_ids.astype(str)}
+    found = {"ids": source.labelled_ids, "test_ids": source.test_ids}
+    return {name: ids.astype(str) for name, ids in found.items() if ids is not None}
 
 
 def stored_inputs(source: Source, rows: np.ndarray) -> torch.Tensor:

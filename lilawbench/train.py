@@ -20,15 +20,17 @@ import lilawbench
 from lilawbench.config import CONF, Plain, check_keys, to_dict
 from lilawbench.experiment.command import again, completing, help_asked, read, sweep_asked
 from lilawbench.experiment.plan import plan
+from lilawbench.launch.dry_run import dry_run
 from lilawbench.launch.launch import launch
 from lilawbench.record import marks, redo
 from lilawbench.record.data import looked_at_once
 from lilawbench.record.identity import RunRecord, changed, run_folder
 from lilawbench.report.conclude import conclude
 from lilawbench.support import searchpath
-from lilawbench.support.console import ending_quietly, log_to_console
+from lilawbench.support.console import log_to_console
 from lilawbench.support.distributed import join, leave
 from lilawbench.support.errors import RunBusy, RunFailed, UserError
+from lilawbench.support.reader import ending_quietly
 
 log = logging.getLogger("lilawbench")
 
@@ -143,6 +145,10 @@ def main() -> None:
             searchpath.warn_of_hidden(command.folders)
         if (text := help_asked(command)) is not None:
             print(text)
+            sys.exit()
+        if command.dry_run:
+            planned = plan(command.args.overrides, command.args.config_dir)
+            print(dry_run(planned) if world.is_main else "", end="\n" * world.is_main)
             sys.exit()
         if (cfg := again(command)) is not None:
             _alone(cfg)

@@ -16,8 +16,8 @@ from lilawbench.report.measured import SELECTIONS
 from lilawbench.report.place import chosen, place
 from lilawbench.report.report import LEADING, paper_report, report
 from lilawbench.support import searchpath
-from lilawbench.support.console import ending_quietly
 from lilawbench.support.errors import UserError, closest
+from lilawbench.support.reader import ending_quietly
 
 
 @ending_quietly()
@@ -36,6 +36,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--select", choices=SELECTIONS, help="which epoch to report (default: best_val, then last)")
     parser.add_argument("--baseline", metavar="METHOD", help="to compare with; loss: plain training with the same loss")
     parser.add_argument("--metric", help="such as test_attacked_0.1_accuracy (default: accuracy, mAP or RMSE)")
+    parser.add_argument(
+        "--pick",
+        metavar="KEY",
+        action="append",
+        default=[],
+        help="show only the best value on validation of method.lr ...",
+    )
     parser.add_argument(
         "--out",
         metavar="DIR",
@@ -92,14 +99,17 @@ def report_folders(folders: list[Path], options: argparse.Namespace) -> None:
     selections = (options.select,) if options.select else LEADING
     parts = [folder.name for folder in folders] if len(folders) > 1 else []
     parts += chosen(select=options.select, metric=options.metric, baseline=options.baseline)
-    print(report(folders, options.out or place(common, parts), options.baseline, selections, options.metric))
+    parts += [f"pick={key}" for key in options.pick]
+    out = options.out or place(common, parts)
+    print(report(folders, out, options.baseline, selections, options.metric, options.pick))
 
 
 def report_experiment(name: str, overrides: list[str], options: argparse.Namespace) -> None:
     """Prints an experiment's table or, if it has none, the report of its folder."""
     from lilawbench.experiment.plan import plan
 
-    planned = plan([f"experiment={name}", *overrides])
+    picking = [f"table.pick=[{','.join(options.pick)}]"] if options.pick else []
+    planned = plan([f"experiment={name}", *overrides, *picking])
     if not (planned.table.rows or planned.table.paper):
         return report_folders([options.root / planned.cfg.experiment_name], options)
     if options.baseline:

@@ -31,6 +31,10 @@ def pytest_collection():
         gc.enable()
 
 
+def pytest_unconfigure():
+    gc.unfreeze()  # else Triton's bindings call what is left at the end a leak
+
+
 @pytest.fixture(autouse=True, scope="session")
 def one_thread():
     torch.set_num_threads(1)
@@ -129,12 +133,8 @@ def context():
 
 @pytest.fixture
 def no_layout(monkeypatch):
-    """Small pictures without a layout, which takes most of their time: for tests of what is plotted, or where."""
-    from matplotlib.figure import Figure
-
-    save = Figure.savefig
+    """Pictures without a layout, which takes most of their time: for tests of what is plotted, or where."""
     monkeypatch.setattr("matplotlib.layout_engine.ConstrainedLayoutEngine.execute", lambda *_: None)
-    monkeypatch.setattr(Figure, "savefig", lambda figure, *given, **how: save(figure, *given, **how | {"dpi": 20}))
 
 
 @pytest.fixture(scope="session")

@@ -59,7 +59,8 @@ def newest(folder: Path) -> tuple[Path | None, list[str]]:
     Returns:
         It, or None; and a line for each damaged one.
     """
-    found, said = None, list[str]()
+    found: Path | None = None
+    said: list[str] = []
     for path in (folder / FILE, folder / BEFORE):
         if not path.exists() or (found and not path.is_dir()):
             continue

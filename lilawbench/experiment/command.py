@@ -23,11 +23,14 @@ from lilawbench.support.errors import ConfigError
 from lilawbench.support.hydra_private import apply_values, parsed_arguments
 from lilawbench.support.searchpath import CONF
 
+HYDRAS_FOLDERS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir")
 HYDRAS_OWN = (
     *("hydra_help", "cfg", "info", "shell_completion", "config_path", "config_name", "experimental_rerun"),
     "run",
 )
 
+
+DRY_RUN = "--dry-run"  # ours; all other flags are Hydra's
 
 HELP = """\
 lilawbench {version}: learning with noisy labels
@@ -36,6 +39,7 @@ lilawbench {version}: learning with noisy labels
   python -m lilawbench.train experiment=NAME                             the runs of an experiment
 
   --config-dir RUN do a finished run again by its folder, or what is left of it: sweep.redo=true, KEY=VALUE
+  --dry-run        list the runs: what is done, what is left, how long it will take; run nothing
   --cfg job        print the config (with --resolve, resolved) and run nothing
   --config-dir DIR use your own folder of YAML files and code too; several: hydra.searchpath=[DIR,DIR]
   -sc install=bash set up TAB completion (zsh, fish: -sc install=zsh)
@@ -54,18 +58,22 @@ class Command(NamedTuple):
     args: Namespace  # as Hydra parses it
     overrides: list[str]  # without the search path
     folders: list[Path]  # the user's folders of YAML files
+    dry_run: bool = False
 
 
 def read(arguments: Sequence[str]) -> Command:
     """Parses a command line and makes the modules in its folders importable.
 
     Raises:
-        ConfigError: a folder does not exist.
+        ConfigError: a folder does not exist, or an override sets one of Hydra's, which are not used.
     """
-    args = parsed_arguments(arguments)
+    args = parsed_arguments([one for one in arguments if one != DRY_RUN])
+    if unused := [one for one in args.overrides if one.lstrip("+").split("=", 1)[0] in HYDRAS_FOLDERS]:
+        way = "a run lies in paths.output_dir/experiment_name under its own name: set paths.output_dir=FOLDER instead"
+        raise ConfigError([f"{one} would have no effect; {way}" for one in unused])
     folders, overrides = searchpath.folders_of(args.config_dir, args.overrides)
     searchpath.use(folders)
-    return Command(args, overrides, folders)
+    return Command(args, overrides, folders, DRY_RUN in arguments)
 
 
 def completing(line: str) -> list[str]:
@@ -116,7 +124,8 @@ def again(command: Command) -> DictConfig | None:
         overrides = OverridesParser.create().parse_overrides(command.overrides)
         if command.args.multirun or any(o.key_or_group in GROUPS or o.is_sweep_override() for o in overrides):
             raise ConfigError([f"{folder} is a run's folder: that run is done again, with KEY=VALUE only"])
-        cfg = OmegaConf.merge(OmegaConf.structured(Config), tree)
+        cfg: DictConfig = OmegaConf.structured(Config)
+        cfg.merge_with(tree)
         place = {"paths": {"output_dir": str(folder.parent.parent)}, "experiment_name": folder.parent.name}
         cfg.merge_with(place | {"sweep": Sweep(), "table": Table()})
         OmegaConf.set_struct(cfg, True)

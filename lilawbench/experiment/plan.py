@@ -3,6 +3,7 @@
 import itertools
 import logging
 import re
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -62,6 +63,30 @@ class Plan:
     def table(self) -> Plain:
         """The experiment's table, expanded."""
         return expanded(plain(self.cfg.table))
+
+    @property
+    def command(self) -> str:
+        """A command that means the same runs."""
+        mode = [] if self.name != "default" else ["-m"]
+        return shlex.join(
+            ["python", "-m", "lilawbench.train", *mode, *searchpath.override_of(self.folders), *self.given]
+        )
+
+    @cached_property
+    def labels(self) -> dict[Path, str]:
+        """What tells each run from the others, by its folder: "RRM, 20 %, seed=3" or "method=rrm seed=3"."""
+        parts = [*self.table.rows.values(), *self.table.columns.values()]
+        own = {one.split("=", 1)[0] for part in parts for one in part}
+        values: dict[str, dict[str, None]] = {}
+        for run in self.runs:
+            for key, _, value in (one.partition("=") for one in run.overrides):
+                values.setdefault(key, {})[value] = None
+        told = {key for key, found in values.items() if len(found) > 1 and key not in own}
+        labels = {}
+        for run in self.runs:
+            swept = [one for one in run.overrides if one.split("=", 1)[0] in told] or [f"seed={run.seed}"]
+            labels[run.folder] = ", ".join(filter(None, (run.row, run.column, " ".join(swept))))
+        return labels
 
     @property
     def asked(self) -> list[str]:

@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from lilawbench.record.data import looked_at_once
 from lilawbench.record.identity import RunRecord, run_folder
 from lilawbench.record.lock import FRESH_SECONDS
 from lilawbench.support.atomic import writable, write_atomic
+from lilawbench.support.console import doing
 from lilawbench.support.distributed import join
 from lilawbench.support.errors import UserError
 from lilawbench.support.parent import end_with
@@ -54,13 +55,16 @@ class Jobs:
         folder: Path,
         attempt: Callable[[DictConfig], RunRecord],
         folders: Sequence[Path] = (),
+        labels: Mapping[Path, str] | None = None,
     ) -> "Jobs":
         """Writes the file of jobs into `folder`, named by a hash of its content.
 
         Args:
             folders: the user's folders of YAML files and code, which the jobs need too.
+            labels: what the runs are called, by their folders.
         """
-        planned = [[[str(run.folder), run.overrides] for run in job] for job in jobs]
+        names = labels or {}
+        planned = [[[str(run.folder), run.overrides, names.get(run.folder, "")] for run in job] for job in jobs]
         tree = {"folders": list(map(str, folders)), "command": provenance.command(), "jobs": planned}
         text = json.dumps(tree, indent=1)
         path = folder / f"{hashlib.sha256(text.encode()).hexdigest()[:8]}.json"
@@ -95,19 +99,20 @@ class Jobs:
             take_gpu(cfg.launcher.runs_per_gpu)
         records = []
         with composer(list(map(Path, tree["folders"]))) as compose:
-            waiting = deque((Path(folder), overrides, 1) for folder, overrides in tree["jobs"][cfg.sweep.job])
+            waiting = deque((Path(folder), *rest, 1) for folder, *rest in tree["jobs"][cfg.sweep.job])
             tries = 3 if cfg.launcher.name == "slurm" else 2
             while waiting and not join().agree(self.stop_mark.exists()):
-                folder, overrides, number = waiting.popleft()
+                folder, overrides, label, number = waiting.popleft()
                 if number == 3:
                     time.sleep(FRESH_SECONDS)
-                record, is_last = self._attempt(compose, overrides, folder)
+                with doing(label):
+                    record, is_last = self._attempt(compose, overrides, folder)
                 preempt.reraise()
                 if record.status == "busy" and number < tries:
-                    waiting.append((folder, overrides, number + 1))
+                    waiting.append((folder, overrides, label, number + 1))
                     continue
                 records.append(record)
-                if record.error and join().is_main:
+                if record.error and join().is_main and cfg.launcher.name == "slurm":  # into the job's log
                     with contextlib.suppress(OSError):  # nobody reads on
                         print(f"lilawbench: {record.error}", file=sys.stderr, flush=True)
                 if is_last and join().is_main:

@@ -4,6 +4,7 @@ import logging
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import BrokenExecutor
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 from hydra import initialize_config_dir
@@ -15,8 +16,12 @@ from lilawbench.config import to_dict
 from lilawbench.experiment.plan import Plan, Planned
 from lilawbench.launch.jobs import Jobs
 from lilawbench.launch.progress import Progress
+from lilawbench.launch.state import LAST_SWEEP
 from lilawbench.record import marks, redo
 from lilawbench.record.identity import RunRecord
+from lilawbench.record.writer import write_json
+from lilawbench.support.atomic import writable
+from lilawbench.support.console import SWEEP, a_line_each
 from lilawbench.support.distributed import join
 from lilawbench.support.errors import ConfigError, UserError
 from lilawbench.support.hydra_private import launch_context
@@ -44,21 +49,47 @@ def launch(plan: Plan, attempt: Attempt) -> list[RunRecord]:
     unmarked = world.main_does(lambda: redo.mark([run.folder for run in plan.runs if run.cfg.sweep.redo]))
     records = {run.folder: record for run in plan.runs if (record := settled(run)) is not None}
     records |= {folder: _failed(folder, error) for folder, error in unmarked.items()}
-    refused = _refused([run for run in plan.runs if run.folder not in records])
-    records = world.agree(records | refused)
-    if world.is_main and len(plan.runs) == 1 and (error := "".join(record.error for record in records.values())):
-        print(f"lilawbench: {error}", file=sys.stderr, flush=True)  # for several runs, in the summary
+    problematic = refused([run for run in plan.runs if run.folder not in records])
+    records = world.agree(records | problematic)
     pending = [run for run in plan.runs if run.folder not in records]
     if pending:
-        log.info("%d runs: %d to do, %d finished before, %d failed before or refused", len(plan.runs), len(pending),
-                 sum(r.status == "skipped" for r in records.values()),
-                 sum(r.status == "failed" for r in records.values()))  # fmt: skip
-        with Progress(pending, len(plan.runs)):
-            returned, problems = _launch(plan, pending, attempt)
+        places = ", ".join(dict.fromkeys(str(run.folder.parent) for run in plan.runs))
+        before = [record.status for record in records.values()]
+        log.info("%d runs in %s: %d to do, %d finished before, %d failed before or refused", len(plan.runs), places,
+                 len(pending), before.count("skipped"), before.count("failed"), extra=SWEEP)  # fmt: skip
+        with a_line_each() if len(plan.runs) > 1 else nullcontext(), Progress(pending, len(plan.runs), plan.labels):
+            world.main_does(lambda: _note(plan))
+            try:
+                returned, problems = _launch(plan, pending, attempt)
+            except UserError:  # nothing was begun
+                world.main_does(lambda: _withdraw(plan))
+                raise
         records |= {record.folder: record for record in returned}
         lost = [run for run in pending if run.folder not in records]
         records |= {run.folder: _lost(run, problems.get(run.folder, "")) for run in lost}
+    if world.is_main and len(plan.runs) == 1 and (error := records[plan.runs[0].folder].error):
+        print(f"lilawbench: {error}", file=sys.stderr, flush=True)  # for several runs, in the summary
     return [records[run.folder] for run in plan.runs]
+
+
+def _note(plan: Plan) -> None:
+    """Leaves what a sweep is to do in its folders, for `lilawbench.status`."""
+    if len(plan.runs) < 2:
+        return
+    for place in dict.fromkeys(run.folder.parent for run in plan.runs):
+        names = [run.folder.name for run in plan.runs if run.folder.parent == place]
+        with writable(place):
+            place.mkdir(parents=True, exist_ok=True)
+        write_json(place / LAST_SWEEP, {"command": plan.command, "runs": names})
+
+
+def _withdraw(plan: Plan) -> None:
+    """Removes what a refused sweep has left, its empty folders too."""
+    for place in dict.fromkeys(run.folder.parent for run in plan.runs):
+        with suppress(OSError):
+            (place / LAST_SWEEP).unlink(missing_ok=True)
+            for folder in (place / ".sweep", place, place.parent):
+                folder.rmdir()
 
 
 def settled(run: Planned) -> RunRecord | None:
@@ -80,7 +111,7 @@ def _failed(folder: Path, error: object) -> RunRecord:
     return RunRecord(folder, "failed", error=str(error), exit_code=1)
 
 
-def _refused(runs: Sequence[Planned]) -> dict[Path, RunRecord]:
+def refused(runs: Sequence[Planned]) -> dict[Path, RunRecord]:
     """Records of the runs whose config cannot run, so that no job waits in a queue for them."""
     if not runs:
         return {}
@@ -136,12 +167,13 @@ def _launch_once(
     size = cfg.launcher.get("runs_per_job") or max(1, len(pending))
     jobs = [pending[start : start + size] for start in range(0, len(pending), size)]
     world = join()
-    task = world.main_does(lambda: Jobs.write(jobs, place, attempt, plan.folders))
+    task = world.main_does(lambda: Jobs.write(jobs, place, attempt, plan.folders, plan.labels))
     if workers is not None:
         options["n_jobs"] = min(workers, len(jobs))
-        log.info("%d processes", options["n_jobs"])
+        log.info("%d processes", options["n_jobs"], extra=SWEEP)
     launcher = kind(**options)
     launcher.runs = [[run.folder.name for run in job] for job in jobs]
+    launcher.wait, launcher.python = cfg.launcher.get("wait", True), cfg.launcher.get("python")
     shared = [f"paths.output_dir={quoted(cfg.paths.output_dir)}", f"launcher={cfg.launcher.name}"]
     try:
         with initialize_config_dir(str(CONF), version_base="1.3"):
@@ -149,11 +181,13 @@ def _launch_once(
             HydraConfig.instance().set_config(cfg)
             returns = launcher.launch([[*shared, f"sweep.job={n}"] for n in range(len(jobs))], initial_job_idx=0)
     finally:
-        if world.is_main:
+        if world.is_main and not getattr(launcher, "submitted", {}):  # jobs that go on read it
             task.remove()
     by_name: dict[str, str] = getattr(launcher, "problems", {})
     problems = {run.folder: by_name[run.folder.name] for run in plan.runs if run.folder.name in by_name}
-    return [record for job in returns for record in job.return_value], problems
+    submitted: dict[str, str] = getattr(launcher, "submitted", {})
+    records = [RunRecord(run.folder, "submitted") for run in plan.runs if run.folder.name in submitted]
+    return [*records, *(record for job in returns for record in job.return_value)], problems
 
 
 def _lost(run: Planned, problem: str) -> RunRecord:

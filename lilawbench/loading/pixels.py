@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from lilawbench.support.errors import DataError
+
 if TYPE_CHECKING:
     from PIL import Image
 
@@ -29,6 +31,7 @@ FRAMES = "several frames: the first is taken"
 TURNED = "EXIF data that turn them upright"
 BAD_EXIF = "EXIF data that cannot be read: they are taken as they lie"
 CLEAR = "transparent pixels: they are laid on"
+NO_ALPHA = "an alpha of 0 everywhere: their colours are taken as they are"
 DEEP = "more than 8 bits a value"
 
 RANGES = (255, 1023, 4095, 16383, 65535)  # of 8, 10, 12, 14, 16 bits, the depths of cameras and scanners
@@ -78,7 +81,7 @@ def read(path: str, mode: str, least: int, levels: Levels) -> tuple[Image.Image,
     Args:
         mode: "RGB" | "L". least: a JPEG may be decoded at a half, a quarter ... of its size while no side is smaller.
     Raises:
-        ValueError: values outside 0..white, or nothing is left on the background. Whatever Pillow raises.
+        DataError: values outside 0..white, or nothing is left on the background. Whatever Pillow raises.
     """
     with opened(path) as image:
         image.draft(mode, (least, least))
@@ -88,8 +91,8 @@ def read(path: str, mode: str, least: int, levels: Levels) -> tuple[Image.Image,
         if image.mode[0] in "IF":
             return _scaled(image, levels.white).convert(mode), [*notes, DEEP]
         if image.has_transparency_data:
-            flat = _laid(image, levels.background)
-            return (flat or image.convert("RGB")).convert(mode), [*notes, CLEAR] if flat else notes
+            flat, done = _laid(image, levels.background)
+            return flat.convert(mode), notes + done
         return image.convert(mode), notes
 
 
@@ -112,27 +115,36 @@ def _scaled(image: Image.Image, white: float | None) -> Image.Image:
     values = np.asarray(image)
     low, high = values.min(), values.max()
     if white is None and image.mode == "F":
-        raise ValueError(f"floats from {low:g} to {high:g}: which is white cannot be told, name it as dataset.white")
+        raise DataError(f"floats from {low:g} to {high:g}: which is white cannot be told, name it as dataset.white")
     white = white or RANGES[-1]
-    if not (low >= 0 and high <= white):  # so that NaN is refused, too
-        raise ValueError(f"values from {low:g} to {high:g}, outside 0 to {white:g}; name their white as dataset.white")
+    if not (low >= 0 and high < float("inf")):  # NaN is neither
+        raise DataError(f"values from {low:g} to {high:g}; shift them so that black is 0")
+    if high > white:
+        raise DataError(f"values from {low:g} to {high:g}, above {white:g}; name their white as dataset.white")
     return Image.fromarray(np.rint(values.astype(np.float32) * np.float32(255 / white)).astype(np.uint8))
 
 
-def _laid(image: Image.Image, background: int) -> Image.Image | None:
-    """On the background; None: every pixel is opaque."""
+def _laid(image: Image.Image, background: int) -> tuple[Image.Image, list[str]]:
+    """On the background, as RGB, and what there is to say of it."""
     from PIL import Image
 
     clear = _with_alpha(image)
-    alpha = clear.getchannel("A").getextrema()
-    if alpha == (255, 255):
-        return None
+    colours, (least, most) = clear.convert("RGB"), clear.getchannel("A").getextrema()
+    if least == 255:
+        return colours, []
+    if most == 0 and not _is_plain(colours):  # as programs write it that do not know what alpha means
+        return colours, [NO_ALPHA]
     flat = Image.new("RGBA", clear.size, (background, background, background, 255))
     flat.alpha_composite(clear)
     flat = flat.convert("RGB")
-    if alpha[0] != alpha[1] and all(channel.getextrema()[0] == channel.getextrema()[1] for channel in flat.split()):
-        raise ValueError(f"nothing can be seen of it on the grey level {background}; name another dataset.background")
-    return flat
+    if least != most and _is_plain(flat):
+        raise DataError(f"nothing can be seen of it on the grey level {background}; name another dataset.background")
+    return flat, [CLEAR]
+
+
+def _is_plain(image: Image.Image) -> bool:
+    """Whether an RGB image has one colour only."""
+    return all(low == high for low, high in (channel.getextrema() for channel in image.split()))
 
 
 def _with_alpha(image: Image.Image) -> Image.Image:

@@ -149,6 +149,18 @@ class RunLock:
                 continue
 
 
+def holder(folder: Path) -> Owner | None:
+    """The process that has a run, as its `.owner` says; None: nobody has it. It neither takes the lock nor waits."""
+    lock = RunLock(folder)
+    owner = lock._read()
+    try:
+        if owner is None or time.time() - lock.owner.stat().st_mtime >= FRESH_SECONDS:
+            return None
+    except OSError:
+        return None
+    return None if owner["host"] == lock.me["host"] and not _alive(owner["pid"]) else owner
+
+
 def _is_owner(found: Tree) -> bool:
     kinds = {"host": str, "pid": int, "started": float}
     return (

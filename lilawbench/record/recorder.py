@@ -26,7 +26,7 @@ from lilawbench.probes.base import Probe, Scene, Seen
 from lilawbench.probes.gather import results
 from lilawbench.record.identity import SCHEMA_VERSION, UNKNOWN_CLEAN, cell_name, flatten, recorded
 from lilawbench.record.provenance import command, commit
-from lilawbench.record.selection import select
+from lilawbench.record.selection import as_shown, reached, select
 from lilawbench.record.writer import MetricsWriter, finite, write_config, write_json, write_labels
 from lilawbench.support.atomic import writable
 from lilawbench.support.distributed import World
@@ -222,13 +222,7 @@ class Recorder:
         for probe in probes.values():
             probe.files(self.folder)
         write_json(self.folder / "result.json", self.result)
-        key = f"test_{self.task.measure}"
-        reached = [
-            f"{_shown(key, self.result[f'{rule}.{key}'])} ({rule})"
-            for rule in ("best_val", "last")
-            if self.result.get(f"{rule}.{key}") is not None
-        ]
-        log.info("done, test %s %s: %s", self.task.measure, ", ".join(reached), self.folder / "result.json")
+        log.info("done, %s: %s", reached(self.result), self.folder / "result.json")
         return self.result
 
     def _step_rows(self, epoch: Epoch) -> list[dict[str, Tree]]:
@@ -243,7 +237,7 @@ class Recorder:
         ]
 
 
-def _kept_metrics(saved: State | None) -> dict[str, int]:
+def _kept_metrics(saved: State | None) -> dict[str, Tree]:
     return {} if saved is None else {"keep_bytes": saved["metrics_bytes"], "crc32": saved.get("metrics_crc32")}
 
 
@@ -257,10 +251,5 @@ def _line(row: Mapping[str, Tree], epochs: int) -> str:
     measures = [f"{split}_{task.measure}" for task in TASKS.values() for split in ("train", "val", "test")]
     for key in dict.fromkeys([*measures, "memorised"]):
         if row.get(key) is not None:
-            text += f"  {key} {_shown(key, row[key])}"
+            text += f"  {key} {as_shown(key, row[key])}"
     return f"{text}  {row['epoch_seconds']:.1f} s"
-
-
-def _shown(name: str, value: float) -> str:
-    """Shares in percent, other measures with four digits."""
-    return f"{100 * value:.2f}%" if name.endswith(("accuracy", "memorised")) else f"{value:.4f}"

@@ -18,8 +18,9 @@ from lilawbench.report.fairness import fairness_table
 from lilawbench.report.figures import draw_all, drawn
 from lilawbench.report.figures.ranks import draw_ranks
 from lilawbench.report.match import match
-from lilawbench.report.measured import of_runs
+from lilawbench.report.measured import class_names, of_runs
 from lilawbench.report.names import measures, tasks, with_names
+from lilawbench.report.pick import picked, picked_plan
 from lilawbench.report.place import chosen, place
 from lilawbench.report.ranks import rankings
 from lilawbench.report.repeated import with_unique_names
@@ -43,6 +44,7 @@ def report(
     baseline: str | None = None,
     selections: Sequence[str] = LEADING,
     metric: str | None = None,
+    pick: Sequence[str] = (),
 ) -> str:
     """Writes tables.md, .csv, .tex, .html, fairness.csv (for runs with groups) and the figures that the runs have
     values for (see figures/). A file that no run has data for is not written, and an older one is removed.
@@ -57,6 +59,7 @@ def report(
             validation set) is left out, with a note.
         metric: what the tables show, such as test_attacked_0.1_accuracy; None: test_accuracy, test_mAP or test_rmse,
             by task.
+        pick: hyper-parameters, such as "method.lr", of which only the best setting on validation rows is shown.
     Returns:
         The tables as Markdown, what is missing, and the paths of the files.
     Raises:
@@ -69,13 +72,14 @@ def report(
     if runs.empty:
         where = ", ".join(map(str, folders)) or "no folder"
         raise UserError("\n".join([f"no finished run (result.json) in or below {where}", *missing]))
+    runs, winners = picked(runs, pick) if pick else (runs, [])
     runs = with_unique_names(runs)
     sections, remarks = _sections(runs, baseline, selections, metric)
     gaps = [
         Section(f"{rule}, groups", [table]) for rule in selections if (table := fairness_table(runs, rule)) is not None
     ]
     ranks = _ranks(runs)
-    remarks += [f"At {rule}: {found}" for rule, found in ranks.items()] + missing + notes.unknown_clean(runs)
+    remarks += winners + [f"At {rule}: {found}" for rule, found in ranks.items()] + missing + notes.unknown_clean(runs)
     if out_dir is None:
         return Document("lilawbench: results", sections + gaps, remarks).render("md")
     out_dir = Path(out_dir)
@@ -116,7 +120,9 @@ def paper_report(
     there = [folder for folder in folders if folder.is_dir()]
     runs = collect(there) if there else pd.DataFrame()
     matches = match(plan.runs, runs)
+    plan, winners = picked_plan(plan, runs, matches.found) if plan.table.pick else (plan, [])
     grid, metrics = grids.of_plan(plan, runs, matches, select, metric, papers)
+    metrics = [one._replace(classes=class_names(runs)) for one in metrics]
     of_metrics = [fill(grid, measured) for measured in metrics]
     every = [*itertools.chain(*of_metrics)]
     parts = (
@@ -126,7 +132,7 @@ def paper_report(
         compare(grid, cells)
     ranks = rankings(cell for cell in every if cell.column not in grid.averages)
     planned = {run.folder.name for run in plan.runs}
-    remarks = [f"At {rule}, {found}" for rule, found in ranks.items()] + notes.conflicts(every)
+    remarks = winners + [f"At {rule}, {found}" for rule, found in ranks.items()] + notes.conflicts(every)
     remarks += notes.idle(every)
     remarks += notes.without((cell.measured.key, cell.valueless) for cell in every) + notes.unmatched(matches, runs)
     remarks += [f"Not available yet: {name}, which needs {reason}" for name, reason in plan.table.waiting.items()]
@@ -153,7 +159,7 @@ def _sections(
             of_task = with_names(of_task)
         possible = [rule for rule in selections if _has(of_task, f"{rule}.{name}")] or list(selections)
         for rule in possible:
-            measured = of_runs(name, rule)
+            measured = of_runs(name, rule)._replace(classes=class_names(of_task))
             grid = grids.of_runs(of_task, measured, baseline or _baseline(of_task))
             cells = fill(grid, measured)
             compare(grid, cells)

@@ -11,6 +11,12 @@ def closest(name: str, choices: Iterable[str]) -> str:
     return f"did you mean {' or '.join(alike)}?" if alike else f"there are {', '.join(choices)}"
 
 
+def first_line(error: str) -> str:
+    """The first line of a message, with the one below it where it only introduces that."""
+    lines = [line.strip() for line in error.strip().splitlines()] or [""]
+    return f"{lines[0]} {lines[1].removeprefix('- ')}" if lines[0].endswith(":") and len(lines) > 1 else lines[0]
+
+
 class UserError(Exception):
     """Says what is wrong, where, and what to do. `exit_code` is the process's."""
 

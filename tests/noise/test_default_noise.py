@@ -1,4 +1,4 @@
-"""Noise is none unless somebody asks for it: a benchmark's config does, own data do not; a line says what is done."""
+"""Noise is none unless asked for: a benchmark's data set asks, one's own data do not; a line says what is done."""
 
 import numpy as np
 import pytest
