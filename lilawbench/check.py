@@ -39,8 +39,7 @@ def check(cfg: DictConfig | Plain, num_classes: int | None = None, official_val:
     """Refuses a config that cannot run.
 
     Args:
-        num_classes, official_val: for data whose files alone tell how many classes there are, and whether there are
-            validation rows, once they are read; until then checks that need it are skipped.
+        num_classes, official_val: of data whose files alone tell, once read; until then what needs it goes unchecked.
     Raises:
         ConfigError: lists every problem: unknown options, values out of range, parts that do not fit together.
     """
