@@ -55,8 +55,9 @@ def launch(plan: Plan, attempt: Attempt) -> list[RunRecord]:
     if pending:
         places = ", ".join(dict.fromkeys(str(run.folder.parent) for run in plan.runs))
         before = [record.status for record in records.values()]
-        log.info("%d runs in %s: %d to do, %d finished before, %d failed before or refused", len(plan.runs), places,
-                 len(pending), before.count("skipped"), before.count("failed"), extra=SWEEP)  # fmt: skip
+        counts = f"{len(pending)} to do, {before.count('skipped')} finished before"
+        counts += f", {before.count('failed')} failed before or refused"
+        log.info("%d run%s in %s: %s", len(plan.runs), "s" * (len(plan.runs) > 1), places, counts, extra=SWEEP)
         with a_line_each() if len(plan.runs) > 1 else nullcontext(), Progress(pending, len(plan.runs), plan.labels):
             world.main_does(lambda: _note(plan))
             try:

@@ -29,6 +29,7 @@ from lilawbench.record.provenance import command, commit
 from lilawbench.record.selection import as_shown, reached, select
 from lilawbench.record.writer import MetricsWriter, finite, write_config, write_json, write_labels
 from lilawbench.support.atomic import writable
+from lilawbench.support.console import OF_RUN
 from lilawbench.support.distributed import World
 from lilawbench.support.errors import DataError, DiskError, RunFailed
 from lilawbench.support.plain import State, Tree
@@ -110,7 +111,7 @@ class Recorder:
             with suppress(DiskError):  # without the file the run is tried again
                 write_json(self.folder / "failed.json", {"error": str(error)})
         if error is not None:
-            log.error("stopped: %s: %s", type(error).__name__, error)
+            log.error("stopped: %s: %s", type(error).__name__, error, extra=OF_RUN)
         if self.mirror:
             self.mirror.finish(self.result, failed=error is not None)
         runtime.stop_log(self.log_file)
