@@ -18,7 +18,7 @@ from omegaconf import DictConfig
 
 import lilawbench
 from lilawbench.config import CONF, Plain, check_keys, to_dict
-from lilawbench.experiment.command import completing, help_asked, read, sweep_asked
+from lilawbench.experiment.command import completing, help_asked, left_to_hydra, read, single, sweep_asked
 from lilawbench.experiment.plan import plan
 from lilawbench.launch.launch import launch
 from lilawbench.record import redo
@@ -79,7 +79,7 @@ def _run(cfg: DictConfig | Plain) -> RunRecord:
     return replace(record, folder=folder)
 
 
-def attempt(cfg: DictConfig, in_sweep: bool = True) -> RunRecord:
+def attempt(cfg: DictConfig | Plain, in_sweep: bool = True) -> RunRecord:
     """`run` with errors turned into a record; an unexpected error stops a single run, but not a sweep."""
     try:
         folder = run_folder(cfg)
@@ -108,15 +108,17 @@ def attempt(cfg: DictConfig, in_sweep: bool = True) -> RunRecord:
     return record
 
 
-_outcomes: list[RunRecord] = []  # of a single run
-
-
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
 def _hydra_main(cfg: DictConfig) -> None:
+    """What Hydra is asked for runs nothing, but for its own --run and --experimental-rerun."""
     record = attempt(cfg, in_sweep=False)
+    _say(record)
+    sys.exit(record.exit_code)
+
+
+def _say(record: RunRecord) -> None:
     if record.error and join().is_main:
         print(f"lilawbench: {record.error}", file=sys.stderr, flush=True)
-    _outcomes.append(record)
 
 
 def main() -> None:
@@ -136,12 +138,18 @@ def main() -> None:
         if (text := help_asked(command)) is not None:
             print(text)
             sys.exit()
-        if sweep_asked(command):
+        if left_to_hydra(command):
+            if not command.args.shell_completion:
+                sweep_asked(command)  # for its own words on what Hydra would refuse
+                single(command)
+            _hydra_main()
+            records = []
+        elif sweep_asked(command):
             planned = plan(command.args.overrides, command.args.config_dir)
             records = launch(planned, attempt)
         else:
-            _hydra_main()
-            records = _outcomes
+            records = [attempt(single(command), in_sweep=False)]
+            _say(records[0])
     except UserError as error:
         if world.is_main:
             print(f"lilawbench: {error}", file=sys.stderr)

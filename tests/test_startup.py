@@ -32,7 +32,6 @@ heavy, asked = json.loads(sys.argv[1])
 sys.argv[0] = "lilawbench"
 for name, arguments in asked.items():
     sys.argv[1:] = arguments
-    train._outcomes.clear()
     try:
         train.main()
     except SystemExit as end:

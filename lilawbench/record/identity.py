@@ -10,9 +10,10 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from lilawbench.config import NAMED, Plain, plain
+from lilawbench.config import LONGEST_NAME, NAMED, Plain, plain, wrong_names
 from lilawbench.record.code import code, targets
 from lilawbench.record.writer import read_json, write_json
+from lilawbench.support.errors import ConfigError
 from lilawbench.support.plain import Tree
 from lilawbench.tasks import PLAIN_LOSSES
 
@@ -99,8 +100,10 @@ def cell_name(cfg: DictConfig | Plain) -> str:
 
 
 def run_folder(cfg: DictConfig | Plain) -> Path:
-    """Where a run's record is: output_dir/experiment_name/run_name."""
+    """Where a run's record is: output_dir/experiment_name/run_name. Raises: ConfigError, a name would lead elsewhere."""
     cfg = plain(cfg)
+    if problems := wrong_names(cfg):
+        raise ConfigError(problems)
     return Path(cfg.paths.output_dir) / cfg.experiment_name / run_name(cfg)
 
 
@@ -149,7 +152,10 @@ def _label(cfg: Plain) -> str:
     dataset, noise, model, method, loss = (str(cfg[group].get("name")) for group in NAMED)
     if loss not in (*PLAIN_LOSSES, method):
         method += f"+{loss}"
-    return f"{dataset}-{noise}{cfg.noise.get('rate', '')}-{model}-{method}"
+    rate = str(cfg.noise.get("rate", ""))
+    if "/" in rate or len(rate) > LONGEST_NAME:
+        raise ConfigError([f"noise.rate is {rate!r}; it names the run's folder: at most {LONGEST_NAME} characters, no /"])
+    return f"{dataset}-{noise}{rate}-{model}-{method}"
 
 
 def _hash8(tree: dict[str, Tree]) -> str:
