@@ -58,7 +58,7 @@ class Train:
     precision: str = "fp32"  # fp32 | bf16; not chosen by device, or results would depend on the machine
     channels_last: bool | None = None  # layout of image networks; null: on CUDA only (it changes the last bits)
     compile: bool = False  # torch.compile of the forward; may cost more than it gains: bench.py options
-    cuda_graphs: bool = False  # captures and replays whole steps: for small networks, where launching is slow
+    cuda_graphs: bool = False  # captures and replays whole steps: faster where launching kernels is the limit
     side_stream: bool = True  # on CUDA, LiLAW's meta step runs in parallel with the next forward; same results
     accumulate_steps: int = 1  # parts that a batch is split into: less memory, the same mean gradient
     device: str = "auto"  # auto | cpu | cuda | cuda:N

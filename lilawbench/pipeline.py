@@ -41,7 +41,8 @@ from lilawbench.noise.labels import draw_labels as labels_of
 from lilawbench.probes.base import Scene
 from lilawbench.probes.gather import measured
 from lilawbench.probes.standard import probes_of, stopped
-from lilawbench.record.identity import RunRecord, write_code
+from lilawbench.record.data import check_unchanged
+from lilawbench.record.identity import RunRecord, write_outside
 from lilawbench.record.lock import RunLock
 from lilawbench.record.recorder import Recorder
 from lilawbench.support.distributed import World
@@ -73,8 +74,9 @@ def train(cfg: DictConfig, folder: Path, world: World) -> RunRecord:
     except ValueError as error:  # what only the data can tell
         raise ConfigError([f"dataset={cfg.dataset.name}: {error}"]) from error
     if dataset.num_classes is None:
-        check(cfg, source.num_classes)
+        check(cfg, source.num_classes, source.val_clean is not None)
     labels = draw_labels(cfg, source)
+    check_unchanged(cfg)
     train, val, test = splits_of(cfg, source, labels, device)
     method = build(cfg.method, loss=bind(cfg.loss)).to(device)
     if "strong" in method.views and not source.is_image:
@@ -86,7 +88,7 @@ def train(cfg: DictConfig, folder: Path, world: World) -> RunRecord:
 
     arrays, task = labels.arrays(), TASKS[source.task]
     with locked(folder, world) as lock, Recorder(folder, cfg, arrays, task, device, world) as recorder:
-        world.main_does(lambda: write_code(folder, cfg))
+        world.main_does(lambda: write_outside(folder, cfg))
         runtime.prepare(device, recorder.threads, cfg.train.deterministic)
         if cfg.train.finetune == "linear_probe" and cfg.train.cache_features:
             train, val, test = use_features(cfg, source, labels, (train, val, test), networks, method)

@@ -22,7 +22,8 @@ from lilawbench.experiment.command import completing, help_asked, left_to_hydra,
 from lilawbench.experiment.plan import plan
 from lilawbench.launch.launch import launch
 from lilawbench.record import redo
-from lilawbench.record.identity import RunRecord, changed_code, run_folder
+from lilawbench.record.data import looked_at_once
+from lilawbench.record.identity import RunRecord, changed, run_folder
 from lilawbench.record.writer import read_json
 from lilawbench.report.conclude import conclude
 from lilawbench.support import searchpath
@@ -33,6 +34,7 @@ from lilawbench.support.errors import RunBusy, RunFailed, UserError
 log = logging.getLogger("lilawbench")
 
 
+@looked_at_once()
 def run(cfg: DictConfig | Plain) -> RunRecord:
     """Does one run, or what is left of it.
 
@@ -64,8 +66,8 @@ def _run(cfg: DictConfig | Plain) -> RunRecord:
     failed = here / "failed.json"
     if world.agree(failed.exists()) and not cfg.sweep.retry_failed:
         raise RunFailed(f"failed before: {read_json(failed)['error']} (sweep.retry_failed=true tries again; {here})")
-    if not folder.exists() and (changed := changed_code(cfg)) is not None:
-        name, parts = changed
+    if not folder.exists() and (before := changed(cfg)) is not None:
+        name, parts = before
         log.info("%s has changed since run %s: this is another run", ", ".join(parts), name)
     log.info("preparing %s: %d epochs", folder.name, cfg.train.epochs)
     from lilawbench import pipeline
@@ -79,6 +81,7 @@ def _run(cfg: DictConfig | Plain) -> RunRecord:
     return replace(record, folder=folder)
 
 
+@looked_at_once()
 def attempt(cfg: DictConfig | Plain, in_sweep: bool = True) -> RunRecord:
     """`run` with errors turned into a record; an unexpected error stops a single run, but not a sweep."""
     try:

@@ -34,6 +34,7 @@ PARTS = [  # by importance, with their shares of the time
     Part("reweight", "gpu_checks.reweight", 2, "RRM's re-weighting of a million losses"),
     Part("dynamic_loss", "gpu_checks.dynamic_loss", 6, "Dynamic Loss relative to CE and to a double backward"),
     Part("images", "gpu_checks.images", 8, "images per second of large networks, relative to bare loops"),
+    Part("graphs", "gpu_checks.graphs", 8, "networks of images as CUDA graphs, LiLAW relative to CE in them"),
     Part("small", "gpu_checks.small", 11, "small networks: plain, as CUDA graphs, in several processes"),
     Part("pytest", "gpu_checks.tests", 4, "the tests that need a GPU: pytest -m cuda", True),
 ]

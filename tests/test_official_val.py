@@ -5,9 +5,12 @@ import pytest
 import torch
 from PIL import Image
 
+from lilawbench.check import check
 from lilawbench.datasets.base import Source
+from lilawbench.datasets.digits import Digits
 from lilawbench.loading.image_files import ImageFiles
 from lilawbench.pipeline import draw_labels, splits_of
+from lilawbench.support.errors import ConfigError
 from lilawbench.train import run
 
 
@@ -35,6 +38,16 @@ def test_noise_is_drawn_for_both_parts_alike(official):
     wrong = labels.observed != labels.clean
     assert wrong.sum() == 60 and 3 <= wrong[labels.val].sum() <= 17
     assert labels.clean.tolist() == [*range(10)] * 12
+
+
+@pytest.mark.parametrize("fraction, wanting", [("null", "no validation rows of its own"), ("0", "must be > 0")])
+def test_where_only_the_files_tell_the_check_waits_for_them(composed, fraction, wanting, monkeypatch):
+    monkeypatch.setattr(Digits, "official_val", None)
+    cfg = composed("method=lilaw", f"split.val_fraction={fraction}")
+    check(cfg)
+    check(cfg, official_val=True)
+    with pytest.raises(ConfigError, match=wanting):
+        check(cfg, official_val=False)
 
 
 def test_clean_validation_labels(official):
@@ -77,6 +90,7 @@ def test_image_files_of_both_parts_come_decoded(tmp_path):
 
 @pytest.mark.parametrize("given", ["0.3", "0", None])
 def test_a_validation_fraction_that_is_given_is_not_used_and_a_line_says_so(given, official, caplog):
+    caplog.set_level("INFO")
     labels = draw_labels(official(*([f"split.val_fraction={given}"] if given else [])), source())
     assert len(labels.val) == 20
     said = [record.message for record in caplog.records]

@@ -13,17 +13,17 @@ from lilawbench.check.fitting import misfits
 from lilawbench.check.options import wrong_options
 from lilawbench.check.settings import wrong_settings
 from lilawbench.config import NAMED, Plain, bind, build, check_keys, options, plain
-from lilawbench.datasets.base import Dataset
 from lilawbench.methods.base import Method
 from lilawbench.methods.contract import sound
 from lilawbench.support.errors import ConfigError
 from lilawbench.tasks import CLASSES, example
 
-def check(cfg: DictConfig | Plain, num_classes: int | None = None) -> None:
+def check(cfg: DictConfig | Plain, num_classes: int | None = None, official_val: bool | None = None) -> None:
     """Refuses a config that cannot run.
 
     Args:
-        num_classes: for data whose files alone tell it, once they are read; until then checks that need it are skipped.
+        num_classes, official_val: for data whose files alone tell how many classes there are, and whether there are
+            validation rows, once they are read; until then checks that need it are skipped.
     Raises:
         ConfigError: lists every problem: unknown options, values out of range, parts that do not fit together.
     """
@@ -72,7 +72,9 @@ def check(cfg: DictConfig | Plain, num_classes: int | None = None) -> None:
         if not unknown["model"]:
             problems += _outputs(cfg, task, num_classes)
     if typed:
-        problems += _together(cfg, dataset, method)
+        if official_val is None and dataset is not None:
+            official_val = dataset.official_val
+        problems += _together(cfg, official_val, method)
     if problems:
         raise ConfigError(problems)
 
@@ -92,17 +94,20 @@ def _outputs(cfg: Plain, task: str, num_classes: int) -> list[str]:
     return []
 
 
-def _together(cfg: Plain, dataset: Dataset | None, method: Method | None) -> list[str]:
-    """What of the split and of training does not go with the data set or the method, where there are such."""
+def _together(cfg: Plain, official_val: bool | None, method: Method | None) -> list[str]:
+    """What of the split and of training does not go with the data or the method.
+
+    Args:
+        official_val: whether the data have validation rows of their own; None: unknown. method: None: it was refused.
+    """
     problems, name = [], cfg.method.name
-    official_val = dataset is not None and dataset.official_val
-    if cfg.split.val_fraction is None and dataset is not None and not official_val:
+    if cfg.split.val_fraction is None and official_val is False:
         problems.append(f"split.val_fraction is null; dataset={cfg.dataset.name} has no validation rows of its own")
     if method is not None and not method.splits_batches and cfg.train.accumulate_steps > 1:
         problems.append(f"method={name} looks ahead on whole batches: train.accumulate_steps must be 1")
     if method is not None and cfg.train.cuda_graphs and (reason := method.against_graphs()):
         problems.append(f"train.cuda_graphs=true does not work with method={name}: {reason}")
-    no_val = cfg.split.val_fraction == 0 and not official_val
+    no_val = cfg.split.val_fraction == 0 and official_val is False
     if method is not None and method.uses_meta and no_val:
         problems.append(f"method={name} learns from validation batches: split.val_fraction must be > 0")
     if cfg.train.early_stop_epochs is not None and no_val:

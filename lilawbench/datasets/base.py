@@ -110,7 +110,7 @@ class Dataset:
     num_classes: int | None  # outputs: classes (on an instance, those kept), labels, or 1 for a value; None: known only
     # once the files are read
     task: str = "multiclass"  # see tasks.py; two classes make it binary
-    official_val = False  # whether `source` has validation rows of its own
+    official_val: bool | None = False  # whether `source` has validation rows of its own; None: only the files tell
     by_hand = False  # whether the user has to put its files in place
 
     def __init__(

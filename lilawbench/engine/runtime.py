@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 from filelock import FileLock, Timeout
+from torch.backends import cuda
 
 from lilawbench.engine import malloc
 from lilawbench.support.atomic import writable
@@ -102,6 +103,9 @@ def prepare(device: torch.device, threads: int, deterministic: bool) -> None:
     # as use_deterministic_algorithms(warn_only=True), but without importing torch's compiler, which takes over a second
     torch.set_deterministic_debug_mode("warn" if deterministic else "default")
     torch.backends.cudnn.benchmark = not deterministic
+    # fused attention is repeatable only where every other kernel must be: not when they merely warn
+    for switch in (cuda.enable_flash_sdp, cuda.enable_mem_efficient_sdp, cuda.enable_cudnn_sdp):
+        switch(not deterministic)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
 

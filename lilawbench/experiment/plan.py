@@ -14,6 +14,7 @@ from lilawbench.config import Plain, plain
 from lilawbench.experiment.composer import Composer, by_key, composer, keyed
 from lilawbench.experiment.overrides import check_choices, explained, line, parsed_all, values
 from lilawbench.experiment.products import expanded
+from lilawbench.record.data import looked_at_once
 from lilawbench.record.identity import run_folder
 from lilawbench.support import searchpath
 from lilawbench.support.errors import ConfigError
@@ -73,7 +74,7 @@ def plan(overrides: Sequence[str], config_dir: str | Path | None = None) -> Plan
         ConfigError: a choice, a key or a folder does not exist, or no row or column is kept.
     """
     folders, others = searchpath.folders_of(config_dir, overrides)
-    with explained(), composer(folders) as compose:
+    with explained(), composer(folders) as compose, looked_at_once():
         return _plan(keyed(parsed_all(others, folders)), compose)
 
 

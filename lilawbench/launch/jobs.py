@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 from lilawbench.experiment.composer import composer
 from lilawbench.experiment.plan import Planned
 from lilawbench.launch import preempt
+from lilawbench.record.data import looked_at_once
 from lilawbench.record.identity import RunRecord, run_folder
 from lilawbench.record.lock import FRESH_SECONDS
 from lilawbench.support.atomic import writable, write_atomic
@@ -86,7 +87,8 @@ class Jobs:
                 if number == 3:
                     time.sleep(FRESH_SECONDS)
                 run = compose(overrides)
-                record = self.attempt(run) if run_folder(run).name == folder.name else _renamed(folder)
+                with looked_at_once():
+                    record = self.attempt(run) if run_folder(run).name == folder.name else _renamed(folder)
                 preempt.reraise()
                 if record.status == "busy" and number < tries:
                     waiting.append((folder, overrides, number + 1))
@@ -101,5 +103,5 @@ class Jobs:
 
 def _renamed(folder: Path) -> RunRecord:
     """The record of a run whose name has changed since it was planned."""
-    error = "the user's code has changed since the sweep was planned: start the same command again"
+    error = "the user's code or data have changed since the sweep was planned: start the same command again"
     return RunRecord(folder, "failed", error=error, exit_code=1)

@@ -53,7 +53,7 @@ def reweight(
     if contamination is None and gamma is not None:
         pruned = losses > smallest + 2 * penalty_scale * gamma
     elif count:
-        limit = losses.kthvalue(len(losses) - count + 1).values
+        limit = losses.topk(count, sorted=False).values.amin()  # kthvalue takes ten times as long on CUDA
         pruned = (losses >= limit) & (limit > smallest)
     else:
         pruned = torch.zeros_like(losses, dtype=torch.bool)

@@ -1,7 +1,7 @@
 """A gradient through recurrent layers in eval mode, which cudnn lacks."""
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import nn
@@ -12,10 +12,16 @@ def recurrent_layers(model: nn.Module) -> list[nn.RNNBase]:
     return [module for module in model.modules() if isinstance(module, nn.RNNBase)]
 
 
-def backward_in_eval(layers: Sequence[nn.RNNBase], device: torch.device) -> AbstractContextManager:
-    """A context for a forward whose gradient is needed: torch's own kernels replace cudnn's, which have no backward for
-    layers in eval mode. Without such layers, or off CUDA, nothing changes.
+@contextmanager
+def backward_in_eval(layers: Sequence[nn.RNNBase], device: torch.device) -> Iterator[None]:
+    """A context for a forward whose gradient is needed: layers in eval mode are in training mode without dropout, which
+    computes the same and of which cudnn has a backward. Off CUDA nothing changes.
     """
-    if device.type == "cuda" and any(not layer.training for layer in layers):
-        return torch.backends.cudnn.flags(enabled=False)
-    return nullcontext()
+    kept = [(layer, layer.dropout) for layer in layers if device.type == "cuda" and not layer.training]
+    for layer, _ in kept:
+        layer.training, layer.dropout = True, 0.0
+    try:
+        yield
+    finally:
+        for layer, dropout in kept:
+            layer.training, layer.dropout = False, dropout

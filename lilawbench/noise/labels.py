@@ -72,8 +72,8 @@ def draw_labels(
     else:
         train, val = np.split(np.arange(len(clean)), [len(source.train_clean)])
         if split.val_fraction is not None:
-            log.warning("split.val_fraction=%s is not used: dataset=%s has its own %d validation rows",
-                        split.val_fraction, dataset, len(val))  # fmt: skip
+            log.info("split.val_fraction=%s is not used: dataset=%s has its own %d validation rows",
+                     split.val_fraction, dataset, len(val))  # fmt: skip
     if split.train_samples is not None and split.train_samples < len(train):
         share = split.train_samples / len(train)
         train = train[stratified(observed[train], share, derive(seed, "subset"))[1]]

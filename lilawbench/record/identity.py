@@ -7,11 +7,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from omegaconf import DictConfig
 
 from lilawbench.config import LONGEST_NAME, NAMED, Plain, plain, wrong_names
-from lilawbench.record.code import code, targets
+from lilawbench.record.code import TYPED, code, targets
+from lilawbench.record.data import data, named, without_places
 from lilawbench.record.writer import read_json, write_json
 from lilawbench.support.errors import ConfigError
 from lilawbench.support.plain import Tree
@@ -33,6 +35,12 @@ LATER: dict[str, Tree] = {
     "train.side_stream": True,
     "train.strong_policy": "cifar10",
 }
+# options of parts that the YAMLs wrote as 1.0 when names began; in all others 1.0 counts as 1
+FLOATS = {
+    *("noise.rate", "noise.concentration", "noise.scale", "model.dropout", "dataset.resident_gb"),
+    *("loss.beta", "loss.log_zero", "loss.gamma", "loss.lam"),
+    *("method.alpha", "method.beta", "method.delta", "method.gamma", "method.fgsm.eps"),
+}
 # modules that have moved: runs keep their names, and old records read as new ones
 MOVED = {"lilawbench.data.": "lilawbench.datasets."}
 
@@ -52,13 +60,25 @@ class RunRecord:
     exit_code: int = 0
 
 
-def identity(cfg: DictConfig | Plain, sources: Mapping[str, str] | None = None) -> dict[str, Tree]:
-    """The resolved config less what does not change the numbers, with digests of parts outside the package.
+class Outside(NamedTuple):
+    """What a run depends on and its config only names, as digests by group."""
+
+    code: Mapping[str, str]  # of parts outside the package
+    data: Mapping[str, str]  # of the files that options name
+
+
+def identity(cfg: DictConfig | Plain, outside: Outside | None = None) -> dict[str, Tree]:
+    """The resolved config less what does not change the numbers, with digests of outside code and data.
+
+    Equal numbers are equal in it (0, 0.0), and so are paths of equal data.
 
     Args:
-        sources: digests as from `code`; None: the present ones.
+        outside: None: as it is now.
+    Raises:
+        DataError: a file that an option names cannot be read.
     """
-    parts = {key: value for key, value in plain(cfg).items() if key not in NOT_IDENTITY}
+    cfg = plain(cfg)
+    parts = {key: value for key, value in cfg.items() if key not in NOT_IDENTITY}
     for name, before in LATER.items():
         *path, key = name.split(".")
         node = functools.reduce(lambda tree, step: tree.get(step) or {}, path, parts)
@@ -68,7 +88,12 @@ def identity(cfg: DictConfig | Plain, sources: Mapping[str, str] | None = None) 
     for before, now in MOVED.items():
         if target.startswith(now):
             parts["dataset"] = {**parts["dataset"], "_target_": target.replace(now, before, 1)}
-    return _with_code(parts, code(parts) if sources is None else sources)
+    code_of, data_of = outside or Outside(code(parts), data(cfg))
+    files = named(cfg) if data_of else {}
+    for group in data_of.keys() & files.keys():
+        parts[group] = without_places(parts[group], files[group])
+    parts |= {group: _spelt(node, group) for group, node in parts.items() if group not in TYPED}
+    return _with(parts, Outside(code_of, data_of))
 
 
 def renamed(target: str) -> str:
@@ -82,13 +107,19 @@ def renamed(target: str) -> str:
 def recorded(cfg: DictConfig | Plain) -> dict[str, Tree]:
     """The resolved config for result.json: less the blocks that belong to a whole sweep."""
     parts = {key: value for key, value in plain(cfg).items() if key not in ("sweep", "launcher", "table")}
-    return _with_code(parts, code(identity(cfg)))
+    return _with(parts, outside(cfg))
 
 
-def run_name(cfg: DictConfig | Plain, sources: Mapping[str, str] | None = None) -> str:
-    """digits-symmetric0.4-mlp-lilaw-s3-1a2b3c4d; the same config and code always give the same name."""
+def outside(cfg: DictConfig | Plain) -> Outside:
+    """As it is now."""
     cfg = plain(cfg)
-    return f"{_label(cfg)}-s{cfg.seed}-{_hash8(identity(cfg, sources))}"
+    return Outside(code({key: value for key, value in cfg.items() if key not in NOT_IDENTITY}), data(cfg))
+
+
+def run_name(cfg: DictConfig | Plain, outside: Outside | None = None) -> str:
+    """digits-symmetric0.4-mlp-lilaw-s3-1a2b3c4d; the same config, code and data always give the same name."""
+    cfg = plain(cfg)
+    return f"{_label(cfg)}-s{cfg.seed}-{_hash8(identity(cfg, outside))}"
 
 
 def cell_name(cfg: DictConfig | Plain) -> str:
@@ -107,25 +138,32 @@ def run_folder(cfg: DictConfig | Plain) -> Path:
     return Path(cfg.paths.output_dir) / cfg.experiment_name / run_name(cfg)
 
 
-def write_code(folder: Path, cfg: DictConfig | Plain) -> None:
-    """Writes code.json, which `changed_code` needs; nothing where all parts are the package's own."""
-    if sources := code(identity(cfg)):
-        write_json(folder / "code.json", sources)
+def write_outside(folder: Path, cfg: DictConfig | Plain) -> None:
+    """Writes code.json and data.json, which `changed` needs; nothing where there is nothing outside."""
+    for name, digests in outside(cfg)._asdict().items():
+        if digests:
+            write_json(folder / f"{name}.json", digests)
 
 
-def changed_code(cfg: DictConfig | Plain) -> tuple[str, list[str]] | None:
-    """The latest run that differs only in the source of its parts, and the parts that have changed since."""
+def changed(cfg: DictConfig | Plain) -> tuple[str, list[str]] | None:
+    """The latest run that differs only in outside code or data, and what has changed since: parts and paths."""
     cfg = plain(cfg)
-    sources, folder = code(identity(cfg, {})), run_folder(cfg)
-    if not sources:
+    now, folder = outside(cfg), run_folder(cfg)
+    if not (now.code or now.data):
         return None
-    others = folder.parent.glob(f"{glob.escape(_label(cfg))}-s{cfg.seed}-*/code.json")
-    for path in sorted(others, key=lambda path: path.stat().st_mtime_ns, reverse=True):
-        before = read_json(path)
-        if before != sources and run_name(cfg, before) == path.parent.name:
-            groups = [group for group in sources if sources[group] != before.get(group)]
-            return path.parent.name, [target for group in groups for target in targets(cfg[group])]
+    others = folder.parent.glob(f"{glob.escape(_label(cfg))}-s{cfg.seed}-*")
+    for other in sorted(others, key=lambda path: path.stat().st_mtime_ns, reverse=True):
+        kept = Outside(*(_kept(other / f"{name}.json") for name in Outside._fields))
+        if kept != now and run_name(cfg, kept) == other.name:
+            code = [group for group in now.code if now.code[group] != kept.code.get(group)]
+            data = [group for group in now.data if now.data[group] != kept.data.get(group)]
+            parts = [target for group in code for target in targets(cfg[group])]
+            return other.name, [*parts, *(file.path for group in data for file in named(cfg)[group])]
     return None
+
+
+def _kept(path: Path) -> dict[str, str]:
+    return read_json(path) if path.exists() else {}
 
 
 def flatten(tree: dict[str, Tree], prefix: str) -> dict[str, Tree]:
@@ -143,16 +181,29 @@ def _without(tree: dict[str, Tree], path: list[str]) -> dict[str, Tree]:
     return {**tree, key: _without(tree[key], rest)} if rest else {name: tree[name] for name in tree if name != key}
 
 
-def _with_code(parts: dict[str, Tree], sources: Mapping[str, str]) -> dict[str, Tree]:
-    """A copy with digests of code in their groups."""
-    return {**parts, **{group: {**parts[group], "_code_": digest} for group, digest in sources.items()}}
+def _with(parts: dict[str, Tree], outside: Outside) -> dict[str, Tree]:
+    """A copy with digests in their groups."""
+    for key, digests in (("_code_", outside.code), ("_data_", outside.data)):
+        parts = {**parts, **{group: {**parts[group], key: digest} for group, digest in digests.items()}}
+    return parts
+
+
+def _spelt(tree: Tree, name: str) -> Tree:
+    """The same with each number in one spelling, 0.0 or 0."""
+    if isinstance(tree, dict):
+        return {key: _spelt(value, f"{name}.{key}") for key, value in tree.items()}
+    if isinstance(tree, list):
+        return [_spelt(value, "") for value in tree]
+    if isinstance(tree, bool) or not isinstance(tree, int | float) or abs(tree) > 2**53 or tree != tree // 1:
+        return tree
+    return float(tree) + 0.0 if name in FLOATS else int(tree)
 
 
 def _label(cfg: Plain) -> str:
     dataset, noise, model, method, loss = (str(cfg[group].get("name")) for group in NAMED)
     if loss not in (*PLAIN_LOSSES, method):
         method += f"+{loss}"
-    rate = str(cfg.noise.get("rate", ""))
+    rate = str(_spelt(cfg.noise.get("rate", ""), "noise.rate"))
     if "/" in rate or len(rate) > LONGEST_NAME:
         raise ConfigError([f"noise.rate is {rate!r}; it names the run's folder: at most {LONGEST_NAME} characters, no /"])
     return f"{dataset}-{noise}{rate}-{model}-{method}"

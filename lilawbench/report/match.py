@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import lilawbench
+from lilawbench.record.data import looked_at_once
 from lilawbench.record.identity import LATER, flatten, recorded
 from lilawbench.report.names import BOOKKEEPING, text
 
@@ -30,6 +31,7 @@ class Matches(NamedTuple):
     others: int  # runs of other settings
 
 
+@looked_at_once()
 def match(planned: "Sequence[Planned]", runs: "DataFrame") -> Matches:
     """Finds for each planned run the finished runs of its config.
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 from benchmarks.memory import growth
-from benchmarks.scenes import prepared, stepper
+from benchmarks.scenes import Scene, prepared, stepper
+from benchmarks.timing import interleaved, ratio
 
 from gpu_checks.checks import Checks
 from gpu_checks.rightness import distance, exact
@@ -27,7 +28,7 @@ EPS = "attack.eps=[0.05,0.2]"
 def check(c: Checks) -> None:
     runtime.prepare(c.device, runtime.choose_threads(None), deterministic=True)
     by_name = {net.name: net for net in nets(c.tiny)}
-    for work in (side_stream, graphs, probe, attacked, compiled, memory):
+    for work in (side_stream, graphs, probe, attacked, repeatable, memory, compiled):
         with c.attempt(work.__name__):
             work(c, by_name)
 
@@ -53,7 +54,7 @@ def graphs(c: Checks, by_name: dict[str, Net]) -> None:
         return
     for name in ("mlp", "lstm"):
         for method in METHODS:
-            options = [*acting(method), *SGD]
+            options = [*acting(method), *SGD, "train.side_stream=false"]  # as in a run with graphs
             if prepared(by_name[name].scene, c.device, *options)[1].against_graphs() is None:
                 with c.attempt(f"CUDA graphs, {name}, {method}"):
                     ways = [trained(c, by_name[name], options, step) for step in (GraphedStep(), None)]
@@ -119,6 +120,27 @@ def compiled(c: Checks, by_name: dict[str, Net]) -> None:
     # the kernels differ: a learning rate at which rounding errors do not grow
     ways = [trained(c, net, ["method=lilaw", *SGD, f"train.compile={on}"], lr=2**-12) for on in ("true", "false")]
     c.line(f"train.compile, {net.name}: 40 steps", distance(*ways), at_most=1e-3)
+
+
+def repeatable(c: Checks, by_name: dict[str, Net]) -> None:
+    """What train.deterministic costs, which switches off fused attention and the choice among convolutions."""
+    threads = runtime.choose_threads(None)
+    scenes = [by_name["mlp"].scene] if c.tiny else [Scene("vit_b16", (3, 224, 224), 64, 1), by_name["resnet32"].scene]
+    for scene in scenes:
+        ways = {}
+        for on in (True, False):
+            step = stepper(scene, c.device, *([] if c.tiny else BF16), batches=8)
+
+            def prepared_step(on: bool = on, step: Callable[[], None] = step) -> None:
+                runtime.prepare(c.device, threads, deterministic=on)
+                step()
+
+            ways[on] = prepared_step
+        times = interleaved(ways, 1 if c.tiny else 7, scene.steps, c.device)
+        c.speed(
+            f"train.deterministic, {scene}, bf16: time of a step over one without", ratio(times[True], times[False])
+        )
+    runtime.prepare(c.device, threads, deterministic=True)
 
 
 def memory(c: Checks, by_name: dict[str, Net]) -> None:

@@ -29,6 +29,8 @@ def check(c: Checks) -> None:
     if c.tiny:
         cases = {name: case for name, case in cases.items() if name in ("lilaw", "dynamic_loss")}
     else:
+        vit = ["model=vit_s16", "+model.options={depth:2,embed_dim:48,num_heads:3}", "train.precision=bf16"]
+        cases["lilaw, small ViT, bf16"] = (PICTURES, [*acting("lilaw"), *vit])
         cases["lilaw, resnet32, bf16"] = (PICTURES, [*acting("lilaw"), "model=resnet32", "train.precision=bf16"])
     with tempfile.TemporaryDirectory() as folder:
         given = json.dumps([list(cases.values()), folder, str(c.device)])

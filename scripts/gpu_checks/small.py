@@ -43,9 +43,9 @@ def check(c: Checks) -> None:
         processes(c)
 
 
-def steps_of(c: Checks, scene: Scene, name: str, do: Callable) -> Callable[[], object]:
+def steps_of(c: Checks, scene: Scene, name: str, do: Callable, *options: str) -> Callable[[], object]:
     """The next step, input path included."""
-    ctx, method = prepared(scene, c.device, f"method={name}", "train.side_stream=false", batches=40)
+    ctx, method = prepared(scene, c.device, f"method={name}", "train.side_stream=false", *options, batches=40)
     ctx.epoch = 10**6
     method.on_epoch_start(ctx)
     ctx.model.train()

@@ -1,6 +1,6 @@
-"""Which kernels a recurrent network runs on where its gradient is wanted. cudnn's have no backward in eval mode.
+"""The mode of recurrent layers where a gradient is wanted. cudnn's have no backward in eval mode.
 
-No GPU is needed: the network says, in each of its forwards, whether cudnn is switched on.
+No GPU is needed: the layer says, in each of its forwards, in which mode it is.
 """
 
 import copy
@@ -22,20 +22,22 @@ from lilawbench.probes.attack import predict_attacked
 
 DATA = Resident(torch.randn(8, 5, 2, generator=torch.Generator().manual_seed(0)), torch.arange(8) % 3)
 CUDA = torch.device("cuda")
+DROPOUT = 0.25
 
 
 @pytest.fixture
 def seen():
-    """(in training mode, a gradient is wanted, cudnn is on) of each forward."""
+    """(in training mode, a gradient is wanted, dropout) of each forward."""
     return []
 
 
 @pytest.fixture
 def ctx(seen, context):
     model = LSTM(3, (5, 2), hidden=4)
+    model.recurrent.dropout = DROPOUT
 
     def look(module, input, output):
-        seen.append((module.training, torch.is_grad_enabled(), torch.backends.cudnn.enabled))
+        seen.append((module.training, torch.is_grad_enabled(), module.dropout))
 
     model.recurrent.register_forward_hook(look)
     return context(model, rows=copy.copy(DATA))
@@ -48,42 +50,55 @@ def said_to_be_on_cuda(ctx):
 
 @pytest.mark.parametrize("name", ["at", "a_rrm"])
 def test_adversarial_training(ctx, seen, composed, name):
-    """The attack's forward without cudnn, the step's own with it."""
+    """The attack's forward drops nothing, the step's own does."""
     cfg = composed(f"method={name}")
     method = build(cfg.method, loss=bind(cfg.loss))
     method.setup(ctx)  # its tables are on the CPU
     method.on_epoch_start(said_to_be_on_cuda(ctx))
     train_step(ctx, method, DATA.batch(torch.arange(8)), 0.1)
-    assert seen == [(False, True, False), (True, True, True)]
+    assert seen == [(True, True, 0), (True, True, DROPOUT)]
+    assert ctx.model.recurrent.training and ctx.model.recurrent.dropout == DROPOUT
 
 
 def test_attacks_of_the_test_rows(ctx, seen):
-    """The attack's forward without cudnn, those of the attacked inputs with it."""
+    """The attack's forward is one of training, those of the attacked inputs are in eval mode."""
     said_to_be_on_cuda(ctx)
     predict_attacked(ctx, Supervised(), DATA, [0.1, 0.2])
-    assert seen == [(False, True, False), (False, False, True), (False, False, True)]
+    assert seen == [(True, True, 0), (False, False, DROPOUT), (False, False, DROPOUT)]
     seen.clear()
     predict(ctx, Supervised(), DATA)
-    assert seen == [(False, False, True)]
+    assert seen == [(False, False, DROPOUT)]
 
 
 def test_a_probe_whose_recurrent_layers_stay_in_eval_mode(ctx, seen):
     ctx.model.recurrent.eval()
     with said_to_be_on_cuda(ctx).side_pass("eval", grad=True):
         ctx.forward(DATA.input)
-    assert seen == [(False, True, False)]
+    assert seen == [(True, True, 0)] and not ctx.model.recurrent.training
 
 
 def test_look_ahead_and_others(ctx):
     layers = recurrent_layers(ctx.model)
     assert layers == [ctx.model.recurrent] == Network(ctx.model).recurrent and not recurrent_layers(MLP(3, (5,)))
-    layers[0].eval()
-    for given, device, on in [(layers, CUDA, False), (layers, torch.device("cpu"), True), ([], CUDA, True)]:
-        with backward_in_eval(given, device):
-            assert torch.backends.cudnn.enabled is on
-    layers[0].train()
-    with backward_in_eval(layers, CUDA):
-        assert torch.backends.cudnn.enabled
+    cases = [(CUDA, False, (True, 0)), (CUDA, True, (True, DROPOUT)), (torch.device("cpu"), False, (False, DROPOUT))]
+    for device, training, expected in cases:
+        layers[0].train(training)
+        with backward_in_eval(layers, device):
+            assert (layers[0].training, layers[0].dropout) == expected
+        assert (layers[0].training, layers[0].dropout) == (training, DROPOUT)
+
+
+def test_the_gradient_is_that_of_eval_mode(ctx):
+    """Dropout aside, training mode computes the same."""
+    layer = ctx.model.recurrent.eval()
+
+    def gradient(device):
+        input = DATA.input.clone().requires_grad_()
+        with backward_in_eval([layer], device):
+            layer(input)[0].square().sum().backward()
+        return input.grad
+
+    assert torch.equal(gradient(CUDA), gradient(torch.device("cpu")))
 
 
 @pytest.mark.cuda
