@@ -20,7 +20,7 @@ from lilawbench.augment.options import AugmentOptions
 from lilawbench.support import searchpath
 from lilawbench.support.errors import ConfigError, unknown_option
 from lilawbench.support.locate import locate, nested_targets
-from lilawbench.support.plain import Options, Tree
+from lilawbench.support.plain import Options, Plain, Tree, to_dict, to_plain
 from lilawbench.support.searchpath import CONF
 from lilawbench.support.values import spelled
 
@@ -29,8 +29,8 @@ LABELS_ONLY = ("name", "convention")  # keys of a group's node that describe it 
 
 LONGEST_NAME = 64
 NAME_RULE = (
-    f"it names folders, so it is at most {LONGEST_NAME} letters, digits, dots, hyphens and underscores, and begins with "
-    "a letter or digit"
+    f"it names folders, so it is at most {LONGEST_NAME} letters, digits, dots, hyphens and underscores, of which the "
+    "first is a letter or digit"
 )
 
 Built = Any  # whatever a node's _target_ makes: its YAML says what that is
@@ -141,16 +141,6 @@ ConfigStore.instance().store(name="schema", node=Config)
 OmegaConf.register_new_resolver("case", lambda key, values, other=None: values.get(key, other), replace=True)
 
 
-class Plain(dict):
-    """A resolved config of plain values, read like Hydra's: `cfg.train.lr`, `cfg["train"]`. Quick to make."""
-
-    def __getattr__(self, key: str) -> Tree:
-        try:
-            return self[key]
-        except KeyError:
-            raise AttributeError(key) from None
-
-
 def plain(cfg: DictConfig | Plain) -> Plain:
     """A config resolved; a resolved one is returned as it is.
 
@@ -163,23 +153,10 @@ def plain(cfg: DictConfig | Plain) -> Plain:
         return to_plain(OmegaConf.to_container(cfg, resolve=True))
     except InterpolationKeyError:
         raw = to_plain(OmegaConf.to_container(cfg, resolve=False))
-        if problems := wrong_names(raw):
-            raise ConfigError(problems) from None
+        nodes = {group: raw[group] for group in NAMED if isinstance(raw.get(group), Plain)}
+        if nameless := [_nameless(group) for group, node in nodes.items() if node.get("name") is None]:
+            raise ConfigError(nameless) from None
         raise
-
-
-def to_plain(tree: Tree) -> Tree:
-    """Replaces every dict in a tree by a Plain."""
-    if isinstance(tree, dict):
-        return Plain({key: to_plain(value) for key, value in tree.items()})
-    return [to_plain(value) for value in tree] if isinstance(tree, list) else tree
-
-
-def to_dict(tree: Tree) -> Tree:
-    """Replaces every Plain in a tree by a dict, which alone OmegaConf accepts."""
-    if isinstance(tree, dict):
-        return {key: to_dict(value) for key, value in tree.items()}
-    return [to_dict(value) for value in tree] if isinstance(tree, list) else tree
 
 
 def compose(*overrides: str, config_dir: str | Path | None = None) -> DictConfig:
@@ -234,12 +211,16 @@ def wrong_names(cfg: Plain) -> list[str]:
         if not isinstance(node, Plain):
             problems.append(_unset(group))
         elif node.get("name") is None:
-            problems.append(f"{group} has no name: its YAML needs a line such as name: my_{group}")
+            problems.append(_nameless(group))
         elif not _is_name(node["name"]):
             problems.append(f"{group}.name is {node['name']!r}; {NAME_RULE}")
     if not _is_name(cfg.get("experiment_name")):
         problems.append(f"experiment_name is {cfg.get('experiment_name')!r}; {NAME_RULE}")
     return problems
+
+
+def _nameless(group: str) -> str:
+    return f"{group} has no name: its YAML needs a line such as name: my_{group}"
 
 
 def _is_name(name: Tree) -> bool:

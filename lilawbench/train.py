@@ -101,8 +101,9 @@ def attempt(cfg: DictConfig | Plain, in_sweep: bool = True) -> RunRecord:
         if join().size > 1:  # the others may not have it, and wait: if this rank ends, torchrun ends them
             traceback.print_exc()
             sys.exit(1)
-        if isinstance(error, torch.OutOfMemoryError):
-            record = RunRecord(folder, "failed", error=f"{error}; lower train.batch_size ({folder})", exit_code=1)
+        if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error):
+            text = str(error).strip().splitlines()[0] if str(error) else "out of memory"
+            record = RunRecord(folder, "failed", error=f"{text}; lower train.batch_size ({folder})", exit_code=1)
         elif not in_sweep:
             raise
         else:

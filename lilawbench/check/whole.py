@@ -18,6 +18,7 @@ from lilawbench.methods.contract import sound
 from lilawbench.support.errors import ConfigError
 from lilawbench.tasks import CLASSES, example
 
+
 def check(cfg: DictConfig | Plain, num_classes: int | None = None, official_val: bool | None = None) -> None:
     """Refuses a config that cannot run.
 

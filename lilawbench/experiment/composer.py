@@ -23,7 +23,7 @@ from lilawbench.experiment.overrides import GROUPS, check_value, line, parsed
 from lilawbench.experiment.products import expanded
 from lilawbench.support import searchpath
 from lilawbench.support.errors import ConfigError
-from lilawbench.support.plain import Options
+from lilawbench.support.plain import Options, Tree
 from lilawbench.support.searchpath import CONF
 
 FALL_BACK = (Unsupported, OSError, yaml.YAMLError, OmegaConfBaseException)  # Hydra composes, or says what is wrong
@@ -150,7 +150,7 @@ class Composer:
 
 def to_container(cfg: DictConfig) -> Options:
     """A config as plain, unresolved dicts."""
-    tree: Options = OmegaConf.to_container(cfg, resolve=False)
+    tree: Tree = OmegaConf.to_container(cfg, resolve=False)
     return tree
 
 

@@ -36,6 +36,7 @@ UNUSED = {
     "hydra.output_subdir": "a run's config is in its folder, config.yaml",
     "hydra.job.chdir": "a run does not leave the current folder",
 }
+LOGS = ("hydra.job_logging", "hydra.hydra_logging", "hydra.callbacks")
 SHELL = """'{key}="{value}"'"""  # what a shell and Hydra's grammar both leave as it is
 
 
@@ -110,7 +111,9 @@ def check_choices(overrides: Iterable[Override], folders: Sequence[Path] = ()) -
             if any(not isinstance(name, str) for name in chosen):
                 problems.append(f"{group}={spelled(value)}: the name of a choice is expected, {group}=NAME")
                 continue
-            problems += [f"{group}={name} does not exist; {closest(name, names)}" for name in chosen if name not in names]
+            problems += [
+                f"{group}={name} does not exist; {closest(name, names)}" for name in chosen if name not in names
+            ]
             problems += [problem for name in chosen for problem in searchpath.damage(group, name, folders)]
     if problems:
         raise ConfigError(problems)
@@ -140,9 +143,9 @@ def check_value(tree: Mapping[str, Tree], override: Override) -> str | None:
         return None if given else f"{key} is {spelled(value)}; it is a block of options: {key}.KEY=VALUE"
     if kind is None or (isinstance(value, str) and "${" in value):
         return None
-    if isinstance(value, bool | int | float) and line(override).partition("=")[2] == str(value):
-        if misfit(key, str(value), kind) is None:  # text that looks like a number, and stays what it is
-            return None
+    as_written = line(override).partition("=")[2]
+    if isinstance(value, int | float) and as_written == str(value) and misfit(key, as_written, kind) is None:
+        return None  # text that looks like a number, and stays what it is
     return misfit(key, value, kind)
 
 
@@ -175,13 +178,13 @@ def _misuse(override: Override) -> str | None:
     """What Hydra accepts, or answers with a traceback, and no run can be."""
     key = override.key_or_group
     if override.is_delete():
-        if key in TYPES and key not in OPTIONAL:
-            return f"~{key}: every run has a {key}; it cannot be left out{_none_of(key)}"
-        if key.split(".")[0] in TYPES and key.split(".")[0] not in GROUPS:
-            return f"~{key}: it cannot be left out; set it with {key}=VALUE"
+        if (key in TYPES and key not in OPTIONAL) or key.split(".")[0] in TYPES.keys() - GROUPS:
+            return f"~{key}: {key} cannot be left out{_none_of(key)}"
         return None
     if key in UNUSED:
         return f"{key} is not used: {UNUSED[key]}"
+    if key.startswith(LOGS) or (key.startswith("hydra.") and "_target_" in line(override)):
+        return f"{key} is not used: lilawbench has its own launchers and logs, and runs no other part of Hydra's"
     if key in GROUPS and key not in OPTIONAL and not override.is_sweep_override() and override.value() is None:
         return f"{key}=null: every run has a {key}{_none_of(key)}"
     return None
@@ -216,6 +219,6 @@ def _unparsed(override: str, error: HydraException) -> str:
         return f"{override}: the shell leaves ~ as it is after =; write {key}=$HOME{value[1:]} or the whole path"
     text = " ".join(str(error).split())
     if '"' in value or "'" in value or value[:1] in "[{":
-        return f"{override}: {text.removesuffix(' See https://hydra.cc/docs/1.2/advanced/override_grammar/basic for details')}"
+        return f"{override}: {text.partition(' See https://hydra.cc')[0]}"
     quoted = SHELL.format(key=key, value=value)
     return f"{override}: a value with spaces, brackets or signs wants two kinds of quotes: {quoted}"

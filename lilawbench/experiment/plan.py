@@ -2,7 +2,7 @@
 
 import itertools
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +19,6 @@ from lilawbench.record.identity import run_folder
 from lilawbench.support import searchpath
 from lilawbench.support.errors import ConfigError
 from lilawbench.support.hydra_private import products
-from lilawbench.support.plain import Tree
 
 log = logging.getLogger("lilawbench")
 ANNOUNCED = 100  # from this many runs on, planning is logged
@@ -140,4 +139,7 @@ def _described(part: tuple[str, list[str]]) -> str:
 def _first(override: Override) -> str:
     if not override.is_sweep_override():
         return line(override)
-    return f"{override.get_key_element()}={next(iter(override.sweep_string_iterator()))}"
+    first = next(iter(override.sweep_string_iterator()), None)
+    if first is None:
+        raise ConfigError([f"{line(override)} stands for no value"])
+    return f"{override.get_key_element()}={first}"

@@ -81,7 +81,7 @@ def identity(cfg: DictConfig | Plain, outside: Outside | None = None) -> dict[st
     parts = {key: value for key, value in cfg.items() if key not in NOT_IDENTITY}
     for name, before in LATER.items():
         *path, key = name.split(".")
-        node = functools.reduce(lambda tree, step: tree.get(step) or {}, path, parts)
+        node = functools.reduce(lambda tree, step: tree.get(step) if isinstance(tree.get(step), dict) else {}, path, parts)
         if node.get(key) == before:
             parts = _without(parts, [*path, key])
     target = parts["dataset"].get("_target_", "")
@@ -131,7 +131,7 @@ def cell_name(cfg: DictConfig | Plain) -> str:
 
 
 def run_folder(cfg: DictConfig | Plain) -> Path:
-    """Where a run's record is: output_dir/experiment_name/run_name. Raises: ConfigError, a name would lead elsewhere."""
+    """Where a run's record is: output_dir/experiment_name/run_name. Raises: ConfigError, a name leads elsewhere."""
     cfg = plain(cfg)
     if problems := wrong_names(cfg):
         raise ConfigError(problems)
@@ -205,7 +205,9 @@ def _label(cfg: Plain) -> str:
         method += f"+{loss}"
     rate = str(_spelt(cfg.noise.get("rate", ""), "noise.rate"))
     if "/" in rate or len(rate) > LONGEST_NAME:
-        raise ConfigError([f"noise.rate is {rate!r}; it names the run's folder: at most {LONGEST_NAME} characters, no /"])
+        raise ConfigError(
+            [f"noise.rate is {rate!r}; it names the run's folder: at most {LONGEST_NAME} characters, no /"]
+        )
     return f"{dataset}-{noise}{rate}-{model}-{method}"
 
 

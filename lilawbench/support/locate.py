@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lilawbench.support import hydra_private, searchpath
 from lilawbench.support.plain import Tree
+from lilawbench.support.values import spelled
 
 PACKAGES = ("lilawbench", "torch", "torchvision", "timm")
 # What loads or runs code that a file brings.
@@ -25,7 +26,7 @@ def locate(dotted: Tree) -> Callable[..., object]:
             it. Then nothing was imported.
     """
     if not isinstance(dotted, str) or not all(part.isidentifier() for part in dotted.split(".")):
-        raise ImportError(f"{dotted!r} is no dotted path, such as my_module.my_function")
+        raise ImportError(f"{spelled(dotted)} is no dotted path, such as my_module.my_function")
     if reason := refused(dotted):
         raise ImportError(f"{dotted}: {reason}")
     try:

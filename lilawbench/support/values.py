@@ -24,17 +24,18 @@ def misfit(name: str, value: Tree, kind: Kind, infinite: bool = False) -> str | 
     """
     if fits(value, kind, infinite):
         return None
-    if isinstance(value, dict) and is_typeddict(kind):
-        hints = get_type_hints(kind)
+    named = next(filter(is_typeddict, _alternatives(kind)), None)
+    if isinstance(value, dict) and named is not None:
+        hints = get_type_hints(named)
         if unknown := [key for key in value if key not in hints]:
             return f"{name}.{unknown[0]} is not an option (valid: {', '.join(hints)})"
         return next(filter(None, (misfit(f"{name}.{key}", one, hints[key], infinite) for key, one in value.items())))
-    return f"{name} is {spelled(value)}{_sort(value)}; it must be {said(kind)}{_advice(name, value, kind)}"
+    return f"{name} is {spelled(value)}{_sort(value, kind)}; it must be {said(kind)}{_advice(name, value, kind)}"
 
 
 def fits(value: Tree, kind: Kind, infinite: bool = False) -> bool:
     """Whether a value is of a kind. A truth value is no number, a number is no text, and 3.0 is no whole number."""
-    origin, parts = get_origin(kind), get_args(kind)
+    origin, parts = _origin(kind), get_args(kind)
     if isinstance(value, dict) and "_target_" in value:  # an object that is still to be built
         return True
     if kind in (Any, object):
@@ -55,7 +56,9 @@ def fits(value: Tree, kind: Kind, infinite: bool = False) -> bool:
         return type(value) is kind
     if is_typeddict(kind):
         hints = get_type_hints(kind)
-        return isinstance(value, dict) and all(key in hints and fits(v, hints[key], infinite) for key, v in value.items())
+        return isinstance(value, dict) and all(
+            key in hints and fits(v, hints[key], infinite) for key, v in value.items()
+        )
     if (origin or kind) in MAPPINGS:
         of_key, of_value = parts or (Any, Any)
         return isinstance(value, dict) and all(
@@ -68,7 +71,7 @@ def fits(value: Tree, kind: Kind, infinite: bool = False) -> bool:
 
 def asked(kind: Kind) -> bool:
     """Whether a value of a config can be of this kind at all; anything else is left to the part itself."""
-    origin, parts = get_origin(kind), get_args(kind)
+    origin, parts = _origin(kind), get_args(kind)
     if origin in (Union, UnionType):
         return any(asked(part) for part in parts if part is not NoneType)
     plain = (*LISTS, *MAPPINGS, Annotated, Literal)
@@ -77,7 +80,7 @@ def asked(kind: Kind) -> bool:
 
 def said(kind: Kind) -> str:
     """A kind in words: "a list of whole numbers or null"."""
-    origin, parts = get_origin(kind), get_args(kind)
+    origin, parts = _origin(kind), get_args(kind)
     if origin in (Union, UnionType):
         return " or ".join(dict.fromkeys(said(part) for part in parts if asked(part)))
     if origin is Annotated:
@@ -109,19 +112,34 @@ def _several(kind: Kind) -> str:
     return plural.get(words) or (f"lists{words.removeprefix('a list')}" if words.startswith("a list") else words)
 
 
-def _sort(value: Tree) -> str:
-    """Said of a text, which looks like what it is not."""
+def _origin(kind: Kind) -> Kind:
+    """As typing.get_origin, whose own type says less than it gives."""
+    return get_origin(kind)
+
+
+def _alternatives(kind: Kind) -> tuple[Kind, ...]:
+    """What a union allows; of anything else itself."""
+    return get_args(kind) if _origin(kind) in (Union, UnionType) else (kind,)
+
+
+def _sort(value: Tree, kind: Kind) -> str:
+    """Said of a value that looks like what it is not."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < math.inf:
+        kinds = _alternatives(kind)
+        if float in kinds and abs(value) > LARGEST_FLOAT:
+            return ", which float32 cannot hold"
+        return ", which 64 bits cannot hold" if int in kinds and isinstance(value, int) else ""
     return " (text)" if isinstance(value, str) and value else ""
 
 
 def _advice(name: str, value: Tree, kind: Kind) -> str:
-    parts = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
-    kinds = [get_origin(part) or part for part in parts]
+    kinds = _alternatives(kind)
+    lists = [one for one in kinds if (_origin(one) or one) in LISTS]
     if isinstance(value, str) and bool in kinds and value.lower() in WORDS_FOR_TRUTH:
         return f": {name}={WORDS_FOR_TRUTH[value.lower()]}"
     if isinstance(value, float) and int in kinds and float not in kinds and value.is_integer():
         return f": {name}={int(value)}" if abs(value) <= LARGEST_INT else ""
-    if not isinstance(value, list | dict) and value is not None and any(one in LISTS for one in kinds):
+    if not isinstance(value, list) and value not in (None, "") and any(fits([value], one) for one in lists):
         return f": {name}=[{spelled(value)}]"
     if isinstance(value, bool | int | float) and str in kinds:
         return f", which on a command line needs two kinds of quotes: '{name}=\"{spelled(value)}\"'"
