@@ -111,6 +111,7 @@ class Table:
     only: list[str] | None = None  # names of rows and columns to keep; null: all
     baselines: dict[str, str] = field(default_factory=dict)  # row: the row it is tested against
     averages: dict[str, list[str]] = field(default_factory=dict)  # column: the columns it is the mean of
+    pick: list[str] = field(default_factory=list)  # hyper-parameters whose best value on validation rows is shown
     shown: list[str] | None = None  # columns and averages, in this order; null: all columns, then the averages
     waiting: dict[str, str] = field(default_factory=dict)  # row, column, metric or "table": what it is waiting for
 

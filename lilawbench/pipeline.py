@@ -33,7 +33,6 @@ from lilawbench.loading.download import fetch
 from lilawbench.loading.image_files import ImageFiles, loaded
 from lilawbench.loading.rows import Rows, Splits
 from lilawbench.loading.streamed import rows_of
-from lilawbench.methods.base import Method
 from lilawbench.methods.fgsm import Pixels
 from lilawbench.models.finetune import finetune
 from lilawbench.noise.labels import Labels
@@ -45,9 +44,10 @@ from lilawbench.record.data import check_unchanged
 from lilawbench.record.identity import RunRecord, write_outside
 from lilawbench.record.lock import RunLock
 from lilawbench.record.recorder import Recorder
+from lilawbench.support.console import current
 from lilawbench.support.distributed import World
 from lilawbench.support.errors import ConfigError, DataError, PartError
-from lilawbench.support.plain import Tree
+from lilawbench.support.plain import Options, Tree
 from lilawbench.support.seeding import derive, derive_torch, seed_global
 from lilawbench.tasks import TASKS
 
@@ -74,7 +74,7 @@ def train(cfg: DictConfig, folder: Path, world: World) -> RunRecord:
     except ValueError as error:  # what only the data can tell
         raise ConfigError([f"dataset={cfg.dataset.name}: {error}"]) from error
     if dataset.num_classes is None:
-        check(cfg, source.num_classes, source.val_clean is not None)
+        check(cfg, source.num_classes, source.official_val)
     labels = draw_labels(cfg, source)
     check_unchanged(cfg)
     train, val, test = splits_of(cfg, source, labels, device)
@@ -86,7 +86,7 @@ def train(cfg: DictConfig, folder: Path, world: World) -> RunRecord:
     networks = [lay_out(network, cfg.train.channels_last, device) for network in networks]
     probes = probes_of(cfg, source)
 
-    arrays, task = labels.arrays(), TASKS[source.task]
+    arrays, task = labels.arrays() | row_ids(source), TASKS[source.task]
     with locked(folder, world) as lock, Recorder(folder, cfg, arrays, task, device, world) as recorder:
         world.main_does(lambda: write_outside(folder, cfg))
         runtime.prepare(device, recorder.threads, cfg.train.deterministic)
@@ -108,10 +108,11 @@ def train(cfg: DictConfig, folder: Path, world: World) -> RunRecord:
         for probe in probes.values():
             probe.setup(scene)
         method.setup(ctx)
-        warn_of_endless_warmup(method, cfg.train.epochs)
+        for reason in method.never_acts(cfg.train.epochs, len(ctx.loader)):
+            log.warning("method=%s loss=%s: %s", cfg.method.name, cfg.loss.name, reason)
         recorder.resume(ctx, method, probes, scene)
         schedule, step = build_schedule(cfg.train), GraphedStep() if cfg.train.cuda_graphs else None
-        epochs = fit(ctx, method, schedule, epochs=cfg.train.epochs, name=folder.name, step=step)
+        epochs = fit(ctx, method, schedule, epochs=cfg.train.epochs, name=current(folder.name), step=step)
         while not world.agree(stopped(probes.values())) and (epoch := next(epochs, None)) is not None:
             world.main_does(lock.check)
             recorder.write(*measured(ctx, epoch, scene, probes))
@@ -124,7 +125,8 @@ def train(cfg: DictConfig, folder: Path, world: World) -> RunRecord:
 def draw_labels(cfg: DictConfig, source: Source) -> Labels:
     """`noise.labels.draw_labels` for a config. Raises: ConfigError, the noise does not fit these data."""
     noise = bind(cfg.noise)
-    offered = {"inputs": partial(stored_inputs, source), "fetch": partial(fetch, data_dir=cfg.paths.data_dir or None)}
+    offered: Options = {"class_names": source.class_names, "inputs": partial(stored_inputs, source)}
+    offered["fetch"] = partial(fetch, data_dir=cfg.paths.data_dir or None)
     wanted = {name: value for name, value in offered.items() if name in inspect.signature(noise).parameters}
 
     def noisy(*given: Tree, **options: Tree) -> np.ndarray:
@@ -134,6 +136,12 @@ def draw_labels(cfg: DictConfig, source: Source) -> Labels:
             raise ConfigError([f"noise={cfg.noise.name}: {error}"]) from error
 
     return labels_of(source, noisy, cfg.noise.name != "none", cfg.split, cfg.seed, cfg.dataset.name)
+
+
+def row_ids(source: Source) -> dict[str, np.ndarray]:
+    """What a person calls the rows, where the data set says it: `ids` of the labelled rows [N] str, `test_ids` [M]."""
+    found = {"ids": source.labelled_ids, "test_ids": source.test_ids}
+    return {name: ids.astype(str) for name, ids in found.items() if ids is not None}
 
 
 def stored_inputs(source: Source, rows: np.ndarray) -> torch.Tensor:
@@ -200,14 +208,6 @@ def num_outputs(cfg: DictConfig, source: Source) -> int:
     """model.num_classes, or as many as the data set has."""
     asked = cfg.model.get("num_classes")
     return source.num_classes if asked is None else asked
-
-
-def warn_of_endless_warmup(method: Method, epochs: int) -> None:
-    """Warns where a method or its loss would start its own work only after the last epoch."""
-    for group, part in (("method", method), ("loss", method.per_sample)):
-        warmup = getattr(part, "warmup_epochs", 0)
-        if warmup >= epochs:
-            log.warning("%s.warmup_epochs is %d and train.epochs %d: all of this run is warm-up", group, warmup, epochs)
 
 
 @contextmanager

@@ -18,16 +18,16 @@ from omegaconf import DictConfig
 
 import lilawbench
 from lilawbench.config import CONF, Plain, check_keys, to_dict
-from lilawbench.experiment.command import completing, help_asked, left_to_hydra, read, single, sweep_asked
+from lilawbench.experiment.command import again, completing, help_asked, left_to_hydra, read, single, sweep_asked
 from lilawbench.experiment.plan import plan
+from lilawbench.launch.dry_run import dry_run
 from lilawbench.launch.launch import launch
-from lilawbench.record import redo
+from lilawbench.record import marks, redo
 from lilawbench.record.data import looked_at_once
 from lilawbench.record.identity import RunRecord, changed, run_folder
-from lilawbench.record.writer import read_json
 from lilawbench.report.conclude import conclude
 from lilawbench.support import searchpath
-from lilawbench.support.console import log_to_console
+from lilawbench.support.console import ending_quietly, log_to_console
 from lilawbench.support.distributed import join, leave
 from lilawbench.support.errors import RunBusy, RunFailed, UserError
 
@@ -47,7 +47,8 @@ def run(cfg: DictConfig | Plain) -> RunRecord:
         RunFailed: training stopped on its own, now or earlier; the folder is marked with failed.json.
     """
     if cfg.sweep.redo:
-        join().main_does(lambda: redo.mark([run_folder(cfg)]))
+        for error in join().main_does(lambda: redo.mark([run_folder(cfg)])).values():
+            raise error
     return _run(cfg)
 
 
@@ -56,16 +57,15 @@ def _run(cfg: DictConfig | Plain) -> RunRecord:
     world, folder = join(), run_folder(cfg)
     world.main_does(lambda: redo.settle(folder))
     here = world.agree(redo.working_folder(folder) if cfg.sweep.redo else folder)
-    if world.agree((here / "result.json").exists()):
-        result = read_json(folder / "result.json")
+    if (result := world.main_does(lambda: marks.result(here))) is not None:
         version = result.get("versions.lilawbench")
         other = "" if version in (None, lilawbench.__version__) else f" by version {version}"
         log.info("skipped, finished before%s: %s", other, folder)
         return RunRecord(folder, "skipped", result)
     check_keys(cfg)
-    failed = here / "failed.json"
-    if world.agree(failed.exists()) and not cfg.sweep.retry_failed:
-        raise RunFailed(f"failed before: {read_json(failed)['error']} (sweep.retry_failed=true tries again; {here})")
+    error = world.main_does(lambda: marks.failure(here))
+    if error is not None and not cfg.sweep.retry_failed:
+        raise RunFailed(f"failed before: {error} (sweep.retry_failed=true tries again; {here})")
     if not folder.exists() and (before := changed(cfg)) is not None:
         name, parts = before
         log.info("%s has changed since run %s: this is another run", ", ".join(parts), name)
@@ -115,18 +115,21 @@ def attempt(cfg: DictConfig | Plain, in_sweep: bool = True) -> RunRecord:
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
 def _hydra_main(cfg: DictConfig) -> None:
     """What Hydra is asked for runs nothing, but for its own --run and --experimental-rerun."""
+    sys.exit(_alone(cfg).exit_code)
+
+
+def _alone(cfg: DictConfig | Plain) -> RunRecord:
+    """`attempt` of the only run of a command."""
     record = attempt(cfg, in_sweep=False)
-    _say(record)
-    sys.exit(record.exit_code)
-
-
-def _say(record: RunRecord) -> None:
     if record.error and join().is_main:
         print(f"lilawbench: {record.error}", file=sys.stderr, flush=True)
+    return record
 
 
+@ending_quietly()
 def main() -> None:
-    """The console script `lilawbench`. Exit code 2: the input is at fault; 1: a run failed; 130: interrupted."""
+    """The console script `lilawbench`. Exit code 2: the input is at fault; 1: a run failed; 130: interrupted; 141: the
+    reader of what it prints has gone."""
     if "--version" in sys.argv[1:]:  # Hydra would print its own
         print(f"lilawbench {lilawbench.__version__}")
         sys.exit()
@@ -147,13 +150,18 @@ def main() -> None:
                 sweep_asked(command)  # for its own words on what Hydra would refuse
                 single(command)
             _hydra_main()
-            records = []
+            sys.exit()
+        if command.dry_run:
+            planned = plan(command.args.overrides, command.args.config_dir)
+            print(dry_run(planned) if world.is_main else "", end="\n" * world.is_main)
+            sys.exit()
+        if (cfg := again(command)) is not None:
+            records = [_alone(cfg)]
         elif sweep_asked(command):
             planned = plan(command.args.overrides, command.args.config_dir)
             records = launch(planned, attempt)
         else:
-            records = [attempt(single(command), in_sweep=False)]
-            _say(records[0])
+            records = [_alone(single(command))]
     except UserError as error:
         if world.is_main:
             print(f"lilawbench: {error}", file=sys.stderr)

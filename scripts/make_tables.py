@@ -13,11 +13,14 @@ import sys
 from pathlib import Path
 
 from lilawbench.report.measured import SELECTIONS
+from lilawbench.report.place import chosen, place
 from lilawbench.report.report import LEADING, paper_report, report
 from lilawbench.support import searchpath
+from lilawbench.support.console import ending_quietly
 from lilawbench.support.errors import UserError, closest
 
 
+@ending_quietly()
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description="Tables and figures of finished runs: mean +- std over seeds, paired tests. Of a folder: methods "
@@ -34,9 +37,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--baseline", metavar="METHOD", help="to compare with; loss: plain training with the same loss")
     parser.add_argument("--metric", help="such as test_attacked_0.1_accuracy (default: accuracy, mAP or RMSE)")
     parser.add_argument(
-        "--skip-unreadable", action="store_true", help="leave out result files that are damaged or of another version"
+        "--pick",
+        metavar="KEY",
+        action="append",
+        default=[],
+        help="show only the best value on validation of method.lr ...",
     )
-    parser.add_argument("--out", metavar="DIR", type=Path, help="for the files (default: report/ in the common folder)")
+    parser.add_argument(
+        "--out",
+        metavar="DIR",
+        type=Path,
+        help="for the files (default: report/ in the folder, or below it if options or overrides show a part)",
+    )
     parser.add_argument("--config-dir", metavar="DIR", help="your own folder of YAML files, as for runs")
     options = parser.parse_intermixed_args(arguments)
     try:
@@ -54,6 +66,8 @@ def main(arguments: list[str] | None = None) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
+    except BrokenPipeError:
+        raise
     except OSError as error:
         print(f"error: cannot write the report: {error}", file=sys.stderr)
         return 2
@@ -83,15 +97,19 @@ def sorted_out(names: list[str], further: list[Path]) -> tuple[list[Path], list[
 def report_folders(folders: list[Path], options: argparse.Namespace) -> None:
     common = folders[0] if len(folders) == 1 else Path(os.path.commonpath([f.absolute() for f in folders]))
     selections = (options.select,) if options.select else LEADING
-    out, skip = options.out or common / "report", options.skip_unreadable
-    print(report(folders, out, options.baseline, selections, options.metric, skip))
+    parts = [folder.name for folder in folders] if len(folders) > 1 else []
+    parts += chosen(select=options.select, metric=options.metric, baseline=options.baseline)
+    parts += [f"pick={key}" for key in options.pick]
+    out = options.out or place(common, parts)
+    print(report(folders, out, options.baseline, selections, options.metric, options.pick))
 
 
 def report_experiment(name: str, overrides: list[str], options: argparse.Namespace) -> None:
     """Prints an experiment's table or, if it has none, the report of its folder."""
     from lilawbench.experiment.plan import plan
 
-    planned = plan([f"experiment={name}", *overrides])
+    picking = [f"table.pick=[{','.join(options.pick)}]"] if options.pick else []
+    planned = plan([f"experiment={name}", *overrides, *picking])
     if not (planned.table.rows or planned.table.paper):
         return report_folders([options.root / planned.cfg.experiment_name], options)
     if options.baseline:

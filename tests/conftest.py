@@ -3,6 +3,7 @@
 import copy
 import errno
 import functools
+import gc
 import logging
 import os
 from pathlib import Path
@@ -17,6 +18,21 @@ from lilawbench.engine.context import make_context
 from lilawbench.experiment.defaults import Unsupported, raw
 from lilawbench.loading.resident import Resident
 from lilawbench.support.hydra_private import apply_values
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """What is imported and collected stays: looking through it for garbage, then and in each test, takes seconds."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+def pytest_unconfigure():
+    gc.unfreeze()  # else Triton's bindings call what is left at the end a leak
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -18,7 +18,7 @@ REFUSED = [
     ("dataset=energy method=dynamic_loss", "method=dynamic_loss is for multiclass and binary data; dataset=energy is"),
     ("dataset=emotions model.num_classes=8", "multilabel data like dataset=emotions need 6"),
     ("dataset=emotions model.num_classes=2", "model.num_classes is 2; dataset=emotions has 6"),
-    ("dataset=embeddings dataset.train=[a] dataset.sources={a:a.npz}", "dataset.test has no value"),
+    ("dataset=embeddings dataset.train=[a] dataset.sources={a:a.npz}", "test is None; it must list sources"),
     ("dataset=embeddings dataset.train=[a] dataset.test=[t] dataset.num_classes=2 dataset.sources=a:b", "in quotes"),
     ("dataset=gait dataset.train=[real,test]", "test is in test and in train or meta"),
     ("dataset=gait dataset.meta=[other]", "meta is ['other']; it must list sources"),

@@ -1,5 +1,7 @@
 """Official validation rows: they validate, bear the noise that training rows bear, and no split is drawn."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -38,6 +40,16 @@ def test_noise_is_drawn_for_both_parts_alike(official):
     wrong = labels.observed != labels.clean
     assert wrong.sum() == 60 and 3 <= wrong[labels.val].sum() <= 17
     assert labels.clean.tolist() == [*range(10)] * 12
+
+
+@pytest.mark.parametrize("val_observed", [None, (np.arange(20) + 1) % 10])
+def test_given_labels_of_both_parts(official, val_observed):
+    """Training labels were given one class too high; validation labels are right, or likewise."""
+    given = (np.arange(100) + 1) % 10
+    data = replace(source(), train_observed=given, val_observed=val_observed, clean_known=True)
+    labels = draw_labels(official("noise.rate=0"), data)
+    assert labels.observed[labels.train].tolist() == given.tolist()
+    assert (labels.observed != labels.clean).sum() == 100 + 20 * (val_observed is not None)
 
 
 @pytest.mark.parametrize("fraction, wanting", [("null", "no validation rows of its own"), ("0", "must be > 0")])

@@ -94,7 +94,9 @@ def images(tmp_path):
     return tmp_path / "mine"
 
 
-@pytest.mark.parametrize("method", ["lilaw", pytest.param("rrm", marks=pytest.mark.slow), "dynamic_loss"])
+@pytest.mark.parametrize(
+    "method", [*(pytest.param(name, marks=pytest.mark.slow) for name in ("lilaw", "rrm")), "dynamic_loss"]
+)
 def test_streamed_images_train_as_resident_ones(composed, acting, images, method):
     """Every step's loss alike, to the bit; ImageNet's mean and std in both, since few images have their own."""
     losses = []

@@ -104,7 +104,7 @@ def test_a_short_run_on_human_labels(short, data_dir, monkeypatch, labels, rate)
         images = torch.zeros(50_000, 3, 2, 2, dtype=torch.uint8)
         images[:, 0] = torch.from_numpy(25 * clean)[:, None, None].byte()
         names = tuple(map(str, range(10)))
-        return Source(images, clean, images[:100], clean[:100], names, dataset.mean, dataset.std)
+        return Source(images, clean, images[:100], clean[:100], names, dataset.mean, dataset.std, clean_known=True)
 
     monkeypatch.setattr(CIFAR10, "load", load)
     cfg = short("dataset=cifar10n", f"noise.labels={labels}", "train.augment.crop_px=0")

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from lilawbench.record.recorder import Recorder
+from lilawbench.record.writer import MetricsWriter
 from lilawbench.support.errors import DataError
 from lilawbench.train import CONF, run
 
@@ -68,8 +69,8 @@ def cut_at(patch: pytest.MonkeyPatch, place: str) -> None:
         patch.setattr(os, "fsync", torn)
 
 
-PRESETS = ("focal", "dynamic_loss_lt")  # of plain training and of Dynamic Loss
 PLACES = ["steps", "metrics", "checkpoint"]  # each leaves the second epoch's checkpoint, whatever the method
+BY_DEFAULT = {("lilaw", "steps"), ("lilaw", "checkpoint"), ("rrm", "metrics"), ("dynamic_loss", "metrics")}
 
 
 @pytest.mark.parametrize(
@@ -78,7 +79,7 @@ PLACES = ["steps", "metrics", "checkpoint"]  # each leaves the second epoch's ch
         pytest.param(
             method,
             place,
-            marks=[] if method == "lilaw" or (place == "metrics" and method not in PRESETS) else pytest.mark.slow,
+            marks=[] if (method, place) in BY_DEFAULT else pytest.mark.slow,
         )
         for method in METHODS
         for place in PLACES
@@ -107,13 +108,13 @@ def test_four_epochs_are_two_and_two(tiny, acting, tmp_path, untimed, method, pl
         pytest.param("train.precision=bf16", marks=pytest.mark.slow),
         "train.accumulate_steps=3",
         pytest.param("model=cnn train.channels_last=true", marks=pytest.mark.slow),
-        "train.optimizer=sgd",
+        pytest.param("train.optimizer=sgd", marks=pytest.mark.slow),
         pytest.param(
             "dataset=digits model=cnn train.augment.crop_px=1 train.augment.rotate_degrees=10 ~model.hidden",
             marks=pytest.mark.slow,
         ),
         pytest.param("split.val_augment=true", marks=pytest.mark.slow),
-        "method.meta_mode=train",
+        pytest.param("method.meta_mode=train", marks=pytest.mark.slow),
     ],
 )
 def test_options_resume_too(composed, tmp_path, untimed, options):
@@ -156,7 +157,9 @@ def test_other_frozen_weights_than_the_run_began_with_are_refused(tiny, monkeypa
         run(tiny(*PROBE))
 
 
-@pytest.mark.parametrize("lost", ["optimizer", "method", "step"])
+@pytest.mark.parametrize(
+    "lost", ["optimizer", *(pytest.param(part, marks=pytest.mark.slow) for part in ("method", "step"))]
+)
 def test_negative_control_a_resume_that_forgets_differs(tiny, tmp_path, untimed, lost):
     options = ["method=lilaw", "method.lr=0.5", "train.epochs=4", "train.schedule=linear"]
     whole = run(tiny(*options, f"paths.output_dir={tmp_path}/whole")).folder
@@ -185,19 +188,54 @@ def test_early_stopping_survives_a_break(tiny, tmp_path, untimed):
     assert record(run(tiny(*options)).folder, untimed) == record(whole.folder, untimed)
 
 
-def test_damaged_files_are_named(tiny):
+def flip(path: Path) -> None:
+    """A bit in the middle of the weights: torch reads on without a word."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0x40
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "damaged, epoch",
+    [
+        (["checkpoint.pt"], 1),
+        (["checkpoint.pt", "checkpoint.before.pt"], 0),
+        pytest.param(["checkpoint.before.pt"], 2, marks=pytest.mark.slow),
+    ],
+)
+def test_damaged_files_are_set_aside(tiny, tmp_path, untimed, caplog, damaged, epoch):
+    """The run goes on from the last good state: of its last two checkpoints, else its start."""
+    caplog.set_level("INFO")
+    options = ["method=lilaw", "train.epochs=4"]
+    whole = run(tiny(*options, f"paths.output_dir={tmp_path}/whole")).folder
     with pytest.MonkeyPatch.context() as patch, pytest.raises(PowerCut):
         cut_at(patch, "metrics")
-        run(tiny("train.epochs=4"))
+        run(tiny(*options))
     folder = next(Path(tiny().paths.output_dir).rglob("checkpoint.pt")).parent
-    good = (folder / "checkpoint.pt").read_bytes()
-    (folder / "checkpoint.pt").write_bytes(good[:100])
-    with pytest.raises(DataError, match=r"checkpoint\.pt cannot be read"):
-        run(tiny("train.epochs=4"))
-    (folder / "checkpoint.pt").write_bytes(good)
-    (folder / "metrics.jsonl").write_text("")
-    with pytest.raises(DataError, match="shorter than its checkpoint says"):
-        run(tiny("train.epochs=4"))
+    for name in damaged:
+        flip(folder / name)
+    caplog.clear()
+    assert record(run(tiny(*options)).folder, untimed) == record(whole, untimed)
+    said = caplog.text
+    for name in damaged:
+        assert (f"{name} is damaged" in said) == (name != "checkpoint.before.pt" or epoch == 0)
+    assert (f"going on after epoch {epoch} of 4" in said) == (epoch > 0) != ("starting over" in said)
+    assert sorted(path.name for path in folder.glob("*.pt*")) == ["checkpoint.pt"]
+
+
+@pytest.mark.parametrize("content, error", [("", "shorter than its checkpoint says"), (None, "is damaged; delete")])
+def test_damaged_metrics_are_named(tmp_path, content, error):
+    """They are nowhere else."""
+    path = tmp_path / "metrics.jsonl"
+    writer = MetricsWriter(path)
+    length = writer.write([{"kind": "epoch", "epoch": 1}])
+    writer.close()
+    if content is None:
+        flip(path)
+    else:
+        path.write_text(content)
+    with pytest.raises(DataError, match=error):
+        MetricsWriter(path, length, writer.crc32)
 
 
 def test_other_labels_than_the_run_began_with_are_refused(tiny, monkeypatch):

@@ -107,15 +107,19 @@ def test_resnet18_on_real_images(composed, data_dir):
 
 
 def test_a_run_that_is_all_warm_up_says_so(tiny, caplog):
-    run(tiny("method=lilaw", "method.warmup_epochs=3", "loss=forward_correction"))
-    said = [record.message for record in caplog.records if "warm-up" in record.message]
-    assert said == [f"{group}.warmup_epochs is {n} and train.epochs 3: all of this run is warm-up" for group, n in
-                    (("method", 3), ("loss", 5))]  # fmt: skip
+    record = run(tiny("method=lilaw", "method.warmup_epochs=3", "loss=forward_correction"))
+    reasons = [
+        "never re-weighted: method.warmup_epochs is 3, of 3 epochs",
+        "loss never past its warm-up: loss.warmup_epochs is 5, of 3 epochs",
+    ]
+    said = [record.message for record in caplog.records if "never" in record.message]
+    assert said == [f"method=lilaw loss=forward_correction: {reason}" for reason in reasons]
+    assert record.result["never_acts"] == "; ".join(reasons)
 
 
 def test_a_run_that_ends_its_warm_up_does_not(tiny, caplog):
-    run(tiny("method=lilaw", "loss=forward_correction", "loss.warmup_epochs=2"))
-    assert "warm-up" not in caplog.text
+    record = run(tiny("method=lilaw", "loss=forward_correction", "loss.warmup_epochs=2"))
+    assert "warm-up" not in caplog.text and "never_acts" not in record.result
 
 
 def test_negative_weights_stop_a_run_and_name_the_row(tiny, monkeypatch):

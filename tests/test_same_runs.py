@@ -53,6 +53,7 @@ def test_a_run_is_the_same_as_itself_and_every_changed_number_is_found(twice):
     assert [line.split(":")[0] for line in differences(one, other)] == ["labels.npz, observed"]
 
 
+@pytest.mark.slow
 def test_weights_are_compared(twice):
     import torch
     from golden.compare import differences
@@ -73,6 +74,7 @@ def test_a_run_that_was_broken_off_goes_on(twice):
     assert list(differences(one, other)) == []
 
 
+@pytest.mark.slow
 def test_what_was_renamed_on_purpose_is_the_same(twice, monkeypatch):
     from golden import compare
 

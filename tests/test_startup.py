@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from lilawbench.experiment.plan import plan
-from lilawbench.record.identity import run_folder
+from lilawbench.record.identity import flatten, recorded, run_folder
 
 # name -> arguments: each is done by `main` in one process, which prints what was imported after it
 ASKED = {
@@ -22,8 +22,8 @@ ASKED = {
     "the config": ["--cfg", "job", "experiment=digits"],
     "TAB": ["-sc", "query=bash"],
     "a finished run": ["method=lilaw", "paths.output_dir={out}"],
-    "a finished sweep": ["-m", "seed=0,1", "sweep.retry_failed=false", "paths.output_dir={out}"],
 }
+SWEEP = ["-m", "seed=0,1", "sweep.retry_failed=false", "paths.output_dir={out}"]
 HEAVY = ("torch", "torchvision", "timm", "sklearn", "scipy", "medmnist", "wandb", "torchmetrics", "matplotlib")
 ASK = """
 import json, sys
@@ -40,15 +40,14 @@ for name, arguments in asked.items():
 """
 
 
-@pytest.fixture(scope="module")
-def answers(tmp_path_factory):
+def answers(asked, out):
     """name -> (exit code, heavy modules that were imported by then, what was printed)."""
-    out = tmp_path_factory.mktemp("outputs")
     for overrides in (["method=lilaw"], ["seed=0,1"]):
         for run in plan([*overrides, f"paths.output_dir={out}"]).runs:
             run.folder.mkdir(parents=True)
-            (run.folder / "result.json").write_text("{}")
-    asked = {name: [one.format(out=out) for one in arguments] for name, arguments in ASKED.items()}
+            result = {"schema_version": 1, "best_val.test_accuracy": 0.5, **flatten(recorded(run.cfg), "config")}
+            (run.folder / "result.json").write_text(json.dumps(result))
+    asked = {name: [one.format(out=out) for one in arguments] for name, arguments in asked.items()}
     command = [sys.executable, "-c", ASK, json.dumps([HEAVY, asked])]
     environment = os.environ | {"COMP_LINE": "lilawbench method=lil", "COMP_POINT": "21", "COLUMNS": "100"}
     done = subprocess.run(
@@ -62,24 +61,29 @@ def answers(tmp_path_factory):
             printed = []
         else:
             printed.append(line)
-    assert found.keys() == ASKED.keys(), done.stdout[-2000:]
+    assert found.keys() == asked.keys(), done.stdout[-2000:]
     return found
 
 
-def test_answers_are_right_and_need_no_torch(answers):
-    """A finished sweep compares its runs: by SciPy's tests, and in figures."""
-    heavy = {name: set(modules) for name, (_, modules, _) in answers.items()}
-    assert heavy.pop("a finished sweep") <= {"scipy", "matplotlib"}
-    assert heavy == {name: set() for name in heavy} and len(heavy) == len(ASKED) - 1
-    codes = {name: code for name, (code, _, _) in answers.items()}
+@pytest.mark.slow
+def test_a_finished_sweep_needs_no_torch(tmp_path):
+    """It compares its runs: by SciPy's tests, and in figures."""
+    ((_, heavy, _),) = answers({"a finished sweep": SWEEP}, tmp_path).values()
+    assert set(heavy) <= {"scipy", "matplotlib"}
+
+
+def test_answers_are_right_and_need_no_torch(tmp_path):
+    said = answers(ASKED, tmp_path)
+    assert {name: heavy for name, (_, heavy, _) in said.items()} == {name: [] for name in ASKED}
+    codes = {name: code for name, (code, _, _) in said.items()}
     assert [codes[name] for name in ("version", "help", "the config", "a finished run")] == [None, None, 0, 0]
     assert codes["a typo in a group"] == codes["a key that is no option"] == codes["a typo in a sweep"] == 2
-    assert "did you mean lilaw?" in answers["a typo in a group"][2]
-    assert "Key 'lrr' is not in struct" in answers["a typo in a key"][2]
-    assert answers["version"][2].startswith("lilawbench ")
-    assert "warmup_epochs" in answers["help"][2] and "a_rrm, at, ce" in answers["help"][2]
-    assert "method=lilaw" in answers["TAB"][2]
-    assert answers["a finished run"][2].startswith("skipped, finished before: ")
+    assert "did you mean lilaw?" in said["a typo in a group"][2]
+    assert "Key 'lrr' is not in struct" in said["a typo in a key"][2]
+    assert said["version"][2].startswith("lilawbench ")
+    assert "warmup_epochs" in said["help"][2] and "a_rrm, at, ce" in said["help"][2]
+    assert "method=lilaw" in said["TAB"][2]
+    assert said["a finished run"][2].startswith("skipped, finished before: ")
 
 
 def test_a_run_that_begins_says_so_before_torch_is_there(tmp_path, capsys, monkeypatch):

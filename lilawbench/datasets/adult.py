@@ -83,6 +83,7 @@ class Adult(Dataset):
                 "age": np.array(AGE_BANDS)[np.digitize(tested["age"], AGE_BAND_STARTS)],
             },
             reference_groups=REFERENCES,
+            clean_known=True,
         )
 
 

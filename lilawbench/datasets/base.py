@@ -37,7 +37,8 @@ class Source:
     val_input: Tensor | ImageFiles | None = None  # the official validation rows; None: a split takes some that train
     val_clean: np.ndarray | None = None  # [V], likewise
     train_observed: np.ndarray | None = None  # [N], given labels that noise acts on; None: train_clean
-    clean_known: bool = True  # False: train_clean holds the labels as given; which are right is unknown
+    val_observed: np.ndarray | None = None  # [V], likewise
+    clean_known: bool = False  # whether the labels called clean are right; False: nobody knows, they are as given
     reference_groups: dict[str, str] = field(default_factory=dict)  # e.g. {"sex": "Male"}: others are compared with it
     target_range: float | None = None  # of values: the R of LiLAW, A.7
     copy: Callable[[Tensor, np.random.Generator], Tensor] | None = None  # perturbs the copies that half of the training
@@ -64,6 +65,24 @@ class Source:
     def labelled_clean(self) -> np.ndarray:
         """Clean labels of the rows that noise is drawn for: the training rows, then the official validation rows."""
         return self.train_clean if self.val_clean is None else np.concatenate([self.train_clean, self.val_clean])
+
+    @property
+    def labelled_given(self) -> np.ndarray:
+        """Given labels of the same rows, which noise acts on."""
+        train = self.train_clean if self.train_observed is None else self.train_observed
+        val = self.val_clean if self.val_observed is None else self.val_observed
+        return train if val is None else np.concatenate([train, val])
+
+    @property
+    def labelled_ids(self) -> np.ndarray | None:
+        """Names of the same rows, [N] str; None: they are known by their numbers."""
+        parts = [self.train_ids] if self.val_clean is None else [self.train_ids, self.val_ids]
+        known = [part.astype(str) for part in parts if part is not None]
+        return np.concatenate(known) if len(known) == len(parts) else None
+
+    @property
+    def official_val(self) -> bool:
+        return self.val_clean is not None
 
     @property
     def num_labelled(self) -> int:
@@ -168,7 +187,8 @@ class Dataset:
 def keep_classes(source: Source, classes: Sequence[int]) -> Source:
     """The rows of some classes, in file order: MNIST with [0, 1, 2] is the papers' MNIST-3.
 
-    Classes are renumbered 0..len-1 in the given order, with their names: of [7, 2], 7 becomes 0 and 2 becomes 1.
+    Classes are renumbered 0..len-1 in the given order, with their names: of [7, 2], 7 becomes 0 and 2 becomes 1. A row
+    that was given the label of another class is left out: that label has no number any more.
     Mean and std, or whatever the inputs are standardised by, stay those of the whole data set.
 
     Args:
@@ -180,17 +200,21 @@ def keep_classes(source: Source, classes: Sequence[int]) -> Source:
     new_number = np.full(source.num_classes, -1)
     new_number[list(classes)] = np.arange(len(classes))
 
-    def kept(clean: np.ndarray) -> np.ndarray:
-        return np.flatnonzero(new_number[clean] >= 0)
+    def kept(clean: np.ndarray, given: np.ndarray | None = None) -> np.ndarray:
+        here = new_number[clean] >= 0
+        return np.flatnonzero(here if given is None else here & (new_number[given] >= 0))
 
-    train, test = kept(source.train_clean), kept(source.test_clean)
+    def renumbered(labels: np.ndarray | None, rows: np.ndarray) -> np.ndarray | None:
+        return None if labels is None else new_number[labels[rows]]
+
+    train, test = kept(source.train_clean, source.train_observed), kept(source.test_clean)
     train_clean = new_number[source.train_clean[train]]
     if (counts := np.bincount(train_clean, minlength=len(classes))).min() == 0:
         raise ValueError(f"class {classes[counts.argmin()]} has no training row")
-    val_input, val_clean, val_ids = source.val_input, source.val_clean, source.val_ids
-    if val_input is not None and val_clean is not None:
-        val = kept(val_clean)
-        val_input, val_clean, val_ids = val_input[val], new_number[val_clean[val]], _some(val_ids, val)
+    val_input, val = source.val_input, np.arange(0)
+    if val_input is not None and source.val_clean is not None:
+        val = kept(source.val_clean, source.val_observed)
+        val_input = val_input[val]
     return replace(
         source,
         train_input=source.train_input[train],
@@ -200,8 +224,10 @@ def keep_classes(source: Source, classes: Sequence[int]) -> Source:
         class_names=tuple(source.class_names[i] for i in classes),
         test_groups={name: group[test] for name, group in source.test_groups.items()},
         val_input=val_input,
-        val_clean=val_clean,
+        val_clean=renumbered(source.val_clean, val),
+        train_observed=renumbered(source.train_observed, train),
+        val_observed=renumbered(source.val_observed, val),
         train_ids=_some(source.train_ids, train),
-        val_ids=val_ids,
+        val_ids=_some(source.val_ids, val),
         test_ids=_some(source.test_ids, test),
     )

@@ -58,6 +58,7 @@ class Cifar(Images):
             test_clean,
             tuple(class_names),
             *self.scale,
+            clean_known=True,
         )
 
     def _read(self, path: Path) -> tuple[np.ndarray, np.ndarray]:

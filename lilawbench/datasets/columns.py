@@ -1,22 +1,28 @@
-"""A table file of a user's own, CSV or Parquet, held by Arrow: a million rows of forty columns in half a GB."""
+"""A table file of a user's own, as columns held by Arrow: a million rows of forty columns in less than half a GB."""
 
-import csv
+import difflib
 import importlib.util
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import lzma
+import zipfile
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lilawbench.datasets.parquet_file import read_parquet
+from lilawbench.datasets.spelling import Spelling, plain_number
+from lilawbench.datasets.text_file import TextFile
 from lilawbench.support.errors import DataError
 
 if TYPE_CHECKING:
     import pyarrow
 
 MOST_NAMED = 10  # names listed in one message
-CHUNK_BYTES = 2**24
+UNREADABLE = (OSError, EOFError, RuntimeError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)  # damaged, or locked
 
 
 @dataclass(frozen=True)
@@ -24,72 +30,112 @@ class Columns:
     """The content of a table file.
 
     Args:
-        arrays: per column [N] of stripped strings, or of numbers; null where a value is missing.
-        delimiter: of a CSV; None: Parquet.
+        arrays: per column [N] numbers, or texts as a dictionary, null where a value is missing. What Parquet holds
+            besides, such as dates and lists, stays as it is: such a column can only be ignored.
+        spelling: how its texts are read.
+        text_file: None: it is a Parquet file.
+        gone: of columns of text, what stood for a missing value, besides nothing.
+        known_lines: of each row, [N], if there is no need to ask the file.
     """
 
     path: Path
     arrays: "dict[str, pyarrow.Array]"
-    delimiter: str | None
+    spelling: Spelling
+    text_file: TextFile | None = None
+    gone: dict[str, list[str]] = field(default_factory=dict)
+    known_lines: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(next(iter(self.arrays.values())))
 
     @cached_property
     def lines(self) -> np.ndarray:
-        """The place of each row in the file, [N] int64 from 1: line of the CSV, which is read again, or Parquet row."""
-        if self.delimiter is None:
-            return np.arange(1, len(self) + 1)
-        rows = _rows(self.path, self.delimiter)
-        next(rows)
-        return np.array([line for line, _ in rows])
+        """The place of each row in the file, [N] int64 from 1: the line of a text, or the row of a Parquet file."""
+        if self.known_lines is not None:
+            return self.known_lines
+        return np.arange(1, len(self) + 1) if self.text_file is None else self.text_file.lines(len(self))
+
+    @property
+    def place(self) -> str:
+        """What the place of a row is called."""
+        return "row" if self.text_file is None else "line"
 
     def at(self, row: int) -> str:
         """The place of a row, for a message: "a.csv, line 7"."""
-        return f"{self.path}, {'row' if self.delimiter is None else 'line'} {self.lines[row]}"
+        return f"{self.path}, {self.place} {self.lines[row]}"
+
+    def keep(self, rows: np.ndarray) -> "Columns":
+        """The table with some rows only."""
+        arrays = {name: array.take(rows) for name, array in self.arrays.items()}
+        for name in arrays:
+            if self.of_kind(name) == "texts":  # less the texts that no row has any more
+                arrays[name] = arrays[name].dictionary_decode().dictionary_encode()
+        return replace(self, arrays=arrays, known_lines=self.lines[rows])
 
     def need(self, names: Sequence[str], option: str) -> None:
         """Raises: DataError, listing the columns, if one of `names` is none of them."""
         if wrong := [name for name in names if name not in self.arrays]:
+            lowered = {name.lower(): name for name in self.arrays}
+            alike = difflib.get_close_matches(wrong[0].lower(), lowered, 1)
             raise DataError(
-                f"{self.path} has no column {listed(wrong)} ({option}); its columns are {', '.join(self.arrays)}"
+                f"{self.path} has no column {listed(wrong)} ({option}); its columns are {listed(list(self.arrays))}"
+                + (f"; did you mean {lowered[alike[0]]!r}?" if alike else _headless(list(self.arrays)))
             )
+
+    def is_missing(self, name: str) -> np.ndarray:
+        """[N] bool."""
+        return self.arrays[name].is_null().to_numpy(zero_copy_only=False)
+
+    def of_kind(self, name: str) -> str:
+        """numbers | texts | what else Arrow calls the column's type."""
+        import pyarrow.types as kinds
+
+        kind = self.arrays[name].type
+        return "texts" if kinds.is_dictionary(kind) else "numbers" if _is_number(kind) else str(kind)
 
     def texts(self, name: str) -> tuple[np.ndarray, list[str]]:
         """A column as numbers of its different texts, [N] int32, and these texts; "" stands for a missing value."""
-        import pyarrow.compute as pc
-
-        coded = pc.dictionary_encode(self.arrays[name], null_encoding="encode")
-        values = ["" if value is None else str(value) for value in coded.dictionary.to_pylist()]
-        return coded.indices.to_numpy(zero_copy_only=False), values
+        coded, kind = self.arrays[name], self.of_kind(name)
+        if kind not in ("texts", "numbers"):
+            raise DataError(f"{self.path}: column {name!r} holds {kind}; this use of it needs texts or numbers")
+        if kind == "numbers":
+            coded = coded.dictionary_encode()
+        values = coded.dictionary.to_pylist()
+        texts = [plain_number(value) for value in values] if kind == "numbers" else values
+        codes = coded.indices
+        if coded.null_count:
+            codes, texts = codes.fill_null(len(texts)), [*texts, ""]
+        return codes.to_numpy(zero_copy_only=False), texts
 
     def text(self, name: str, row: int) -> str:
         """One value; "" if it is missing."""
         value = self.arrays[name][row].as_py()
-        return "" if value is None else str(value)
+        return "" if value is None else value if isinstance(value, str) else plain_number(value)
 
     def numbers(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """A column as numbers, [N] float64 with NaN where missing; and the rows that hold anything else."""
-        import pandas
         import pyarrow
 
-        array = self.arrays[name]
-        try:
-            values = array.cast(pyarrow.float64()).to_numpy(zero_copy_only=False)
-        except pyarrow.ArrowInvalid:  # some are not, or in a notation that only pandas reads
+        array, there = self.arrays[name], ~self.is_missing(name)
+        if self.of_kind(name) == "numbers":
+            values = array.cast(pyarrow.float64(), safe=False).to_numpy(zero_copy_only=False)
+        else:
             codes, texts = self.texts(name)
-            parsed = pandas.to_numeric(pandas.Series(texts, dtype=object), errors="coerce").to_numpy(np.float64)
-            values = parsed[codes]
-        there = array.is_valid().to_numpy(zero_copy_only=False)
+            values = np.array([self.spelling.number(text) for text in texts])[codes]
         return values, np.flatnonzero(there & ~np.isfinite(values))
 
 
-def read_columns(path: Path, delimiter: str = ",", missing: Sequence[str] = ()) -> Columns:
-    """Reads a file by its ending: .parquet or .pq, else text of delimited values below a line of names.
+def read_columns(
+    path: Path, delimiter: str = ",", spelling: Spelling | None = None, encoding: str = "utf-8",
+    as_text: Sequence[str] = (), as_they_are: Sequence[str] = (),
+) -> Columns:  # fmt: skip
+    """Reads a Parquet file, or else text of delimited values below a line of names, packed (.gz, .zip) or not.
 
     Args:
         delimiter: of a text file; a .tsv has tabs.
-        missing: what counts as missing, besides an empty value.
+        spelling: what counts as missing, besides an empty value, and the decimal sign.
+        encoding: of a text file without a byte order mark.
+        as_text: columns that are texts, even if all are numbers. as_they_are: likewise, in the spelling of the file.
     Raises:
         DataError: no such file, not a table, a line of another length than the first, a name twice, no rows, pyarrow
             not installed.
@@ -98,17 +144,29 @@ def read_columns(path: Path, delimiter: str = ",", missing: Sequence[str] = ()) 
         raise DataError(f"there is no file {path} (dataset.path is taken as it is, then below paths.data_dir)")
     if importlib.util.find_spec("pyarrow") is None:
         raise DataError(f"{path}: reading tables needs pyarrow (pip install pyarrow)")
-    is_parquet = path.suffix in (".parquet", ".pq")
-    delimiter = "\t" if path.suffix == ".tsv" else delimiter
-    names, columns = _read_parquet(path) if is_parquet else _read_text(path, delimiter)
+    spelling, text_file = spelling or Spelling(), None
+    if _is_parquet(path):
+        names, columns = read_parquet(path)
+    else:
+        try:
+            text_file = TextFile(path, "\t" if ".tsv" in path.suffixes[-2:] else delimiter, encoding)
+            names, columns = text_file.read()
+        except UNREADABLE as error:
+            raise DataError(f"{path} cannot be read: {error or type(error).__name__}") from error
     if repeated := sorted({name for name in names if names.count(name) > 1}):
-        raise DataError(f"{path} has more than one column {listed(repeated)}: columns need different names")
+        raise DataError(
+            f"{path} has more than one column {listed(repeated)}: columns need different names{_headless(names)}"
+        )
     if not columns or not len(columns[0]):
         raise DataError(f"{path} has no rows below its column names" if names else f"{path} is empty")
-    arrays = {}
+    table = Columns(path, {}, spelling, text_file)
     for name in names:
-        arrays[name] = _cleaned(columns.pop(0), missing)
-    return Columns(path, arrays, None if is_parquet else delimiter)
+        column, exact = columns.pop(0), name in as_they_are
+        array, words = spelling.read(column, as_text=exact or name in as_text, exact=exact)
+        table.arrays[name] = array
+        if words:
+            table.gone[name] = words
+    return table
 
 
 def release_memory() -> None:
@@ -124,108 +182,20 @@ def listed(names: Sequence[str]) -> str:
     return shown if len(names) <= MOST_NAMED else f"{shown} and {len(names) - MOST_NAMED} more"
 
 
-def _cleaned(column: "pyarrow.ChunkedArray", missing: Sequence[str]) -> "pyarrow.Array":
-    """Stripped, in one piece, null where nothing or one of `missing` stands."""
-    import pyarrow
-    import pyarrow.compute as pc
-
-    if pyarrow.types.is_string(column.type):
-        column = pc.utf8_trim_whitespace(column)
-        gone = pc.is_in(column, value_set=pyarrow.array(["", *missing], pyarrow.string()))
-    else:
-        numbers = [number for text in [*missing, "nan"] if (number := _number(text, column.type)) is not None]
-        gone = pc.is_in(column, value_set=pyarrow.array(numbers, column.type))
-    column = pc.if_else(gone, pyarrow.scalar(None, column.type), column) if pc.any(gone).as_py() else column
-    return column.combine_chunks() if isinstance(column, pyarrow.ChunkedArray) else column
-
-
-def _number(text: str, kind: "pyarrow.DataType") -> float | None:
-    """The number of that kind with this notation; None: there is none."""
-    import pyarrow
-
-    try:
-        number = (int if pyarrow.types.is_integer(kind) else float)(text)
-        return pyarrow.scalar(number, kind).as_py() if str(number) == text else None
-    except (ValueError, OverflowError):
-        return None
-
-
-def _read_text(path: Path, delimiter: str) -> "tuple[list[str], list[pyarrow.ChunkedArray]]":
-    """Read by Arrow; if that fails, by Python's csv reader, which says what is wrong and where."""
-    import pyarrow
-    import pyarrow.compute as pc
-    from pyarrow import csv as arrow_csv
-
-    try:
-        if _open_quote(path):
-            raise pyarrow.ArrowInvalid
-        parse = arrow_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
-        names = arrow_csv.open_csv(path, parse_options=parse).schema.names
-        types = dict.fromkeys(names, pyarrow.string())
-        convert = arrow_csv.ConvertOptions(column_types=types, strings_can_be_null=False)
-        table = arrow_csv.read_csv(path, parse_options=parse, convert_options=convert)
-    except (pyarrow.ArrowInvalid, pyarrow.ArrowKeyError):
-        rows = _rows(path, delimiter)
-        _, names = next(rows, (0, []))
-        columns = list(zip(*(row for _, row in rows))) or [()] * len(names)
-        return [name.strip() for name in names], [pyarrow.array(column, pyarrow.string()) for column in columns]
-    columns = table.columns
-    blank = None  # rows without any value are skipped
-    for column in columns:
-        empty = pc.equal(pc.utf8_trim_whitespace(column), "")
-        blank = empty if blank is None else pc.and_(blank, empty)
-        if not pc.any(blank).as_py():
-            break
-    else:
-        columns = [column.filter(pc.invert(blank)) for column in columns] if columns else []
-    return [name.strip() for name in names], columns
-
-
-def _open_quote(path: Path) -> bool:
-    """Whether a quote is left open, which Arrow accepts."""
+def _is_parquet(path: Path) -> bool:
     with path.open("rb") as file:
-        return sum(chunk.count(b'"') for chunk in iter(lambda: file.read(CHUNK_BYTES), b"")) % 2 == 1
+        return file.read(4) == b"PAR1" or path.suffix in (".parquet", ".pq")
 
 
-def _rows(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """The line and the values of the names, then of each row that has any value."""
-    width, line = 0, 1
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, delimiter=delimiter, strict=True)
-            for row in reader:
-                if not width:
-                    width = len(row)
-                elif not any(value.strip() for value in row):
-                    line = reader.line_num + 1
-                    continue
-                elif len(row) != width:
-                    raise DataError(f"{path}, line {line}: {len(row)} values, but {width} column names")
-                yield line, row
-                line = reader.line_num + 1
-    except csv.Error as error:
-        raise DataError(f"{path}, line {reader.line_num}: {error}") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read as UTF-8 text: {error}") from error
+def _is_number(kind: "pyarrow.DataType") -> bool:
+    import pyarrow.types as kinds
+
+    return kinds.is_integer(kind) or kinds.is_floating(kind)
 
 
-def _read_parquet(path: Path) -> "tuple[list[str], list[pyarrow.ChunkedArray]]":
-    import pyarrow
-    from pyarrow import parquet
-
-    try:
-        table = parquet.read_table(path)
-    except (OSError, ValueError) as error:  # pyarrow's own errors are of these kinds
-        raise DataError(f"{path} is not a Parquet file: {error}") from error
-    kinds, columns = pyarrow.types, []
-    for column in table.columns:
-        if kinds.is_large_string(column.type):
-            column = column.cast(pyarrow.string())
-        elif kinds.is_integer(column.type) and column.null_count:  # as pandas: with gaps a whole number is "1.0"
-            column = column.cast(pyarrow.float64())
-        elif not (kinds.is_string(column.type) or kinds.is_integer(column.type) or kinds.is_floating(column.type)):
-            series = column.to_pandas()
-            texts = ["" if gone else str(value) for value, gone in zip(series, series.isna(), strict=True)]
-            column = pyarrow.chunked_array([texts], pyarrow.string())
-        columns.append(column)
-    return list(table.column_names), columns
+def _headless(names: Sequence[str]) -> str:
+    """A hint if the names are rather the first row's values; columns that are numbered have whole numbers only."""
+    numbers = [name for name in names if np.isfinite(Spelling().number(name))]
+    if 2 * len(numbers) > len(names) and not all(name.isdigit() for name in numbers):
+        return "; the first line looks like a row of values: put a line of column names above it"
+    return ""

@@ -46,6 +46,7 @@ class Digits(Dataset):
             class_names=tuple("0123456789"),
             mean=(unit.mean().item(),),
             std=(unit.std(correction=0).item(),),
+            clean_known=True,
         )
 
 

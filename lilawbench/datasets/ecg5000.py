@@ -58,7 +58,7 @@ class ECG5000(Dataset):
         if self.split == "swapped":
             parts.reverse()
         (train_input, train_clean), (test_input, test_clean) = parts
-        return Source(train_input, train_clean, test_input, test_clean, class_names=CLASS_NAMES)
+        return Source(train_input, train_clean, test_input, test_clean, class_names=CLASS_NAMES, clean_known=True)
 
 
 class ECG5000A(ECG5000):

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lilawbench.datasets.columns import Columns
+from lilawbench.datasets.kinds import not_a_number
 from lilawbench.support.errors import DataError
 
 if TYPE_CHECKING:
     import torch
-    from sklearn.pipeline import Pipeline
+    from sklearn.preprocessing import StandardScaler
 
 
 class Encoding:
@@ -23,13 +24,22 @@ class Encoding:
     """
 
     def __init__(self, table: Columns, rows: np.ndarray, numeric: list[str], categorical: list[str]):
-        self.numeric: dict[str, Pipeline] = {}
+        from sklearn.preprocessing import StandardScaler
+
+        self.numeric: dict[str, tuple[float, StandardScaler]] = {}  # median and scale
         self.flagged: list[str] = []  # numeric columns with missing values among the fitted rows
         for name in numeric:
             values = _finite(table, name)[rows, None]
-            self.numeric[name] = _scaled(table, name, values)
-            if np.isnan(values).any():
+            there = ~np.isnan(values)
+            if not there.any():
+                raise DataError(
+                    f"{table.path}: column {name!r} has no value in the training rows; leave it out with "
+                    f"dataset.ignore=[{name}]"
+                )
+            median = float(np.median(values[there]))
+            if not there.all():
                 self.flagged.append(name)
+            self.numeric[name] = median, StandardScaler().fit(np.where(there, values, median))
         self.categories = {name: sorted(set(filled(table, name, rows)[1])) for name in categorical}
 
     def __call__(self, table: Columns, rows: np.ndarray) -> torch.Tensor:
@@ -39,12 +49,12 @@ class Encoding:
         width = len(self.numeric) + len(self.flagged) + sum(map(len, self.categories.values()))
         encoded = np.zeros((len(rows), width), np.float32)
         place = len(self.numeric)
-        for column, (name, scale) in enumerate(self.numeric.items()):
+        for column, (name, (median, scale)) in enumerate(self.numeric.items()):
             values = _finite(table, name)[rows, None]
             if name in self.flagged:
                 encoded[:, place] = np.isnan(values[:, 0])
                 place += 1
-            encoded[:, column] = scale.transform(values)[:, 0]
+            encoded[:, column] = scale.transform(np.where(np.isnan(values), median, values))[:, 0]
         for name, categories in self.categories.items():
             codes, texts = filled(table, name, rows)
             number = {text: place + i for i, text in enumerate(categories)}
@@ -54,23 +64,9 @@ class Encoding:
             place += len(categories)
         return torch.from_numpy(encoded)
 
-    def described(self) -> str:
+    def described(self) -> list[str]:
         """The categorical columns with their number of values."""
-        return ", ".join(f"{name} ({len(values)})" for name, values in self.categories.items()) or "none"
-
-
-def _scaled(table: Columns, name: str, values: np.ndarray) -> Pipeline:
-    """Numbers [N, 1] to mean 0 and standard deviation 1, a missing one as the median; fitted."""
-    from sklearn.impute import SimpleImputer
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    if np.isnan(values).all():
-        raise DataError(
-            f"{table.path}: column {name!r} has no value in the training rows; leave it out with "
-            f"dataset.ignore=[{name}]"
-        )
-    return make_pipeline(SimpleImputer(strategy="median"), StandardScaler()).fit(values)
+        return [f"{name} ({len(values)})" for name, values in self.categories.items()]
 
 
 def _finite(table: Columns, name: str) -> np.ndarray:
@@ -86,11 +82,3 @@ def filled(table: Columns, name: str, rows: np.ndarray) -> tuple[np.ndarray, lis
     codes, texts = table.texts(name)
     there, codes = np.unique(codes[rows], return_inverse=True)
     return codes, [texts[i] or "missing" for i in there]
-
-
-def not_a_number(table: Columns, name: str, wrong: np.ndarray) -> DataError:
-    return DataError(
-        f"{table.at(wrong[0])}: {table.text(name, wrong[0])!r} in the numeric column {name!r} is not a finite number "
-        f"({len(wrong)} such rows); dataset.missing lists what counts as missing, dataset.categorical=[{name}] takes "
-        "the column as categories"
-    )

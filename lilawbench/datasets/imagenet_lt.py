@@ -22,4 +22,4 @@ class ImageNetLT(ListedImages):
 
     def read(self, root: Path) -> Lists:
         train, val, test = (read_labelled(root / f"ImageNet_LT_{part}.txt") for part in ("train", "val", "test"))
-        return Lists(train, test, val)
+        return Lists(train, test, val, clean_known=True)

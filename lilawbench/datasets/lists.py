@@ -10,19 +10,13 @@ import numpy as np
 
 from lilawbench.datasets.base import Dataset, Source
 from lilawbench.datasets.folder import IMAGENET_MEAN, IMAGENET_STD
+from lilawbench.datasets.tree import Listed
 from lilawbench.loading.download import at_hand
-from lilawbench.loading.image_files import ImageFiles, check_frame, first_named
+from lilawbench.loading.image_files import ImageFiles, check_frame, file_ids, first_named
 from lilawbench.support.errors import DataError
 
 CHUNK = 100_000  # lines that are split at once
 NUMBER = re.compile(rb"-?[0-9]+")
-
-
-class Listed(NamedTuple):
-    """Images of one part of a data set."""
-
-    names: np.ndarray  # [N] numpy bytes, paths below the data set's folder
-    label: np.ndarray  # [N] int64
 
 
 class Lists(NamedTuple):
@@ -32,7 +26,7 @@ class Lists(NamedTuple):
     test: Listed
     val: Listed | None = None  # the official validation part
     class_names: Sequence[str] | None = None  # None: the classes' numbers
-    clean_known: bool = True  # see `Source`
+    clean_known: bool = False  # see `Source`
 
 
 class ListedImages(Dataset):
@@ -85,8 +79,10 @@ class ListedImages(Dataset):
         train, test, val, names, clean_known = self.read(root)
         self._check(root, [train, test] if val is None else [train, val, test])
 
+        said: set[str] = set()
+
         def images(part: Listed) -> ImageFiles:
-            return ImageFiles(root, part.names, self.size, self.resize, threads=self.threads)
+            return ImageFiles(root, part.names, self.size, self.resize, threads=self.threads, said=said)
 
         return Source(
             images(train),
@@ -99,6 +95,9 @@ class ListedImages(Dataset):
             val_input=None if val is None else images(val),
             val_clean=None if val is None else val.label,
             clean_known=clean_known,
+            train_ids=file_ids(train.names),
+            val_ids=None if val is None else file_ids(val.names),
+            test_ids=file_ids(test.names),
         )
 
     def _check(self, root: Path, parts: list[Listed]) -> None:

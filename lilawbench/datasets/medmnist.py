@@ -84,6 +84,7 @@ class MedMNIST(Images):
             *self.scale,
             val_input=parts["val"][0],
             val_clean=parts["val"][1],
+            clean_known=True,
         )
 
     def _checked(self, path: Path, part: str, content: NpzFile) -> tuple[torch.Tensor, np.ndarray]:

@@ -30,7 +30,7 @@ class MulanTable(Dataset):
                  zip(("train", "test"), self.md5, strict=True)]  # fmt: skip
         (train, train_clean, names), (test, test_clean, _) = (self._read(path) for path in paths)
         train_input, test_input = standardised(train, test)
-        return Source(train_input, train_clean, test_input, test_clean, class_names=names)
+        return Source(train_input, train_clean, test_input, test_clean, class_names=names, clean_known=True)
 
     def _read(self, path: Path) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
         """Features [N, D] float64, labels [N, K] int64 and their names."""

@@ -43,6 +43,7 @@ class RegressionTable(Dataset):
             test_clean=values[test],
             class_names=(self.value,),
             target_range=float(np.ptp(values[train])),
+            clean_known=True,
         )
 
     def _read(self, path: Path) -> np.ndarray:

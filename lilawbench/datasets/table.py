@@ -1,5 +1,6 @@
 """The user's own table: a CSV or Parquet file with a label column; what the other columns hold decides their use."""
 
+import codecs
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +9,10 @@ import numpy as np
 
 from lilawbench.datasets.base import Dataset, Source
 from lilawbench.datasets.columns import Columns, listed, read_columns, release_memory
-from lilawbench.datasets.encoding import Encoding, filled, not_a_number
+from lilawbench.datasets.encoding import Encoding, filled
+from lilawbench.datasets.kinds import Kinds, kinds, shortened
+from lilawbench.datasets.spelling import MISSING, Spelling, unified
+from lilawbench.datasets.table_labels import classes, labelled, numbered, values
 from lilawbench.loading.split import class_rows, stratified, stratified_test
 from lilawbench.support.errors import DataError
 
@@ -16,29 +20,35 @@ log = logging.getLogger("lilawbench")
 
 Names = Sequence[str]
 TASKS = ("classification", "regression")
+DELIMITERS = {"\\t": "\t", "tab": "\t"}
 
 
 class Table(Dataset):
     """Rows of a table file as standardised numbers, 0/1 flags of missing numbers, then categories one-hot (0/1).
 
-    A column is numeric if each of its values is a number, else categorical. A missing number becomes the median and
-    sets its column's flag; a missing category is a category of its own; a category that no training row has is all
-    zeros. Median, mean, std and categories come from the training rows alone. Labels of one column are class names,
-    numbered in order, or values to predict (task=regression). Without `clean_label` it is unknown which of them are
-    right: what needs clean labels is left out of the record, unless noise is added to them.
+    A column is numeric if each of its values is a number, else categorical; what is in doubt is refused (`kinds`). A
+    missing number becomes the median and sets its column's flag; a missing category is a category of its own; a
+    category that no training row has is all zeros. Median, mean, std and categories come from the training rows alone.
+    Labels of one column are class names, numbered in order, or values to predict (task=regression). Without
+    `clean_label` it is unknown which of them are right: what needs clean labels is left out of the record, unless
+    noise is added to them.
 
     Args:
-        path: the file: .csv, .tsv or .parquet; as it is, or below the data folder.
+        path: the file: text (.csv, .tsv), packed (.gz, .bz2, .xz, .zip) or not, or .parquet; as it is, or below the
+            data folder.
         label: the column of labels to learn from.
         task: classification | regression, which needs a column of numbers.
         clean_label: a column of clean labels, to measure by; on the test rows it replaces the label. None: none.
+        id: a column of names of the rows, which is no feature; None: a row is called by its line.
         test_path: a file of test rows with the same columns; None: a stratified part of `path` is set aside.
         test_fraction: that part, in (0, 1). split_seed: of its draw, the same for every seed of a run.
         groups: columns to compare groups by (`test_groups`); they stay features unless ignored.
-        ignore: columns that are no features, such as an identifier.
+        ignore: columns that are no features.
         numeric, categorical: columns that are to be taken as such, whatever they hold.
-        missing: values that count as missing, besides an empty one.
-        delimiter: between the values of a CSV.
+        missing: values that count as missing, besides an empty one, in whatever case.
+        decimal: the sign before decimals, "." or ",". delimiter: between the values of a CSV; tab is one too.
+        encoding: of a CSV, as Python names it; a byte order mark has the last word.
+        drop_unlabelled: leave out rows without a label; False: they are refused.
         max_categories: a categorical column with more values than this is refused: it is probably text.
         imbalance, per_class: as every `Dataset`.
     Raises:
@@ -53,6 +63,7 @@ class Table(Dataset):
         path: str,
         label: str,
         clean_label: str | None = None,
+        id: str | None = None,
         task: str = "classification",
         test_path: str | None = None,
         test_fraction: float = 0.2,
@@ -61,8 +72,11 @@ class Table(Dataset):
         ignore: Names = (),
         numeric: Names = (),
         categorical: Names = (),
-        missing: Names = ("?", "NA", "NaN", "nan", "null"),
+        missing: Names = MISSING,
+        decimal: str = ".",
         delimiter: str = ",",
+        encoding: str = "utf-8",
+        drop_unlabelled: bool = False,
         max_categories: int = 100,
         imbalance: float | None = None,
         per_class: int | None = None,
@@ -77,17 +91,28 @@ class Table(Dataset):
         for name, value in (("split_seed", split_seed), ("max_categories", max_categories)):
             if not (isinstance(value, int) and value >= 0):
                 raise ValueError(f"{name} is {value}; it must be a whole number >= 0")
+        delimiter = DELIMITERS.get(delimiter, delimiter)
         if len(delimiter) != 1:
             raise ValueError(f"delimiter is {delimiter!r}; it must be one character")
+        if decimal not in (".", ","):
+            raise ValueError(f'decimal is {decimal!r}; it must be "." or ","')
+        try:
+            codecs.lookup(encoding)
+        except LookupError:
+            raise ValueError(f"encoding is {encoding!r}; Python has no such, but utf-8, cp1252, latin-1 ...") from None
         if both := set(numeric) & set(categorical):
             raise ValueError(f"numeric and categorical both name {listed(sorted(both))}")
+        if id is not None and id in (label, clean_label):
+            raise ValueError(f"id is {id!r}, which is the label; it must be another column")
         self.path, self.test_path = Path(path), None if test_path is None else Path(test_path)
-        self.label, self.clean_label = str(label), None if clean_label is None else str(clean_label)
+        self.label = unified(str(label))
+        self.clean_label, self.id = (None if name is None else unified(str(name)) for name in (clean_label, id))
         self.test_fraction, self.split_seed, self.max_categories = test_fraction, split_seed, max_categories
         self.groups, self.ignore, self.numeric, self.categorical = (
-            [str(name) for name in names] for names in (groups, ignore, numeric, categorical)
+            [unified(str(name)) for name in names] for names in (groups, ignore, numeric, categorical)
         )
-        self.missing, self.delimiter = [str(value) for value in missing], delimiter
+        self.spelling = Spelling([str(value) for value in missing], decimal)
+        self.delimiter, self.encoding, self.drop_unlabelled = delimiter, encoding, drop_unlabelled
 
     def load(self, data_dir: Path | None) -> Source:
         try:
@@ -98,25 +123,32 @@ class Table(Dataset):
     def _load(self, data_dir: Path | None) -> Source:
         table = self._read(self.path, data_dir)
         tested = None if self.test_path is None else self._read(self.test_path, data_dir)
-        values = self.task == "regression"
-        given, clean, names = self._values(table) if values else self._labels(table)
-        numeric, categorical = self._kinds(table)
+        regression, clean_column = self.task == "regression", self.clean_label or self.label
+        if regression:
+            names: tuple[str, ...] = (self.label,)
+            given, clean = values(table, self.label), values(table, clean_column)
+            if np.ptp(given) == 0:
+                raise DataError(f"{table.path}: column {self.label!r} has one value only, {given[0]:g}")
+        else:
+            names = classes(table, [self.label, clean_column])
+            given, clean = numbered(table, self.label, names), numbered(table, clean_column, names)
+        found = self._kinds(table)
         where = f"{table.path}, column {self.label!r}"
-        if tested is None and values:
-            train, test = stratified(given, self.test_fraction, np.random.default_rng(self.split_seed))
-            tested, test_clean = table, clean[test]
-        elif tested is None:
-            train, test = stratified_test(given, names, self.test_fraction, self.split_seed, where)
+        if tested is None:
+            if regression:
+                train, test = stratified(given, self.test_fraction, np.random.default_rng(self.split_seed))
+            else:
+                train, test = stratified_test(given, names, self.test_fraction, self.split_seed, where)
             tested, test_clean = table, clean[test]
         else:
-            if not values:
+            if not regression:
                 class_rows(given, names, 1, where)
             train, test = np.arange(len(table)), np.arange(len(tested))
-            tested.need([*numeric, *categorical], "as the training file has them")
-            column = self.clean_label or self.label
-            test_clean = self._column(tested, column) if values else _numbered(tested, column, names)
-        features = Encoding(table, train, numeric, categorical)
-        log.info("%s: numbers: %s; categories: %s", table.path, ", ".join(numeric), features.described())
+            tested.need([*found.numeric, *found.categorical], "as the training file has them")
+            test_clean = values(tested, clean_column) if regression else numbered(tested, clean_column, names)
+        features = Encoding(table, train, found.numeric, found.categorical)
+        counts = "" if regression else ", ".join(map("{}: {}".format, names, np.bincount(given)))
+        _say(table, f"{self.label} ({counts})" if counts else self.label, found, features)
         return Source(
             train_input=features(table, train),
             train_clean=clean[train],
@@ -126,82 +158,47 @@ class Table(Dataset):
             test_groups={name: _named(tested, name, test) for name in self.groups},
             train_observed=None if self.clean_label is None else given[train],
             clean_known=self.clean_label is not None,
-            target_range=float(np.ptp(given[train])) if values else None,
+            target_range=float(np.ptp(given[train])) if regression else None,
+            train_ids=self._ids(table, train),
+            test_ids=self._ids(tested, test),
         )
 
     def _read(self, path: Path, data_dir: Path | None) -> Columns:
         below = path if data_dir is None else Path(data_dir) / path
-        table = read_columns(below if below.is_file() and not path.is_file() else path, self.delimiter, self.missing)
+        labels = [name for name in (self.label, self.clean_label) if name and self.task != "regression"]
+        table = read_columns(
+            below if below.is_file() and not path.is_file() else path,
+            self.delimiter,
+            self.spelling,
+            self.encoding,
+            as_text=[*labels, *self.groups, *self.categorical],
+            as_they_are=[self.id] if self.id else [],
+        )
         table.need([self.label], "dataset.label")
         table.need([self.clean_label] if self.clean_label else [], "dataset.clean_label")
+        table.need([self.id] if self.id else [], "dataset.id")
         table.need(self.groups, "dataset.groups")
-        return table
+        if self.id and (names := len(table.texts(self.id)[1])) < len(table):
+            log.warning("%s: column %r has %d names for %d rows", table.path, self.id, names, len(table))
+        return labelled(table, self.label, self.drop_unlabelled)
 
-    def _labels(self, table: Columns) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
-        """Given and clean labels [N] int64, and the class names: numbers in their order, else the alphabet's."""
-        columns = [self.label, self.clean_label or self.label]
-        found: set[str] = set()
-        for column in columns:
-            _need_labels(table, column)
-            found.update(table.texts(column)[1])
-        if len(found) < 2:
-            raise DataError(
-                f"{table.path}: column {self.label!r} has one label only, {found.pop()!r}; name another dataset.label"
-            )
-        names = tuple(sorted(found, key=_natural))
-        given, clean = (_numbered(table, column, names) for column in columns)
-        return given, clean, names
-
-    def _values(self, table: Columns) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
-        """Given and clean values [N] float32, and what they are."""
-        given, clean = (self._column(table, column) for column in (self.label, self.clean_label or self.label))
-        if np.ptp(given) == 0:
-            raise DataError(f"{table.path}: column {self.label!r} has one value only, {given[0]:g}")
-        return given, clean, (self.label,)
-
-    def _column(self, table: Columns, column: str) -> np.ndarray:
-        """A column of values to predict, [N] float32."""
-        _need_labels(table, column)
-        values, wrong = table.numbers(column)
-        if len(wrong):
-            raise DataError(
-                f"{table.at(wrong[0])}: {table.text(column, wrong[0])!r} in column {column!r} is not a finite number "
-                f"({len(wrong)} such rows); dataset.task=regression needs numbers"
-            )
-        return values.astype(np.float32)
-
-    def _kinds(self, table: Columns) -> tuple[list[str], list[str]]:
-        """Numeric and categorical feature columns, in file order."""
+    def _kinds(self, table: Columns) -> Kinds:
         for option in ("ignore", "numeric", "categorical"):
             table.need(getattr(self, option), f"dataset.{option}")
-        left_out = {self.label, self.clean_label or self.label, *self.ignore}
-        numeric: list[str] = []
-        categorical: list[str] = []
-        for name in (name for name in table.arrays if name not in left_out):
-            wrong = np.arange(0) if name in self.categorical else table.numbers(name)[1]
-            if name in self.numeric and len(wrong):
-                raise not_a_number(table, name, wrong)
-            if name not in self.categorical and not len(wrong):
-                numeric.append(name)
-                continue
-            categorical.append(name)
-            if (values := len(table.texts(name)[1])) > self.max_categories:
-                raise DataError(
-                    f"{table.path}: column {name!r} holds {values} different values that are not all numbers, more "
-                    f"than dataset.max_categories={self.max_categories}. Raise that, leave the column out with "
-                    f"dataset.ignore=[{name}], or take it as numbers with dataset.numeric=[{name}]"
-                )
-        if not numeric and not categorical:
-            raise DataError(f"{table.path} has no feature column besides {listed(sorted(left_out))}")
-        return numeric, categorical
+        no_features = dict.fromkeys(self.ignore, "ignored")
+        for name, why in ((self.id, "names of the rows"), (self.clean_label, "clean label"), (self.label, "label")):
+            if name is not None:
+                no_features[name] = why
+        return kinds(table, no_features, self.numeric, self.categorical, self.max_categories)
 
-
-def _need_labels(table: Columns, column: str) -> None:
-    if len(gone := np.flatnonzero(table.arrays[column].is_null().to_numpy(zero_copy_only=False))):
-        raise DataError(
-            f"{table.at(gone[0])}: no label in column {column!r} ({len(gone)} such rows; dataset.missing lists what "
-            "counts as missing)"
-        )
+    def _ids(self, table: Columns, rows: np.ndarray) -> np.ndarray:
+        """What some rows are called, [len(rows)] str."""
+        lines = table.lines[rows]
+        names = np.strings.add(f"{table.place} ", lines.astype(f"U{len(str(table.lines[-1]))}"))
+        if self.id is None:
+            return names
+        codes, texts = table.texts(self.id)
+        return np.where(table.is_missing(self.id)[rows], names, np.array(texts, dtype=str)[codes[rows]])
 
 
 def _named(table: Columns, name: str, rows: np.ndarray) -> np.ndarray:
@@ -210,22 +207,13 @@ def _named(table: Columns, name: str, rows: np.ndarray) -> np.ndarray:
     return np.array(texts, dtype=str)[codes]
 
 
-def _natural(label: str) -> tuple[bool, float, str]:
-    """Numbers first, by their value."""
-    try:
-        return (False, float(label), label)
-    except ValueError:
-        return (True, 0.0, label)
-
-
-def _numbered(table: Columns, column: str, names: tuple[str, ...]) -> np.ndarray:
-    """A column of labels as class numbers [N] int64."""
-    number = {name: i for i, name in enumerate(names)}
-    codes, texts = table.texts(column)
-    labels = np.array([number.get(text, -1) for text in texts], dtype=np.int64)[codes]
-    if len(strange := np.flatnonzero(labels < 0)):
-        raise DataError(
-            f"{table.at(strange[0])}: label {table.text(column, strange[0])!r} in column {column!r} is none of the "
-            f"training labels {listed(names)} ({len(strange)} such rows)"
-        )
-    return labels
+def _say(table: Columns, label: str, found: Kinds, features: Encoding) -> None:
+    """One line of what each column was taken for."""
+    filled_in = [f"{name} ({n})" for name in found.numeric if (n := table.arrays[name].null_count)]
+    left_out = [f"{name} ({why})" for name, why in found.left_out.items() if why not in ("label", "clean label")]
+    log.info(
+        "%s: %d rows; label: %s; numbers: %s; categories: %s; no features: %s; missing numbers, filled with the "
+        "median and flagged: %s",
+        table.path, len(table), label, shortened(found.numeric), shortened(features.described()), shortened(left_out),
+        shortened(filled_in),
+    )  # fmt: skip

@@ -77,6 +77,7 @@ class IdxImages(Images):
             *self._checked(test_images, test_labels),
             self.class_names,
             *self.scale,
+            clean_known=True,
         )
 
     def _files(self, data_dir: Path | None) -> list[Path]:

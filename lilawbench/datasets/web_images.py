@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lilawbench.datasets.folder_names import is_hidden
 from lilawbench.datasets.lists import Listed, ListedImages, Lists, read_labelled, read_names
 from lilawbench.support.errors import DataError
 
@@ -44,7 +45,7 @@ class Food101N(ListedImages):
         listed, tested = meta / "imagelist.tsv", root / "food-101" / "meta" / "test.txt"
         train = part(listed, read_names(listed)[1:], b"Food-101N_release/images/")
         test = part(tested, read_names(tested), b"food-101/images/", b".jpg")
-        return Lists(train, test, class_names=[name.decode() for name in classes], clean_known=False)
+        return Lists(train, test, class_names=[name.decode() for name in classes])
 
 
 class Animal10N(ListedImages):
@@ -61,10 +62,10 @@ class Animal10N(ListedImages):
     files = ("training", "testing")
 
     def read(self, root: Path) -> Lists:
-        return Lists(self._part(root, "training"), self._part(root, "testing"), class_names=ANIMALS, clean_known=False)
+        return Lists(self._part(root, "training"), self._part(root, "testing"), class_names=ANIMALS)
 
     def _part(self, root: Path, folder: str) -> Listed:
-        files = sorted(name for name in os.listdir(root / folder) if not name.startswith("."))
+        files = sorted(name for name in os.listdir(root / folder) if not is_hidden(os.fsencode(name)))
         label = [name.partition("_")[0] for name in files]
         if strange := [name for name, number in zip(files, label, strict=True) if not number.isdigit()]:
             raise DataError(f"{root / folder / strange[0]} is not named LABEL_ID.jpg ({len(strange)} such files)")
@@ -91,4 +92,4 @@ class WebVisionMini(ListedImages):
         train, test = (read_labelled(root / "info" / f"{n}.txt") for n in ("train_filelist_google", "val_filelist"))
         test = test._replace(names=np.char.add(b"val_images_256/", test.names))
         train, test = (Listed(part.names[part.label < 50], part.label[part.label < 50]) for part in (train, test))
-        return Lists(train, test, clean_known=False)
+        return Lists(train, test)

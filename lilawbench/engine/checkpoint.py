@@ -1,22 +1,34 @@
-"""Checkpoints: written whole or not at all, and read without running pickled code."""
+"""Checkpoints: written whole or not at all, verified when read, and read without running pickled code.
+
+An unfinished run has two, of its last two saves: if one is damaged, the run goes on from the other.
+"""
 
 import hashlib
+import pickle
+import zipfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from lilawbench.support.atomic import replacing
+from lilawbench.support.atomic import replacing, writable
 from lilawbench.support.errors import DataError, PartError
 from lilawbench.support.plain import State
 
+FILE, BEFORE = "checkpoint.pt", "checkpoint.before.pt"
 CHUNK_ROWS = 4096  # hashed at a time
 
 
-def save(path: Path, state: State) -> None:
-    """A crash leaves the old file or the new one. Raises: DiskError."""
-    with replacing(path) as file:
+def save(path: Path, state: State, before: Path | None = None) -> None:
+    """A crash leaves the old file or the new one.
+
+    Args:
+        before: see `replacing`.
+    Raises:
+        DiskError.
+    """
+    with replacing(path, before) as file:
         try:
             torch.save(state, file)
         except RuntimeError as error:  # torch hides the OSError of its writer
@@ -36,6 +48,51 @@ def check_plain(state: object, where: str) -> None:
     elif not isinstance(state, Tensor | int | float | str | None):
         kind = type(state).__name__
         raise PartError(f"{where} is a {kind}; a checkpoint holds tensors, numbers, text, lists and dicts only")
+
+
+def newest(folder: Path) -> tuple[Path | None, list[str]]:
+    """The newest checkpoint of a run that is as it was written; damaged ones are renamed.
+
+    Only the holder of the run's lock may call this.
+
+    Returns:
+        It, or None; and a line for each damaged one.
+    """
+    said: list[str] = []
+    for path in (folder / FILE, folder / BEFORE):
+        if not path.exists():
+            continue
+        if not (wrong := damage(path)):
+            return path, said
+        with writable(path):
+            path.replace(_aside(path))
+        said.append(f"{path} is damaged ({wrong}): it is now {_aside(path).name}")
+    return None, said
+
+
+def damage(path: Path) -> str:
+    """What is wrong with the bytes of a checkpoint, "" if nothing is: torch stores checksums, and checks none."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            part = archive.testzip() or next((info.filename for info in archive.infolist() if info.external_attr), None)
+        if part is None:  # the directory has no checksum: torch must be able to read it, too
+            torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except (PermissionError, pickle.UnpicklingError):  # whole, and `load` says what else is wrong
+        return ""
+    except Exception as error:  # a flipped bit may mean encryption, a later version, an offset outside the file
+        said = str(error) or type(error).__name__
+        return "" if "mmap" in said else said.splitlines()[0]  # not every file system can map a file
+    return f"other bytes than were written in {part}" if part else ""
+
+
+def keep_last(folder: Path) -> None:
+    """Removes what only an unfinished run needs."""
+    for path in (folder / BEFORE, _aside(folder / BEFORE), _aside(folder / FILE)):
+        path.unlink(missing_ok=True)
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(f"{path.name}.damaged")
 
 
 def load(path: Path, device: torch.device | str = "cpu") -> State:

@@ -5,6 +5,8 @@ noise, split, method or seed. So all runs of a sweep share it, unless the frozen
 draws those. A run then trains on features instead of inputs, and its model's forward is the last two layers.
 """
 
+import errno
+import hashlib
 import json
 import logging
 import os
@@ -12,6 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -30,9 +33,12 @@ from lilawbench.loading.streamed import rows_of
 from lilawbench.methods.base import Method
 from lilawbench.models.cut import Cut, cut, fits
 from lilawbench.noise.labels import Labels
-from lilawbench.support.errors import DataError
+from lilawbench.support.atomic import remove_parts, replacing
+from lilawbench.support.errors import DataError, DiskError
 
 log = logging.getLogger("lilawbench")
+CHUNK_BYTES, DIGEST_BYTES = 1 << 20, hashlib.sha256().digest_size
+FOREIGN = (errno.EACCES, errno.EPERM, errno.EROFS)
 ALIKE = 0.02  # relative difference that other kernels or bf16 may make to the features of a row
 
 
@@ -114,38 +120,46 @@ def stored(path: Path, rows: int, first: Tensor, compute: Callable[[], Iterable[
     """The table in a file, [rows, ...] float32, memory-mapped; it is written first if it is not there.
 
     Of several processes, one computes and the others wait. The file is whole or not there; one that was damaged later,
-    or written by another version of the network's code, is computed again.
+    or written by another version of the network's code, is computed again. In a folder that this user cannot write to
+    (another's, or a read-only one) a file that is there is used, and otherwise the table stays in memory.
 
     Args:
         first: the first row, [1, ...]; the file's must be close to it. compute: the table in pieces, [B, ...] each.
     Raises:
-        DataError: the file cannot be written.
+        DataError: the file cannot be written, for want of space or the like.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with _held(path.with_suffix(".lock")):
-        table = _read(path, rows, first) if path.exists() else None
-        if table is not None:
-            log.info("frozen features are read from %s", path)
-            return table
-        start, part = time.perf_counter(), path.with_suffix(".part")
-        try:
-            _write(part, rows, compute())
-        except OSError as error:
-            part.unlink(missing_ok=True)
-            size = rows * first.numel() * 4 / 1e9
-            raise DataError(
-                f"{path} cannot be written: {error.strerror}. It takes {size:.1f} GB; paths.output_dir=FOLDER puts it "
-                "elsewhere, train.cache_features=false does without"
-            ) from error
-        os.replace(part, path)
-        log.info("frozen features computed in %.1f s: %s", time.perf_counter() - start, path)
-        return _mapped(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _held(path.with_suffix(".lock")):
+            if (table := _read(path, rows, first)) is not None:
+                return table
+            remove_parts(path.parent, f"{path.name}.part-*")
+            start = time.perf_counter()
+            with replacing(path) as file:
+                _write(file, rows, compute())
+            log.info("frozen features computed in %.1f s: %s", time.perf_counter() - start, path)
+            return _mapped(path)
+    except (OSError, DiskError) as error:
+        cause = error if isinstance(error, OSError) else error.__cause__
+        if isinstance(cause, OSError) and cause.errno in FOREIGN:
+            table = _read(path, rows, first)
+            return _in_memory(path, compute()) if table is None else table
+        size, reason = rows * first.numel() * 4 / 1e9, getattr(cause, "strerror", None) or cause
+        raise DataError(
+            f"{path} cannot be written: {reason}. It takes {size:.1f} GB; paths.output_dir=FOLDER puts it "
+            "elsewhere, train.cache_features=false does without"
+        ) from error
+
+
+def _in_memory(path: Path, pieces: Iterable[Tensor]) -> Tensor:
+    log.warning("%s cannot be written by this user: the frozen features stay in this process's memory", path)
+    return torch.cat([piece.float().cpu() for piece in pieces])
 
 
 @contextmanager
 def _held(lock: Path) -> Iterator[None]:
     """A lock that the kernel frees if the process dies; a log line says when another process has it."""
-    held = FileLock(lock)
+    held = FileLock(lock, mode=0o666)  # other users of the folder wait for it too
     try:
         held.acquire(timeout=0)
     except Timeout:
@@ -162,29 +176,53 @@ def _mapped(path: Path) -> Tensor:
 
 
 def _read(path: Path, rows: int, first: Tensor) -> Tensor | None:
-    """The table in a file, if it has `rows` rows and its first is close to `first`."""
+    """The table in a file, if that is undamaged, has `rows` rows and its first is close to `first`."""
     try:
+        if not path.exists():
+            return None
         table, first = _mapped(path), first[0].float().cpu()
-        if table.shape == (rows, *first.shape) and (table[0] - first).norm() <= ALIKE * first.norm():
+        alike = table.shape == (rows, *first.shape) and (table[0] - first).norm() <= ALIKE * first.norm()
+        if alike and _undamaged(path):
+            log.info("frozen features are read from %s", path)
             return table
-    except (OSError, ValueError, EOFError, TypeError):
+    except (
+        OSError,
+        ValueError,
+        EOFError,
+        TypeError,
+        SyntaxError,
+        RuntimeError,
+    ):  # by where in its header the damage is
         pass
     log.warning("%s is damaged or from another version of the code; the frozen features are computed again", path)
     return None
 
 
-def _write(path: Path, rows: int, pieces: Iterable[Tensor]) -> None:
-    """Piece by piece: a full disk is an error here; in a memory map it would kill the process."""
-    with path.open("wb") as file:
-        for piece in pieces:
-            values = np.ascontiguousarray(piece.float().cpu().numpy())
-            if file.tell() == 0:
-                shape = (rows, *values.shape[1:])
-                header = {"descr": np.lib.format.dtype_to_descr(values.dtype), "fortran_order": False, "shape": shape}
-                np.lib.format.write_array_header_1_0(file, header)
-            file.write(values.data)
-        file.flush()
-        os.fsync(file.fileno())
+def _write(file: BinaryIO, rows: int, pieces: Iterable[Tensor]) -> None:
+    """Piece by piece: a full disk is an error here; in a memory map it would kill the process. A digest follows the
+    table; NumPy reads the file all the same."""
+    found = hashlib.sha256()
+    for piece in pieces:
+        values = np.ascontiguousarray(piece.float().cpu().numpy())
+        if file.tell() == 0:
+            shape = (rows, *values.shape[1:])
+            header = {"descr": np.lib.format.dtype_to_descr(values.dtype), "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(file, header)
+        file.write(values.data)
+        found.update(values.data)
+    file.write(found.digest())
+
+
+def _undamaged(path: Path) -> bool:
+    """Whether the digest at the end of the file is that of its table; some 2 GB a second."""
+    with path.open("rb") as file:
+        np.lib.format.read_magic(file)
+        np.lib.format.read_array_header_1_0(file)
+        left, found = os.fstat(file.fileno()).st_size - file.tell() - DIGEST_BYTES, hashlib.sha256()
+        while left > 0 and (chunk := file.read(min(left, CHUNK_BYTES))):
+            found.update(chunk)
+            left -= len(chunk)
+        return left == 0 and file.read() == found.digest()
 
 
 def _computed(

@@ -70,6 +70,7 @@ def fit(
     with tqdm(total=total, initial=done, desc=name, unit="step", disable=not shown, leave=False) as bar:
         while ctx.epoch < epochs:
             ctx.epoch += 1
+            bar.set_description(f"{name}, epoch {ctx.epoch}/{epochs}")
             seed_global(ctx.seed, "train", ctx.epoch, *([ctx.world.rank] if ctx.world.rank else []))
             if isinstance(ctx.meta, MetaLoader):
                 ctx.meta.start(ctx.epoch)

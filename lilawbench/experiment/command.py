@@ -9,14 +9,16 @@ from typing import NamedTuple
 
 import yaml
 from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
 
 import lilawbench
-from lilawbench.config import Plain, to_dict
+from lilawbench.config import Config, Plain, Sweep, Table, to_dict
 from lilawbench.experiment.composer import composer
-from lilawbench.experiment.overrides import check_choices, explained, line, parsed_all
+from lilawbench.experiment.overrides import GROUPS, check_choices, check_value, explained, line, parsed_all
 from lilawbench.support import searchpath
 from lilawbench.support.errors import ConfigError
-from lilawbench.support.hydra_private import parsed_arguments
+from lilawbench.support.hydra_private import apply_values, parsed_arguments
+from lilawbench.support.plain import Tree
 from lilawbench.support.searchpath import CONF
 
 HYDRAS_OWN = (
@@ -25,12 +27,16 @@ HYDRAS_OWN = (
 )
 ONE_AT_A_TIME = ("run", "cfg", "info", "shell_completion")
 
+DRY_RUN = "--dry-run"  # ours; all other flags are Hydra's
+
 HELP = """\
 lilawbench {version}: learning with noisy labels
   python -m lilawbench.train [GROUP=NAME ...] [KEY=VALUE ...]            one run
   python -m lilawbench.train -m [GROUP=NAME,NAME ...] [KEY=VALUE,VALUE]  every combination, then a report
   python -m lilawbench.train experiment=NAME                             the runs of an experiment
 
+  --config-dir RUN do a finished run again by its folder, or what is left of it: sweep.redo=true, KEY=VALUE
+  --dry-run        list the runs: what is done, what is left, how long it will take; run nothing
   --cfg job        print the config (with --resolve, resolved) and run nothing
   --config-dir DIR use your own folder of YAML files and code too; several: hydra.searchpath=[DIR,DIR]
   -sc install=bash set up TAB completion (zsh, fish: -sc install=zsh)
@@ -49,6 +55,7 @@ class Command(NamedTuple):
     args: Namespace  # as Hydra parses it
     overrides: list[str]  # without the search path
     folders: list[Path]  # the user's folders of YAML files
+    dry_run: bool = False
 
 
 def read(arguments: Sequence[str]) -> Command:
@@ -57,10 +64,10 @@ def read(arguments: Sequence[str]) -> Command:
     Raises:
         ConfigError: a folder does not exist.
     """
-    args = parsed_arguments(arguments)
+    args = parsed_arguments([one for one in arguments if one != DRY_RUN])
     folders, overrides = searchpath.folders_of(args.config_dir, args.overrides)
     searchpath.use(folders)
-    return Command(args, overrides, folders)
+    return Command(args, overrides, folders, DRY_RUN in arguments)
 
 
 def completing(line: str) -> list[str]:
@@ -83,6 +90,41 @@ def help_asked(command: Command) -> str | None:
     cfg = single(command)
     config = yaml.safe_dump(to_dict(cfg), sort_keys=False)
     return HELP.format(version=lilawbench.__version__, groups="\n".join(groups), config=config)
+
+
+def again(command: Command) -> DictConfig | None:
+    """The config of the run whose folder is the --config-dir, with the command's overrides; None: that is none's.
+
+    It is done where that folder lies, whatever was the current folder then.
+
+    Raises:
+        ConfigError: the folder's config.yaml cannot be read; the command asks for a choice of a group, or for a sweep.
+    """
+    folder = Path(command.args.config_dir or "").absolute()
+    path = folder / "config.yaml"
+    if command.args.config_dir is None or command.args.config_name not in (None, "config") or not path.is_file():
+        return None
+    try:
+        tree = OmegaConf.load(path)
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise ConfigError([f"{path} cannot be read: {' '.join(str(error).split())}"]) from error
+    if not isinstance(tree, DictConfig) or "defaults" in tree or not {"dataset", "method", "seed"} <= tree.keys():
+        return None
+    overrides = parsed_all(command.overrides)
+    if command.args.multirun or any(o.key_or_group in GROUPS or o.is_sweep_override() for o in overrides):
+        raise ConfigError([f"{folder} is a run's folder: that run is done again, with KEY=VALUE only"])
+    with explained():
+        cfg: DictConfig = OmegaConf.structured(Config)
+        cfg.merge_with(tree)
+        place = {"paths": {"output_dir": str(folder.parent.parent)}, "experiment_name": folder.parent.name}
+        cfg.merge_with(place | {"sweep": Sweep(), "table": Table()})
+        OmegaConf.set_struct(cfg, True)
+        known: Tree = OmegaConf.to_container(cfg, resolve=False)
+        plainly = [override for override in overrides if not override.is_add() and not override.is_delete()]
+        if problems := [wrong for override in plainly if (wrong := check_value(known, override))]:
+            raise ConfigError(problems)
+        apply_values(overrides, cfg)
+    return cfg
 
 
 def sweep_asked(command: Command) -> bool:

@@ -46,9 +46,9 @@ def explained() -> Iterator[None]:
     try:
         yield
     except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
-        override = getattr(error, "override", None)
-        text = " ".join(str(error).split())
-        raise ConfigError([f"{override}: {text}" if override and str(override) not in text else text]) from error
+        where = getattr(error, "override", None) or getattr(error, "full_key", None)
+        text = " ".join(str(error).split()).partition(" full_key:")[0]
+        raise ConfigError([f"{where}: {text}" if where and str(where) not in text else text]) from error
 
 
 @functools.cache

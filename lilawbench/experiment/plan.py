@@ -2,6 +2,8 @@
 
 import itertools
 import logging
+import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -21,6 +23,7 @@ from lilawbench.support.errors import ConfigError
 from lilawbench.support.hydra_private import products
 
 log = logging.getLogger("lilawbench")
+ELSEWHERE = ("paths", "logger", "sweep", "launcher", "experiment_name", "hydra")  # groups that choose no runs
 ANNOUNCED = 100  # from this many runs on, planning is logged
 
 
@@ -52,11 +55,41 @@ class Plan:
     runs: list[Planned] = field(repr=False)
     cells: list[Planned] = field(repr=False)  # the same by cell: a run that two cells share is in it twice
     folders: list[Path] = field(default_factory=list)  # the user's folders of YAML files, for jobs
+    given: list[str] = field(default_factory=list)  # the overrides that it was made from
 
     @cached_property
     def table(self) -> Plain:
         """The experiment's table, expanded."""
         return expanded(plain(self.cfg.table))
+
+    @property
+    def command(self) -> str:
+        """A command that means the same runs."""
+        mode = [] if self.name != "default" else ["-m"]
+        return shlex.join(
+            ["python", "-m", "lilawbench.train", *mode, *searchpath.override_of(self.folders), *self.given]
+        )
+
+    @cached_property
+    def labels(self) -> dict[Path, str]:
+        """What tells each run from the others, by its folder: "RRM, 20 %, seed=3" or "method=rrm seed=3"."""
+        parts = [*self.table.rows.values(), *self.table.columns.values()]
+        own = {one.split("=", 1)[0] for part in parts for one in part}
+        values: dict[str, dict[str, None]] = {}
+        for run in self.runs:
+            for key, _, value in (one.partition("=") for one in run.overrides):
+                values.setdefault(key, {})[value] = None
+        told = {key for key, found in values.items() if len(found) > 1 and key not in own}
+        labels = {}
+        for run in self.runs:
+            swept = [one for one in run.overrides if one.split("=", 1)[0] in told] or [f"seed={run.seed}"]
+            labels[run.folder] = ", ".join(filter(None, (run.row, run.column, " ".join(swept))))
+        return labels
+
+    @property
+    def asked(self) -> list[str]:
+        """The overrides that make it another plan than the experiment's own."""
+        return [one for one in self.given if re.split(r"[.=]", one.lstrip("+~"))[0] not in (*ELSEWHERE, "experiment")]
 
 
 def plan(overrides: Sequence[str], config_dir: str | Path | None = None) -> Plan:
@@ -85,7 +118,8 @@ def _plan(given: dict[str, Override], compose: Composer) -> Plan:
     swept = by_key([f"{key}={value}" for key, value in params.items()]) | given
     own = {key: swept.pop(key) for key in list(swept) if key.startswith("hydra.")}
 
-    cells, combinations = [], {}
+    cells: list[list[tuple[list[str], str, str]]] = []
+    combinations: dict[tuple[str, ...], list[list[str]]] = {}
     for (column, of_column), (row, of_row) in itertools.product(columns.items(), rows.items()):
         decided = by_key([*of_column, *of_row])
         if unnamed := [line(override) for override in decided.values() if override.is_sweep_override()]:
@@ -94,7 +128,11 @@ def _plan(given: dict[str, Override], compose: Composer) -> Plan:
         if free not in combinations:
             combinations[free] = products([swept[key] for key in free])
         chosen = [line(override) for override in decided.values()]
-        cells.append([(product + chosen, row, column) for product in combinations[free]])
+        seeds: dict[tuple[str, ...], list[tuple[list[str], str, str]]] = {}  # of each cell
+        for product in combinations[free]:
+            cell = tuple(override for override in product if not override.startswith("seed="))
+            seeds.setdefault(cell, []).append((product + chosen, row, column))
+        cells += seeds.values()
     if (count := sum(map(len, cells))) >= ANNOUNCED:
         log.info("planning %d runs", count)
 
@@ -108,7 +146,7 @@ def _plan(given: dict[str, Override], compose: Composer) -> Plan:
     planned = list(runs.values())
     first = compose([*planned[0].overrides, *(line(override) for override in own.values())], with_hydra=True)
     name = str(given["experiment"].value()) if "experiment" in given else "default"
-    return Plan(name, first, planned, every, compose.folders)
+    return Plan(name, first, planned, every, compose.folders, list(map(line, given.values())))
 
 
 def _kept(kind: str, table: Plain, given: Mapping[str, Override]) -> dict[str, list[str]]:

@@ -1,24 +1,34 @@
 """A launcher's job: some runs of a sweep, one after the other, as listed in a file next to the runs."""
 
+import contextlib
 import hashlib
 import json
+import os
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from hydra.errors import HydraException
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
-from lilawbench.experiment.composer import composer
+from lilawbench.experiment.composer import Composer, composer
 from lilawbench.experiment.plan import Planned
 from lilawbench.launch import preempt
+from lilawbench.record import provenance
 from lilawbench.record.data import looked_at_once
 from lilawbench.record.identity import RunRecord, run_folder
 from lilawbench.record.lock import FRESH_SECONDS
 from lilawbench.support.atomic import writable, write_atomic
+from lilawbench.support.console import doing
 from lilawbench.support.distributed import join
+from lilawbench.support.errors import UserError
+from lilawbench.support.parent import end_with
+
+CHANGED = "the user's files have changed since the sweep was planned: start the same command again"
 
 
 @dataclass(frozen=True)
@@ -31,10 +41,12 @@ class Jobs:
     Args:
         path: of the file of jobs, on a file system that all jobs see.
         attempt: does one run and turns whatever happens into a record.
+        command: id of the process that launches the jobs.
     """
 
     path: Path
     attempt: Callable[[DictConfig], RunRecord]
+    command: int = field(default_factory=os.getpid)
 
     @classmethod
     def write(
@@ -43,20 +55,25 @@ class Jobs:
         folder: Path,
         attempt: Callable[[DictConfig], RunRecord],
         folders: Sequence[Path] = (),
+        labels: Mapping[Path, str] | None = None,
     ) -> "Jobs":
         """Writes the file of jobs into `folder`, named by a hash of its content.
 
         Args:
             folders: the user's folders of YAML files and code, which the jobs need too.
+            labels: what the runs are called, by their folders.
         """
-        planned = [[[str(run.folder), run.overrides] for run in job] for job in jobs]
-        tree = {"folders": list(map(str, folders)), "jobs": planned}
+        names = labels or {}
+        planned = [[[str(run.folder), run.overrides, names.get(run.folder, "")] for run in job] for job in jobs]
+        tree = {"folders": list(map(str, folders)), "command": provenance.command(), "jobs": planned}
         text = json.dumps(tree, indent=1)
         path = folder / f"{hashlib.sha256(text.encode()).hexdigest()[:8]}.json"
         with writable(folder):
             folder.mkdir(parents=True, exist_ok=True)
         write_atomic(path, text)
-        return cls(path, attempt)
+        jobs_of_plan = cls(path, attempt)
+        jobs_of_plan.stop_mark.unlink(missing_ok=True)  # of the same command, killed
+        return jobs_of_plan
 
     def remove(self) -> None:
         """To be called when all jobs have ended."""
@@ -74,34 +91,45 @@ class Jobs:
         On a cluster that process may have died with its node; its lock shows this only when it is old: a third try.
         """
         tree = json.loads(self.path.read_text(encoding="utf-8"))
+        provenance.asked_by(tree["command"])
         if cfg.launcher.name == "joblib":
             from lilawbench.launch.machine import take_gpu  # which imports torch
 
+            end_with(self.command)
             take_gpu(cfg.launcher.runs_per_gpu)
         records = []
         with composer(list(map(Path, tree["folders"]))) as compose:
-            waiting = deque((Path(folder), overrides, 1) for folder, overrides in tree["jobs"][cfg.sweep.job])
+            waiting = deque((Path(folder), *rest, 1) for folder, *rest in tree["jobs"][cfg.sweep.job])
             tries = 3 if cfg.launcher.name == "slurm" else 2
             while waiting and not join().agree(self.stop_mark.exists()):
-                folder, overrides, number = waiting.popleft()
+                folder, overrides, label, number = waiting.popleft()
                 if number == 3:
                     time.sleep(FRESH_SECONDS)
-                run = compose(overrides)
-                with looked_at_once():
-                    record = self.attempt(run) if run_folder(run).name == folder.name else _renamed(folder)
+                with doing(label):
+                    record, is_last = self._attempt(compose, overrides, folder)
                 preempt.reraise()
                 if record.status == "busy" and number < tries:
-                    waiting.append((folder, overrides, number + 1))
+                    waiting.append((folder, overrides, label, number + 1))
                     continue
                 records.append(record)
-                if record.error and join().is_main:
-                    print(f"lilawbench: {record.error}", file=sys.stderr, flush=True)
-                if record.status == "failed" and run.sweep.stop_on_failure and join().is_main:
+                if record.error and join().is_main and cfg.launcher.name == "slurm":  # into the job's log
+                    with contextlib.suppress(OSError):  # nobody reads on
+                        print(f"lilawbench: {record.error}", file=sys.stderr, flush=True)
+                if is_last and join().is_main:
                     self.stop_mark.touch()
         return records
 
+    def _attempt(self, compose: Composer, overrides: list[str], folder: Path) -> tuple[RunRecord, bool]:
+        """Does a run, unless its config is no longer that which was planned.
 
-def _renamed(folder: Path) -> RunRecord:
-    """The record of a run whose name has changed since it was planned."""
-    error = "the user's code or data have changed since the sweep was planned: start the same command again"
-    return RunRecord(folder, "failed", error=error, exit_code=1)
+        Returns:
+            Its record, and whether sweep.stop_on_failure makes it the last.
+        """
+        try:
+            run = compose(overrides)
+            same = run_folder(run).name == folder.name
+        except (UserError, HydraException, OmegaConfBaseException, OSError) as error:
+            return RunRecord(folder, "failed", error=f"{CHANGED} ({error})", exit_code=1), False
+        with looked_at_once():
+            record = self.attempt(run) if same else RunRecord(folder, "failed", error=CHANGED, exit_code=1)
+        return record, record.status == "failed" and run.sweep.stop_on_failure

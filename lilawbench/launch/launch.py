@@ -4,6 +4,7 @@ import logging
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import BrokenExecutor
+from contextlib import nullcontext
 from pathlib import Path
 
 from hydra import initialize_config_dir
@@ -16,11 +17,13 @@ from lilawbench.experiment.plan import Plan, Planned
 from lilawbench.launch.jobs import Jobs
 from lilawbench.launch.options import check_launcher
 from lilawbench.launch.progress import Progress
-from lilawbench.record import redo
+from lilawbench.record import marks, redo
 from lilawbench.record.identity import RunRecord
-from lilawbench.record.writer import read_json
+from lilawbench.record.writer import write_json
+from lilawbench.support.atomic import writable
+from lilawbench.support.console import SWEEP, a_line_each
 from lilawbench.support.distributed import join
-from lilawbench.support.errors import ConfigError, DataError
+from lilawbench.support.errors import ConfigError, UserError
 from lilawbench.support.hydra_private import launch_context
 from lilawbench.support.plain import Options
 from lilawbench.support.searchpath import CONF, quoted
@@ -44,42 +47,59 @@ def launch(plan: Plan, attempt: Attempt) -> list[RunRecord]:
     """
     world = join()
     check_launcher(plain(plan.cfg.launcher))
-    world.main_does(lambda: redo.mark([run.folder for run in plan.runs if run.cfg.sweep.redo]))
+    unmarked = world.main_does(lambda: redo.mark([run.folder for run in plan.runs if run.cfg.sweep.redo]))
     records = {run.folder: record for run in plan.runs if (record := settled(run)) is not None}
-    refused = _refused([run for run in plan.runs if run.folder not in records])
-    records = world.agree(records | refused)
-    if world.is_main and len(plan.runs) == 1 and (error := "".join(record.error for record in records.values())):
-        print(f"lilawbench: {error}", file=sys.stderr, flush=True)  # for several runs, in the summary
+    records |= {folder: _failed(folder, error) for folder, error in unmarked.items()}
+    problematic = refused([run for run in plan.runs if run.folder not in records])
+    records = world.agree(records | problematic)
     pending = [run for run in plan.runs if run.folder not in records]
     if pending:
-        log.info("%d runs: %d to do, %d finished before, %d failed before or refused", len(plan.runs), len(pending),
-                 sum(r.status == "skipped" for r in records.values()),
-                 sum(r.status == "failed" for r in records.values()))  # fmt: skip
-        with Progress(pending, len(plan.runs)):
+        places = ", ".join(dict.fromkeys(str(run.folder.parent) for run in plan.runs))
+        before = [record.status for record in records.values()]
+        log.info("%d runs in %s: %d to do, %d finished before, %d failed before or refused", len(plan.runs), places,
+                 len(pending), before.count("skipped"), before.count("failed"), extra=SWEEP)  # fmt: skip
+        with a_line_each() if len(plan.runs) > 1 else nullcontext(), Progress(pending, len(plan.runs), plan.labels):
+            world.main_does(lambda: _note(plan))
             returned, problems = _launch(plan, pending, attempt)
         records |= {record.folder: record for record in returned}
         lost = [run for run in pending if run.folder not in records]
         records |= {run.folder: _lost(run, problems.get(run.folder, "")) for run in lost}
+    if world.is_main and len(plan.runs) == 1 and (error := records[plan.runs[0].folder].error):
+        print(f"lilawbench: {error}", file=sys.stderr, flush=True)  # for several runs, in the summary
     return [records[run.folder] for run in plan.runs]
+
+
+def _note(plan: Plan) -> None:
+    """Leaves what a sweep is to do in its folders, for `lilawbench.status`."""
+    if len(plan.runs) < 2:
+        return
+    for place in dict.fromkeys(run.folder.parent for run in plan.runs):
+        names = [run.folder.name for run in plan.runs if run.folder.parent == place]
+        with writable(place):
+            (place / ".sweep").mkdir(parents=True, exist_ok=True)
+        write_json(place / ".sweep" / "last.json", {"command": plan.command, "runs": names})
 
 
 def settled(run: Planned) -> RunRecord | None:
     """The record of a run that is finished, or failed and not to be repeated; None if it has to be done."""
-    redo.settle(run.folder)
-    here = redo.working_folder(run.folder) if run.cfg.sweep.redo else run.folder
-    done, failed = here / "result.json", here / "failed.json"
     try:
-        if done.exists():
-            return RunRecord(run.folder, "skipped", read_json(done))
-        if failed.exists() and not run.cfg.sweep.retry_failed:
-            error = f"failed before: {read_json(failed)['error']} (sweep.retry_failed=true tries again)"
-            return RunRecord(run.folder, "failed", error=error, exit_code=1)
-    except DataError as error:  # a damaged file fails this run, not the sweep
-        return RunRecord(run.folder, "failed", error=str(error), exit_code=1)
-    return None
+        redo.settle(run.folder)
+        here = redo.working_folder(run.folder) if run.cfg.sweep.redo else run.folder
+        if (result := marks.result(here)) is not None:
+            return RunRecord(run.folder, "skipped", result)
+        error = None if run.cfg.sweep.retry_failed else marks.failure(here)
+    except (UserError, OSError) as damaged:  # fails this run, not the sweep
+        return _failed(run.folder, damaged)
+    if error is None:
+        return None
+    return _failed(run.folder, f"failed before: {error} (sweep.retry_failed=true tries again)")
 
 
-def _refused(runs: Sequence[Planned]) -> dict[Path, RunRecord]:
+def _failed(folder: Path, error: object) -> RunRecord:
+    return RunRecord(folder, "failed", error=str(error), exit_code=1)
+
+
+def refused(runs: Sequence[Planned]) -> dict[Path, RunRecord]:
     """Records of the runs whose config cannot run, so that no job waits in a queue for them."""
     if not runs:
         return {}
@@ -110,7 +130,8 @@ def _launch(plan: Plan, pending: Sequence[Planned], attempt: Attempt) -> tuple[l
         from lilawbench.launch import machine  # which imports torch
 
         done = (record.result for run in plan.runs if (record := settled(run)) and record.status == "skipped")
-        workers = machine.processes(plan.cfg.launcher, [result["peak_memory_bytes"] for result in done])
+        peaks = (result.get("peak_memory_bytes") for result in done)
+        workers = machine.processes(plan.cfg.launcher, [peak for peak in peaks if isinstance(peak, int | float)])
     while True:
         try:
             return _launch_once(plan, pending, attempt, workers)
@@ -134,12 +155,13 @@ def _launch_once(
     size = cfg.launcher.get("runs_per_job") or max(1, len(pending))
     jobs = [pending[start : start + size] for start in range(0, len(pending), size)]
     world = join()
-    task = world.main_does(lambda: Jobs.write(jobs, place, attempt, plan.folders))
+    task = world.main_does(lambda: Jobs.write(jobs, place, attempt, plan.folders, plan.labels))
     if workers is not None:
         options["n_jobs"] = min(workers, len(jobs))
-        log.info("%d processes", options["n_jobs"])
+        log.info("%d processes", options["n_jobs"], extra=SWEEP)
     launcher = kind(**options)
     launcher.runs = [[run.folder.name for run in job] for job in jobs]
+    launcher.wait, launcher.python = cfg.launcher.get("wait", True), cfg.launcher.get("python")
     shared = [f"paths.output_dir={quoted(cfg.paths.output_dir)}", f"launcher={cfg.launcher.name}"]
     try:
         with initialize_config_dir(str(CONF), version_base="1.3"):
@@ -147,15 +169,17 @@ def _launch_once(
             HydraConfig.instance().set_config(cfg)
             returns = launcher.launch([[*shared, f"sweep.job={n}"] for n in range(len(jobs))], initial_job_idx=0)
     finally:
-        if world.is_main:
+        if world.is_main and not getattr(launcher, "submitted", {}):  # jobs that go on read it
             task.remove()
     by_name: dict[str, str] = getattr(launcher, "problems", {})
     problems = {run.folder: by_name[run.folder.name] for run in plan.runs if run.folder.name in by_name}
-    return [record for job in returns for record in job.return_value], problems
+    submitted: dict[str, str] = getattr(launcher, "submitted", {})
+    records = [RunRecord(run.folder, "submitted") for run in plan.runs if run.folder.name in submitted]
+    return [*records, *(record for job in returns for record in job.return_value)], problems
 
 
 def _lost(run: Planned, problem: str) -> RunRecord:
     """The record of a run whose job returned none."""
     if (record := settled(run)) is not None:
         return RunRecord(run.folder, "done", record.result) if record.status == "skipped" else record
-    return RunRecord(run.folder, "failed", error=problem or "interrupted, or not started", exit_code=1)
+    return _failed(run.folder, problem or "interrupted, or not started")

@@ -1,21 +1,25 @@
-"""Logs a line about the whole sweep whenever a run ends, with the time left."""
+"""Logs a line whenever a run of a sweep ends: which, its result, and the time left of the whole."""
 
 import logging
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
 from lilawbench.experiment.plan import Planned
-from lilawbench.record import redo
-from lilawbench.record.writer import read_json
+from lilawbench.record import marks, redo
+from lilawbench.record.selection import reached
+from lilawbench.support.console import SWEEP
 from lilawbench.support.distributed import join
+from lilawbench.support.errors import DataError, first_line
+from lilawbench.support.plain import Tree
 
 log = logging.getLogger("lilawbench")
 
 LOOK_SECONDS = 1.0
+KIND = ("dataset", "model", "method", "loss")
 
 
 class Progress:
@@ -28,9 +32,11 @@ class Progress:
     Args:
         runs: those that are left.
         total: runs of the whole sweep, including those done before.
+        labels: what to call the runs, by their folders.
     """
 
-    def __init__(self, runs: Sequence[Planned], total: int):
+    def __init__(self, runs: Sequence[Planned], total: int, labels: Mapping[Path, str] | None = None):
+        self.labels = labels or {}
         self.left = {run.folder: kind(run) for run in runs}
         self.total, self.before = total, total - len(runs)
         self.seconds: dict[tuple, list[float]] = defaultdict(list)
@@ -55,23 +61,29 @@ class Progress:
             self.look()
 
     def look(self) -> None:
-        """Counts the runs that have ended since the last look and logs them."""
-        ended = 0
-        for folder, kind in list(self.left.items()):
-            here = redo.working_folder(folder)
-            if here == folder and (folder / "result.json").exists():
-                self.seconds[kind].append(read_json(folder / "result.json").get("seconds_total") or 0.0)
-            elif (here / "failed.json").exists() and self._is_new(here / "failed.json"):
+        """Logs a line for each run that has ended since the last look."""
+        for folder, of in list(self.left.items()):
+            try:
+                here = redo.working_folder(folder)
+                if here == folder and (result := marks.result(folder)) is not None:
+                    seconds = result.get("seconds_total") or 0.0
+                    self.seconds[of].append(seconds)
+                    became = f"{reached(result)}, {duration(seconds)}"
+                elif marks.is_there(here / "failed.json") and self._is_new(here / "failed.json"):
+                    self.failed += 1
+                    became = f"failed: {first_line(marks.failure(here) or '')}"
+                else:
+                    continue
+            except DataError as error:
                 self.failed += 1
-            else:
-                continue
-            ended += 1
+                became = f"failed: {first_line(str(error))}"
             del self.left[folder]
-        if ended:
-            log.info(self.line(time.monotonic() - self.started))
+            number = f"[{self.total - len(self.left)}/{self.total}]"
+            so_far = self.line(time.monotonic() - self.started)
+            log.info("%s %s: %s (%s)", number, self.labels.get(folder, folder.name), became, so_far, extra=SWEEP)
 
     def line(self, elapsed: float) -> str:
-        """[12/75] 1 failed, 10 min so far, 50 min left
+        """1 failed, 10 min so far, 50 min left
 
         Args:
             elapsed: seconds since the start.
@@ -81,7 +93,7 @@ class Progress:
         seconds, known = self.seconds_left(elapsed)
         if self.left and seconds is not None:
             parts.append(f"{'' if known else 'roughly '}{duration(seconds)} left")
-        return f"[{self.total - len(self.left)}/{self.total}] {', '.join(parts)}"
+        return ", ".join(parts)
 
     def seconds_left(self, elapsed: float) -> tuple[float | None, bool]:
         """The time left, None while it is unknown, and whether a run of each kind that is left has finished."""
@@ -102,8 +114,13 @@ class Progress:
 
 def kind(run: Planned) -> tuple:
     """What decides how long a run takes."""
-    names = (run.cfg[group].name for group in ("dataset", "model", "method", "loss"))
-    return (*names, run.cfg.train.epochs, run.cfg.train.finetune)
+    return (*(run.cfg[group].name for group in KIND), run.cfg.train.epochs, run.cfg.train.finetune)
+
+
+def kind_of(result: Mapping[str, Tree]) -> tuple:
+    """The same of a finished run."""
+    names = (result.get(f"config.{group}.name") for group in KIND)
+    return (*names, result.get("config.train.epochs"), result.get("config.train.finetune"))
 
 
 def duration(seconds: float) -> str:

@@ -5,7 +5,7 @@ import math
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import fields
 from pathlib import Path
@@ -15,17 +15,22 @@ from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus
 from hydra_plugins.hydra_submitit_launcher import submitit_launcher
 from hydra_plugins.hydra_submitit_launcher.config import BaseQueueConf
+from omegaconf import OmegaConf
 
+from lilawbench.config import to_dict
+from lilawbench.experiment.plan import Plan
 from lilawbench.launch import preempt, slurm_queue
 from lilawbench.launch.slurm_queue import ENDED, State
 from lilawbench.record.writer import read_json, write_json
-from lilawbench.support.console import log_to_console
+from lilawbench.support.console import SWEEP, log_to_console
 from lilawbench.support.distributed import leave
 from lilawbench.support.errors import UserError
+from lilawbench.support.plain import Options
 
 log = logging.getLogger("lilawbench")
 LONGEST_PAUSE_S = 30  # between two looks at the queue
 COMPLETING_S = 60  # how long a job that is ending may hold its runs
+PATIENCE_S = 30  # how long a job may be said to be impossible before it is cancelled
 RESULT_S = 15  # how late a shared file system may show the result of a completed job
 
 
@@ -34,6 +39,7 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):
 
     Attributes:
         runs: names of the runs of each job, in the order of the jobs; to be set before `launch`.
+        submitted: run -> id of its job, where nobody waits for it.
         problems: run -> how its job ended, for jobs that ended without a result, including runs that the job had
             finished.
     """
@@ -41,8 +47,12 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):
     def __init__(self, **params: object):
         super().__init__(**params)
         self.runs: list[list[str]] = []
+        self.wait = True  # False: `launch` ends when the jobs are submitted
+        self.python: str | None = None  # the command that runs Python in a job; None: this one
         self.problems: dict[str, str] = {}
+        self.submitted: dict[str, str] = {}
         self._jobs: dict[str, list[str]] = {}  # job id -> its runs, of all jobs to wait for
+        self._told: set[str] = set()  # reasons that were told
         self._ledgers: list[Path] = []  # the same on disk, one file an array
 
     def active(self) -> dict[str, str]:
@@ -77,6 +87,9 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):
         self.active()
         if job_overrides:
             self._submit(job_overrides, initial_job_idx)
+        if not self.wait:
+            self.submitted = {run: job_id for job_id, runs in self._jobs.items() for run in runs}
+            return []
         try:
             returns = self._wait()
         except KeyboardInterrupt:
@@ -110,7 +123,8 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):
         grace_s, time_min = self.params["signal_delay_s"], self.params["timeout_min"]
         if grace_s > time_min * 30:  # Slurm may signal up to a minute early, when a job has only begun
             raise UserError(f"launcher.grace_s={grace_s} s may be at most half of launcher.time_min={time_min} min")
-        slurm_queue.check_cluster(self.params["partition"], len(job_overrides))
+        cpus = (self.params["cpus_per_task"] or 1) * (self.params["tasks_per_node"] or 1)
+        slurm_queue.check_cluster(self.params["partition"], len(job_overrides), cpus, self.params["mem_gb"])
         singletons = Singleton.get_state()
         jobs = [
             (list(overrides), "hydra.sweep.dir", number, f"job_id_for_{number}", singletons)
@@ -129,7 +143,8 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):
         self._ledgers.append(self._folder / f"{array}.json")
         write_json(self._ledgers[-1], mine)
         self._jobs = mine | self._jobs
-        log.info("Slurm job %s: %d run(s) in %d job(s)", array, sum(map(len, self.runs)), len(mine))
+        log.info("Slurm job %s: %d run(s) in %d job(s)", array, sum(map(len, self.runs)), len(mine),
+                 extra=SWEEP)  # fmt: skip
 
     def _executor(self) -> Any:
         import submitit
@@ -141,12 +156,52 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):
         params["srun_args"] = ["--open-mode=append"]  # a requeued job appends to its log
         params["setup"] = ["export SRUN_CPUS_PER_TASK=${SLURM_CPUS_PER_TASK:-1}", *(params["setup"] or [])]
         common = {field.name for field in fields(BaseQueueConf)}
-        executor = submitit.AutoExecutor(folder, cluster="slurm", slurm_max_num_timeout=requeues)
+        executor = submitit.AutoExecutor(
+            folder, cluster="slurm", slurm_max_num_timeout=requeues, slurm_python=self.python
+        )
         executor.update_parameters(**{key if key in common else f"slurm_{key}": params[key] for key in params})
         return executor
 
+    def script(self, jobs: int) -> str:
+        """What sbatch would be given for so many jobs. Raises: UserError, there is no Slurm here."""
+        try:
+            inner = self._executor()._executor
+        except RuntimeError as error:  # submitit looks for srun
+            raise UserError("the text for sbatch is known only where Slurm is: there is no srun here") from error
+        inner.parameters["map_count"] = jobs
+        return inner._make_submission_file_text(inner._submitit_command_str, "")
+
+    def _stuck(self, states: Mapping[str, State], since: dict[str, float]) -> dict[str, str]:
+        """Tells at once what jobs wait for that may not come; cancels those that can never run, and says why.
+
+        Args:
+            since: when each was first said to be impossible, or 0.0 for one that may wait for long; changed.
+        """
+        given_up = {}
+        for job_id, state in states.items():
+            if not (state.never or state.long):
+                since.pop(job_id, None)
+                continue
+            has = f"{state.reason}: asked for {self._asked()}"
+            if job_id not in since and state.reason not in self._told:
+                self._told.add(state.reason)
+                nodes = slurm_queue.told(slurm_queue.nodes_of(self.params["partition"]))
+                log.warning("Slurm job %s %s (%s); the partition has %s", job_id,
+                            "can never run" if state.never else "may wait for long", has, nodes)  # fmt: skip
+            if state.never and time.monotonic() - since.setdefault(job_id, time.monotonic()) > PATIENCE_S:
+                given_up[job_id] = f"can never run ({has}); it was cancelled"
+        if given_up:
+            slurm_queue.cancel(given_up)
+        return given_up
+
+    def _asked(self) -> str:
+        names = ["partition", "nodes", "tasks_per_node", "cpus_per_task", "mem_gb", "gpus_per_node", "gres"]
+        names += ["constraint", "account", "qos", "timeout_min"]
+        return ", ".join(f"{name} {self.params[name]}" for name in names if self.params.get(name) is not None)
+
     def _wait(self) -> list[JobReturn]:
         waiting = list(self._jobs)
+        stuck_since: dict[str, float] = {}
         returns: dict[str, JobReturn] = {}
         completed: dict[str, float] = {}  # when each was first seen so
         before: dict[str, str] = {}  # state of each at the last look
@@ -155,13 +210,14 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):
             try:
                 states = slurm_queue.states(waiting)
                 summary = _summary(states)
+                stuck = self._stuck(states, stuck_since)
             except UserError as error:  # a controller may be down for a while; the jobs go on
-                states, summary = {}, f"{error}; still waiting for {len(waiting)} job(s)"
+                states, stuck, summary = {}, {}, f"{error}; still waiting for {len(waiting)} job(s)"
             if summary != logged:
-                log.info("Slurm: %s", summary)
+                log.info("Slurm: %s", summary, extra=SWEEP)
                 logged = summary
             for job_id, state in states.items():
-                outcome = self._outcome(job_id)
+                outcome = self._outcome(job_id) or stuck.get(job_id)
                 if outcome is None:
                     seen = completed.setdefault(job_id, time.monotonic()) if state.name == "COMPLETED" else -math.inf
                     if state.name not in ENDED or time.monotonic() - seen < RESULT_S:
@@ -200,6 +256,18 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):
         from submitit.core.utils import JobPaths
 
         return JobPaths(self.params["submitit_folder"], job_id=job_id)
+
+
+def sbatch_text(plan: Plan, runs: int) -> str:
+    """What sbatch would be given for so many runs of a plan, or why that is not known."""
+    options: Options = to_dict(OmegaConf.to_container(plan.cfg.hydra.launcher, resolve=True))
+    del options["_target_"]
+    launcher = SlurmLauncher(**options)
+    launcher.python = plan.cfg.launcher.python
+    try:
+        return launcher.script(math.ceil(runs / (plan.cfg.launcher.runs_per_job or 1)))
+    except UserError as error:
+        return str(error)
 
 
 def _ended_as(name: str, before: str | None) -> str:

@@ -8,11 +8,22 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterable
+from pathlib import Path
 from typing import NamedTuple
 
+from lilawbench.record.writer import read_json
 from lilawbench.support.errors import UserError, closest
 
 TIMEOUT_S = 20
+# why a pending job can never run as it was asked for, and why one may wait for very long
+NEVER = (
+    *("PartitionConfig", "BadConstraints", "PartitionNodeLimit", "PartitionTimeLimit", "QOSTimeLimit", "QOSNotAllowed"),
+    *("AccountNotAllowed", "InvalidAccount", "InvalidQOS", "DependencyNeverSatisfied"),
+)
+LONG = (
+    *("ReqNodeNotAvail", "AssocMax", "AssocGrp", "QOSMax", "QOSGrp", "PartitionDown", "PartitionInactive", "JobHeld"),
+    *("NodeDown", "Reservation"),
+)
 GONE = "GONE"  # ended, and forgotten by squeue
 ENDED = {
     "BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "REVOKED",
@@ -25,6 +36,38 @@ class State(NamedTuple):
 
     name: str
     reason: str
+
+    @property
+    def never(self) -> bool:
+        """Whether it waits for what will not come: a limit of one job, or what no node has."""
+        return self.name == "PENDING" and (self.reason in NEVER or self.reason.endswith("PerJobLimit"))
+
+    @property
+    def long(self) -> bool:
+        """Whether it waits for more than its turn."""
+        return self.name == "PENDING" and not self.never and self.reason.startswith(LONG)
+
+
+class Queued(NamedTuple):
+    """A job that has not ended."""
+
+    job_id: str
+    name: str  # as in State
+    reason: str
+
+
+def queued(place: Path) -> dict[str, Queued]:
+    """Jobs that sweeps in a folder of runs have submitted, by the names of their runs; none if Slurm is not here."""
+    found: dict[str, Queued] = {}
+    for ledger in sorted((place / ".slurm").glob("*.json")):
+        try:
+            jobs = read_json(ledger)
+            for job_id, state in states(jobs).items():
+                if state.name not in ENDED:
+                    found |= {run: Queued(job_id, *state) for run in jobs[job_id]}
+        except (UserError, OSError):
+            continue
+    return found
 
 
 def ask(*command: str) -> str:
@@ -48,14 +91,15 @@ def words(text: str) -> str:
     return "; ".join(dict.fromkeys(filter(None, lines)))
 
 
-def check_cluster(partition: str | None, jobs: int) -> None:
+def check_cluster(partition: str | None, jobs: int, cpus: int = 1, mem_gb: float | None = None) -> None:
     """Checks that Slurm can run the jobs, before any is submitted.
 
     Args:
         partition: as launcher.partition, several separated by commas; null: the cluster's default.
-        jobs: how many, in one array.
+        jobs: how many, in one array. cpus, mem_gb: that a job asks for on each node; None: the cluster's default.
     Raises:
-        UserError: no Slurm here, Slurm is down, no such partition, or more jobs than the cluster allows in an array.
+        UserError: no Slurm here, Slurm is down, no such partition, more jobs than the cluster allows in an array, or
+            no node is large enough.
     """
     if shutil.which("sbatch") is None or shutil.which("srun") is None:
         raise UserError(
@@ -70,8 +114,47 @@ def check_cluster(partition: str | None, jobs: int) -> None:
     for name in partition.split(",") if partition else []:
         if name not in known:
             raise UserError(f"launcher.partition={name} does not exist; {closest(name, known)}")
+    nodes = nodes_of(partition)
+    asked = {"CPUs": float(cpus), "MB": 1024 * (mem_gb or 0)}
+    for unit, keys in (("CPUs", "launcher.cpus x launcher.tasks_per_node"), ("MB", "launcher.mem_gb")):
+        if nodes and asked[unit] > (largest := max(getattr(node, unit.lower()) for node in nodes)):
+            has = f"but the largest node of {partition or 'the default partition'} has {largest}"
+            raise UserError(f"{keys}: a job asks for {asked[unit]:g} {unit} on a node, {has} ({told(nodes)})")
     if jobs > 1000 and jobs > (longest := _longest_array()):
         raise UserError(f"{jobs} jobs, but this cluster allows {longest} in an array: raise launcher.runs_per_job")
+
+
+class Nodes(NamedTuple):
+    """Nodes of one kind."""
+
+    partition: str
+    nodes: int
+    cpus: int
+    mb: int
+    gres: str
+    state: str
+
+
+def nodes_of(partition: str | None) -> list[Nodes]:
+    """The nodes of some partitions, as launcher.partition names them; null: of the default one."""
+    of = ["--partition", partition] if partition else []
+    rows = (line.split("|") for line in ask("sinfo", "--noheader", *of, "--format=%P|%D|%c|%m|%G|%T").splitlines())
+    found = [
+        Nodes(name, int(count), int(cpus.rstrip("+")), int(mb.rstrip("+")), gres, state)
+        for name, count, cpus, mb, gres, state in rows
+    ]
+    default = [node for node in found if node.partition.endswith("*")]
+    return found if partition or not default else default
+
+
+def told(nodes: Iterable[Nodes]) -> str:
+    """ "debug: 1 x 1 CPUs, 7800 MB, idle"."""
+    return "; ".join(
+        f"{node.partition.rstrip('*')}: {node.nodes} x {node.cpus} CPUs, {node.mb} MB, "
+        + (f"{node.gres}, " if node.gres != "(null)" else "")
+        + node.state
+        for node in nodes
+    )
 
 
 def _longest_array() -> int:

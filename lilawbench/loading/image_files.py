@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from lilawbench.loading import pixels
+from lilawbench.loading.pixels import Levels
 from lilawbench.support.errors import DataError
 
 if TYPE_CHECKING:
     import torch
     from PIL import Image
 
-ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff", ".gif")
+log = logging.getLogger("lilawbench")
+
 MOST_NAMED = 10  # files named in one message
 MOST_THREADS = 8
+LOOKED_AT = 100  # images of a data set that tell its levels
+RULES = 1  # of `pixels`: features of frozen layers are computed again where these have changed
 
 
 class ImageFiles:
@@ -33,6 +39,8 @@ class ImageFiles:
         size: side of the square, pixels. resize: shorter side before the cut, >= size; None: size.
         channels: 3 (colour) | 1 (grey).
         threads: number of decoding threads; None: one per core, at most 8.
+        levels: how values become 8 bits; None: as `Levels` has them.
+        said: what was logged of these images; the parts of a data set share it.
     Raises:
         ValueError: size, resize, channels or threads out of range.
     """
@@ -47,10 +55,13 @@ class ImageFiles:
         resize: int | None = None,
         channels: int = 3,
         threads: int | None = None,
+        levels: Levels | None = None,
+        said: set[str] | None = None,
     ):
         check_frame(size, resize, channels, threads)
         self.root, self.names = Path(root), names
         self.size, self.resize, self.channels, self.threads = size, resize or size, channels, threads
+        self.levels, self.said = levels or Levels(), set() if said is None else said
 
     def __len__(self) -> int:
         return len(self.names)
@@ -62,7 +73,24 @@ class ImageFiles:
 
     def __getitem__(self, rows: np.ndarray) -> ImageFiles:
         """Some of the rows; nothing is decoded."""
-        return ImageFiles(self.root, self.names[rows], self.size, self.resize, self.channels, self.threads)
+        frame = self.size, self.resize, self.channels, self.threads
+        return ImageFiles(self.root, self.names[rows], *frame, self.levels, self.said)
+
+    def level(self, white: float | None = None, background: int | None = None) -> None:
+        """Sets the levels: those given, else those that fit a sample of the images.
+
+        A file that cannot be read is left to the decoding, which names it.
+        """
+        rows = np.unique(np.linspace(0, len(self) - 1, min(LOOKED_AT, len(self))).astype(int))
+
+        def look(row: int) -> pixels.Look:
+            try:
+                return pixels.look(self.path(row))
+            except Exception:  # Pillow's decoders raise nearly anything on damaged files
+                return pixels.Look()
+
+        looks = _pool(self.threads or default_threads()).map(look, rows.tolist())
+        self.levels = pixels.levels_of(looks, white, background)
 
     def identity(self) -> list[torch.Tensor]:
         """Identifies the images without reading them: frame, names, and each file's size and time."""
@@ -71,7 +99,8 @@ class ImageFiles:
         found = (os.stat(self.path(row)) for row in range(len(self)))
         stats = np.array([(file.st_size, file.st_mtime_ns) for file in found], dtype=np.int64)
         names = np.frombuffer(self.names.tobytes(), dtype=np.uint8).copy()
-        frame = torch.tensor([self.size, self.resize, self.channels])
+        levels = [self.levels.white or 0, self.levels.background, RULES]
+        frame = torch.tensor([self.size, self.resize, self.channels, *levels], dtype=torch.float64)
         return [frame, torch.from_numpy(names), torch.from_numpy(stats)]
 
     def path(self, row: int) -> str:
@@ -92,22 +121,15 @@ class ImageFiles:
         """All rows, [N, C, size, size] uint8. Raises: as `Decoding.wait`."""
         return self.start(range(len(self))).wait()
 
-    def _decode(self, row: int, dy: int, dx: int, out: np.ndarray) -> str:
-        """Fills `out` and returns what went wrong, or "". Pillow and NumPy release the GIL meanwhile."""
-        from PIL import Image
-
-        mode = "RGB" if self.channels == 3 else "L"
+    def _decode(self, row: int, dy: int, dx: int, out: np.ndarray) -> Decoded:
+        """Fills `out`. Pillow and NumPy release the GIL meanwhile."""
         try:
-            with Image.open(self.path(row)) as image:
-                image.draft(mode, (self.resize, self.resize))
-                out[:] = (
-                    np.asarray(self._framed(image.convert(mode), int(dy), int(dx)))
-                    .reshape(self.size, self.size, self.channels)
-                    .transpose(2, 0, 1)
-                )
+            image, notes = pixels.read(self.path(row), "RGB" if self.channels == 3 else "L", self.resize, self.levels)
+            framed = np.asarray(self._framed(image, int(dy), int(dx)))
+            out[:] = framed.reshape(self.size, self.size, self.channels).transpose(2, 0, 1)
         except Exception as error:  # Pillow's decoders raise nearly anything on damaged files
-            return f"{type(error).__name__}: {error}".replace(f" {self.path(row)!r}", "")
-        return ""
+            return Decoded(f"{type(error).__name__}: {error}".replace(f" {self.path(row)!r}", ""))
+        return Decoded(notes=notes)
 
     def _framed(self, image: Image.Image, dy: int, dx: int) -> Image.Image:
         """As torchvision's Resize and CenterCrop, the crop moved by the shift."""
@@ -121,6 +143,13 @@ class ImageFiles:
         left = round((image.width - self.size) / 2) + dx
         top = round((image.height - self.size) / 2) + dy
         return image.crop((left, top, left + self.size, top + self.size))
+
+
+class Decoded(NamedTuple):
+    """What there is to say of one image."""
+
+    error: str = ""  # why it cannot be read
+    notes: Sequence[str] = ()  # what had to be done to it
 
 
 class Decoding:
@@ -149,16 +178,28 @@ class Decoding:
         import torch
 
         try:
-            errors = [job.result() for job in self.jobs]
+            decoded = [job.result() for job in self.jobs]
         except BaseException:  # an interrupt: without this the process would decode the rest before it ends
             self.cancel()
             raise
-        wrong = [f"{self.files.path(row)} ({error})" for row, error in zip(self.rows, errors) if error]
+        wrong = [f"{self.files.path(row)} ({seen.error})" for row, seen in zip(self.rows, decoded) if seen.error]
         if wrong:
             raise DataError(
                 f"{len(wrong)} of {len(self.jobs)} images cannot be read: {first_named(wrong)}; replace or remove them"
             )
+        self._say(decoded)
         return torch.from_numpy(self.out)
+
+    def _say(self, decoded: list[Decoded]) -> None:
+        """Logs what had to be done to the images, a line for each kind and data set."""
+        white, background = self.files.levels.white or pixels.RANGES[-1], self.files.levels.background
+        more = {pixels.CLEAR: f" grey level {background}", pixels.DEEP: f": 0..{white:g} becomes 0..255"}
+        for note in sorted({note for seen in decoded for note in seen.notes} - self.files.said):
+            self.files.said.add(note)
+            rows = [row for row, seen in zip(self.rows, decoded) if note in seen.notes]
+            first = shown(self.files.names[rows[0]])
+            log.info("%s: %d of %d images, such as %s, have %s%s",
+                     self.files.root, len(rows), len(decoded), first, note, more.get(note, ""))  # fmt: skip
 
     def cancel(self) -> None:
         """Cancels what has not started."""
@@ -186,8 +227,17 @@ def check_frame(size: int, resize: int | None, channels: int = 3, threads: int |
 def first_named(names: Sequence[str] | Sequence[bytes]) -> str:
     """The first ten of a list, and how many more there are."""
     more = len(names) - MOST_NAMED
-    shown = [os.fsdecode(name) for name in names[:MOST_NAMED]]
-    return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
+    return ", ".join(map(shown, names[:MOST_NAMED])) + (f" and {more} more" if more > 0 else "")
+
+
+def shown(name: str | bytes) -> str:
+    """A file's name as text; bytes that are no UTF-8 as \\xNN."""
+    return os.fsencode(name).decode(errors="backslashreplace")
+
+
+def file_ids(names: np.ndarray) -> np.ndarray:
+    """Names of files [N] bytes as row ids, [N] str."""
+    return np.char.decode(names, "utf-8", "backslashreplace")
 
 
 def default_threads() -> int:

@@ -59,6 +59,7 @@ class Method(nn.Module, ABC):
     # never do while `warming_up` stays the same, and all that changes is in buffers.
     steps_differ: str | None = "it does not say that all its steps are the same"
     warming_up: bool = False
+    idle: ClassVar[str] = "never past its warm-up"  # what tables say of a run in which it did nothing of its own
 
     def __init__(self, loss: Loss):
         super().__init__()
@@ -69,6 +70,23 @@ class Method(nn.Module, ABC):
         if isinstance(self.per_sample, StatefulLoss):
             return f"{type(self.per_sample).__name__} changes what it does from epoch to epoch"
         return self.steps_differ
+
+    def never_acts(self, epochs: int, steps: int) -> list[str]:
+        """Why a run of so many epochs, each of so many steps, is the same as one without the method, or its loss.
+
+        Returns:
+            "WHAT: WHY" of each, such as "never corrected: method.warmup_epochs is 5, of 3 epochs"; WHAT marks the
+            run in tables. Empty, where both take part.
+        """
+        found = []
+        for group, part, never in (
+            ("method", self, self.idle),
+            ("loss", self.per_sample, "loss never past its warm-up"),
+        ):
+            warmup = getattr(part, "warmup_epochs", 0)
+            if warmup >= epochs:
+                found.append(f"{never}: {group}.warmup_epochs is {warmup}, of {epochs} epochs")
+        return found
 
     def setup(self, ctx: Context) -> None:
         """Called once, with the networks built and before a checkpoint is loaded: allocate state of size N here.

@@ -86,6 +86,7 @@ class DynamicLoss(Method):
     splits_batches = False  # a look-ahead is one step of the whole batch
     tasks = CLASSES
     crossings = (correction, meta_set)
+    idle = "never corrected"
     steps_differ = "it draws labels and rewinds the random stream"
 
     def __init__(
@@ -141,6 +142,12 @@ class DynamicLoss(Method):
         # g and q with their graph, from the end of a step to the next look-ahead, which moves the nets
         self.tables: tuple[Tensor, Tensor] | None = None
         self.batch_size = 1  # the largest of the epoch
+
+    def never_acts(self, epochs: int, steps: int) -> list[str]:
+        found = super().never_acts(epochs, steps)
+        if not self.net_options["corrector"] and self.net_options["margin"] is False:
+            found.append(f"{self.idle}: method.corrector and method.margin are both off")
+        return found
 
     def setup(self, ctx: Context) -> None:
         super().setup(ctx)

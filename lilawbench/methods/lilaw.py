@@ -63,6 +63,7 @@ class LiLAW(Method):
     """
 
     uses_meta = True
+    idle = "never re-weighted"
     params: Tensor  # alpha, beta, delta
     lr: Tensor  # [3], as all that follow; 0 for a term left out
     weight_decay: Tensor
@@ -139,6 +140,24 @@ class LiLAW(Method):
     def scales(self) -> Tensor | None:
         """Factors of W_alpha, W_beta, W_delta, [3]; 0 for a term left out, the others sum to their number."""
         return None if self.theta is None else self._scales(self.theta)
+
+    def never_acts(self, epochs: int, steps: int) -> list[str]:
+        found = super().never_acts(epochs, steps)
+        if found:
+            return found
+        every, first, last = self.meta_every_steps, self.warmup_epochs * steps, epochs * steps - 1
+        if last // every == first // every:  # what the last step learns is not used
+            found.append(f"weights never learned: method.meta_every_steps is {every}, of {last + 1} steps")
+        elif not self._can_move():
+            found.append("weights never learned: method.lr is too small, or method.clamp holds alpha at 1")
+        return found
+
+    def _can_move(self) -> bool:
+        """Whether a step can change anything, with a gradient of 1, about the largest. That of alpha only lowers it."""
+        moves = self.params != self.params - self.lr * (1 + self.weight_decay * self.params)
+        if self.clamp and self.alpha <= 1:
+            moves[0] = False
+        return bool(moves.any()) or self.theta is not None
 
     def setup(self, ctx: Context) -> None:
         super().setup(ctx)

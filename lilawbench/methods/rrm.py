@@ -82,6 +82,7 @@ class RRM(Method):
     """
 
     crossings = (pruning,)
+    idle = "never re-weighted"
     steps_differ: str | None = None
     u: Tensor
     lowest_weight: Tensor  # of N p_i, in any epoch
@@ -115,6 +116,15 @@ class RRM(Method):
         self.mu = 1.0 if contamination is not None else mu
         self.reweight_every_epochs, self.reweight_losses = reweight_every_epochs, reweight_losses
         self.loss_scale = loss_scale
+
+    def never_acts(self, epochs: int, steps: int) -> list[str]:
+        found = super().never_acts(epochs, steps)
+        if self.reweight_every_epochs >= epochs:
+            why = f"method.reweight_every_epochs is {self.reweight_every_epochs}, of {epochs} epochs"
+            found.append(f"{self.idle}: {why}: none trains on new weights")
+        elif self.contamination == 0:
+            found.append(f"{self.idle}: method.contamination is 0")
+        return found
 
     def setup(self, ctx: Context) -> None:
         super().setup(ctx)

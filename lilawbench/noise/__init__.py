@@ -1,8 +1,9 @@
 """Label noise: clean labels in, observed labels out, once per run. Each name is a YAML of the `noise` group.
 
 A noise is a function of (clean, num_classes, generator), its options bound, or a class that checks its options when it
-is built and is called with the same. An argument named `inputs` asks for a function that gives the
-inputs of rows by their numbers, one named `fetch` for one that finds official files (loading/download.py).
+is built and is called with the same. An argument named `inputs` asks for a function that gives the inputs of rows by
+their numbers, one named `class_names` for the data set's, one named `fetch` for a function that finds official files
+(loading/download.py).
 """
 
 from lilawbench.noise.file import File

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from lilawbench.noise.classes import named
 from lilawbench.support.errors import DataError
 from lilawbench.tasks import ALL, fits
 
@@ -25,7 +26,8 @@ class File:
 
     Args:
         path: a run's folder (its labels.npz), or a file: .npz, .npy, or text (.csv, .txt) with one row per line, with
-            or without a header. Several labels a sample are an array [N, K], or a text file of K columns, of 0 and 1.
+            or without a header, which may name the classes. Several labels a sample are an array [N, K], or a text file
+            of K columns, of 0 and 1.
         column: the array of a .npz or the column of a text file: its name, or without a header its number from 0;
             None: `observed`, or the only one.
     Raises:
@@ -41,19 +43,24 @@ class File:
         if self.path.suffix not in SUFFIXES:
             raise ValueError(f"path {self.path} must end in one of {', '.join(SUFFIXES)}")
 
-    def __call__(self, clean: np.ndarray, num_classes: int, generator: np.random.Generator) -> np.ndarray:
+    def __call__(
+        self, clean: np.ndarray, num_classes: int, generator: np.random.Generator, class_names: Sequence[str] = ()
+    ) -> np.ndarray:
         """Observed labels, of the shape and type of `clean`.
 
         Args:
             clean: labels as `Source` has them: [N] int64 in 0..K-1, [N, K] int64 of 0 and 1, [N] float. Not modified.
+            class_names: of the data set; a text file may have them in place of class numbers.
         Raises:
             DataError: the file is damaged, has no such column, another number of rows, a label outside 0..K-1, or
                 clean labels that are not the data set's.
         """
         is_text = self.path.suffix in (".csv", ".txt")
-        columns = _read_text(self.path) if is_text else _read_arrays(self.path)
+        columns = _read_text(self.path, class_names) if is_text else _read_arrays(self.path)
         if is_text and clean.ndim == 2 and self.column is None:
             columns = columns._replace(values={"observed": np.stack(list(columns.values.values()), axis=1)})
+        if is_text and clean.ndim == 1 and clean.dtype.kind != "f":
+            columns = _with_numbers(self.path, columns, class_names, _chosen(self.path, columns, self.column))
         observed = _labels(self.path, columns, _chosen(self.path, columns, self.column), clean)
         if observed.shape != clean.shape:
             raise DataError(f"{self.path} has {_sized(observed)}; the data set has {_sized(clean)}")
@@ -110,7 +117,18 @@ def _read_arrays(path: Path) -> Columns:
         raise DataError(f"{path} cannot be read: {error}") from error
 
 
-def _read_text(path: Path) -> Columns:
+def _with_numbers(path: Path, columns: Columns, class_names: Sequence[str], chosen: str | int) -> Columns:
+    """Names of classes replaced by their numbers, in the chosen column and in `clean`."""
+    values = dict(columns.values)
+    for key in {chosen, "clean"} & values.keys():
+        try:
+            values[key] = named(np.asarray(values[key]), class_names)
+        except ValueError as error:
+            raise DataError(f"{path}: {error}") from error
+    return columns._replace(values=values)
+
+
+def _read_text(path: Path, class_names: Sequence[str]) -> Columns:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             rows = list(csv.reader(file))
@@ -121,7 +139,7 @@ def _read_text(path: Path) -> Columns:
     if not rows:
         raise DataError(f"{path} is empty")
     first = [cell.strip() for cell in rows[0]]
-    has_header = not all(_is_number(cell) for cell in first)
+    has_header = not all(map(_is_number, first)) and set(first).isdisjoint(class_names)
     for line, row in enumerate(rows, start=1):
         if len(row) != len(first):
             raise DataError(f"{path}, line {line}: {len(row)} columns, line 1 has {len(first)}")

@@ -64,8 +64,7 @@ def draw_labels(
             not fit these labels.
     """
     clean = source.labelled_clean
-    given = clean if source.train_observed is None else source.train_observed
-    observed = noise(given, source.num_classes, generator=derive(seed, "noise"))
+    observed = noise(source.labelled_given, source.num_classes, generator=derive(seed, "noise"))
     known = source.clean_known or adds_noise
     if source.val_clean is None:
         train, val = stratified(observed, split.val_fraction or 0.0, derive(seed, "split"))

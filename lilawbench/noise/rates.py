@@ -26,6 +26,15 @@ def noise_rates(noise: Mapping[str, Tree], labels: Labels) -> dict[str, float | 
     }
 
 
+def told(noise: Mapping[str, Tree], labels: Labels) -> str:
+    """What was done to the labels, in a line."""
+    wrong = None if labels.clean is None else float((labels.observed != labels.clean).mean())
+    added = "no noise is added" if noise["name"] == "none" else f"{noise['name']} noise is added"
+    if wrong is None or (wrong == 0 and noise["name"] == "none"):
+        return added
+    return f"{added}; {100 * wrong:.1f} % of the labels are wrong"
+
+
 def requested_rate(noise: Mapping[str, Tree], clean: np.ndarray) -> float | None:
     """noise.rate; for a transition matrix, or two rates, what they imply for these labels; 0 without noise.
 

@@ -7,11 +7,12 @@ realised rate varies with the seed. Each returns observed labels, [N] int64, and
 0..K-1.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from lilawbench.noise.checks import Matrix, checked_labels, checked_matrix, checked_rate
+from lilawbench.noise.classes import class_number
 from lilawbench.support.apportion import apportion
 from lilawbench.tasks import ALL, fits
 
@@ -89,27 +90,33 @@ def asymmetric(
     num_classes: int,
     rate: float,
     generator: np.random.Generator,
-    pairs: Mapping[int, int] | None = None,
+    pairs: Mapping[int | str, int | str] | None = None,
     exact: bool = True,
+    class_names: Sequence[str] | None = None,
 ) -> Labels:
     """Moves a share of each class in `pairs` to its look-alike; classes that are not in `pairs` stay clean.
 
     Args:
         rate: probability that a label of a class in `pairs` moves, in [0, 1).
-        pairs: {clean class: observed class}; None moves every class to the next one (pair flip).
+        pairs: {clean class: observed class}, by numbers or names; None moves every class to the next one (pair flip).
+        class_names: of the data set; None: not known yet, and pairs of names are left out.
     Raises:
-        ValueError: rate outside [0, 1), a class outside 0..K-1, a class paired with itself.
+        ValueError: rate outside [0, 1), a class outside 0..K-1, no class of that name, a class paired with itself.
     Source: Patrini et al. 2017 (pairs); Han et al. 2018 (pair flip).
     """
     checked_rate(rate)
     if pairs is None:
         pairs = {i: (i + 1) % num_classes for i in range(num_classes)}
-    pairs = {int(i): int(j) for i, j in pairs.items()}
-    for i, j in pairs.items():
+    if class_names is None:
+        pairs = {i: j for i, j in pairs.items() if not isinstance(i, str) and not isinstance(j, str)}
+    numbers = {class_number(i, class_names or ()): class_number(j, class_names or ()) for i, j in pairs.items()}
+    if class_names is not None and len(numbers) < len(pairs):
+        raise ValueError(f"pairs names a class twice: {dict(pairs)}")
+    for i, j in numbers.items():
         if i == j or not (0 <= i < num_classes and 0 <= j < num_classes):
             raise ValueError(f"pair {i}: {j} does not join two different classes of 0..{num_classes - 1}")
     matrix = np.eye(num_classes)
-    for i, j in pairs.items():
+    for i, j in numbers.items():
         matrix[i, i], matrix[i, j] = 1 - rate, rate
     return transition(clean, num_classes, matrix, generator, exact)
 

@@ -3,14 +3,31 @@
 from lilawbench.engine.loop import Epoch
 from lilawbench.methods.context import Context
 from lilawbench.metrics.crossing import cross
-from lilawbench.probes.base import Predictions, Probe, Seen
+from lilawbench.probes.base import Predictions, Probe, Scene, Seen
+from lilawbench.support.plain import State, Tree
 
 
 class MethodValues(Probe):
-    """Values of any method that has some; none is known by name."""
+    """Values of any method that has some, and whether it took part at all; none is known by name."""
+
+    def setup(self, scene: Scene) -> None:
+        super().setup(scene)
+        self.ended = {"epochs": scene.epochs, "steps": 1}  # epochs so far, and steps of one
 
     def see(self, ctx: Context, epoch: Epoch, predictions: Predictions) -> Seen:
         scene, crossed = self.scene, {}
+        self.ended = {"epochs": epoch.number, "steps": epoch.step // epoch.number}
         if scene.clean is not None:
             crossed = cross(scene.method.crossings, epoch.sample_values, scene.observed, scene.clean)
         return {**crossed, **epoch.logs, **{name: values[-1] for name, values in epoch.trace.items()}}
+
+    def state_dict(self) -> State:
+        return dict(self.ended)
+
+    def load_state_dict(self, state: State) -> None:
+        self.ended |= state
+
+    def result(self) -> dict[str, Tree]:
+        """Why the method never acted, where it did not; it may have been stopped too early."""
+        reasons = self.scene.method.never_acts(**self.ended)
+        return {"never_acts": "; ".join(reasons)} if reasons else {}

@@ -15,7 +15,7 @@ from lilawbench.config import LONGEST_NAME, NAMED, Plain, plain, wrong_names
 from lilawbench.record.code import TYPED, code, targets
 from lilawbench.record.data import data, named, without_places
 from lilawbench.record.writer import read_json, write_json
-from lilawbench.support.errors import ConfigError
+from lilawbench.support.errors import ConfigError, DataError
 from lilawbench.support.plain import Tree
 from lilawbench.tasks import PLAIN_LOSSES
 
@@ -34,12 +34,15 @@ LATER: dict[str, Tree] = {
     "train.cuda_graphs": False,
     "train.side_stream": True,
     "train.strong_policy": "cifar10",
+    "dataset.white": None,
+    "dataset.background": None,
+    "dataset.clean": "target",
 }
 # options of parts that the YAMLs wrote as 1.0 when names began; in all others 1.0 counts as 1
 FLOATS = {
     *("noise.rate", "noise.concentration", "noise.scale", "model.dropout", "dataset.resident_gb"),
     *("loss.beta", "loss.log_zero", "loss.gamma", "loss.lam"),
-    *("method.alpha", "method.beta", "method.delta", "method.gamma", "method.fgsm.eps"),
+    *("method.alpha", "method.beta", "method.delta", "method.gamma", "method.primary_fraction", "method.fgsm.eps"),
 }
 # modules that have moved: runs keep their names, and old records read as new ones
 MOVED = {"lilawbench.data.": "lilawbench.datasets."}
@@ -81,7 +84,9 @@ def identity(cfg: DictConfig | Plain, outside: Outside | None = None) -> dict[st
     parts = {key: value for key, value in cfg.items() if key not in NOT_IDENTITY}
     for name, before in LATER.items():
         *path, key = name.split(".")
-        node = functools.reduce(lambda tree, step: tree.get(step) if isinstance(tree.get(step), dict) else {}, path, parts)
+        node = functools.reduce(
+            lambda tree, step: tree.get(step) if isinstance(tree.get(step), dict) else {}, path, parts
+        )
         if node.get(key) == before:
             parts = _without(parts, [*path, key])
     target = parts["dataset"].get("_target_", "")
@@ -152,7 +157,7 @@ def changed(cfg: DictConfig | Plain) -> tuple[str, list[str]] | None:
     if not (now.code or now.data):
         return None
     others = folder.parent.glob(f"{glob.escape(_label(cfg))}-s{cfg.seed}-*")
-    for other in sorted(others, key=lambda path: path.stat().st_mtime_ns, reverse=True):
+    for other in sorted(others, key=lambda path: path.lstat().st_mtime_ns, reverse=True):
         kept = Outside(*(_kept(other / f"{name}.json") for name in Outside._fields))
         if kept != now and run_name(cfg, kept) == other.name:
             code = [group for group in now.code if now.code[group] != kept.code.get(group)]
@@ -163,7 +168,11 @@ def changed(cfg: DictConfig | Plain) -> tuple[str, list[str]] | None:
 
 
 def _kept(path: Path) -> dict[str, str]:
-    return read_json(path) if path.exists() else {}
+    """Digests in a file of another run; a damaged file costs only a message."""
+    try:
+        return read_json(path) if path.exists() else {}
+    except (DataError, OSError):
+        return {}
 
 
 def flatten(tree: dict[str, Tree], prefix: str) -> dict[str, Tree]:

@@ -91,6 +91,11 @@ class RunLock:
         return True
 
     def _busy(self, owner: Owner | None) -> RunBusy:
+        if owner == UNKNOWN:
+            return RunBusy(
+                f"another process may be doing this run now: {self.owner} cannot be read. If none does, delete it, or "
+                f"try again when it has been left alone for {FRESH_SECONDS:.0f} s"
+            )
         who = f" ({owner['host']}, process {owner['pid']})" if owner else ""
         return RunBusy(f"another process is doing this run now{who}: {self.folder}")
 
@@ -98,10 +103,10 @@ class RunLock:
         try:
             owner = json.loads(self.owner.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            return None
-        except ValueError:  # made a moment ago, or damaged
+            return UNKNOWN if self.owner.is_symlink() else None
+        except (ValueError, RecursionError, OSError):  # made a moment ago, damaged, or not ours to read
             owner = None
-        return owner if isinstance(owner, dict) and owner.keys() == self.me.keys() else UNKNOWN
+        return owner if _is_owner(owner) else UNKNOWN
 
     def _write(self, first: bool) -> None:
         """Writes this process into `.owner`, as the first or over another. Raises: RunBusy, another host was first."""
@@ -129,7 +134,10 @@ class RunLock:
             probe.touch()
             now = probe.stat().st_mtime
             probe.unlink()
-        return now - self.owner.stat().st_mtime if self.owner.exists() else FRESH_SECONDS
+        try:
+            return now - self.owner.stat().st_mtime
+        except OSError:  # gone meanwhile, or a link to nothing
+            return FRESH_SECONDS
 
     def _beat(self) -> None:
         while not self.released.wait(BEAT_SECONDS):
@@ -138,6 +146,28 @@ class RunLock:
                     os.utime(self.owner)
             except OSError:  # left to the next beat, or to `check` after the epoch
                 continue
+
+
+def holder(folder: Path) -> Owner | None:
+    """The process that has a run, as its `.owner` says; None: nobody has it. It neither takes the lock nor waits."""
+    lock = RunLock(folder)
+    owner = lock._read()
+    try:
+        if owner is None or time.time() - lock.owner.stat().st_mtime >= FRESH_SECONDS:
+            return None
+    except OSError:
+        return None
+    return None if owner["host"] == lock.me["host"] and not _alive(owner["pid"]) else owner
+
+
+def _is_owner(found: Tree) -> bool:
+    kinds = {"host": str, "pid": int, "started": float}
+    return (
+        isinstance(found, dict)
+        and found.keys() == kinds.keys()
+        and all(isinstance(found[key], kind) for key, kind in kinds.items())
+        and 0 < found["pid"] < 1 << 31
+    )
 
 
 def _alive(pid: int) -> bool:

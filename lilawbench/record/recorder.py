@@ -21,14 +21,17 @@ from lilawbench.engine.loop import Epoch
 from lilawbench.engine.optim import load_optimizer
 from lilawbench.methods.base import Method
 from lilawbench.methods.context import Context
+from lilawbench.noise.rates import told
 from lilawbench.probes.base import Probe, Scene, Seen
 from lilawbench.probes.gather import results
 from lilawbench.record.identity import SCHEMA_VERSION, UNKNOWN_CLEAN, cell_name, flatten, recorded
-from lilawbench.record.selection import select
+from lilawbench.record.provenance import command, commit
+from lilawbench.record.selection import as_shown, reached, select
 from lilawbench.record.writer import MetricsWriter, finite, write_config, write_json, write_labels
+from lilawbench.support.atomic import writable
 from lilawbench.support.distributed import World
 from lilawbench.support.errors import ConfigError, DataError, DiskError, PartError, RunFailed
-from lilawbench.support.plain import Tree
+from lilawbench.support.plain import State, Tree
 from lilawbench.tasks import TASKS, Task
 
 log = logging.getLogger("lilawbench")
@@ -64,8 +67,8 @@ class Recorder:
     ):
         self.folder, self.cfg, self.task, self.device, self.world = folder, cfg, task, device, world
         self.result: dict[str, Tree] = {}
-        path = folder / "checkpoint.pt"
-        self.saved = checkpoint.load(path, device) if path.exists() else None
+        path, self.damaged = world.main_does(lambda: checkpoint.newest(folder))
+        self.saved = checkpoint.load(path, device) if path else None
         if self.saved is not None and "probes" not in self.saved:
             raise DataError(f"{path} was written by an earlier version of lilawbench: use that one, or delete {folder}")
         # a resumed run keeps its number of threads: sums that are split otherwise have other last bits
@@ -75,13 +78,17 @@ class Recorder:
         world.main_does(lambda: self._open(arrays))
 
     def _open(self, arrays: Mapping[str, np.ndarray]) -> None:
+        commit()  # now, not when the run ends
         self.labels_sha256 = write_labels(self.folder, **arrays)
         write_config(self.folder, self.cfg)
-        (self.folder / "failed.json").unlink(missing_ok=True)
-        self.metrics = MetricsWriter(self.folder / "metrics.jsonl", self.saved["metrics_bytes"] if self.saved else 0)
+        with writable(failed := self.folder / "failed.json"):
+            failed.unlink(missing_ok=True)
+        self.metrics = MetricsWriter(self.folder / "metrics.jsonl", **_kept_metrics(self.saved))
         self.epochs = self.metrics.rows("epoch")
         self.mirror = build(self.cfg.logger) if "_target_" in self.cfg.logger else None
         self.log_file = runtime.log_to_file(self.folder / "train.log")
+        for line in self.damaged:
+            log.warning(line)
 
     def __enter__(self) -> "Recorder":
         if self.mirror:
@@ -110,6 +117,7 @@ class Recorder:
     def resume(self, ctx: Context, method: Method, probes: Mapping[str, Probe], scene: Scene) -> None:
         """Logs what begins, and loads the checkpoint of an interrupted run into freshly built parts."""
         parameters = _parameters(ctx)
+        self.class_names = list(map(str, scene.source.class_names))
         self.rows = {"num_train": len(scene.train), "num_val": len(scene.val), "num_test": len(scene.test)}
         rows = "{num_train} train, {num_val} validation, {num_test} test rows".format(**self.rows)
         machine = f"{runtime.device_name(self.device)}, {self.threads} thread(s)"
@@ -117,11 +125,14 @@ class Recorder:
             machine = f"{self.world.size} processes, each {machine}"
         self.frozen = checkpoint.digest_of_frozen(ctx.networks)
         log.info("%s: %s, %s parameters, %s", self.folder, rows, f"{parameters:,}", machine)
+        log.info(told(self.cfg.noise, scene.labels))
         if not scene.labels.clean_known:
             log.info("the clean labels are unknown: %s", UNKNOWN_CLEAN)
         if self.saved is None:
+            if self.damaged:
+                log.warning("starting over: there is no other checkpoint")
             return
-        checkpoint.restore(ctx.networks, self.saved, self.folder / "checkpoint.pt")
+        checkpoint.restore(ctx.networks, self.saved, self.folder / checkpoint.FILE)
         load_optimizer(ctx.optimizer, self.saved["optimizer"])
         method.load_state_dict(self.saved["method"])
         for name, probe in probes.items():
@@ -163,10 +174,11 @@ class Recorder:
             "epoch": ctx.epoch,
             "step": ctx.step,
             "metrics_bytes": self.metrics_bytes,
+            "metrics_crc32": self.metrics.crc32,
             "seconds": self.seconds,
             "threads": self.threads,
         }
-        checkpoint.save(self.folder / "checkpoint.pt", state)
+        checkpoint.save(self.folder / checkpoint.FILE, state, before=self.folder / checkpoint.BEFORE)
 
     def finish(self, ctx: Context, probes: Mapping[str, Probe]) -> dict[str, Tree]:
         """Completes the checkpoint, writes the probes' files and result.json, and returns the content of the latter."""
@@ -179,7 +191,10 @@ class Recorder:
             "run": self.folder.name,
             "cell": cell_name(self.cfg),
             **finite(flatten(recorded(self.cfg), "config")),
+            "command": command(),
+            **commit(),
             "task": self.task.name,
+            "class_names": self.class_names,
             **select(self.epochs, self.task),
             "labels.sha256": self.labels_sha256,
             **self.rows,
@@ -199,17 +214,12 @@ class Recorder:
             "versions.numpy": np.__version__,
         }
         self.result = {**own, **finite(results(probes, own))}
-        checkpoint.complete(self.folder / "checkpoint.pt", ctx.networks)
+        checkpoint.complete(self.folder / checkpoint.FILE, ctx.networks)
+        checkpoint.keep_last(self.folder)
         for probe in probes.values():
             probe.files(self.folder)
         write_json(self.folder / "result.json", self.result)
-        key = f"test_{self.task.measure}"
-        reached = [
-            f"{_shown(key, self.result[f'{rule}.{key}'])} ({rule})"
-            for rule in ("best_val", "last")
-            if self.result.get(f"{rule}.{key}") is not None
-        ]
-        log.info("done, test %s %s: %s", self.task.measure, ", ".join(reached), self.folder / "result.json")
+        log.info("done, %s: %s", reached(self.result), self.folder / "result.json")
         return self.result
 
     def _step_rows(self, epoch: Epoch) -> list[dict[str, Tree]]:
@@ -224,6 +234,10 @@ class Recorder:
         ]
 
 
+def _kept_metrics(saved: State | None) -> dict[str, Tree]:
+    return {} if saved is None else {"keep_bytes": saved["metrics_bytes"], "crc32": saved.get("metrics_crc32")}
+
+
 def _parameters(ctx: Context) -> int:
     return sum(p.numel() for network in ctx.networks for p in network.parameters())
 
@@ -234,10 +248,5 @@ def _line(row: Mapping[str, Tree], epochs: int) -> str:
     measures = [f"{split}_{task.measure}" for task in TASKS.values() for split in ("train", "val", "test")]
     for key in dict.fromkeys([*measures, "memorised"]):
         if row.get(key) is not None:
-            text += f"  {key} {_shown(key, row[key])}"
+            text += f"  {key} {as_shown(key, row[key])}"
     return f"{text}  {row['epoch_seconds']:.1f} s"
-
-
-def _shown(name: str, value: float) -> str:
-    """Shares in percent, other measures with four digits."""
-    return f"{100 * value:.2f}%" if name.endswith(("accuracy", "memorised")) else f"{value:.4f}"

@@ -1,8 +1,9 @@
 """Which epoch a run is judged by. Every rule has a name, and the one that looks at the test set says oracle."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+from lilawbench.support.plain import Tree
 from lilawbench.tasks import TASKS, Task
 
 Row = dict[str, float | None]  # None: not finite
@@ -46,6 +47,20 @@ def select(epochs: Sequence[Row], task: Task = TASKS["multiclass"]) -> Row:
             continue
         chosen.update({f"{name}.{key}": value for key, value in rule(epochs, task).items()})
     return chosen
+
+
+def reached(result: Mapping[str, Tree]) -> str:
+    """ "test accuracy 91.20% (best_val), 85.31% (last)" of a finished run."""
+    task = TASKS.get(result.get("task", "multiclass"), TASKS["multiclass"])
+    key = f"test_{task.measure}"
+    values = {rule: result.get(f"{rule}.{key}") for rule in ("best_val", "last")}
+    shown = [f"{as_shown(key, value)} ({rule})" for rule, value in values.items() if isinstance(value, int | float)]
+    return f"test {task.measure} {', '.join(shown)}" if shown else "done"
+
+
+def as_shown(name: str, value: float) -> str:
+    """Shares in percent, other measures with four digits."""
+    return f"{100 * value:.2f}%" if name.endswith(("accuracy", "memorised")) else f"{value:.4f}"
 
 
 def best(epochs: Sequence[Row], key: str, maximise: bool = True) -> Row:

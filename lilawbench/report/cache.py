@@ -1,10 +1,11 @@
 """Caches the texts of many result files in one hidden Parquet file, so that reading 10,000 runs again opens one file.
 
 It holds whole texts, not columns: a cached run is parsed like one just read, by any version, and only a change of the
-file itself can outdate an entry.
+file itself can outdate an entry. A digest of the content tells a damaged file, which is made anew.
 """
 
 import contextlib
+import hashlib
 from pathlib import Path
 
 from lilawbench.support.atomic import replacing
@@ -25,9 +26,10 @@ def load(root: str | Path) -> dict[Key, str]:
     try:
         table = pq.read_table(Path(root) / FILE, use_threads=False, partitioning=None)
         columns = [table[name].cast(type_).to_pylist() for name, type_ in COLUMNS.items()]
-    except (OSError, KeyError, pa.ArrowException):
+        texts = dict(zip(zip(*columns[:-1]), columns[-1]))
+        return texts if (table.schema.metadata or {}).get(b"digest") == _digest(texts) else {}
+    except (OSError, KeyError, ValueError, AttributeError, pa.ArrowException):
         return {}
-    return dict(zip(zip(*columns[:-1]), columns[-1]))
 
 
 def save(root: str | Path, texts: dict[Key, str]) -> None:
@@ -37,5 +39,13 @@ def save(root: str | Path, texts: dict[Key, str]) -> None:
 
     columns = [*zip(*texts), texts.values()]
     arrays = {name: pa.array(list(column), type_) for (name, type_), column in zip(COLUMNS.items(), columns)}
+    table = pa.table(arrays).replace_schema_metadata({"digest": _digest(texts)})
     with contextlib.suppress(DiskError), replacing(Path(root) / FILE) as file:
-        pq.write_table(pa.table(arrays), file, compression="zstd", use_dictionary=False)
+        pq.write_table(table, file, compression="zstd", use_dictionary=False)
+
+
+def _digest(texts: dict[Key, str]) -> bytes:
+    found = hashlib.sha256()
+    for key, text in texts.items():
+        found.update(f"{key}{len(text)}{text}".encode())
+    return found.hexdigest().encode()

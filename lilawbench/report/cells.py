@@ -27,6 +27,7 @@ class Run(NamedTuple):
     folder: str
     task: str
     at: int | None = None  # row number among the grid's runs
+    idle: str = ""  # why its method never acted, see `Method.never_acts`
 
 
 @dataclass
@@ -55,6 +56,12 @@ class Cell:
         return sample_std([run.value for run in self.runs])
 
     @property
+    def idle(self) -> str:
+        """What its method never did in some run of it, such as "never re-weighted"; "": it acted in all."""
+        reasons = "; ".join(run.idle for run in self.runs if run.idle).split("; ")
+        return " and ".join(dict.fromkeys(reason.partition(":")[0] for reason in reasons))
+
+    @property
     def paper(self) -> tuple[float | None, float | None]:
         """Mean and standard deviation as published, in the cell's unit."""
         if self.published is None:
@@ -66,14 +73,14 @@ class Cell:
 def fill(grid: Grid, measured: Measured) -> list[Cell]:
     """All cells of a grid, column by column; not compared yet."""
     found = values(grid.runs, measured)
-    labels, folders = (column(grid.runs, name) for name in ("labels.sha256", "folder"))
+    labels, folders, idle = (column(grid.runs, name) for name in ("labels.sha256", "folder", "never_acts"))
     task_of = tasks(grid.runs).tolist()
     filled: dict[tuple[str, str], Cell] = {}
     for place in grid.places:
         cell = filled.setdefault((place.row, place.column), Cell(measured, place.row, place.column))
         cell.planned += 1
         runs = [
-            Run(place.row, place.seed, found[at], text(labels[at]), folders[at], task_of[at], at)
+            Run(place.row, place.seed, found[at], text(labels[at]), folders[at], task_of[at], at, idle[at] or "")
             for at in place.finished
         ]
         if len(runs) > 1:
@@ -150,6 +157,7 @@ def _average(measured: Measured, row: str, name: str, parts: Sequence[Cell]) -> 
                 " ".join(labels) if len(labels) == len(runs) else None,
                 ", ".join(run.folder for run in runs),
                 runs[0].task,
+                idle="; ".join(dict.fromkeys(run.idle for run in runs if run.idle)),
             )
         )
     return average

@@ -1,20 +1,23 @@
 """Reads finished runs from disk, one row per run."""
 
 import json
+import logging
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from lilawbench.record.identity import SCHEMA_VERSION, renamed
+from lilawbench.record.identity import renamed
+from lilawbench.record.marks import REPAIR, checked, failure
 from lilawbench.report import cache
 from lilawbench.support.errors import DataError
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+log = logging.getLogger("lilawbench")
+
 RUN_FILES = {"config.yaml", "labels.npz", "metrics.jsonl", "checkpoint.pt", "result.json", "failed.json"}
-REQUIRED = ("config.seed", "config.method.name", "config.dataset.name")
 KINDS = ("epoch", "step", "method")  # of lines in metrics.jsonl
 SHOWN = 3  # folders of a kind that are named in a message; further ones are counted
 
@@ -29,18 +32,18 @@ class Unfinished(NamedTuple):
     reason: str
 
 
-def collect(folders_or_root: Folders, skip_unreadable: bool = False) -> "DataFrame":
+def collect(folders_or_root: Folders) -> "DataFrame":
     """One row per finished run found in or below the folder(s).
 
-    After the first call only new and changed result files are opened (see `cache`).
+    Damaged result files, those of another version and folders that cannot be listed are left out, with a warning that
+    names them; `unfinished` lists them. After the first call only new and changed result files are opened (see
+    `cache`).
 
-    Args:
-        skip_unreadable: leave out damaged result files and those of another version; `unfinished` lists them.
     Returns:
         DataFrame whose columns are the flat keys of result.json, plus "folder" (str); a key that a run
         lacks is NaN. config.* columns hold plain Python values. Without runs: no rows, no columns.
     Raises:
-        DataError: a folder does not exist, or result files are damaged or of another version: lists all, grouped.
+        DataError: a folder does not exist.
     """
     import pandas as pd
 
@@ -51,8 +54,8 @@ def collect(folders_or_root: Folders, skip_unreadable: bool = False) -> "DataFra
                 records.append(_record(folder, text))
             except DataError as error:
                 refused.setdefault(str(error), []).append(folder)
-    if refused and not skip_unreadable:
-        raise DataError(_refusal(refused, len(records)))
+    if refused:
+        log.warning(_left_out(refused, len(records)))
     table = pd.DataFrame(records, dtype=object)
     measured = [column for column in table if not column.startswith("config.")]
     table = table.assign(**{column: table[column].infer_objects() for column in measured})
@@ -106,7 +109,7 @@ def _lines(path: Path, kind: str) -> Iterator[dict]:
                 if row.get("kind") == kind:
                     yield row
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read {path}: {error}. {_REPAIR}") from None
+        raise DataError(f"cannot read {path}: {error}. {REPAIR}") from None
 
 
 class _Run(NamedTuple):
@@ -114,6 +117,7 @@ class _Run(NamedTuple):
 
     folder: str
     mark: tuple[int, int, int] | None  # size, mtime_ns and inode of result.json; None if there is none
+    problem: str = ""  # why the folder cannot be listed
 
 
 def _found(folders: Folders) -> Iterator[tuple[str, list[_Run]]]:
@@ -138,7 +142,10 @@ def _walk(place: str) -> Iterator[_Run]:
     except FileNotFoundError:  # removed in the meantime
         return
     except OSError as error:
-        raise DataError(f"cannot list {place}: {error.strerror}. Repair it, or name the folders below it.") from None
+        yield _Run(
+            place, (0, 0, 0), f"the folder cannot be listed: {error.strerror}. Make it readable, or move it away."
+        )
+        return
     if not RUN_FILES.isdisjoint(here):  # nothing inside a run is a run (wandb has a config.yaml too)
         yield _Run(place, _mark(here.get("result.json")))
         return
@@ -152,6 +159,8 @@ def _mark(entry: os.DirEntry | None) -> tuple[int, int, int] | None:
         stat = entry.stat() if entry else None
     except FileNotFoundError:
         return None
+    except OSError:  # reading it will tell
+        return 0, 0, 0
     return stat and (stat.st_size, stat.st_mtime_ns, stat.st_ino)
 
 
@@ -163,7 +172,7 @@ def _texts(root: str, runs: list[_Run]) -> Iterator[tuple[str, str | DataError]]
         if run.mark is None:
             continue
         key = (run.folder[len(root) :], *run.mark)
-        text = cached[key] if key in cached else _read(run.folder)
+        text = cached[key] if key in cached else _read(run)
         if isinstance(text, str):
             kept[key] = text
         yield run.folder, text
@@ -171,69 +180,56 @@ def _texts(root: str, runs: list[_Run]) -> Iterator[tuple[str, str | DataError]]
         cache.save(root, kept)
 
 
-def _read(folder: str) -> str | DataError:
+def _read(run: _Run) -> str | DataError:
+    if run.problem:
+        return DataError(run.problem)
     try:
-        with open(os.path.join(folder, "result.json"), encoding="utf-8") as file:
+        with open(os.path.join(run.folder, "result.json"), encoding="utf-8") as file:
             return file.read()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8"
-        return DataError(f"result.json cannot be read: {reason}. {_REPAIR}")
+        return DataError(f"result.json cannot be read: {reason}. {REPAIR}")
 
 
 def _record(folder: str, text: str | DataError) -> dict:
     """Raises: DataError without the folder's name, so that all files with the same fault have the same message."""
     if isinstance(text, DataError):
         raise text
-    record = _parse(text, "result.json")
-    if (version := record.get("schema_version")) != SCHEMA_VERSION:
-        raise DataError(
-            f"result.json has schema_version {version} (lilawbench {record.get('versions.lilawbench', 'unknown')}), "
-            f"this lilawbench reads {SCHEMA_VERSION}. Read it with the version that wrote it, or do the run again."
-        )
-    if missing := [key for key in REQUIRED if record.get(key) is None]:
-        raise DataError(f"result.json has no {', '.join(missing)}. {_REPAIR}")
+    record = checked(_parse(text, "result.json"))
     target = "config.dataset._target_"
     moved = {target: renamed(record[target])} if target in record else {}
     return {**record, **moved, "folder": folder}
 
 
-def _refusal(refused: dict[str, list[str]], readable: int) -> str:
+def _left_out(refused: dict[str, list[str]], readable: int) -> str:
     count = sum(map(len, refused.values()))
-    lines = [f"{count} of {readable + count} result files cannot be used:"]
+    lines = [f"{count} of {readable + count} runs are left out, since they cannot be read:"]
     for reason, folders in refused.items():
-        lines.append(f"- {len(folders)} file{'' if len(folders) == 1 else 's'}: {reason}")
-        lines += [f"    {os.path.join(folder, 'result.json')}" for folder in folders[:SHOWN]]
+        lines.append(f"- {len(folders)} run{'' if len(folders) == 1 else 's'}: {reason}")
+        lines += [f"    {folder}" for folder in folders[:SHOWN]]
         lines += [f"    and {len(folders) - SHOWN} more"] if len(folders) > SHOWN else []
-    one = "the other one" if readable == 1 else f"the other {readable}"
-    return "\n".join([*lines, f"To use only {one}: --skip-unreadable (collect: skip_unreadable=True)."])
-
-
-_REPAIR = "The file is damaged or incomplete: delete it and start the run again with the same command."
+    return "\n".join(lines)
 
 
 def _parse(line: str, where: str) -> dict:
     try:
         value = json.loads(line)
-    except ValueError as error:
-        raise DataError(f"{where}: not JSON ({error}). {_REPAIR}") from None
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{where}: not JSON ({error}). {REPAIR}") from None
     if not isinstance(value, dict):
-        raise DataError(f"{where}: expected a JSON object, found {type(value).__name__}. {_REPAIR}")
+        raise DataError(f"{where}: expected a JSON object, found {type(value).__name__}. {REPAIR}")
     return value
 
 
 def _why(folder: Path) -> Unfinished:
-    path = folder / "failed.json"
-    if not path.exists():
+    if (error := failure(folder)) is None:
         return Unfinished(folder, "unfinished", "interrupted or still running; the same command resumes it")
-    try:
-        return Unfinished(folder, "failed", str(_parse(path.read_text(encoding="utf-8"), str(path)).get("error")))
-    except (OSError, UnicodeDecodeError, DataError):
-        return Unfinished(folder, "failed", "failed.json cannot be read")
+    return Unfinished(folder, "failed", error)
 
 
 def _why_not(run: _Run) -> str:
     try:
-        _record(run.folder, _read(run.folder))
+        _record(run.folder, _read(run))
     except DataError as error:
         return str(error)
     return "finished while the folders were read"

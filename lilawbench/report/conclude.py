@@ -1,13 +1,18 @@
 """The end of a command: a summary of its runs, the report of the finished ones, and the exit code."""
 
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from lilawbench.experiment.plan import Plan
+from lilawbench.experiment.plan import plan as planned
 from lilawbench.record.identity import RunRecord
-from lilawbench.support.errors import UserError
+from lilawbench.report.place import place
+from lilawbench.support.errors import UserError, first_line
+from lilawbench.support.searchpath import override_of
 
-STATES = ("done", "skipped", "failed", "busy")  # busy: another process is doing it
+STATES = ("done", "skipped", "failed", "busy", "submitted")  # busy: another process is doing it
+UNFINISHED = ("failed", "busy", "submitted")
 FAULTY = ("failed", "busy")
 
 
@@ -23,8 +28,8 @@ def conclude(records: list[RunRecord], plan: Plan | None = None) -> int:
     if len(records) > 1:
         if plan is not None and plan.table.rows:
             _show(lambda: _table(plan))
-        elif finished := [record.folder for record in records if record.status not in FAULTY]:
-            _show(lambda: _comparison(finished))
+        elif finished := [record.folder for record in records if record.status not in UNFINISHED]:
+            _show(lambda: _comparison(finished, plan.table.pick if plan is not None else []))
         _summarise(records)
     if not any(record.status in FAULTY for record in records):
         return 0
@@ -39,22 +44,50 @@ def _show(text: Callable[[], str]) -> None:
 
 
 def _table(plan: Plan) -> str:
-    from lilawbench.report.report import paper_report
+    """The table of these runs; where they are a part of the experiment, the whole one is written too."""
+    from lilawbench.report.report import paper_report  # pandas, scipy and matplotlib are not needed to train
 
-    return paper_report(plan, plan.cfg.paths.output_dir)
+    root = plan.cfg.paths.output_dir
+    text = paper_report(plan, root)
+    if not plan.asked:
+        return text
+    whole = planned([*override_of(plan.folders), *(one for one in plan.given if one not in plan.asked)])
+    files = paper_report(whole, root).partition("Files:\n")[2].splitlines()
+    return "\n".join([text, f"The whole table of {plan.name}:", files[0]])
 
 
-def _comparison(folders: list[Path]) -> str:
-    from lilawbench.report.report import report  # pandas, scipy and matplotlib are not needed to train
+def _comparison(folders: list[Path], pick: Sequence[str] = ()) -> str:
+    """The comparison of these runs; the report that is written is of all finished runs in their folder."""
+    from lilawbench.report.report import report
 
-    return report(folders, folders[0].parent / "report")
+    parents = list(dict.fromkeys(folder.parent for folder in folders))
+    done = {mark.parent for parent in parents for mark in parent.glob("*/result.json")}
+    if len(parents) == 1 and done <= set(folders) and not pick:
+        return report(parents, place(parents[0], []))
+    chosen = place(parents[0], [f"pick={key}" for key in pick]) if pick else None
+    lines = [report(folders, chosen, pick=pick)]
+    for parent in parents:
+        out = place(parent, [])
+        try:
+            report(parent, out)
+            lines.append(f"All finished runs in {parent}: {out / 'tables.md'}")
+        except UserError as error:
+            lines.append(f"no report of all runs in {parent}: {error}")
+    return "\n".join(lines)
 
 
 def _summarise(records: list[RunRecord]) -> None:
     counts = {status: sum(record.status == status for record in records) for status in STATES}
-    print("\n" + ", ".join(f"{count} {status}" for status, count in counts.items() if count or status != "busy"))
+    print(
+        "\n"
+        + ", ".join(f"{n} {status}" for status, n in counts.items() if n or status in ("done", "skipped", "failed"))
+    )
+    errors = {record.error for record in records if record.status in FAULTY}
     for record in records:
         if record.status in FAULTY:
             log_path = record.folder / "train.log"
             where = f"\n  its log: {log_path}" if log_path.exists() else ""
-            print(f"{record.status}: {record.folder}: {record.error}{where}")
+            error = record.error if len(errors) == 1 else first_line(record.error)
+            print(f"{record.status}: {record.folder}: {error}{where}")
+    for folder in dict.fromkeys(record.folder.parent for record in records if record.status == "submitted"):
+        print(f"how far they are: python -m lilawbench.status {shlex.quote(str(folder))}")

@@ -30,17 +30,17 @@ def with_names(runs: "DataFrame") -> "DataFrame":
     """
     if runs.empty:
         return runs.assign(method="", scene="", setting="")
-    leaves = dict.fromkeys([*filter(_tells_apart, runs), *IN_NAMES])
+    leaves = dict.fromkeys([*filter(tells_apart, runs), *IN_NAMES])
     texts = {leaf: _texts(runs[leaf].tolist() if leaf in runs else [None] * len(runs)) for leaf in leaves}
     differing = [leaf for leaf, values in texts.items() if leaf not in IN_LABEL and len(set(values)) > 1]
 
     labels = list(map(_method_label, texts["config.method.name"], texts["config.loss.name"]))
-    extras = _differences(labels, {leaf: texts[leaf] for leaf in differing if _below(leaf, METHOD)})
+    extras = _differences(labels, {leaf: texts[leaf] for leaf in differing if below(leaf, METHOD)})
     methods = [f"{label} ({', '.join(extra)})" if extra else label for label, extra in zip(labels, extras)]
 
     parts = list(zip(texts["config.dataset.name"], _noises(texts), [name or "" for name in texts["config.model.name"]]))
     whole = [", ".join(filter(None, part)) for part in parts]
-    extras = _differences(whole, {leaf: texts[leaf] for leaf in differing if not _below(leaf, METHOD)})
+    extras = _differences(whole, {leaf: texts[leaf] for leaf in differing if not below(leaf, METHOD)})
     scenes = [", ".join([name, *extra]) for name, extra in zip(whole, extras)]
     varies = [len(set(values)) > 1 for values in zip(*parts)]
     short = [", ".join([p for p, v in zip(part, varies) if v and p] + extra) for part, extra in zip(parts, extras)]
@@ -115,14 +115,15 @@ def _differences(labels: list[str], leaves: dict[str, list[str | None]]) -> list
     return extras
 
 
-def _tells_apart(column: str) -> bool:
+def tells_apart(column: str) -> bool:
     """Whether a column is a leaf of the config that distinguishes runs."""
-    return column.startswith("config.") and not _below(column, BOOKKEEPING)
+    return column.startswith("config.") and not below(column, BOOKKEEPING)
 
 
 def _short(leaf: str) -> str:
     return leaf.removeprefix("config.").removeprefix("method.")
 
 
-def _below(leaf: str, groups: tuple[str, ...]) -> bool:
+def below(leaf: str, groups: tuple[str, ...]) -> bool:
+    """Whether a dotted name is one of these, or below one."""
     return any(leaf == group or leaf.startswith(group + ".") for group in groups)

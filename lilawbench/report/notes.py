@@ -1,6 +1,6 @@
 """What the tables of a report do not show, a sentence each: conflicts, and which runs were left out and why."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from lilawbench.record.identity import UNKNOWN_CLEAN
@@ -38,6 +38,16 @@ def without(counts: Iterable[tuple[str, int]]) -> list[str]:
     return [f"{count} finished run(s) have no {key}." for key, count in total.items() if count]
 
 
+def idle(cells: Iterable[Cell]) -> list[str]:
+    """Cells whose method never acted, and why."""
+    places: dict[str, dict[str, None]] = {}
+    for cell in cells:
+        for run in cell.runs:
+            if run.idle:
+                places.setdefault(run.idle, {})[", ".join(filter(None, (cell.row, cell.column)))] = None
+    return [f"Not a result of the method: {_first(list(names))}: {why}." for why, names in places.items()]
+
+
 def unmatched(matches: Matches, runs: "DataFrame") -> list[str]:
     """Finished runs in a plan's folder that are in none of its cells."""
     near: dict[tuple[str, ...], list[str]] = {}
@@ -63,6 +73,12 @@ def unfinished(runs: Sequence[Unfinished]) -> list[str]:
         if len(group) > SHOWN:
             lines.append(f"Not in the tables, {state}: {len(group) - SHOWN} more ({reason})")
     return lines
+
+
+def not_drawn(damaged: Mapping[str, str]) -> list[str]:
+    """Runs that are in the tables alone: why, by folder."""
+    lines = [f"Not in the figures: {folder} ({reason})" for folder, reason in [*damaged.items()][:SHOWN]]
+    return lines + [f"Not in the figures: {len(damaged) - SHOWN} more"] * (len(damaged) > SHOWN)
 
 
 def unknown_clean(runs: "DataFrame") -> list[str]:

@@ -15,11 +15,13 @@ from lilawbench.report.cells import compare, fill
 from lilawbench.report.collect import collect, unfinished
 from lilawbench.report.document import Document, Section, records_csv
 from lilawbench.report.fairness import fairness_table
-from lilawbench.report.figures import FIGURES
+from lilawbench.report.figures import draw_all, drawn
 from lilawbench.report.figures.ranks import draw_ranks
 from lilawbench.report.match import match
 from lilawbench.report.measured import of_runs
 from lilawbench.report.names import measures, tasks, with_names
+from lilawbench.report.pick import picked, picked_plan
+from lilawbench.report.place import chosen, place
 from lilawbench.report.ranks import rankings
 from lilawbench.report.repeated import with_unique_names
 from lilawbench.report.rows import section
@@ -38,18 +40,18 @@ LEADING = ("best_val", "last")  # LiLAW's tables lead with best_val
 
 def report(
     folders: str | Path | Iterable[str | Path],
-    out_dir: str | Path,
+    out_dir: str | Path | None,
     baseline: str | None = None,
     selections: Sequence[str] = LEADING,
     metric: str | None = None,
-    skip_unreadable: bool = False,
+    pick: Sequence[str] = (),
 ) -> str:
     """Writes tables.md, .csv, .tex, .html, fairness.csv (for runs with groups) and the figures that the runs have
     values for (see figures/). A file that no run has data for is not written, and an older one is removed.
 
     Args:
         folders: run folders, or folders above them.
-        out_dir: created if it does not exist.
+        out_dir: created if it does not exist; None: nothing is written or drawn.
         baseline: the method label to compare with, or "loss" (each method with plain training on its loss); None:
             "loss" where a method wraps another loss than the plain one, else the plain loss ("ce", "bce", "squared"),
             else the first method.
@@ -57,29 +59,33 @@ def report(
             validation set) is left out, with a note.
         metric: what the tables show, such as test_attacked_0.1_accuracy; None: test_accuracy, test_mAP or test_rmse,
             by task.
-        skip_unreadable: leave out damaged result files and those of another version, with a note.
+        pick: hyper-parameters, such as "method.lr", of which only the best setting on validation rows is shown.
     Returns:
         The tables as Markdown, what is missing, and the paths of the files.
     Raises:
         UserError: no finished run, or runs that cannot be compared (see `of_runs` and `compare`).
-        DataError: a folder does not exist, or a file of a run is damaged.
+        DataError: a folder does not exist.
     """
     folders = [folders] if isinstance(folders, str | Path) else list(folders)
-    runs = collect(folders, skip_unreadable)
+    runs = collect(folders)
     missing = notes.unfinished(unfinished(folders, runs))
     if runs.empty:
         where = ", ".join(map(str, folders)) or "no folder"
         raise UserError("\n".join([f"no finished run (result.json) in or below {where}", *missing]))
+    runs, winners = picked(runs, pick) if pick else (runs, [])
     runs = with_unique_names(runs)
     sections, remarks = _sections(runs, baseline, selections, metric)
     gaps = [
         Section(f"{rule}, groups", [table]) for rule in selections if (table := fairness_table(runs, rule)) is not None
     ]
     ranks = _ranks(runs)
-    remarks += [f"At {rule}: {found}" for rule, found in ranks.items()] + missing + notes.unknown_clean(runs)
+    remarks += winners + [f"At {rule}: {found}" for rule, found in ranks.items()] + missing + notes.unknown_clean(runs)
+    if out_dir is None:
+        return Document("lilawbench: results", sections + gaps, remarks).render("md")
     out_dir = Path(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
-    pictures = [name for name, draw in FIGURES.items() if _drawn(draw(runs, out_dir / name), out_dir / name)]
+    pictures, damaged = draw_all(runs, out_dir)
+    remarks += notes.not_drawn(damaged)
     pictures += _ranks_drawn(ranks, out_dir / "ranks.png")
     document = Document("lilawbench: results", sections + gaps, remarks, pictures)
     if not gaps:
@@ -98,13 +104,15 @@ def paper_report(
     """Writes <experiment>.md, .tex, .csv and .html of a planned experiment with a table.
 
     Args:
-        plan: from experiment/plan.py. root: folder of all experiments. out_dir: None: <root>/<experiment_name>/report.
+        plan: from experiment/plan.py. root: folder of all experiments.
+        out_dir: None: <root>/<experiment_name>/report, and in it a folder of its own if overrides, `select` or `metric`
+            make it another table than the experiment's.
         select: the selection rule of all metrics; None: each metric's own, else the table's. metric: show only this.
         papers: folder of the published results.
     Returns:
         The text of the .md, and the paths of the files.
     Raises:
-        UserError: see `of_plan` and `compare`. DataError: a file of a run or of published results is damaged.
+        UserError: see `of_plan` and `compare`. DataError: a file of published results is damaged.
     """
     import pandas as pd
 
@@ -112,6 +120,7 @@ def paper_report(
     there = [folder for folder in folders if folder.is_dir()]
     runs = collect(there) if there else pd.DataFrame()
     matches = match(plan.runs, runs)
+    plan, winners = picked_plan(plan, runs, matches.found) if plan.table.pick else (plan, [])
     grid, metrics = grids.of_plan(plan, runs, matches, select, metric, papers)
     of_metrics = [fill(grid, measured) for measured in metrics]
     every = [*itertools.chain(*of_metrics)]
@@ -122,11 +131,14 @@ def paper_report(
         compare(grid, cells)
     ranks = rankings(cell for cell in every if cell.column not in grid.averages)
     planned = {run.folder.name for run in plan.runs}
-    remarks = [f"At {rule}, {found}" for rule, found in ranks.items()] + notes.conflicts(every)
+    remarks = winners + [f"At {rule}, {found}" for rule, found in ranks.items()] + notes.conflicts(every)
+    remarks += notes.idle(every)
     remarks += notes.without((cell.measured.key, cell.valueless) for cell in every) + notes.unmatched(matches, runs)
     remarks += [f"Not available yet: {name}, which needs {reason}" for name, reason in plan.table.waiting.items()]
-    remarks += notes.unfinished([run for run in unfinished(there) if run.folder.name in planned])
-    out_dir = folders[0] / "report" if out_dir is None else Path(out_dir)
+    remarks += notes.unfinished([run for run in unfinished(there, runs) if run.folder.name in planned])
+    if out_dir is None:
+        out_dir = place(folders[0], [*plan.asked, *chosen(select=select, metric=metric)])
+    out_dir = Path(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
     pictures = _ranks_drawn(ranks, out_dir / f"{plan.name}_ranks.png")
     title = f"{grid.name} ({plan.name})" if plan.table.paper else grid.name
@@ -151,6 +163,7 @@ def _sections(
             cells = fill(grid, measured)
             compare(grid, cells)
             sections.append(section(grid, cells, f"{rule}, {name}" if some else rule))
+            remarks += [note for note in notes.idle(cells) if note not in remarks]
             remarks += notes.without([(measured.key, len(of_task) - len(grid.runs))])
         remarks += [f"No table at {rule}: no run has a value for it." for rule in selections if rule not in possible]
     return sections, remarks
@@ -177,15 +190,8 @@ def _ranks(runs: "DataFrame") -> "dict[str, Ranking]":
     return rankings(cells)
 
 
-def _drawn(figure: object, path: Path) -> bool:
-    """Whether the figure was drawn; if not, an older file is removed."""
-    if figure is None:
-        path.unlink(missing_ok=True)
-    return figure is not None
-
-
 def _ranks_drawn(ranks: "dict[str, Ranking]", path: Path) -> list[str]:
-    return [path.name] if _drawn(draw_ranks(ranks, path), path) else []
+    return [path.name] if drawn(draw_ranks(ranks, path), path) else []
 
 
 def _written(out_dir: Path, stem: str, document: Document, tables: dict[str, list[Section]]) -> str:

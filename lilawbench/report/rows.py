@@ -9,6 +9,7 @@ from lilawbench.report.document import Section, Table, Value, markdown_width
 from lilawbench.report.grid import Grid
 from lilawbench.report.measured import shown_p
 
+IDLE = "†"  # marks a cell whose method never acted
 WIDEST = 140  # characters of an overview in Markdown
 TESTS = ["t-test p", "Wilcoxon p", "t-test p (Holm)", "Wilcoxon p (Holm)"]
 
@@ -41,6 +42,8 @@ def _overview(grid: Grid, cells: Sequence[Cell], groups: list[str]) -> Table | N
         return None
     beside = " (the paper's)" if any(cell.published for cell in cells) else ""
     caption = f"{grid.name}, {heading(cells)}: mean ± sample std over seeds{beside}."
+    if never := " or ".join(dict.fromkeys(cell.idle for cell in cells if cell.idle)):
+        caption += f" {IDLE} {never}, see the notes."
     for down, across, flip in ((rows, columns, False), (columns, rows, True)):
         lines = [[one, *(shown.get((other, one) if flip else (one, other), "-") for other in across)] for one in down]
         table = Table(caption, ["", *across], lines, len(across))
@@ -64,7 +67,8 @@ def _details(grid: Grid, cells: Sequence[Cell], groups: list[str]) -> Table:
         header += [f"difference to {to}".strip(), *TESTS]
     lines = []
     for cell, group in zip(cells, groups):
-        line = [group] * several + [cell.row, _seeds(cell, grid.planned is not None), _ours(cell)]
+        name = f"{cell.row} ({cell.idle})" if cell.idle else cell.row
+        line = [group] * several + [name, _seeds(cell, grid.planned is not None), _ours(cell)]
         if has_paper:
             line += [cell.measured.spread(*cell.paper), cell.measured.signed(_to_paper(cell))]
         if to is not None:
@@ -77,7 +81,7 @@ def _details(grid: Grid, cells: Sequence[Cell], groups: list[str]) -> Table:
 
 
 def _ours(cell: Cell) -> str:
-    return "conflict" if cell.conflicts else cell.measured.spread(cell.mean, cell.std)
+    return "conflict" if cell.conflicts else cell.measured.spread(cell.mean, cell.std) + f" {IDLE}" * bool(cell.idle)
 
 
 def _with_paper(cell: Cell) -> str:
@@ -123,6 +127,7 @@ def _record(grid: Grid, cell: Cell, compared: bool) -> dict[str, Value]:
         "seeds": len(cell.runs),
         "mean": cell.mean,
         "std": cell.std,
+        **({"never": cell.idle} if cell.idle else {}),
     }
     of_comparison: dict[str, Value] = {
         "baseline": cell.baseline,

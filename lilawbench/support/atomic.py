@@ -2,9 +2,12 @@
 
 import contextlib
 import errno
+import glob
+import math
 import os
 import shutil
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,25 +15,32 @@ from typing import BinaryIO
 
 from lilawbench.support.errors import DiskError
 
+STALE_SECONDS = 24 * 3600.0  # a part that nobody has written to for so long was left by a killed writer
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
+def replacing(path: Path, before: Path | None = None) -> Iterator[BinaryIO]:
     """A temporary file beside the target, flushed to disk and renamed at the end; its name is unique to the process.
 
-    A crash or an error leaves the old file, or none.
+    A crash or an error leaves the old file, or none. What killed writers of the same file left behind is removed when
+    it is a day old.
 
+    Args:
+        before: what the old file is renamed to in the end; None: it is lost.
     Raises:
         DiskError: see `writable`.
     """
     part = path.with_name(f"{path.name}.part-{socket.gethostname()}-{os.getpid()}")
+    remove_parts(path.parent, f"{glob.escape(path.name)}.part-*", STALE_SECONDS)
     with writable(path):
         try:
             with part.open("wb") as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
+            if before is not None and path.exists():
+                path.replace(before)
             part.replace(path)
         except BaseException:
             with contextlib.suppress(OSError):
@@ -44,11 +54,13 @@ def write_atomic(path: Path, text: str) -> None:
         file.write(text.encode())
 
 
-def remove_parts(folder: Path) -> None:
-    """Removes what killed writers left in a folder. Only the holder of its lock may call this."""
-    for part in folder.glob("*.part-*"):
-        with contextlib.suppress(OSError):
-            part.unlink()
+def remove_parts(folder: Path, pattern: str = "*.part-*", age_seconds: float = -math.inf) -> None:
+    """Removes what killed writers left in a folder; whatever its age, only the holder of the folder's lock may."""
+    with contextlib.suppress(OSError):
+        for part in folder.glob(pattern):
+            with contextlib.suppress(OSError):
+                if time.time() - part.lstat().st_mtime > age_seconds:
+                    part.unlink()
 
 
 @contextmanager

@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar, cast
 
+from lilawbench.support.parent import end_with
+
 if TYPE_CHECKING:  # a single process needs no torch here
     from torch import Tensor
 
@@ -115,6 +117,8 @@ def join() -> World:
     from torch import distributed as dist
 
     if not dist.is_initialized():  # tensors travel by the backend of their device, everything else by gloo
+        if "TORCHELASTIC_RUN_ID" in os.environ:  # a killed torchrun would leave its processes behind
+            end_with(os.getppid())
         dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
     return World(dist.get_rank(), dist.get_world_size())
 

@@ -19,6 +19,12 @@ def unknown_option(dotted: str, of: str, valid: Iterable[str]) -> str:
     return f"{dotted} is not an option{f' of {of}' if of else ''}{hint}"
 
 
+def first_line(error: str) -> str:
+    """The first line of a message, with the one below it where it only introduces that."""
+    lines = [line.strip() for line in error.strip().splitlines()] or [""]
+    return f"{lines[0]} {lines[1].removeprefix('- ')}" if lines[0].endswith(":") and len(lines) > 1 else lines[0]
+
+
 class UserError(Exception):
     """Says what is wrong, where, and what to do. `exit_code` is the process's."""
 

@@ -36,10 +36,11 @@ ODD = {
     list: ["[]", "[-1]", "[0]", "[a]", "null"],
     dict: ["{}", "{a: a}", "{1: 1}", "null"],
 }
-TARGETS = """
-subprocess.Popen os.system builtins.eval torch.os.system torch.load torch.hub.load shutil.rmtree lilawbench
-lilawbench.train.sys.exit lilawbench.noise.nothing nowhere.x 3 null [a] '' a..b numpy.zeros __main__.os.system {a:b}
-""".split()
+TARGETS = [
+    "subprocess.Popen", "os.system", "builtins.eval", "torch.os.system", "torch.load", "torch.hub.load", "lilawbench",
+    "shutil.rmtree", "lilawbench.train.sys.exit", "lilawbench.noise.nothing", "nowhere.x", "3", "null", "[a]", "''",
+    "a..b", "numpy.zeros", "__main__.os.system", "{a: b}",
+]  # fmt: skip
 NAMES = ["../../x", "a/b", "..", ".", "''", "null", "5", "[a]", "'a b'", "${nope}", "-x", "x" * 70]
 # a group's choice -> what it needs besides
 NEEDED = {

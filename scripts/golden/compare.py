@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 # keys of result.json and of metrics that depend on time, place or version
-LEFT_OUT = ("*seconds*", "*memory*", "versions.*", "run", "cell", "config.paths.output_dir")
+LEFT_OUT = ("*seconds*", "*memory*", "versions.*", "git.*", "command", "run", "cell", "config.paths.output_dir")
 # and options that the other checkout may not have yet
 LEFT_OUT += ("config.probe", "config.train.strong_policy")
 # keys that were renamed on purpose, old: new, with everything below them; options as "config.train.lr". The other

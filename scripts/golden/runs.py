@@ -83,10 +83,10 @@ DATA = {
     "regression, plain": f"{REGRESSION} dataset.ignore=[clean] method=lilaw method.regression_delta=sigmoid",
     "multilabel": f"{MULTILABEL} loss=bce",
     "multilabel, lilaw": f"{MULTILABEL} loss=focal method=lilaw noise.absent_rate=0.05",
-    "embeddings": f"{ONE_SOURCE} dataset.num_classes=3 dataset.standardise=false",
+    "embeddings": f"{ONE_SOURCE} dataset.num_classes=3 dataset.standardise=false noise=symmetric",
     "embeddings, official validation rows": "dataset=embeddings "
     "dataset.sources={a:$DATA/a.npz,b:$DATA/b.npz,v:$DATA/v.npz,s:$DATA/s.npz,t:$DATA/t.npz} dataset.train=[a,b] "
-    "dataset.meta=[a,v] dataset.test=[s,t] dataset.num_classes=3 split.val_fraction=null method=lilaw",
+    "dataset.meta=[a,v] dataset.test=[s,t] dataset.num_classes=3 split.val_fraction=null noise=symmetric method=lilaw",
     "folder": FOLDER,
     "folder, streamed": f"{FOLDER} dataset.resident_gb=0 noise=symmetric method=lilaw",
     "folder, AutoAugment": f"{FOLDER} train.augment.policy=cifar10",

@@ -107,9 +107,9 @@ def test_groups_of_the_test_rows(tmp_path, write):
         ({"features": np.zeros((2, 2, 2))}, r"features are float64 \[2, 2, 2\]; they must be finite numbers \[N, D\]"),
         ({"features": np.array([[1, np.nan], [0, 0]])}, "finite numbers"),
         ({"features": np.zeros((2, 3))}, r"different numbers of features: {'a': 3, 'b': 2, 't': 2}"),
-        ({"group": np.array(["x"])}, r"group is <U1 \[1\]; there are 2 rows"),
-        ({"group": np.array([{}, {}], dtype=object)}, "not an .npz file of plain arrays"),
-        ({"target": np.array([0, None], dtype=object)}, "not an .npz file of plain arrays"),
+        ({"group": np.array(["x"])}, r"group is <U1 \[1\]; it must have a text or number for each of 2"),
+        ({"group": np.array([{}, {}], dtype=object)}, "array 'group' holds Python objects"),
+        ({"target": np.array([0, None], dtype=object)}, "array 'target' holds Python objects"),
     ],
 )
 def test_wrong_arrays(tmp_path, write, arrays, message):
@@ -123,13 +123,13 @@ def test_wrong_arrays(tmp_path, write, arrays, message):
 def test_missing_files_and_arrays(tmp_path, write):
     for name in ("a", "b"):
         write(name, [0, 1])
-    with pytest.raises(DataError, match=r"dataset\.sources\.t: there is no file .*t\.npz"):
+    with pytest.raises(DataError, match=r"dataset\.sources\.t=t\.npz does not exist"):
         gait().load(tmp_path)
     np.savez(tmp_path / "t.npz", features=np.zeros((2, 2)))
     with pytest.raises(DataError, match=r"t\.npz has no array 'target'"):
         gait().load(tmp_path)
     (tmp_path / "t.npz").write_text("no zip")
-    with pytest.raises(DataError, match="not an .npz file"):
+    with pytest.raises(DataError, match="is no .npz file"):
         gait().load(tmp_path)
 
 
@@ -138,3 +138,53 @@ def test_values_that_are_not_finite_are_named(tmp_path, write):
     write("t", [1.0])
     with pytest.raises(DataError, match="target is not finite in row 1"):
         gait(sources=sources("a", "t"), train=["a"], task="regression").load(tmp_path)
+
+
+def test_rows_are_named_by_source_and_number_or_the_file_s_own_names(tmp_path, write):
+    write("a", [0, 1], ids=np.array(["x", "y"]))
+    write("b", [2, 3])
+    write("t", [0])
+    source = gait(meta=["b"], train=["a"]).load(tmp_path)
+    assert source.train_ids.tolist() == ["a:x", "a:y"] and source.val_ids.tolist() == ["b:0", "b:1"]
+    assert source.test_ids.tolist() == ["t:0"]
+
+
+def test_right_targets_are_known_where_each_learned_source_has_them_or_somebody_says_so(tmp_path, write):
+    write("a", [0, 1, 2], clean=np.array([0, 1, 3]))
+    write("b", [3, 3])
+    write("t", [2], clean=np.array([1]))
+    assert not gait().load(tmp_path).clean_known  # b has none
+    source = gait(train=["a"]).load(tmp_path)
+    assert source.clean_known and source.test_clean.tolist() == [1]
+    assert (source.train_observed.tolist(), source.train_clean.tolist()) == ([0, 1, 2], [0, 1, 3])
+    source = gait(clean="target").load(tmp_path)
+    assert source.clean_known and source.train_clean.tolist() == [0, 1, 2, 3, 3]
+    with pytest.raises(DataError, match=r"b\.npz has no array 'clean'"):
+        gait(clean="clean").load(tmp_path)
+
+
+def test_one_file(tmp_path):
+    arrays = {"train_features": np.eye(6), "train_labels": ["u", "v"] * 3, "train_clean": ["v", "u"] * 3}
+    np.savez(tmp_path / "one.npz", **arrays, test_features=np.eye(6)[:2], test_labels=["u", "v"])
+    dataset = Embeddings(path="one.npz", standardise=False)
+    source = dataset.load(tmp_path)
+    assert source.train_input.tolist() == np.eye(6).tolist() and source.class_names == ("u", "v")
+    assert source.clean_known and source.train_observed.tolist() == [0, 1] * 3 and dataset.num_classes is None
+    np.savez(tmp_path / "one.npz", train_images=np.zeros((6, 2, 2), np.uint8), train_labels=[0, 1] * 3,
+             test_images=np.zeros((6, 2, 2), np.uint8), test_labels=[0, 1] * 3)  # fmt: skip
+    with pytest.raises(DataError, match="has no train_features .*; use dataset=arrays"):
+        dataset.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({}, "name one file"),
+        ({"path": "a.npz", "sources": {"a": "a.npz"}}, "name one file"),
+        ({"path": "a.npz", "num_classes": 3}, "num_classes belongs to sources"),
+        ({"sources": {"a": "a.npz"}, "train": ["a"], "num_classes": 2}, "test is None; it must list sources"),
+    ],
+)
+def test_one_file_or_sources(options, message):
+    with pytest.raises(ValueError, match=message):
+        Embeddings(**options)

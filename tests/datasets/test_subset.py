@@ -76,6 +76,22 @@ def test_official_validation_rows_keep_the_classes_and_are_never_thinned():
     assert np.bincount(kept.train_clean).tolist() == [30, 15]
 
 
+def test_a_row_that_was_given_another_class_s_label_is_left_out():
+    """Of a b c d, keep d and b: rows 1, 3, 4, 5 are theirs, and row 4 was given a c; of validation rows b d, d an a."""
+    source = dataclasses.replace(
+        tiny_source([0, 1, 2, 3, 3, 1], [3, 1]),
+        train_observed=np.array([1, 3, 2, 1, 2, 1]),
+        val_input=torch.arange(2.0)[:, None],
+        val_clean=np.array([1, 3]),
+        val_observed=np.array([1, 0]),
+    )
+    kept = keep_classes(source, [3, 1])
+    assert kept.train_input.flatten().tolist() == [1, 3, 5]
+    assert kept.train_clean.tolist() == [1, 0, 1] and kept.train_observed.tolist() == [0, 1, 1]
+    assert kept.val_input.flatten().tolist() == [0]
+    assert kept.val_clean.tolist() == kept.val_observed.tolist() == [1]
+
+
 def test_keeping_all_classes_changes_nothing():
     source = tiny_source([0, 1, 2, 3, 3, 1], [3, 2, 1, 0, 3])
     kept = keep_classes(source, range(4))

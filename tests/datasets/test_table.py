@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from lilawbench.datasets.spelling import MISSING
 from lilawbench.datasets.table import Table
 from lilawbench.loading.split import stratified_test
 from lilawbench.support.errors import DataError
@@ -86,7 +87,7 @@ def test_clean_labels_are_beside_the_given_ones(write):
 def test_fewer_rows_keep_their_given_labels(write):
     rows = [[*row, "b" if i == 1 else row[-1]] for i, row in enumerate(people())]
     path = write([[str(i), *row[1:]] for i, row in enumerate(rows)], head=[*HEAD, "truth"])
-    data = Table(path, "y", clean_label="truth", per_class=5, ignore=["height", "pets", "city", "sex"])
+    data = Table(path, "y", clean_label="truth", per_class=5, numeric=["id"], ignore=["height", "pets", "city", "sex"])
     whole, part = data.load(None), data.source(None, np.random.default_rng(0))
     given = {row[0].item(): label for row, label in zip(whole.train_input, whole.train_observed, strict=True)}
     assert np.bincount(part.train_clean).tolist() == [5, 5]
@@ -162,16 +163,16 @@ def bad(column: int, value: str, row: int = 2) -> list[list[str]]:
 @pytest.mark.parametrize(
     "rows, options, message",
     [
-        (people(), {"label": "z"}, r"my\.csv has no column 'z' \(dataset\.label\); its columns are id, height"),
+        (people(), {"label": "z"}, r"my\.csv has no column 'z' \(dataset\.label\); its columns are 'id', 'height'"),
         (people(), {"clean_label": "z"}, r"no column 'z' \(dataset\.clean_label\)"),
         (people(), {"groups": ["sex", "race"]}, r"no column 'race' \(dataset\.groups\)"),
         (people(), {"ignore": ["nr"]}, r"no column 'nr' \(dataset\.ignore\)"),
         (people(), {"ignore": HEAD[:-1]}, r"my\.csv has no feature column besides"),
-        (people(), {"ignore": [], "max_categories": 20}, r"column 'id' holds 40 different .* dataset\.ignore=\[id\]"),
+        (people(), {"max_categories": 1}, r"column 'city' holds 3 different .* dataset\.ignore=\[city\]"),
         (bad(5, ""), {}, r"my\.csv, line 4: no label in column 'y' \(1 such rows"),
         (bad(5, "c"), {}, r"column 'y': too few samples of 'c' \(1\); the split dataset\.test_fraction=0\.2 needs 5"),
         ([[*row[:-1], "a"] for row in people()], {}, r"column 'y' has one label only, 'a'"),
-        ([[row[0], "", *row[2:]] for row in people()], {}, r"column 'height' has no value in the training rows"),
+        ([[row[0], "", *row[2:]] for row in people()], {"numeric": ["height"]}, r"'height' has no value in the train"),
     ],
 )  # fmt: skip
 def test_what_is_refused(write, rows, options, message):
@@ -199,3 +200,88 @@ def test_a_constant_column_is_zero(write):
     rows = [["0.1", "1e9", str(i), str(i % 2)] for i in range(7)]
     source = Table(write(rows, head=["a", "b", "c", "y"]), "y", test_path=write(rows, "t.csv", ["a", "b", "c", "y"]))
     assert source.load(None).train_input[:, :2].abs().max() < 1e-6
+
+
+@pytest.mark.parametrize(
+    "spellings, names",
+    [
+        (["1", "1.0", "0", " 0.0"], ("0", "1")),
+        (["10", "9", "10.0", "9"], ("9", "10")),
+        (["grade 10", "grade 9", "grade 10", "grade 9"], ("grade 9", "grade 10")),
+        (["Über", "U\u0308ber", "no ", "no"], ("no", "Über")),
+    ],
+)
+def test_spellings_of_one_label(write, spellings, names):
+    rows = [[*row[:-1], spellings[i % 4]] for i, row in enumerate(people())]
+    assert table(write(rows)).load(None).class_names == names
+
+
+def test_labels_that_look_alike_are_said(write, caplog):
+    rows = [[*row[:-1], ["yes", "Yes", "no", "01", "1"][i % 5]] for i, row in enumerate(people())]
+    assert len(table(write(rows)).load(None).class_names) == 5
+    assert "'01' and '1'; 'Yes' and 'yes' count as different classes" in caplog.text
+
+
+@pytest.mark.parametrize("word", ["", "NaN", "NAN", "nan", "N/A", "None"])
+def test_rows_without_a_label(write, caplog, word):
+    rows = bad(5, word)
+    with pytest.raises(DataError, match=r"line 4: no label in column 'y' \(1 such rows.*dataset\.drop_unlabelled=true"):
+        table(write(rows)).load(None)
+    source = table(write(rows), drop_unlabelled=True).load(None)
+    ids = [*source.train_ids, *source.test_ids]
+    assert len(ids) == 39 and "line 4" not in ids and {"line 2", "line 3", "line 41"} < set(ids)
+    assert "1 rows without a label in column 'y' are left out" in caplog.text
+
+
+def test_too_many_labels_are_values(write):
+    with pytest.raises(DataError, match=r"column 'y' has 40 different labels in 40 rows; .*dataset\.task=regression"):
+        table(write([[*row[:-1], str(i / 2)] for i, row in enumerate(people())])).load(None)
+    with pytest.raises(DataError, match=r"40 different labels in 40 rows; name another"):
+        table(write([[*row[:-1], row[0]] for row in people()])).load(None)
+
+
+def test_rows_have_names(write):
+    """Of the column that is asked for, as it is spelled there; else their lines in the file."""
+    rows = [[f"0{i}.0", *row[1:]] for i, row in enumerate(people())]
+    named, lined = table(write(rows), id="id", ignore=[]).load(None), table(write(rows)).load(None)
+    assert torch.equal(named.train_input, lined.train_input)
+    assert sorted([*named.train_ids, *named.test_ids]) == sorted(row[0] for row in rows)
+    line = [int(text.removeprefix("line ")) for text in lined.train_ids]
+    assert named.train_ids.tolist() == [rows[i - 2][0] for i in line]
+
+
+def test_names_of_rows_that_are_missing_or_alike(write, caplog):
+    rows = people()
+    rows[0][0], rows[1][0] = "", "p2"
+    source = table(write(rows), id="id", ignore=[]).load(None)
+    assert {"line 2", "p2", "p3"} < {*source.train_ids, *source.test_ids}
+    assert "column 'id' has 39 names for 40 rows" in caplog.text
+
+
+def test_what_each_column_was_taken_for(write, caplog):
+    caplog.set_level("INFO")
+    table(write(people()), ignore=[]).load(None)
+    assert (
+        "my.csv: 40 rows; label: y (a: 20, b: 20); numbers: height, pets; categories: city (3), sex (2); no features: "
+        "id (identifier; dataset.numeric=[id] or dataset.categorical=[id] keeps it); missing numbers, filled with the "
+        "median and flagged: height (5)"
+    ) in caplog.text
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"decimal": ";"}, r"decimal is ';'; it must be"),
+        ({"encoding": "utf-9"}, r"encoding is 'utf-9'; Python has no such"),
+        ({"id": "y"}, r"id is 'y', which is the label"),
+        ({"numeric": ["a"], "categorical": ["a"]}, r"numeric and categorical both name 'a'"),
+    ],
+)
+def test_options_that_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        Table("my.csv", "y", **options)
+
+
+def test_the_default_of_missing_is_the_config_s(composed):
+    cfg = composed("dataset=table", "dataset.path=my.csv", "dataset.label=y")
+    assert tuple(cfg.dataset.missing) == MISSING

@@ -11,7 +11,9 @@ import pytest
 from PIL import Image
 
 from lilawbench import train
+from lilawbench.config import compose
 from lilawbench.record import code
+from lilawbench.record.writer import write_config
 from lilawbench.support import searchpath
 
 ROOT = Path(__file__).parents[2]
@@ -115,7 +117,7 @@ def mine(examples, tmp_path, monkeypatch):
 
 @pytest.fixture
 def small_files(mine):
-    """What the commands name, in the current folder, small: a table, images, a kernel."""
+    """What the commands name, in the current folder, small: a table, images, arrays, a kernel."""
     draw = np.random.default_rng(0)
     rows = [f"{i},{draw.normal():.3f},{'mf'[i % 2]},{'abc'[i % 3]},{draw.normal():.3f}" for i in range(90)]
     Path("patients.csv").write_text("\n".join(["id,age,sex,diagnosis,dose", *rows]) + "\n")
@@ -124,6 +126,11 @@ def small_files(mine):
         for i in range(12):
             pixels = draw.integers(0, 256, (20, 20, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(f"my_images/{name}/{i}.png")
+    run = Path("outputs", "default", "RUN")
+    run.mkdir(parents=True)
+    write_config(run, compose("debug=fast"))
+    labels = np.arange(60) % 3
+    np.savez("my.npz", train_images=draw.integers(0, 256, (60, 8, 8)), train_labels=labels, train_aggre=labels)
     np.savetxt("kernel.csv", (1 - np.eye(10)) / 9, delimiter=",")
 
 

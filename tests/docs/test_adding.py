@@ -31,7 +31,7 @@ def test_each_kind_has_an_example_of_two_files(examples):
 
 @pytest.mark.parametrize(
     "kind",
-    [pytest.param(kind, marks=[] if kind in ("method", "dataset", "probe") else pytest.mark.slow) for kind in KINDS],
+    [pytest.param(kind, marks=[] if kind in ("dataset", "probe") else pytest.mark.slow) for kind in KINDS],
 )
 def test_what_was_added_runs(mine, examples, command_line, kind):
     name = choice(examples, kind)

@@ -53,7 +53,7 @@ def stand_in(shape: tuple[int, ...], outputs: int, task: str) -> Source:
 
     rows = max(120, 2 * outputs)
     (train_input, train_clean), (test_input, test_clean) = part(rows), part(40)
-    source = Source(train_input, train_clean, test_input, test_clean, tuple(map(str, range(outputs))))
+    source = Source(train_input, train_clean, test_input, test_clean, tuple(map(str, range(outputs))), clean_known=True)
     if len(shape) == 3:
         return replace(source, mean=(0.5,) * shape[0], std=(0.5,) * shape[0])
     return source

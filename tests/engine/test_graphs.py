@@ -80,7 +80,10 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
+LONG = ("focal", "lilaw", "rrm of losses in training", "at")  # others have what these do
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in CASES])
 def test_graphs_leave_every_bit(composed, tape, name):
     recorder = Recorder(tape)
     plain = trained(composed, CASES[name], None)

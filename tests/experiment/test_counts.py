@@ -39,7 +39,7 @@ def test_every_experiment_is_counted():
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] * (number % 24 > 0)) for number, name in enumerate(RUNS)]
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (number % 48 > 0)) for number, name in enumerate(RUNS)]
 )
 def test_an_experiment_has_its_runs(name):
     assert len(plan([f"experiment={name}"]).runs) == RUNS[name]

@@ -50,7 +50,7 @@ def test_a_table_is_rows_by_columns_by_seeds_and_a_seed_is_whole_before_the_next
 @pytest.mark.parametrize(
     "given, kept",
     [
-        (["noise=symmetric"], [("CE", "20 %"), ("LiLAW", "20 %"), ("RRM", "20 %")]),
+        pytest.param(["noise=symmetric"], [("CE", "20 %"), ("LiLAW", "20 %"), ("RRM", "20 %")], marks=pytest.mark.slow),
         pytest.param(["method=lilaw", "noise=none"], [("LiLAW", "clean")], marks=pytest.mark.slow),
         (["method=lilaw,rrm", "noise=none"], [("LiLAW", "clean"), ("RRM", "clean")]),
         (["table.only=[RRM,clean]"], [("RRM", "clean")]),
@@ -68,7 +68,7 @@ def test_what_keeps_nothing_says_what_there_is(conf_dir):
 @pytest.mark.parametrize(
     "overrides",
     [
-        ["method=ce,lilaw", "noise.rate=0,0.4", "seed=3", "train.epochs=2"],
+        pytest.param(["method=ce,lilaw", "noise.rate=0,0.4", "seed=3", "train.epochs=2"], marks=pytest.mark.slow),
         ["dataset=digits,adult", "loss=focal", "train.augment.flip=true"],
         pytest.param(["experiment=digits"], marks=pytest.mark.slow),
     ],
@@ -78,15 +78,19 @@ def test_runs_are_those_that_hydra_composes(overrides):
         assert run_folder(compose(*run.overrides)) == run.folder
 
 
-def test_hydras_own_sweep_without_a_table_in_its_order():
-    planned = plan(["method=ce,lilaw", "seed=0,1"])
-    assert [(run.cfg.method.name, run.seed) for run in planned.runs] == [
-        ("ce", 0),
-        ("ce", 1),
-        ("lilaw", 0),
-        ("lilaw", 1),
+@pytest.mark.parametrize("swept", [["method=ce,lilaw", "seed=0,1"], ["seed=0,1", "method=ce,lilaw"]])
+def test_a_sweep_without_a_table_gives_every_cell_its_first_seed_first(swept):
+    planned = plan([*swept, "noise.rate=0,0.4"])
+    assert [(run.seed, run.cfg.method.name, run.cfg.noise.rate) for run in planned.runs] == [
+        (seed, method, rate) for seed in (0, 1) for method in ("ce", "lilaw") for rate in (0, 0.4)
     ]
     assert planned.name == "default"
+
+
+def test_what_makes_a_plan_another_than_the_experiments():
+    own = ["paths.output_dir=there", "sweep.redo=true", "launcher=joblib"]
+    assert plan(["experiment=digits", *own]).asked == []
+    assert plan(["experiment=digits", *own, "seed=0,1", "noise.rate=0.2"]).asked == ["seed=0,1", "noise.rate=0.2"]
 
 
 @pytest.mark.slow

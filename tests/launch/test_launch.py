@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -21,6 +22,16 @@ FAST = ["split.train_samples=64", "train.epochs=2", "train.batch_size=32", "mode
 @pytest.fixture
 def planned(tmp_path):
     return functools.cache(lambda *overrides: plan([f"paths.output_dir={tmp_path}", *FAST, *overrides]))
+
+
+RESULT = {
+    "schema_version": 1,
+    "config.seed": 0,
+    "config.method.name": "ce",
+    "config.dataset.name": "digits",
+    "seconds_total": 1.0,
+    "peak_memory_bytes": 1,
+}
 
 
 class Attempts:
@@ -38,7 +49,7 @@ class Attempts:
         if isinstance(fate, type):
             raise fate
         if fate == "done":
-            write_json(folder / "result.json", {"seconds_total": 1.0, "peak_memory_bytes": 1})
+            write_json(folder / "result.json", RESULT)
             return RunRecord(folder, "done")
         if fate == "failed":
             write_json(folder / "failed.json", {"error": "boom"})
@@ -51,9 +62,9 @@ def statuses(records):
 
 def test_each_is_done_once_and_then_skipped(planned):
     attempts = Attempts()
-    assert statuses(launch(planned("seed=0,1,2"), attempts)) == ["done"] * 3 and attempts.seeds == [0, 1, 2]
-    assert statuses(launch(planned("seed=0,1,2,3"), attempts)) == ["skipped"] * 3 + ["done"]
-    assert attempts.seeds == [0, 1, 2, 3]
+    assert statuses(launch(planned("seed=0,1"), attempts)) == ["done"] * 2 and attempts.seeds == [0, 1]
+    assert statuses(launch(planned("seed=0,1,2"), attempts)) == ["skipped"] * 2 + ["done"]
+    assert attempts.seeds == [0, 1, 2]
 
 
 def test_a_failed_run_stops_nothing_and_is_tried_again_only_when_asked(planned):
@@ -120,7 +131,7 @@ def test_a_job_refuses_a_run_that_has_another_name_than_when_it_was_planned(plan
     assert statuses(records) == ["done", "failed"] and [record.folder for record in records] == [
         each.folder for each in run.runs
     ]
-    assert "has changed since the sweep was planned" in records[1].error and attempts.seeds == [0]
+    assert "have changed since the sweep was planned" in records[1].error and attempts.seeds == [0]
 
 
 def test_what_cannot_run_is_refused_before_anything_is_launched(planned):
@@ -197,3 +208,43 @@ def test_control_c_leaves_a_sweep_that_the_same_command_finishes(tmp_path, launc
     assert "Traceback" not in said, said
     done = call(tmp_path, *overrides)
     assert done.returncode == 0 and "0 failed" in done.stdout and len(list(tmp_path.rglob("result.json"))) == 4
+
+
+def children_of(pid):
+    tasks = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for task in tasks for child in task.read_text().split()]
+
+
+def is_alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def until(condition, seconds=120):
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc")
+@pytest.mark.parametrize(
+    "start, more",
+    [
+        (["-m", "lilawbench.train", "-m"], ["seed=0,1", "launcher=joblib", "launcher.processes=2"]),
+        (["-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "lilawbench.train"], []),
+    ],
+    ids=["joblib", "torchrun"],
+)
+def test_the_processes_of_a_killed_command_end_with_it(tmp_path, start, more):
+    command = [sys.executable, *start, *FAST, "train.epochs=100000", *more]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        until(lambda: len(list(tmp_path.rglob("checkpoint.pt"))) == (2 if more else 1))
+        children = children_of(process.pid)
+        assert len(children) >= 2
+        process.kill()
+    until(lambda: not any(map(is_alive, children)), seconds=20)

@@ -2,12 +2,15 @@
 
 import json
 import os
+import re
 import time
 
 import pytest
 
 from lilawbench.experiment.plan import plan
 from lilawbench.launch.progress import Progress, duration
+
+RESULT = {"schema_version": 1, "config.seed": 0, "config.method.name": "ce", "config.dataset.name": "digits"}
 
 
 @pytest.fixture
@@ -17,7 +20,8 @@ def runs(tmp_path):
 
 def end(run, seconds=None):
     run.folder.mkdir(parents=True)
-    name, content = ("result.json", {"seconds_total": seconds}) if seconds else ("failed.json", {"error": "boom"})
+    done = RESULT | {"seconds_total": seconds, "best_val.test_accuracy": 0.912}
+    name, content = ("result.json", done) if seconds else ("failed.json", {"error": "boom"})
     (run.folder / name).write_text(json.dumps(content))
 
 
@@ -31,7 +35,7 @@ def test_durations(seconds, shown):
 
 def test_nobody_can_tell_before_the_first_run_has_ended(runs):
     progress = Progress(runs, 10)
-    assert progress.line(30) == "[2/10] 30 s so far"
+    assert progress.line(30) == "30 s so far"
 
 
 def test_the_time_left_is_the_work_left_over_the_speed(runs):
@@ -40,11 +44,11 @@ def test_the_time_left_is_the_work_left_over_the_speed(runs):
     progress.started = time.monotonic()
     end(runs[0], 10)
     progress.look()
-    assert progress.line(20) == "[1/8] 20 s so far, roughly 2 min left"  # 7 runs of 10 s at half speed: 140 s
-    end(runs[4], 40)  # LiLAW takes 40: 50 s of work in 50 s, speed 1; left 3 x 10 + 3 x 40
+    assert progress.line(20) == "20 s so far, roughly 2 min left"  # 7 runs of 10 s at half speed: 140 s
+    end(runs[1], 40)  # LiLAW takes 40: 50 s of work in 50 s, speed 1; left 3 x 10 + 3 x 40
     progress.look()
     assert progress.seconds_left(50) == (pytest.approx(150), True)
-    assert progress.line(50) == "[2/8] 50 s so far, 2 min left"
+    assert progress.line(50) == "50 s so far, 2 min left"
 
 
 def test_a_failure_counts_and_an_old_one_that_is_tried_again_does_not(runs):
@@ -55,13 +59,17 @@ def test_a_failure_counts_and_an_old_one_that_is_tried_again_does_not(runs):
     progress.started = time.monotonic()
     end(runs[0])
     progress.look()
-    assert progress.line(5) == "[1/8] 1 failed, 5 s so far"
+    assert progress.line(5) == "1 failed, 5 s so far"
 
 
 def test_it_speaks_when_a_run_ends(runs, caplog):
     caplog.set_level("INFO", "lilawbench")
-    with Progress(runs[:2], 2):
+    with Progress(runs[:2], 2, {runs[0].folder: "method=ce seed=0"}):
         end(runs[0], 5)
         time.sleep(1.2)
-        end(runs[1], 5)
-    assert [message.split("]")[0] for message in caplog.messages] == ["[1/2", "[2/2"]
+        end(runs[1])
+    first, second = caplog.messages
+    assert re.fullmatch(
+        r"\[1/2\] method=ce seed=0: test accuracy 91.20% \(best_val\), 5 s \(\d s so far, .* left\)", first
+    )
+    assert second.startswith(f"[2/2] {runs[1].folder.name}: failed: boom (1 failed, ")

@@ -143,7 +143,7 @@ def small(monkeypatch, composed):
         dataset = build(cfg.dataset)
         scale = {"mean": (0.5,) * input.shape[1], "std": (0.2,) * input.shape[1]} if input.ndim == 4 else {}
         names, unit = tuple(map(str, range(dataset.num_classes))), 1.0 if task == "regression" else None
-        source = Source(input, target, input[:20], target[:20], names, target_range=unit, **scale)
+        source = Source(input, target, input[:20], target[:20], names, target_range=unit, clean_known=True, **scale)
         monkeypatch.setattr(type(dataset), "load", lambda self, data_dir: source)
         return cfg
 

@@ -187,7 +187,7 @@ def test_scales_start_as_the_rule_without_them_and_learn(terms):
     assert moved > 1e-3 if len(terms) > 1 else moved == 0
 
 
-@pytest.mark.parametrize("loss", [ce, focal])
+@pytest.mark.parametrize("loss", [ce, pytest.param(focal, marks=pytest.mark.slow)])
 def test_scales_never_make_a_weight_negative(loss):
     """Free factors did after some hundred such steps, and the network then trained uphill."""
     logits, target = batch(size=40)

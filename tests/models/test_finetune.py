@@ -144,7 +144,10 @@ def test_another_mode_is_refused():
         finetune(nn.Linear(2, 2), "head")
 
 
-@pytest.mark.parametrize("method", ["ce", "lilaw", "rrm", "a_rrm", "dynamic_loss"])
+@pytest.mark.parametrize(
+    "method",
+    ["ce", "lilaw", *(pytest.param(name, marks=pytest.mark.slow) for name in ("rrm", "a_rrm", "dynamic_loss"))],
+)
 def test_a_probe_run_ends_with_the_frozen_weights_it_began_with(tiny, acting, method):
     cfg = tiny(*acting(method), "model.hidden=[16,12,8]", "train.finetune=linear_probe", "train.weight_decay=0.1")
     folder = run(cfg).folder

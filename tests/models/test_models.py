@@ -250,11 +250,11 @@ def test_plain_cnn_by_hand():
     [
         ("resnet10", 5_418_792, 512),
         ("resnet18", 11_689_512, 512),
-        ("resnet34", 21_797_672, 512),
+        pytest.param("resnet34", 21_797_672, 512, marks=pytest.mark.slow),
         ("resnet50", 25_557_032, 2048),
         ("vgg19_bn", 143_678_248, 4096),
         pytest.param("inception_resnet_v2", 55_843_464, 1536, marks=pytest.mark.slow),
-        ("vit_b16", 86_567_656, 768),
+        pytest.param("vit_b16", 86_567_656, 768, marks=pytest.mark.slow),
         ("vit_s16", 22_050_664, 384),
     ],
 )

@@ -118,7 +118,8 @@ def of_cifar(num_classes, clean):
     """CIFAR's labels with an image of one pixel for each."""
     images = torch.zeros(len(clean), 3, 1, 1, dtype=torch.uint8)
     names = tuple(map(str, range(num_classes)))
-    return Source(images, clean, images[:num_classes], np.arange(num_classes), names, (0.5,) * 3, (0.25,) * 3)
+    return Source(images, clean, images[:num_classes], np.arange(num_classes), names, (0.5,) * 3, (0.25,) * 3,
+                  clean_known=True)  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from lilawbench import train
 from lilawbench.check import check
 from lilawbench.config import compose
-from lilawbench.record.identity import changed_code, run_name
+from lilawbench.record.identity import changed, run_name
 
 LOSS = """
         from edited_shared import scaled
@@ -79,4 +79,4 @@ def test_package_parts_keep_their_names():
     }
     for name, overrides in names.items():
         assert run_name(compose(*overrides.split())) == name
-    assert changed_code(compose("method=lilaw")) is None
+    assert changed(compose("method=lilaw")) is None

@@ -33,9 +33,10 @@ WRONG = {
         ("loss=no_name", "loss has no name: its YAML needs a line such as name: my_loss"),
         ("loss=no_module", "not_there.own: there is no module not_there: looked for {folder}/not_there.py"),
         ("loss=no_function", "broken_off.own: not found in {folder}/broken_off.py"),
-        (
+        pytest.param(
             "loss=no_package",
             "wants_more.own: importing it failed: ModuleNotFoundError: No module named 'a_package_that",
+            marks=pytest.mark.slow,
         ),
         ("loss=no_python", "no_python.own: importing it failed: SyntaxError: invalid syntax (no_python.py, line 1)"),
         ("loss=no_yaml", "{folder}/loss/no_yaml.yaml cannot be read: while parsing a flow sequence"),

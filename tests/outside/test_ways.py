@@ -28,7 +28,9 @@ def results(folder: Path) -> dict[str, dict]:
     return {path.parent.name: json.loads(path.read_text()) for path in folder.rglob("result.json")}
 
 
-@pytest.mark.parametrize("way", ["--config-dir", pytest.param("hydra.searchpath", marks=pytest.mark.slow), "relative"])
+@pytest.mark.parametrize(
+    "way", ["relative", *(pytest.param(way, marks=pytest.mark.slow) for way in ("--config-dir", "hydra.searchpath"))]
+)
 def test_a_run_of_own_parts_alone(own, parts, main, tmp_path, way):
     choices = [f"{group}={name}" for group, name in parts.items()]
     ways = {
@@ -46,14 +48,18 @@ def test_a_run_of_own_parts_alone(own, parts, main, tmp_path, way):
     assert main(*ways[way], *choices, *FAST)[1].startswith("skipped, finished before: ")
 
 
-def test_every_way_to_ask_for_a_sweep(own, main, tmp_path):
+def test_a_sweep_of_a_table(own, main, no_layout):
+    code, out, err = main("--config-dir", str(own), "experiment=own_table", *FAST)
+    assert code == 0 and "2 done, 0 skipped, 0 failed" in out and "| own" in out, err
+
+
+@pytest.mark.slow
+def test_a_sweep_by_either_flag(own, main):
     swept = ["loss=ce,own_loss", "method=own_method", "model.hidden=[8]", *FAST]
     code, out, err = main("-m", "--config-dir", str(own), *swept)
     assert code == 0 and "2 done, 0 skipped, 0 failed" in out, err
     code, out, _ = main("-m", as_searchpath(own), *swept)
     assert code == 0 and "0 done, 2 skipped, 0 failed" in out
-    code, out, _ = main("--config-dir", str(own), "experiment=own_table", *FAST)
-    assert code == 0 and "2 done, 0 skipped, 0 failed" in out and "| own" in out
 
 
 @pytest.mark.slow

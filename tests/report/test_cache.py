@@ -17,7 +17,7 @@ def from_one_run_on(monkeypatch):
 def opened(monkeypatch):
     """The folders whose result.json was opened, in order."""
     folders, read = [], collect._read
-    monkeypatch.setattr(collect, "_read", lambda folder: folders.append(os.path.basename(folder)) or read(folder))
+    monkeypatch.setattr(collect, "_read", lambda run: folders.append(os.path.basename(run.folder)) or read(run))
     return folders
 
 

@@ -35,37 +35,36 @@ def test_nothing_found(tmp_path):
     ("content", "says"),
     [("{", "not JSON"), ("[1]", "a JSON object"), ("{}", "schema_version"), ('{"schema_version": 1}', "config.seed")],
 )
-def test_damaged_result_is_named(write_run, tmp_path, content, says):
+def test_a_damaged_result_is_left_out_and_named(write_run, tmp_path, caplog, content, says):
+    write_run(name="good")
     folder = write_run()
     (folder / "result.json").write_text(content)
-    with pytest.raises(DataError, match=says) as error:
-        collect(tmp_path)
-    assert str(folder / "result.json") in str(error.value)
+    assert [name[-4:] for name in collect(tmp_path)["folder"]] == ["good"]
+    assert "1 of 2 runs are left out" in caplog.text and says in caplog.text and str(folder) in caplog.text
 
 
-def test_all_unusable_results_are_named_by_their_fault(write_run, tmp_path):
+def test_all_unusable_results_are_named_by_their_fault(write_run, tmp_path, caplog):
     write_run(name="good")
     for name in "abcd":
         write_run(name=name, changes={"schema_version": 2, "versions.lilawbench": "0.9.0"})
     (write_run(name="torn") / "result.json").write_text('{"schema')
-    with pytest.raises(DataError) as error:
-        collect(tmp_path)
-    lines = str(error.value).splitlines()
-    assert lines[0] == "5 of 6 result files cannot be used:"
-    assert lines[1].startswith(
-        "- 4 files: result.json has schema_version 2 (lilawbench 0.9.0), this lilawbench reads 1"
-    )
-    assert [line.strip() for line in lines[2:5]] == [str(tmp_path / "outputs" / name / "result.json") for name in "abc"]
+    (folder := write_run(name="folder") / "result.json").unlink()
+    folder.mkdir()
+    assert len(collect(tmp_path)) == 1
+    lines = caplog.messages[0].splitlines()
+    assert lines[0] == "6 of 7 runs are left out, since they cannot be read:"
+    assert lines[1].startswith("- 4 runs: result.json has schema_version 2 (lilawbench 0.9.0), this lilawbench reads 1")
+    assert [line.strip() for line in lines[2:5]] == [str(tmp_path / "outputs" / name) for name in "abc"]
     assert lines[5].strip() == "and 1 more"
-    assert lines[6].startswith("- 1 file: result.json: not JSON") and lines[7].endswith("torn/result.json")
-    assert lines[8] == "To use only the other one: --skip-unreadable (collect: skip_unreadable=True)."
+    assert lines[6].startswith("- 1 run: result.json cannot be read: Is a directory")
+    assert lines[8].startswith("- 1 run: result.json: not JSON") and lines[9].endswith("torn")
 
 
 def test_skipped_results_are_listed_with_the_unfinished(write_run, tmp_path):
     write_run(name="good")
     write_run(name="new", changes={"schema_version": 2})
     (write_run(name="open") / "result.json").unlink()
-    runs = collect(tmp_path, skip_unreadable=True)
+    runs = collect(tmp_path)
     assert [folder[-4:] for folder in runs["folder"]] == ["good"]
     found = unfinished(tmp_path, runs)
     assert [(run.folder.name, run.state) for run in found] == [("open", "unfinished"), ("new", "unreadable")]

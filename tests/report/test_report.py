@@ -3,6 +3,9 @@ from pathlib import Path
 
 import pytest
 
+from lilawbench.record.identity import RunRecord
+from lilawbench.report.conclude import conclude
+from lilawbench.report.place import place
 from lilawbench.report.report import report
 from lilawbench.support.errors import UserError
 
@@ -129,6 +132,29 @@ def test_script_prints_the_report(two_methods, make_tables, capsys, monkeypatch)
     assert Path("outputs/report/accuracy.png").exists()
 
 
+def test_a_part_never_replaces_the_report_of_a_folder(two_methods, make_tables, write_run, tmp_path):
+    """Not by what make_tables is told to select, nor by a sweep that comes later; that renews it."""
+    whole = two_methods / "report" / "tables.md"
+    both = [RunRecord(folder, "skipped") for folder in sorted(two_methods.glob("run*"))]
+    conclude(both)
+    before = whole.read_text(encoding="utf-8")
+    assert make_tables([str(two_methods), "--select", "last"]) == 0
+    assert whole.read_text(encoding="utf-8") == before
+    assert "## best_val" not in (two_methods / "report" / "select=last" / "tables.md").read_text(encoding="utf-8")
+
+    conclude([RunRecord(write_run("rrm", seed, 0.9), "done") for seed in range(2)])
+    assert all(f"| {method} " in whole.read_text(encoding="utf-8") for method in ("ce", "lilaw", "rrm"))
+
+
+def test_a_narrowed_table_has_a_place_of_its_own(write_run, make_tables, tmp_path):
+    write_run("ce", 0, name="digits/a")
+    root = ["--root", str(tmp_path / "outputs")]
+    cut = ["noise.rate=0.4", "seed=0,1"]
+    assert make_tables(["lilaw_table5_fashion", *cut, *root]) == 0
+    (written,) = (tmp_path / "outputs" / "fashion_cnn" / "report").iterdir()
+    assert written.name == "noise.rate=0.4_seed=0,1" and (written / "lilaw_table5_fashion.md").exists()
+
+
 @pytest.mark.slow
 def test_script_options(two_methods, make_tables, capsys, tmp_path):
     out = tmp_path / "here"
@@ -164,3 +190,10 @@ def test_script_takes_names_of_experiments(write_run, make_tables, capsys, tmp_p
     cut = ["noise.rate=0.4", "seed=0,1"] if name != "digits" else []
     assert make_tables([name, *cut, "--root", str(tmp_path / "outputs")]) == 0
     assert says in capsys.readouterr().out
+
+
+def test_where_a_report_is_written():
+    assert place(Path("runs"), []) == Path("runs/report")
+    name = place(Path("runs"), ["noise.rate=0.2", "method.terms=[alpha,'b/c']"]).name
+    assert name == "noise.rate=0.2_method.terms=_alpha,_b_c"
+    assert len(place(Path("runs"), ["seed=" + ",".join(map(str, range(99)))]).name) == 100

@@ -50,6 +50,17 @@ def test_the_exact_table(three_seeds, table_of):
     assert rendered(table_of(three_seeds), "md") == f"# Results\n\n## best_val\n\n{CAPTION}\n\n{ROWS}\n"
 
 
+def test_a_row_whose_method_never_acted_is_marked(write_run, tmp_path):
+    why = "never re-weighted: method.reweight_every_epochs is 10, of 3 epochs"
+    for rate in (0.2, 0.4):
+        write_run("ce", 0, changes={"config.noise.rate": rate})
+        write_run("rrm", 0, changes={"config.noise.rate": rate, "never_acts": why if rate == 0.2 else None})
+    said = report(tmp_path, tmp_path / "report", selections=["last"])
+    assert "| symmetric 0.2 | rrm (never re-weighted) |" in said and "| symmetric 0.4 | rrm  " in said
+    assert said.count("70.00 †") == 2 and "† never re-weighted, see the notes." in said
+    assert f"Not a result of the method: rrm, symmetric 0.2: {why}." in said
+
+
 def test_csv_has_the_unrounded_numbers(three_seeds, table_of):
     ce, focal, lilaw = csv.DictReader(io.StringIO(as_csv(table_of(three_seeds))))
     assert float(lilaw["t_p"]) == pytest.approx(1 - math.sqrt(12 / 14), abs=1e-9)

@@ -41,7 +41,7 @@ def plot_corrector(runs: "DataFrame", path: str | Path) -> "Figure | None":
     """
 
     def measured(cell: "DataFrame") -> tuple | None:
-        tables = _last_tables(cell)
+        tables = last_tables(cell)
         return (tables, curves(cell, "epoch", list(ACCURACIES))) if tables else None
 
     def row(cell: "DataFrame", axes: "list[Axes]", tables: dict, found: dict) -> None:
@@ -55,9 +55,9 @@ def plot_corrector(runs: "DataFrame", path: str | Path) -> "Figure | None":
     return three_panels(runs, path, measured, row, ("class", "", ""), note)
 
 
-def _last_tables(cell: "DataFrame") -> "dict[str, np.ndarray]":
+def last_tables(cell: "DataFrame") -> "dict[str, np.ndarray]":
     """g [seeds, K, R] and margin [seeds, K] of each run's last epoch, sizes [seeds, K]: samples by clean label; empty
-    if a run has not logged them."""
+    if a run has not logged them. Raises: DataError, a file of a run is missing or damaged."""
     import numpy as np
 
     tables: dict[str, list] = {"g": [], "margin": [], "sizes": []}
@@ -76,10 +76,11 @@ def _class_sizes(path: Path, num_classes: int) -> "np.ndarray":
     import numpy as np
 
     try:
-        with np.load(path, allow_pickle=False) as labels:
+        with path.open("rb") as file:  # np.load leaves a damaged archive open
+            labels = np.load(file, allow_pickle=False)
             known = labels["clean" if "clean" in labels else "observed"]  # the given labels, if no clean ones are known
             return np.bincount(known[labels["train"]], minlength=num_classes)
-    except (OSError, ValueError, KeyError) as error:
+    except Exception as error:  # of zip, zlib or NumPy, by where the damage is
         raise DataError(f"cannot read {path}: {error}. Delete the folder and start the run again.") from None
 
 

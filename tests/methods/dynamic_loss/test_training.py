@@ -11,7 +11,12 @@ from lilawbench.methods.dynamic_loss import dynamic_loss
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"pseudo_label": "softmax"}, {"meta_mode": "eval"}, {"class_wise": False, "meta_net": "vector"}],
+    [
+        {},
+        pytest.param({"pseudo_label": "softmax"}, marks=pytest.mark.slow),
+        pytest.param({"meta_mode": "eval"}, marks=pytest.mark.slow),
+        {"class_wise": False, "meta_net": "vector"},
+    ],
     ids=["gumbel", "softmax", "meta eval", "ablated"],
 )
 def test_two_epochs_are_the_same_by_every_exact_way(begin, small, weights, options, float64):

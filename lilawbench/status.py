@@ -1,0 +1,121 @@
+"""How far a folder of runs or an experiment is: `python -m lilawbench.status FOLDER|EXPERIMENT [KEY=VALUE ...]`.
+
+It only reads, and without torch, so it may be asked while runs go on, from any machine that sees the folder.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from lilawbench.launch import slurm_queue
+from lilawbench.launch.dry_run import counts, states_of
+from lilawbench.launch.state import BROKEN_OFF, DONE, FAILED, NAMES, REQUEUED, RUNNING, TO_DO, WAITING, State, state_of
+from lilawbench.report.collect import RUN_FILES
+from lilawbench.support.errors import UserError
+
+SHOWN = 10  # runs of a state that are named; further ones are counted
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Prints the states. Returns the exit code: 0; 2: there is no such folder or experiment."""
+    parser = argparse.ArgumentParser(prog="python -m lilawbench.status", description=__doc__.splitlines()[0])
+    parser.add_argument("name", metavar="FOLDER|EXPERIMENT", nargs="?", default="outputs", help="default: outputs")
+    parser.add_argument("overrides", metavar="KEY=VALUE", nargs="*", help="of an experiment, as when it was run")
+    parser.add_argument("--config-dir", metavar="DIR", help="your own folder of YAML files, as for runs")
+    options = parser.parse_intermixed_args(arguments)
+    try:
+        folder = Path(options.name)
+        is_folder = folder.is_dir() or os.sep in options.name
+        print(of_folder(folder) if is_folder else of_experiment(options.name, options.overrides, options.config_dir))
+    except UserError as error:
+        print(f"lilawbench: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def of_experiment(name: str, overrides: Sequence[str] = (), config_dir: str | None = None) -> str:
+    """The states of an experiment's planned runs. Raises: ConfigError, there is none of that name."""
+    from lilawbench.experiment.plan import plan
+
+    planned = plan([f"experiment={name}", *overrides], config_dir)
+    return told(states_of(planned.runs), {run.folder.parent: planned.command for run in planned.runs})
+
+
+def of_folder(folder: Path) -> str:
+    """The states of the runs in or below a folder, and of those that its last sweep has yet to begin.
+
+    Raises:
+        UserError: it does not exist, or has no run.
+    """
+    if not folder.is_dir():
+        raise UserError(f"there is no folder {folder}")
+    states: dict[Path, State] = {}
+    commands: dict[Path, str] = {}
+    for place, runs in _places(folder):
+        jobs, sweep = slurm_queue.queued(place), _last_sweep(place) if place.is_relative_to(folder) else {}
+        if "command" in sweep:
+            commands[place] = sweep["command"]
+        names = [*runs, *(name for name in sweep.get("runs", []) if name not in runs)]
+        states |= {place / name: state_of(place / name, jobs) for name in names}
+    if not states:
+        raise UserError(f"there is no run in or below {folder}")
+    return told(states, commands)
+
+
+def told(states: dict[Path, State], commands: dict[Path, str]) -> str:
+    """A paragraph for each folder of runs: counts, those that are not done, and how to go on.
+
+    Args:
+        commands: that made the runs of a folder, where it is known.
+    """
+    parts = []
+    for place in dict.fromkeys(run.parent for run in states):
+        here = {run.name: state for run, state in states.items() if run.parent == place}
+        lines = [f"{place}: {counts(here.values())}"]
+        for name in NAMES:
+            found = [(run, state) for run, state in here.items() if state.name == name != DONE]
+            lines += [f"  {name}: {run}" + f" ({state.detail})" * bool(state.detail) for run, state in found[:SHOWN]]
+            lines += [f"  {name}: {len(found) - SHOWN} more"] * (len(found) > SHOWN)
+        parts.append("\n".join([*lines, *_advice({state.name for state in here.values()}, commands.get(place))]))
+    return "\n\n".join(parts)
+
+
+def _advice(names: set[str], command: str | None) -> list[str]:
+    same = command or "the command that began it"
+    lines = []
+    if names & {RUNNING, WAITING, REQUEUED}:
+        lines.append("  Some are being done or wait for it: nothing to do.")
+    if names & {BROKEN_OFF, TO_DO}:
+        lines.append(f"  To go on (what is done or running is left alone): {same}")
+    if FAILED in names:
+        lines.append(f"  To try the failed again, when their cause is mended: {same} sweep.retry_failed=true")
+    return lines
+
+
+def _places(folder: Path) -> Iterator[tuple[Path, list[str]]]:
+    """Folders with runs in or below one, and the names of the runs; of a run's own folder, that run."""
+    if not RUN_FILES.isdisjoint(os.listdir(folder)):
+        yield folder.parent, [folder.name]
+        return
+    for place, names, _ in os.walk(folder):
+        names[:] = sorted(name for name in names if not name.startswith("."))
+        runs = [name for name in names if not RUN_FILES.isdisjoint(os.listdir(Path(place, name)))]
+        names[:] = [name for name in names if name not in runs]
+        if runs or Path(place, ".sweep").is_dir():
+            yield Path(place), runs
+
+
+def _last_sweep(place: Path) -> dict:
+    """What the last sweep in a folder was to do; nothing if there was none, or its file is damaged."""
+    try:
+        found = json.loads((place / ".sweep" / "last.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
