@@ -150,7 +150,7 @@ def main() -> None:
                 sweep_asked(command)  # for its own words on what Hydra would refuse
                 single(command)
             _hydra_main()
-            sys.exit()
+            sys.exit(0)
         if command.dry_run:
             planned = plan(command.args.overrides, command.args.config_dir)
             print(dry_run(planned) if world.is_main else "", end="\n" * world.is_main)

@@ -61,7 +61,12 @@ def refused(dotted: str) -> str | None:
     folders, places = searchpath.in_use(), list(_places(top))
     if not places and top not in sys.modules:
         return None
-    within = any(place.parent == folder or folder.is_relative_to(place) for place in places for folder in folders)
+    resolved = [folder.resolve() for folder in folders]
+    within = any(
+        place.parent.resolve() == folder or folder.is_relative_to(place.resolve())
+        for place in places
+        for folder in resolved
+    )
     return None if within else _rule()
 
 

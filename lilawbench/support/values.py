@@ -41,7 +41,7 @@ def fits(value: Tree, kind: Kind, infinite: bool = False) -> bool:
     if kind in (Any, object):
         return infinite or not _holds_infinity(value)
     if origin in (Union, UnionType):
-        return any(fits(value, part, infinite) for part in parts)
+        return any(fits(value, part, infinite) for part in parts if asked(part)) or not asked(kind)
     if origin is Annotated:
         return fits(value, parts[0], infinite)
     if origin is Literal:
@@ -92,7 +92,9 @@ def said(kind: Kind) -> str:
     if (origin or kind) in LISTS:
         of = [part for part in parts if part is not ...]
         return f"a list of {_several(of[0])}" if of and asked(of[0]) else "a list"
-    return {bool: "true or false", int: "a whole number", float: "a finite number", str: "text"}.get(kind, "null")
+    return {bool: "true or false", int: "a whole number", float: "a finite number", str: "text"}.get(
+        kind, "finite" if kind in (Any, object) else "null"
+    )
 
 
 def spelled(value: Tree) -> str:
