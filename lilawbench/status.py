@@ -10,9 +10,9 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from lilawbench.launch import slurm_queue
+from lilawbench.launch import slurm_queue, state
 from lilawbench.launch.dry_run import counts, states_of
-from lilawbench.launch.state import BROKEN_OFF, DONE, FAILED, NAMES, REQUEUED, RUNNING, TO_DO, WAITING, State, state_of
+from lilawbench.launch.state import LAST_SWEEP, State, state_of
 from lilawbench.report.collect import RUN_FILES
 from lilawbench.support.errors import UserError
 
@@ -73,24 +73,24 @@ def told(states: dict[Path, State], commands: dict[Path, str]) -> str:
     """
     parts = []
     for place in dict.fromkeys(run.parent for run in states):
-        here = {run.name: state for run, state in states.items() if run.parent == place}
+        here = {run.name: one for run, one in states.items() if run.parent == place}
         lines = [f"{place}: {counts(here.values())}"]
-        for name in NAMES:
-            found = [(run, state) for run, state in here.items() if state.name == name != DONE]
-            lines += [f"  {name}: {run}" + f" ({state.detail})" * bool(state.detail) for run, state in found[:SHOWN]]
+        for name in state.NAMES:
+            found = [(run, one.detail) for run, one in here.items() if one.name == name != state.DONE]
+            lines += [f"  {name}: {run}" + f" ({detail})" * bool(detail) for run, detail in found[:SHOWN]]
             lines += [f"  {name}: {len(found) - SHOWN} more"] * (len(found) > SHOWN)
-        parts.append("\n".join([*lines, *_advice({state.name for state in here.values()}, commands.get(place))]))
+        parts.append("\n".join([*lines, *_advice({one.name for one in here.values()}, commands.get(place))]))
     return "\n\n".join(parts)
 
 
 def _advice(names: set[str], command: str | None) -> list[str]:
     same = command or "the command that began it"
     lines = []
-    if names & {RUNNING, WAITING, REQUEUED}:
+    if names & {state.RUNNING, state.WAITING, state.REQUEUED}:
         lines.append("  Some are being done or wait for it: nothing to do.")
-    if names & {BROKEN_OFF, TO_DO}:
+    if names & {state.BROKEN_OFF, state.TO_DO}:
         lines.append(f"  To go on (what is done or running is left alone): {same}")
-    if FAILED in names:
+    if state.FAILED in names:
         lines.append(f"  To try the failed again, when their cause is mended: {same} sweep.retry_failed=true")
     return lines
 
@@ -104,14 +104,14 @@ def _places(folder: Path) -> Iterator[tuple[Path, list[str]]]:
         names[:] = sorted(name for name in names if not name.startswith("."))
         runs = [name for name in names if not RUN_FILES.isdisjoint(os.listdir(Path(place, name)))]
         names[:] = [name for name in names if name not in runs]
-        if runs or Path(place, ".sweep").is_dir():
+        if runs or Path(place, LAST_SWEEP).is_file():
             yield Path(place), runs
 
 
 def _last_sweep(place: Path) -> dict:
     """What the last sweep in a folder was to do; nothing if there was none, or its file is damaged."""
     try:
-        found = json.loads((place / ".sweep" / "last.json").read_text(encoding="utf-8"))
+        found = json.loads((place / LAST_SWEEP).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -27,9 +27,10 @@ from lilawbench.record.data import looked_at_once
 from lilawbench.record.identity import RunRecord, changed, run_folder
 from lilawbench.report.conclude import conclude
 from lilawbench.support import searchpath
-from lilawbench.support.console import ending_quietly, log_to_console
+from lilawbench.support.console import log_to_console
 from lilawbench.support.distributed import join, leave
 from lilawbench.support.errors import RunBusy, RunFailed, UserError
+from lilawbench.support.reader import ending_quietly
 
 log = logging.getLogger("lilawbench")
 

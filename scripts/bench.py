@@ -19,6 +19,7 @@ Rows:
     files           reading and checking a list of a million images; decoding by threads against a plain loop
     table           reading, checking and splitting a table of a million rows and 40 columns
     collect         reading 10,000 finished runs, without and with the cache
+    digests         what names a run by its data: a million files, a table of a million rows; checkpoints verified
     startup         the wait before anything is computed: --help, a typo, a table, debug=fast, a plan
 
 Every figure is the median over rounds. All candidates run in turn in each round, so a slow machine slows all of them.
@@ -29,6 +30,7 @@ import platform
 
 import torch
 from benchmarks.collect import bench_collect
+from benchmarks.digests import bench_digests
 from benchmarks.dynamic_loss import bench_hypergradients
 from benchmarks.files import bench_files
 from benchmarks.input import bench_input
@@ -59,6 +61,7 @@ ROWS = {
     "files": bench_files,
     "table": bench_table,
     "collect": bench_collect,
+    "digests": bench_digests,
     "startup": bench_startup,
 }
 

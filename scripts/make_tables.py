@@ -16,8 +16,8 @@ from lilawbench.report.measured import SELECTIONS
 from lilawbench.report.place import chosen, place
 from lilawbench.report.report import LEADING, paper_report, report
 from lilawbench.support import searchpath
-from lilawbench.support.console import ending_quietly
 from lilawbench.support.errors import UserError, closest
+from lilawbench.support.reader import ending_quietly
 
 
 @ending_quietly()

@@ -59,6 +59,20 @@ def test_an_unknown_choice_is_told_the_closest_or_all(in_process, tmp_path, swee
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("override", ["hydra.run.dir=here", "hydra.sweep.dir=here"])
+def test_hydras_own_folders_are_refused(in_process, tmp_path, override):
+    done = in_process(override, "-m", "seed=0,1")
+    assert done.returncode == 2 and f"{override} would have no effect" in done.stderr
+    assert "paths.output_dir=FOLDER" in done.stderr and list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("given", [("seed=3",), ("-m", "seed=3,4"), ("experiment=digits", "seed=3")])
+def test_a_dry_run_writes_nothing(in_process, tmp_path, given):
+    done = in_process("--dry-run", *given)
+    assert done.returncode == 0 and done.stdout.endswith("nothing was run (--dry-run)\n"), done.stderr
+    assert "not begun" in done.stdout and list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("sweep", [(), ("-m",)])
 def test_an_experiment_that_waits_says_for_what(in_process, tmp_path, sweep):
     done = in_process("experiment=rrm_table11", *sweep)

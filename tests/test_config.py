@@ -21,6 +21,7 @@ NEEDED = {
     "noise=transition": ["noise.matrix=[[.9,.1],[.2,.8]]", "dataset=adult"],
     "dataset=folder": ["dataset.path=my_images"],
     "dataset=table": ["dataset.path=my.csv", "dataset.label=y"],
+    "dataset=arrays": ["dataset.path=my.npz"],
     "noise=file": ["noise.path=labels.txt"],
     "dataset=embeddings": [
         "dataset.sources={a:a.npz,t:t.npz}",
@@ -40,7 +41,7 @@ OF_CLASSES = set(CHOICES["noise"]) - {"label_flip", "target_gaussian", "target_u
 
 def test_no_choice_of_a_group_is_lost():
     """A group may grow, and the tests over all of its choices are not empty."""
-    at_least = {"dataset": 33, "noise": 15, "model": 15, "loss": 13, "method": 8, "probe": 1, "logger": 2,
+    at_least = {"dataset": 34, "noise": 15, "model": 15, "loss": 13, "method": 8, "probe": 1, "logger": 2,
                 "experiment": 96, "debug": 1}  # fmt: skip
     assert CHOICES.keys() == at_least.keys()
     assert [group for group, count in at_least.items() if len(CHOICES[group]) < count] == []

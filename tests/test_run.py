@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 from lilawbench.datasets.base import Source
 from lilawbench.methods.lilaw import LiLAW
 from lilawbench.pipeline import initialise_network
+from lilawbench.record.identity import run_name
 from lilawbench.support.errors import ConfigError, RunFailed
 from lilawbench.train import run
 
@@ -195,3 +196,9 @@ def test_a_vit_is_built_for_the_scaled_images(composed):
     with torch.device("meta"):
         model = initialise_network(cfg, source)
     assert model.pos_embed.shape == (1, 1 + 14 * 14, 768) and model.head.out_features == 100
+
+
+def test_a_model_of_another_architecture_is_called_by_it(composing):
+    asked = ["dataset=fashion_mnist", "model=resnet18"]
+    assert "-resnet18-" in run_name(composing(*asked, "model.architecture=resnet18"))
+    assert "-resnet26d-" in run_name(composing(*asked, "model.architecture=resnet26d"))

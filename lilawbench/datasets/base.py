@@ -165,6 +165,9 @@ class Dataset:
             DataError: as `load`. ValueError: a class is left without a training row.
         """
         source = self.load(data_dir)
+        if not self.classes and self.imbalance is None and self.per_class is None:
+            return source
+        source = numbered(source)
         if self.classes:
             source = keep_classes(source, self.classes)
         if self.imbalance is None and self.per_class is None:
@@ -182,6 +185,20 @@ class Dataset:
             train_observed=_some(source.train_observed, rows),
             train_ids=_some(source.train_ids, rows),
         )
+
+
+def numbered(source: Source) -> Source:
+    """The same with rows named by their numbers where they have no names, so that those that are left keep them."""
+
+    def names(ids: np.ndarray | None, rows: Tensor | ImageFiles | None) -> np.ndarray | None:
+        return np.arange(len(rows)).astype(str) if ids is None and rows is not None else ids
+
+    return replace(
+        source,
+        train_ids=names(source.train_ids, source.train_input),
+        val_ids=names(source.val_ids, source.val_input),
+        test_ids=names(source.test_ids, source.test_input),
+    )
 
 
 def keep_classes(source: Source, classes: Sequence[int]) -> Source:

@@ -3,6 +3,7 @@
 import difflib
 import importlib.util
 import lzma
+import re
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -180,6 +181,11 @@ def listed(names: Sequence[str]) -> str:
     """The first few of a list, quoted."""
     shown = ", ".join(repr(str(name)) for name in names[:MOST_NAMED])
     return shown if len(names) <= MOST_NAMED else f"{shown} and {len(names) - MOST_NAMED} more"
+
+
+def say(option: str, name: str) -> str:
+    """How to give an option the name of a column, in a shell."""
+    return f"dataset.{option}=[{name}]" if re.fullmatch(r"\w+", name) else f"'dataset.{option}=[\"{name}\"]'"
 
 
 def _is_parquet(path: Path) -> bool:

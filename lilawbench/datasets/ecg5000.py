@@ -99,6 +99,7 @@ class ECG5000A(ECG5000):
             source,
             train_input=torch.cat([beats, perturbed(beats[rows], generator)]),
             train_clean=np.concatenate([source.train_clean, source.train_clean[rows]]),
+            train_ids=None if source.train_ids is None else np.concatenate([source.train_ids, source.train_ids[rows]]),
         )
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lilawbench.datasets.columns import Columns
+from lilawbench.datasets.columns import Columns, say
 from lilawbench.datasets.kinds import not_a_number
 from lilawbench.support.errors import DataError
 
@@ -34,7 +34,7 @@ class Encoding:
             if not there.any():
                 raise DataError(
                     f"{table.path}: column {name!r} has no value in the training rows; leave it out with "
-                    f"dataset.ignore=[{name}]"
+                    f"{say('ignore', name)}"
                 )
             median = float(np.median(values[there]))
             if not there.all():

@@ -98,6 +98,7 @@ class Folder(Dataset):
             inputs = images.load().tensor_split(first.tolist())
             mean, std = channel_statistics(inputs[0])
         else:
+            images[images.sample()].load()  # what is wrong with all of them is found before training, not within
             inputs = [images[rows] for rows in np.split(np.arange(len(names)), first)]
             mean, std = (IMAGENET_MEAN, IMAGENET_STD) if self.channels == 3 else ((0.5,), (0.25,))
         input = dict(zip(parts, inputs, strict=True))

@@ -1,13 +1,12 @@
 """Labels as people save them, as whole numbers, as text or as values, turned into what a `Source` holds."""
 
-import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from lilawbench.datasets.npz import told
+from lilawbench.datasets.npz import text, told
 from lilawbench.support.errors import DataError
 from lilawbench.support.natural import natural
 
@@ -70,7 +69,11 @@ def checked_names(array: np.ndarray | None, path: Path) -> list[str] | None:
         return None
     if array.ndim != 1 or array.dtype.kind not in "iuUS":
         raise DataError(f"{path}: class_names is {told(array)}; it must list a name for each class")
-    names = _text(array).tolist() if array.dtype.kind in "US" else [str(number) for number in array.tolist()]
+    names = (
+        text(array, f"{path}: class_names").tolist()
+        if array.dtype.kind in "US"
+        else [str(number) for number in array.tolist()]
+    )
     if twice := [name for name, count in Counter(names).items() if count > 1]:
         raise DataError(f"{path}: class_names has {twice[0]!r} twice")
     return names
@@ -109,11 +112,12 @@ def _flat(array: np.ndarray, where: str) -> np.ndarray:
     array = _column(array, where)
     kind = array.dtype.kind
     if kind in "US":
-        texts = _text(array)
+        texts = text(array, where)
         if len(gone := np.flatnonzero(np.isin(texts, MISSING))):
             raise DataError(f"{where} has no label in row {gone[0]} ({len(gone)} such rows); leave such rows out")
         return texts
-    if kind in "uf" and len(wrong := np.flatnonzero((array != np.floor(array)) | ~(np.abs(array) < LARGEST))):
+    wide = array.astype(np.float64) if kind in "uf" else np.zeros(0)
+    if len(wrong := np.flatnonzero((wide != np.floor(wide)) | ~(np.abs(wide) < LARGEST))):
         raise DataError(
             f"{where} is {array[wrong[0]]} in row {wrong[0]}; classes are whole numbers or text. Values to predict "
             "need dataset.task=regression loss=squared"
@@ -131,10 +135,3 @@ def _column(array: np.ndarray, where: str) -> np.ndarray:
             "dataset.task=multilabel loss=bce"
         )
     return array
-
-
-def _text(array: np.ndarray) -> np.ndarray:
-    """Text in one form of Unicode, without blanks around it."""
-    distinct, index = np.unique(array, return_inverse=True)
-    known = [one.decode("utf-8", "replace") if isinstance(one, bytes) else one for one in distinct.tolist()]
-    return np.array([unicodedata.normalize("NFC", one).strip() for one in known], dtype=str)[index.reshape(-1)]

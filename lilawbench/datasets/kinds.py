@@ -1,5 +1,6 @@
 """What each column of a table is taken for: numbers, categories, or no feature; what is in doubt is refused."""
 
+import logging
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -7,8 +8,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from lilawbench.datasets.columns import Columns, listed
+from lilawbench.datasets.columns import Columns, say
+from lilawbench.datasets.spelling import alike
 from lilawbench.support.errors import DataError
+
+log = logging.getLogger("lilawbench")
 
 ROWS_TO_TELL = 20  # with fewer, values that differ in each row say nothing
 NEARLY_ALL = 0.9
@@ -20,14 +24,14 @@ IDENTIFIER = re.compile(
     r"product|item|image|study|visit|transaction|row)id"
 )
 DATE = re.compile(
-    r"(\d{4}([-/.])\d{1,2}\2\d{1,2}|\d{1,2}([-/.])\d{1,2}\3(\d{4}|\d{2}))([T ]\d{1,2}:.*)?|\d{1,2}:\d\d(:\d\d.*)?"
+    r"(\d{4}([-/.])\d{1,2}\2\d{1,2}|\d{1,2}([-/.])\d{1,2}\3(\d{4}|\d{2}))([T ]\d{1,2}:.*)?"
+    r"|\d{1,2}[-. ]+[A-Za-z]{3,9}[-., ]+\d{2,4}|[A-Za-z]{3,9}[. ]+\d{1,2}, \d{4}"
+    r"|\d{1,2}:\d\d(:\d\d.*)?"
 )
 COMMA = re.compile(r"[-+]?\d*,\d+([eE][-+]?\d+)?")
 POINT = re.compile(r"[-+]?\d*\.\d+([eE][-+]?\d+)?")
 THOUSANDS = re.compile(r"[-+]?\d{1,3}([,.' \u2019])\d{3}(\1\d{3})*([.,]\d+)?")
-SIGNED = re.compile(
-    r"[$€£¥] ?[-+]?\d[\d.,]*|[-+]?\d[\d.,]* ?[%€$£¥]|[\u2212\u2013]\d[\d.,]*"
-)  # with signs that none reads
+SIGNED = re.compile(r"[$€£¥] ?[-+]?\d[\d.,]*|[-+]?\d[\d.,]* ?[%€$£¥]|[\u2212\u2013]\d[\d.,]*")
 NUMBER_LIKE = (COMMA, POINT, THOUSANDS, SIGNED)
 
 
@@ -74,16 +78,19 @@ def kinds(
             found.numeric.append(name)
             continue
         if not forced:
-            _need_categories(table, name, wrong)
+            _need_categories(table, name)
         if (values := len(table.texts(name)[1])) > max_categories:
             raise DataError(
                 f"{table.path}: column {name!r} holds {values} different values that are not all numbers, more "
                 f"than dataset.max_categories={max_categories}. Raise that, leave the column out with "
-                f"dataset.ignore=[{name}], or take it as numbers with dataset.numeric=[{name}]"
+                f"{say('ignore', name)}, or take it as numbers with {say('numeric', name)}"
             )
+        if groups := alike(table.texts(name)[1]):
+            log.warning("%s: column %r: %s", table.path, name, different(groups, "categories"))
         found.categorical.append(name)
     if not found.numeric and not found.categorical:
-        raise DataError(f"{table.path} has no feature column besides {listed(sorted(found.left_out))}")
+        others = ", ".join(f"{name!r} ({why})" for name, why in list(found.left_out.items())[:MOST_SHOWN])
+        raise DataError(f"{table.path} has no feature column besides {others}")
     return found
 
 
@@ -91,9 +98,15 @@ def not_a_number(table: Columns, name: str, wrong: np.ndarray) -> DataError:
     """Of the rows `wrong`, in a column that is taken as numeric."""
     return DataError(
         f"{table.at(wrong[0])}: {table.text(name, wrong[0])!r} in the numeric column {name!r} is not a finite number "
-        f"({len(wrong)} such rows); dataset.missing lists what counts as missing, dataset.categorical=[{name}] takes "
+        f"({len(wrong)} such rows); dataset.missing lists what counts as missing, {say('categorical', name)} takes "
         "the column as categories"
     )
+
+
+def different(groups: list[list[str]], what: str) -> str:
+    """A warning about texts that `alike` groups."""
+    shown = "; ".join(" and ".join(map(repr, group)) for group in groups[:5])
+    return f"{shown} count as different {what}; if they are one, write them alike"
 
 
 def shortened(names: Sequence[str]) -> str:
@@ -113,7 +126,7 @@ def _no_feature(table: Columns, name: str) -> str:
         return "index" if _distinct(table, name) == len(table) and _whole_or_text(table, name) else ""
     named = IDENTIFIER.fullmatch(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())
     if named and len(table) >= ROWS_TO_TELL and _whole_or_text(table, name) and _nearly_all_differ(table, name):
-        return f"identifier; dataset.numeric=[{name}] or dataset.categorical=[{name}] keeps it"
+        return f"identifier; {say('numeric', name)} or {say('categorical', name)} keeps it"
     return ""
 
 
@@ -142,14 +155,14 @@ def _not_numbers(table: Columns, name: str) -> np.ndarray:
     if (kind := table.of_kind(name)) not in ("numbers", "texts"):
         raise DataError(
             f"{table.path}: column {name!r} holds {kind}, neither numbers nor categories; make numbers of it (such as "
-            f"days since a date) or leave it out with dataset.ignore=[{name}]"
+            f"days since a date) or leave it out with {say('ignore', name)}"
         )
     wrong = table.numbers(name)[1]
     if kind == "numbers" and len(wrong):
         raise DataError(
             f"{table.at(wrong[0])}: {table.text(name, wrong[0])!r} in column {name!r} is not a finite number "
             f"({len(wrong)} such rows); correct it, let dataset.missing name it, or leave the column out with "
-            f"dataset.ignore=[{name}]"
+            f"{say('ignore', name)}"
         )
     return wrong
 
@@ -159,7 +172,7 @@ def _need_measured(table: Columns, name: str) -> None:
     if NAMELESS.fullmatch(name):
         raise DataError(
             f"{table.path}: a column has no name, nor is it an index with another value in each row; name it, leave "
-            f"it out with 'dataset.ignore=[\"{name}\"]', or keep it with 'dataset.numeric=[\"{name}\"]'"
+            f"it out with {say('ignore', name)}, or keep it with {say('numeric', name)}"
         )
     values = table.numbers(name)[0]
     if len(values) < ROWS_TO_TELL or np.isnan(values).any() or np.ptp(values) != len(values) - 1:
@@ -167,24 +180,24 @@ def _need_measured(table: Columns, name: str) -> None:
     if _whole_or_text(table, name) and _distinct(table, name) == len(values):
         raise DataError(
             f"{table.path}: column {name!r} numbers the rows, {values.min():g} to {values.max():g}; is it an index? "
-            f"Leave it out with dataset.ignore=[{name}], or keep it with dataset.numeric=[{name}]"
+            f"Leave it out with {say('ignore', name)}, or keep it with {say('numeric', name)}"
         )
 
 
-def _need_categories(table: Columns, name: str, wrong: np.ndarray) -> None:
+def _need_categories(table: Columns, name: str) -> None:
     """Raises: DataError if texts are rather numbers, dates, or names of the rows."""
     codes, texts = table.texts(name)
     counts = np.bincount(codes, minlength=len(texts))
     spelled = {text: int(count) for text, count in zip(texts, counts, strict=True) if text and count}
-    ways = f"dataset.categorical=[{name}] takes it as categories, dataset.ignore=[{name}] leaves it out"
-    alike = [text for text in spelled if _finite(table, text) or any(like.fullmatch(text) for like in NUMBER_LIKE)]
+    ways = f"{say('categorical', name)} takes it as categories, {say('ignore', name)} leaves it out"
+    numbers = [text for text in spelled if _finite(table, text) or any(like.fullmatch(text) for like in NUMBER_LIKE)]
     dates = [text for text in spelled if DATE.fullmatch(text)]
     if _most(dates, spelled):
         raise DataError(
             f"{table.at(int(np.flatnonzero(codes == texts.index(dates[0]))[0]))}: {dates[0]!r}: column {name!r} holds "
             f"dates or times; make numbers of them (such as days since one), or: {ways}"
         )
-    if _most(alike, spelled):
+    if _most(numbers, spelled):
         strange = Counter({text: count for text, count in spelled.items() if not _finite(table, text)})
         shown = []
         for text, count in strange.most_common(5):
@@ -193,13 +206,13 @@ def _need_categories(table: Columns, name: str, wrong: np.ndarray) -> None:
         more = f" and {len(strange) - 5} more" if len(strange) > 5 else ""
         raise DataError(
             f"{table.path}: column {name!r} is mostly numbers, but holds {', '.join(shown)}{more}. "
-            f"{_advice(list(strange), table.spelling.decimal)}{ways}"
+            f"{advice(list(strange), table.spelling.decimal)}{ways}"
         )
     if _nearly_all_differ(table, name):
         raise DataError(
             f"{table.path}: column {name!r} holds {len(spelled)} different texts in {len(table)} rows: a name or free "
-            f"text, not categories. Leave it out with dataset.ignore=[{name}], or keep it with "
-            f"dataset.categorical=[{name}]"
+            f"text, not categories. Leave it out with {say('ignore', name)}, or keep it with "
+            f"{say('categorical', name)}"
         )
 
 
@@ -212,7 +225,7 @@ def _most(some: list[str], spelled: dict[str, int]) -> bool:
     return 2 * len(some) > len(spelled) or 2 * sum(spelled[text] for text in some) > sum(spelled.values())
 
 
-def _advice(strange: list[str], decimal: str) -> str:
+def advice(strange: list[str], decimal: str) -> str:
     """What the values that are no numbers may be."""
     if decimal == "." and all(COMMA.fullmatch(text) for text in strange):
         return "If the comma is the decimal sign: 'dataset.decimal=\",\"'; if it groups thousands, remove it. Else "
@@ -221,5 +234,5 @@ def _advice(strange: list[str], decimal: str) -> str:
     if all(THOUSANDS.fullmatch(text) for text in strange):
         return "Signs between thousands are not read: remove them from the file. Else "
     if all(SIGNED.fullmatch(text) for text in strange):
-        return "Signs such as % and $ are not read: remove them from the file. Else "
+        return "Signs such as %, $ and a long minus are not read: remove them from the file. Else "
     return "If that is a missing value, add it to dataset.missing; if an error, correct it. Else "

@@ -1,6 +1,7 @@
 """An .npz file of plain arrays, read without ever running a pickle."""
 
 import struct
+import unicodedata
 import zipfile
 import zlib
 from pathlib import Path
@@ -76,7 +77,21 @@ class Npz:
         array = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
         if array.shape != (count,) or array.dtype.kind not in "iuUS":
             raise DataError(f"{self.path}: {name} is {told(array)}; it must have a text or number for each of {count}")
-        return np.array([one.decode() if isinstance(one, bytes) else str(one) for one in array.tolist()], dtype=str)
+        return array.astype(str) if array.dtype.kind in "iu" else text(array, f"{self.path}: {name}")
+
+
+def text(array: np.ndarray, where: str) -> np.ndarray:
+    """Text [N] in one form of Unicode, without blanks around it. Raises: DataError, bytes that are not UTF-8."""
+    distinct, index = np.unique(array, return_inverse=True)
+    known = []
+    for one in distinct.tolist():
+        try:
+            known.append(one.decode() if isinstance(one, bytes) else one)
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f"{where} holds {one!r}, which is not UTF-8; save text as numpy.array(..., dtype=str)"
+            ) from error
+    return np.array([unicodedata.normalize("NFC", one).strip() for one in known], dtype=str)[index.reshape(-1)]
 
 
 def told(array: np.ndarray) -> str:

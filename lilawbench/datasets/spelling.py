@@ -132,12 +132,13 @@ def plain_number(value: float) -> str:
     return str(int(value)) if math.isfinite(value) and value == int(value) and abs(value) < 1e15 else repr(value)
 
 
-def natural(text: str) -> tuple[bool, float, list[str | int], str]:
-    """Sorts numbers by their value, before texts, in which numbers count as such: grade 9 before grade 10."""
-    if math.isfinite(value := Spelling().number(text)):
-        return (False, value, [], text)
-    pieces: list[str | int] = [int(part) if part.isdecimal() else part.casefold() for part in re.split(r"(\d+)", text)]
-    return (True, 0.0, pieces, text)
+def alike(texts: Sequence[str]) -> list[list[str]]:
+    """Groups of different texts that differ in capitals only, or are one number: "yes" and "Yes", "01" and "1"."""
+    groups: dict[object, list[str]] = {}
+    for text in texts:
+        value = Spelling().number(text)
+        groups.setdefault(value if math.isfinite(value) else text.casefold(), []).append(text)
+    return [group for group in groups.values() if len(group) > 1]
 
 
 def _fits(value: float, kind: "pyarrow.DataType") -> bool:

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from lilawbench.datasets.columns import Columns, listed
-from lilawbench.datasets.spelling import natural
+from lilawbench.datasets.kinds import advice, different
+from lilawbench.datasets.spelling import alike
 from lilawbench.support.errors import DataError
+from lilawbench.support.natural import natural
 
 log = logging.getLogger("lilawbench")
 
@@ -22,14 +24,18 @@ def labelled(table: Columns, column: str, drop: bool) -> Columns:
     """
     if not (gone := table.is_missing(column)).any():
         return table
-    words = f": {listed(table.gone[column])} count as missing" if column in table.gone else ""
+    words = ""
+    if column in table.gone:
+        words = (
+            f": {listed(table.gone[column])}, missing by dataset.missing; if a class is called so, shorten that list"
+        )
     if gone.all():
         raise DataError(f"{table.path}: column {column!r} has no label{words}; name another dataset.label")
     first = np.flatnonzero(gone)[0]
     if not drop:
         raise DataError(
             f"{table.at(first)}: no label in column {column!r} ({gone.sum()} such rows{words}). "
-            "dataset.drop_unlabelled=true leaves them out; dataset.missing lists what counts as missing"
+            "dataset.drop_unlabelled=true leaves them out"
         )
     log.warning("%s: %d rows without a label in column %r are left out%s", table.path, gone.sum(), column, words)
     return table.keep(np.flatnonzero(~gone))
@@ -55,15 +61,8 @@ def classes(table: Columns, columns: Sequence[str]) -> tuple[str, ...]:
             f"{table.path}: column {columns[0]!r} has {len(names)} different labels in {len(table)} rows; {what}name "
             "another dataset.label"
         )
-    alike: dict[object, list[str]] = {}
-    for name in names:
-        value = table.spelling.number(name)
-        alike.setdefault(value if np.isfinite(value) else name.casefold(), []).append(name)
-    if doubtful := [" and ".join(map(repr, group)) for group in alike.values() if len(group) > 1]:
-        log.warning(
-            "%s: column %r: %s count as different classes; if they are one, write them alike", table.path, columns[0],
-            "; ".join(doubtful[:5]),
-        )  # fmt: skip
+    if groups := alike(names):
+        log.warning("%s: column %r: %s", table.path, columns[0], different(groups, "classes"))
     return names
 
 
@@ -94,9 +93,10 @@ def values(table: Columns, column: str) -> np.ndarray:
     _need_all(table, column)
     found, wrong = table.numbers(column)
     if len(wrong):
+        text = table.text(column, wrong[0])
         raise DataError(
-            f"{table.at(wrong[0])}: {table.text(column, wrong[0])!r} in column {column!r} is not a finite number "
-            f"({len(wrong)} such rows); dataset.task=regression needs numbers"
+            f"{table.at(wrong[0])}: {text!r} in column {column!r} is not a finite number ({len(wrong)} such rows); "
+            f"dataset.task=regression needs numbers. {advice([text], table.spelling.decimal).removesuffix('Else ')}"
         )
     return found.astype(np.float32)
 

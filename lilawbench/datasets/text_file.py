@@ -53,7 +53,7 @@ IN_ZIP = {
     "mimetype": f"an OpenDocument file: {AS_CSV}",
 }
 DELIMITERS = {";": "'dataset.delimiter=\";\"'", "\t": "dataset.delimiter=tab", "|": "'dataset.delimiter=\"|\"'",
-              ",": "'dataset.delimiter=\",\"'"}  # fmt: skip
+              ",": "'dataset.delimiter=\",\"'", " ": "'dataset.delimiter=\" \"'"}  # fmt: skip
 
 
 class TextFile:
@@ -220,6 +220,8 @@ class TextFile:
             )
         if len(header) != 1 or not first:
             return
+        if first.startswith("#"):
+            raise DataError(f"{self.path}, line 1: {first!r} is a comment; remove what stands above the column names")
         other = max(DELIMITERS, key=first.count)
         if other != self.delimiter and first.count(other):
             raise DataError(

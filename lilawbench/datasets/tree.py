@@ -192,6 +192,8 @@ class _Reader:
                     name = entry.name
                     if is_hidden(name):
                         self.leave("hidden", _below(folder, name))
+                    elif entry.is_symlink() and not os.path.exists(entry.path):
+                        self.leave("link(s) to nothing", _below(folder, name))
                     elif entry.is_dir():
                         (links if entry.is_symlink() else folders).append(name)
                     elif (reason := _against(entry)) is None:
@@ -268,7 +270,7 @@ class _Reader:
 def _against(entry: os.DirEntry[bytes]) -> str | None:
     """Why a file is not read; None: it is an image, or calls itself one."""
     if not entry.is_file():  # asks the disk about links alone
-        return "link(s) to nothing" if entry.is_symlink() else "special file(s)"
+        return "special file(s)"
     ending = ending_of(entry.name)
     if ending in IMAGES:
         return None

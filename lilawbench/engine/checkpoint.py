@@ -3,6 +3,7 @@
 An unfinished run has two, of its last two saves: if one is damaged, the run goes on from the other.
 """
 
+import contextlib
 import hashlib
 import pickle
 import zipfile
@@ -58,16 +59,18 @@ def newest(folder: Path) -> tuple[Path | None, list[str]]:
     Returns:
         It, or None; and a line for each damaged one.
     """
+    found: Path | None = None
     said: list[str] = []
     for path in (folder / FILE, folder / BEFORE):
-        if not path.exists():
+        if not path.exists() or (found and not path.is_dir()):
             continue
         if not (wrong := damage(path)):
-            return path, said
+            found = path
+            continue
         with writable(path):
             path.replace(_aside(path))
         said.append(f"{path} is damaged ({wrong}): it is now {_aside(path).name}")
-    return None, said
+    return found, said
 
 
 def damage(path: Path) -> str:
@@ -88,7 +91,8 @@ def damage(path: Path) -> str:
 def keep_last(folder: Path) -> None:
     """Removes what only an unfinished run needs."""
     for path in (folder / BEFORE, _aside(folder / BEFORE), _aside(folder / FILE)):
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a folder in its place, or not ours: it harms nobody
+            path.unlink()
 
 
 def _aside(path: Path) -> Path:

@@ -21,6 +21,7 @@ from lilawbench.support.hydra_private import apply_values, parsed_arguments
 from lilawbench.support.plain import Tree
 from lilawbench.support.searchpath import CONF
 
+HYDRAS_FOLDERS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir")
 HYDRAS_OWN = (
     *("hydra_help", "cfg", "info", "shell_completion", "config_path", "config_name", "experimental_rerun"),
     "run",
@@ -62,9 +63,12 @@ def read(arguments: Sequence[str]) -> Command:
     """Parses a command line and makes the modules in its folders importable.
 
     Raises:
-        ConfigError: a folder does not exist.
+        ConfigError: a folder does not exist, or an override sets one of Hydra's, which are not used.
     """
     args = parsed_arguments([one for one in arguments if one != DRY_RUN])
+    if unused := [one for one in args.overrides if one.lstrip("+").split("=", 1)[0] in HYDRAS_FOLDERS]:
+        way = "a run lies in paths.output_dir/experiment_name under its own name: set paths.output_dir=FOLDER instead"
+        raise ConfigError([f"{one} would have no effect; {way}" for one in unused])
     folders, overrides = searchpath.folders_of(args.config_dir, args.overrides)
     searchpath.use(folders)
     return Command(args, overrides, folders, DRY_RUN in arguments)

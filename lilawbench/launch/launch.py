@@ -4,7 +4,7 @@ import logging
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import BrokenExecutor
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 from hydra import initialize_config_dir
@@ -17,6 +17,7 @@ from lilawbench.experiment.plan import Plan, Planned
 from lilawbench.launch.jobs import Jobs
 from lilawbench.launch.options import check_launcher
 from lilawbench.launch.progress import Progress
+from lilawbench.launch.state import LAST_SWEEP
 from lilawbench.record import marks, redo
 from lilawbench.record.identity import RunRecord
 from lilawbench.record.writer import write_json
@@ -60,7 +61,11 @@ def launch(plan: Plan, attempt: Attempt) -> list[RunRecord]:
                  len(pending), before.count("skipped"), before.count("failed"), extra=SWEEP)  # fmt: skip
         with a_line_each() if len(plan.runs) > 1 else nullcontext(), Progress(pending, len(plan.runs), plan.labels):
             world.main_does(lambda: _note(plan))
-            returned, problems = _launch(plan, pending, attempt)
+            try:
+                returned, problems = _launch(plan, pending, attempt)
+            except UserError:  # nothing was begun
+                world.main_does(lambda: _withdraw(plan))
+                raise
         records |= {record.folder: record for record in returned}
         lost = [run for run in pending if run.folder not in records]
         records |= {run.folder: _lost(run, problems.get(run.folder, "")) for run in lost}
@@ -76,8 +81,17 @@ def _note(plan: Plan) -> None:
     for place in dict.fromkeys(run.folder.parent for run in plan.runs):
         names = [run.folder.name for run in plan.runs if run.folder.parent == place]
         with writable(place):
-            (place / ".sweep").mkdir(parents=True, exist_ok=True)
-        write_json(place / ".sweep" / "last.json", {"command": plan.command, "runs": names})
+            place.mkdir(parents=True, exist_ok=True)
+        write_json(place / LAST_SWEEP, {"command": plan.command, "runs": names})
+
+
+def _withdraw(plan: Plan) -> None:
+    """Removes what a refused sweep has left, its empty folders too."""
+    for place in dict.fromkeys(run.folder.parent for run in plan.runs):
+        with suppress(OSError):
+            (place / LAST_SWEEP).unlink(missing_ok=True)
+            for folder in (place / ".sweep", place, place.parent):
+                folder.rmdir()
 
 
 def settled(run: Planned) -> RunRecord | None:

@@ -52,7 +52,7 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):
         self.problems: dict[str, str] = {}
         self.submitted: dict[str, str] = {}
         self._jobs: dict[str, list[str]] = {}  # job id -> its runs, of all jobs to wait for
-        self._told: set[str] = set()  # reasons that were told
+        self._told: set[bool] = set()  # whether jobs that can never run were told, and those that may wait for long
         self._ledgers: list[Path] = []  # the same on disk, one file an array
 
     def active(self) -> dict[str, str]:
@@ -175,16 +175,17 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):
         """Tells at once what jobs wait for that may not come; cancels those that can never run, and says why.
 
         Args:
-            since: when each was first said to be impossible, or 0.0 for one that may wait for long; changed.
+            since: when each was first said to be impossible; changed.
         """
         given_up = {}
         for job_id, state in states.items():
-            if not (state.never or state.long):
+            if not state.never:
                 since.pop(job_id, None)
+            if not (state.never or state.long):
                 continue
             has = f"{state.reason}: asked for {self._asked()}"
-            if job_id not in since and state.reason not in self._told:
-                self._told.add(state.reason)
+            if state.never not in self._told:
+                self._told.add(state.never)
                 nodes = slurm_queue.told(slurm_queue.nodes_of(self.params["partition"]))
                 log.warning("Slurm job %s %s (%s); the partition has %s", job_id,
                             "can never run" if state.never else "may wait for long", has, nodes)  # fmt: skip

@@ -22,7 +22,7 @@ NEVER = (
 )
 LONG = (
     *("ReqNodeNotAvail", "AssocMax", "AssocGrp", "QOSMax", "QOSGrp", "PartitionDown", "PartitionInactive", "JobHeld"),
-    *("NodeDown", "Reservation"),
+    *("NodeDown", "Reservation", "Nodes required for job are DOWN"),
 )
 GONE = "GONE"  # ended, and forgotten by squeue
 ENDED = {

@@ -12,6 +12,7 @@ from lilawbench.support.errors import DataError, first_line
 DONE, RUNNING, REQUEUED, WAITING = "done", "running", "requeued", "waiting"
 FAILED, BROKEN_OFF, TO_DO = "failed", "broken off", "not begun"
 NAMES = (DONE, RUNNING, REQUEUED, WAITING, FAILED, BROKEN_OFF, TO_DO)  # in the order in which they are told
+LAST_SWEEP = ".sweep.json"  # in a folder of runs: what its last sweep was to do, and the command
 TAIL = 4096  # bytes of train.log that are searched for its last epoch
 
 
@@ -38,7 +39,8 @@ def state_of(folder: Path, jobs: Mapping[str, Queued] | None = None) -> State:
         job, begun = (jobs or {}).get(folder.name), (here / "checkpoint.pt").exists()
         if job is not None:
             name = REQUEUED if begun else WAITING
-            return State(name, f"{_epoch(here)}Slurm job {job.job_id}: {job.name.lower()} {job.reason}".rstrip())
+            reason = "" if job.reason in ("", "None") else f" ({job.reason})"
+            return State(name, f"{_epoch(here)}Slurm job {job.job_id}: {job.name.lower()}{reason}")
         if (error := marks.failure(here)) is not None:
             return State(FAILED, first_line(error))
     except DataError as error:

@@ -24,7 +24,7 @@ log = logging.getLogger("lilawbench")
 
 MOST_NAMED = 10  # files named in one message
 MOST_THREADS = 8
-LOOKED_AT = 100  # images of a data set that tell its levels
+LOOKED_AT = 100  # images of a data set that tell of all
 RULES = 1  # of `pixels`: features of frozen layers are computed again where these have changed
 
 
@@ -76,12 +76,15 @@ class ImageFiles:
         frame = self.size, self.resize, self.channels, self.threads
         return ImageFiles(self.root, self.names[rows], *frame, self.levels, self.said)
 
+    def sample(self) -> np.ndarray:
+        """Some rows, evenly spaced."""
+        return np.unique(np.linspace(0, len(self) - 1, min(LOOKED_AT, len(self))).astype(int))
+
     def level(self, white: float | None = None, background: int | None = None) -> None:
         """Sets the levels: those given, else those that fit a sample of the images.
 
         A file that cannot be read is left to the decoding, which names it.
         """
-        rows = np.unique(np.linspace(0, len(self) - 1, min(LOOKED_AT, len(self))).astype(int))
 
         def look(row: int) -> pixels.Look:
             try:
@@ -89,7 +92,7 @@ class ImageFiles:
             except Exception:  # Pillow's decoders raise nearly anything on damaged files
                 return pixels.Look()
 
-        looks = _pool(self.threads or default_threads()).map(look, rows.tolist())
+        looks = _pool(self.threads or default_threads()).map(look, self.sample().tolist())
         self.levels = pixels.levels_of(looks, white, background)
 
     def identity(self) -> list[torch.Tensor]:
@@ -128,7 +131,8 @@ class ImageFiles:
             framed = np.asarray(self._framed(image, int(dy), int(dx)))
             out[:] = framed.reshape(self.size, self.size, self.channels).transpose(2, 0, 1)
         except Exception as error:  # Pillow's decoders raise nearly anything on damaged files
-            return Decoded(f"{type(error).__name__}: {error}".replace(f" {self.path(row)!r}", ""))
+            kind = "" if isinstance(error, DataError) else f"{type(error).__name__}: "
+            return Decoded(f"{kind}{error}".replace(f" {self.path(row)!r}", ""))
         return Decoded(notes=notes)
 
     def _framed(self, image: Image.Image, dy: int, dx: int) -> Image.Image:

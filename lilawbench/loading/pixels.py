@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from lilawbench.support.errors import DataError
+
 if TYPE_CHECKING:
     from PIL import Image
 
@@ -79,7 +81,7 @@ def read(path: str, mode: str, least: int, levels: Levels) -> tuple[Image.Image,
     Args:
         mode: "RGB" | "L". least: a JPEG may be decoded at a half, a quarter ... of its size while no side is smaller.
     Raises:
-        ValueError: values outside 0..white, or nothing is left on the background. Whatever Pillow raises.
+        DataError: values outside 0..white, or nothing is left on the background. Whatever Pillow raises.
     """
     with opened(path) as image:
         image.draft(mode, (least, least))
@@ -113,10 +115,12 @@ def _scaled(image: Image.Image, white: float | None) -> Image.Image:
     values = np.asarray(image)
     low, high = values.min(), values.max()
     if white is None and image.mode == "F":
-        raise ValueError(f"floats from {low:g} to {high:g}: which is white cannot be told, name it as dataset.white")
+        raise DataError(f"floats from {low:g} to {high:g}: which is white cannot be told, name it as dataset.white")
     white = white or RANGES[-1]
-    if not (low >= 0 and high <= white):  # so that NaN is refused, too
-        raise ValueError(f"values from {low:g} to {high:g}, outside 0 to {white:g}; name their white as dataset.white")
+    if not (low >= 0 and high < float("inf")):  # NaN is neither
+        raise DataError(f"values from {low:g} to {high:g}; shift them so that black is 0")
+    if high > white:
+        raise DataError(f"values from {low:g} to {high:g}, above {white:g}; name their white as dataset.white")
     return Image.fromarray(np.rint(values.astype(np.float32) * np.float32(255 / white)).astype(np.uint8))
 
 
@@ -134,7 +138,7 @@ def _laid(image: Image.Image, background: int) -> tuple[Image.Image, list[str]]:
     flat.alpha_composite(clear)
     flat = flat.convert("RGB")
     if least != most and _is_plain(flat):
-        raise ValueError(f"nothing can be seen of it on the grey level {background}; name another dataset.background")
+        raise DataError(f"nothing can be seen of it on the grey level {background}; name another dataset.background")
     return flat, [CLEAR]
 
 

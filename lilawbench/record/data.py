@@ -176,6 +176,7 @@ class _State(NamedTuple):
     key: str  # differs when any of them has changed; of what is read
     by_times: str  # the digest of what is too large to be read; "" of anything else
     newest_ns: int  # last change of any
+    number: int
     files: list[tuple[str, str]]  # name below the folder, path; of what is read
 
 
@@ -201,7 +202,7 @@ def _state(path: str, home: str) -> _State:
             newest = max([newest, *changes])
             files += sorted(names)
     is_large = count > MOST_FILES or total > MOST_BYTES
-    return _State(key.hexdigest(), by_times.hexdigest() if is_large else "", newest, files)
+    return _State(key.hexdigest(), by_times.hexdigest() if is_large else "", newest, count, files)
 
 
 def _folders(path: str, home: str) -> Iterator[tuple[str, "list[os.DirEntry[str] | _File]"]]:

@@ -15,6 +15,7 @@ from lilawbench.config import LONGEST_NAME, NAMED, Plain, plain, wrong_names
 from lilawbench.record.code import TYPED, code, targets
 from lilawbench.record.data import data, named, without_places
 from lilawbench.record.writer import read_json, write_json
+from lilawbench.support import searchpath
 from lilawbench.support.errors import ConfigError, DataError
 from lilawbench.support.plain import Tree
 from lilawbench.tasks import PLAIN_LOSSES
@@ -208,8 +209,17 @@ def _spelt(tree: Tree, name: str) -> Tree:
     return float(tree) + 0.0 if name in FLOATS else int(tree)
 
 
+def model_name(choice: str, architecture: Tree) -> str:
+    """What a model is called: its choice in conf/model, or its architecture where that is not the choice's own."""
+    usual = searchpath.written("model", choice, "architecture")
+    if architecture is None or usual in (None, architecture):
+        return choice
+    return str(architecture).replace("/", "_")
+
+
 def _label(cfg: Plain) -> str:
     dataset, noise, model, method, loss = (str(cfg[group].get("name")) for group in NAMED)
+    model = model_name(model, cfg.model.get("architecture"))
     if loss not in (*PLAIN_LOSSES, method):
         method += f"+{loss}"
     rate = str(_spelt(cfg.noise.get("rate", ""), "noise.rate"))

@@ -42,6 +42,7 @@ class RunLock:
         """
         with writable(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
+        with writable(self.folder / ".lock"):
             file = self.file = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
         try:
             local = self._flock(file)

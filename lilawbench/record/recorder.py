@@ -85,8 +85,12 @@ class Recorder:
             failed.unlink(missing_ok=True)
         self.metrics = MetricsWriter(self.folder / "metrics.jsonl", **_kept_metrics(self.saved))
         self.epochs = self.metrics.rows("epoch")
-        self.mirror = build(self.cfg.logger) if "_target_" in self.cfg.logger else None
-        self.log_file = runtime.log_to_file(self.folder / "train.log")
+        try:
+            self.mirror = build(self.cfg.logger) if "_target_" in self.cfg.logger else None
+            self.log_file = runtime.log_to_file(self.folder / "train.log")
+        except BaseException:
+            self.metrics.close()
+            raise
         for line in self.damaged:
             log.warning(line)
 

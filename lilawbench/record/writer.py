@@ -91,12 +91,16 @@ class MetricsWriter:
     """
 
     def __init__(self, path: Path, keep_bytes: int = 0, crc32: int | None = None):
-        if keep_bytes and (not path.exists() or path.stat().st_size < keep_bytes):
+        try:
+            before = path.read_bytes()[:keep_bytes] if keep_bytes and path.exists() else b""
+        except OSError as error:
+            raise _damaged(path, error) from error
+        if len(before) < keep_bytes:
             raise DataError(
                 f"{path} is shorter than its checkpoint says; delete the folder {path.parent} to start over"
             )
         self.path = path
-        self.crc32 = zlib.crc32(path.read_bytes()[:keep_bytes]) if keep_bytes else 0
+        self.crc32 = zlib.crc32(before)
         if crc32 not in (None, self.crc32) and keep_bytes:
             raise DataError(f"{path} is damaged; delete the folder {path.parent} to start over")
         with writable(path):

@@ -1,6 +1,7 @@
 """What a table measures: the metric, the selection rule, the unit, and how numbers are formatted."""
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -27,6 +28,7 @@ class Measured(NamedTuple):
     unit: str  # "%", "1", "rows" ...
     factor: float = 1.0  # from the value in result.json to that in a cell and the CSV
     written: str = ""  # as in the YAML: "last.test_accuracy"
+    classes: tuple[str, ...] = ()  # names, where all runs have the same
 
     @property
     def key(self) -> str:
@@ -36,7 +38,11 @@ class Measured(NamedTuple):
     @property
     def title(self) -> str:
         unit = "" if self.unit == "1" else f" [{self.unit}]"
-        return f"{self.metric.replace('_', ' ')}{unit}"
+        return re.sub(r"\bclass(\d+)", self._class, self.metric.replace("_", " ")) + unit
+
+    def _class(self, found: re.Match[str]) -> str:
+        number = int(found[1])
+        return f"({self.classes[number]})" if number < len(self.classes) else found[0]
 
     def spread(self, mean: float | None, std: float | None) -> str:
         """ "74.00 ± 3.00"."""
@@ -109,6 +115,12 @@ def values(runs: "DataFrame", measured: Measured) -> list[float]:
             for rows in column(runs, f"{measured.rule}.fairness")
         ]
     return [math.nan if value is None else measured.factor * value for value in found]
+
+
+def class_names(runs: "DataFrame") -> tuple[str, ...]:
+    """The names of the classes, where all runs have the same; older runs have none."""
+    found = {tuple(names) for names in column(runs, "class_names") if isinstance(names, list)}
+    return found.pop() if len(found) == 1 else ()
 
 
 def column(runs: "DataFrame", name: str) -> list:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from lilawbench.record.identity import NOT_IDENTITY
+from lilawbench.record.identity import NOT_IDENTITY, model_name
 from lilawbench.tasks import PLAIN_LOSSES, TASKS
 
 if TYPE_CHECKING:
@@ -32,6 +32,9 @@ def with_names(runs: "DataFrame") -> "DataFrame":
         return runs.assign(method="", scene="", setting="")
     leaves = dict.fromkeys([*filter(tells_apart, runs), *IN_NAMES])
     texts = {leaf: _texts(runs[leaf].tolist() if leaf in runs else [None] * len(runs)) for leaf in leaves}
+    architectures = texts.get("config.model.architecture", [None] * len(runs))
+    models = [name and model_name(name, own) for name, own in zip(texts["config.model.name"], architectures)]
+    texts["config.model.name"] = models
     differing = [leaf for leaf, values in texts.items() if leaf not in IN_LABEL and len(set(values)) > 1]
 
     labels = list(map(_method_label, texts["config.method.name"], texts["config.loss.name"]))

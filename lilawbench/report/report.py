@@ -18,7 +18,7 @@ from lilawbench.report.fairness import fairness_table
 from lilawbench.report.figures import draw_all, drawn
 from lilawbench.report.figures.ranks import draw_ranks
 from lilawbench.report.match import match
-from lilawbench.report.measured import of_runs
+from lilawbench.report.measured import class_names, of_runs
 from lilawbench.report.names import measures, tasks, with_names
 from lilawbench.report.pick import picked, picked_plan
 from lilawbench.report.place import chosen, place
@@ -122,6 +122,7 @@ def paper_report(
     matches = match(plan.runs, runs)
     plan, winners = picked_plan(plan, runs, matches.found) if plan.table.pick else (plan, [])
     grid, metrics = grids.of_plan(plan, runs, matches, select, metric, papers)
+    metrics = [one._replace(classes=class_names(runs)) for one in metrics]
     of_metrics = [fill(grid, measured) for measured in metrics]
     every = [*itertools.chain(*of_metrics)]
     parts = (
@@ -158,7 +159,7 @@ def _sections(
             of_task = with_names(of_task)
         possible = [rule for rule in selections if _has(of_task, f"{rule}.{name}")] or list(selections)
         for rule in possible:
-            measured = of_runs(name, rule)
+            measured = of_runs(name, rule)._replace(classes=class_names(of_task))
             grid = grids.of_runs(of_task, measured, baseline or _baseline(of_task))
             cells = fill(grid, measured)
             compare(grid, cells)

@@ -1,22 +1,17 @@
-"""Messages on the terminal, and the end of a command whose reader has gone."""
+"""Messages on the terminal."""
 
-import contextlib
 import logging
-import os
-import select
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+
+from lilawbench.support.reader import end
 
 log = logging.getLogger("lilawbench")
-READER_GONE = 128 + 13  # what a shell says of a process that SIGPIPE has ended
 SWEEP = {"sweep": True}  # `extra` of a message about a whole sweep
 
 _state = {"sweep": False, "run": ""}
-
-
-class ReaderGone(SystemExit):
-    """Nobody reads what the command prints."""
 
 
 class _Console(logging.StreamHandler):
@@ -25,7 +20,7 @@ class _Console(logging.StreamHandler):
         if not isinstance(sys.exc_info()[1], BrokenPipeError):
             super().handleError(record)
         elif threading.current_thread() is threading.main_thread():
-            _end()
+            end()
 
 
 def log_to_console() -> None:
@@ -38,7 +33,7 @@ def log_to_console() -> None:
     log.propagate = False
 
 
-@contextlib.contextmanager
+@contextmanager
 def a_line_each() -> Iterator[None]:
     """Of the runs of a sweep the terminal shows warnings, each once, and else a line each; their logs have the rest."""
     before, _state["sweep"] = _state["sweep"], True
@@ -49,7 +44,7 @@ def a_line_each() -> Iterator[None]:
         _state["sweep"] = before
 
 
-@contextlib.contextmanager
+@contextmanager
 def doing(run: str) -> Iterator[None]:
     """Names the run that this process is doing, for its progress bar."""
     before, _state["run"] = _state["run"], run
@@ -74,34 +69,3 @@ def _of_sweep(record: logging.LogRecord) -> bool:
         return False
     _warned.add(said)
     return True
-
-
-@contextlib.contextmanager
-def ending_quietly() -> Iterator[None]:
-    """A command that prints: where its reader has gone (`| head`), it ends without a word, with READER_GONE."""
-    try:
-        try:
-            yield
-        finally:
-            sys.stdout.flush()
-    except BrokenPipeError:
-        if not _nobody_reads():
-            raise
-        _end()
-
-
-def _nobody_reads() -> bool:
-    watch = select.poll()
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):  # no file
-            watch.register(stream, 0)
-    return any(event & select.POLLERR for _, event in watch.poll(0))
-
-
-def _end() -> None:
-    """What is still in the buffer, or printed on the way out, goes nowhere. Raises: ReaderGone."""
-    with contextlib.suppress(OSError, ValueError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
-    raise ReaderGone(READER_GONE)

@@ -1,5 +1,6 @@
 """Where YAML files lie, with the code that they name: conf/ of the package, then folders that a command names."""
 
+import functools
 import importlib
 import importlib.util
 import logging
@@ -12,6 +13,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
 from lilawbench.support.errors import ConfigError
+from lilawbench.support.plain import Tree
 
 log = logging.getLogger("lilawbench")
 
@@ -70,6 +72,18 @@ def quoted(value: str) -> str:
 def names(group: str, folders: Iterable[Path] = ()) -> list[str]:
     """The choices of a group."""
     return sorted({path.stem for folder in (CONF, *folders) for path in (folder / group).glob("*.yaml")})
+
+
+@functools.cache
+def written(group: str, name: str, key: str) -> Tree:
+    """What the YAML of a choice sets a key to; None: it says nothing of it, or cannot be read."""
+    for path in (folder / group / f"{name}.yaml" for folder in (CONF, *_used)):
+        try:
+            content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError):
+            continue
+        return content.get(key) if isinstance(content, dict) else None
+    return None
 
 
 def damage(group: str, name: str, folders: Iterable[Path]) -> list[str]:

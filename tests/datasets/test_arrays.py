@@ -167,6 +167,7 @@ def test_row_names_and_groups(load):
         ({"train_labels": LABELS - 1}, "train_labels is -1 in row 0; a class number is not negative"),
         ({"train_labels": ["a", ""] * 5}, r"no label in row 1 \(5 such rows\)"),
         ({"train_labels": np.array(["a", np.nan] * 5)}, "no label in row 1"),
+        ({"train_labels": [b"a", b"\xe9"] * 5}, r"train_labels holds b'\\xe9', which is not UTF-8"),
         ({"train_labels": np.full(10, 7)}, "one class only, 7"),
         ({"train_labels": LABELS + 1j}, "complex128"),
         ({"train_labels": [0] * 9 + [1]}, r"too few samples of '1' \(1\); the split dataset.test_fraction=0.2 needs 5"),

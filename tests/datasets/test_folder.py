@@ -92,6 +92,8 @@ def test_what_an_image_is_made_of_may_be_told(tree, tmp_path):
     Image.new("LA", (6, 5), (9, 0)).save(tmp_path / "train" / "ant" / "1.png")
     given = Folder(root, size=4, white=1000, background=77).load(None)
     assert given.train_input[:2, 0, 0, 0].tolist() == [128, 77]
+    with pytest.raises(DataError, match=r"1 of 7 .*ant/0\.png \(values from 500 to 500, above 400; name their white"):
+        Folder(root, size=4, white=400, resident_gb=0).load(None)
     assert Folder(root, size=4).load(None).train_input[:2, 0, 0, 0].tolist() == [round(500 * 255 / 1023), 255]
 
 

@@ -97,11 +97,12 @@ def test_columns_that_are_no_features(told, name, values, why):
         ([n.replace(".", ",") for n in NUMBERS], r"If the comma is the decimal sign"),
         (["1,234.5", "12,000", "1,234,567"] * 10, r"Signs between thousands are not read"),
         (["1 234", "12 000", "7"] * 10, r"Signs between thousands are not read"),
-        (["5 %", "7%", "9 %"] * 10, r"Signs such as % and \$ are not read"),
-        (["$5", "$7.50", "9"] * 10, r"Signs such as % and \$ are not read"),
+        (["5 %", "7%", "9 %"] * 10, r"Signs such as %, \$ and a long minus are not read"),
+        (["$5", "$7.50", "9"] * 10, r"Signs such as %, \$ and a long minus are not read"),
         (first(NUMBERS, "inf"), r"line 2: 'inf' in column 'z' is not a finite number \(1 such rows\); .*missing"),
         (["2020-01-31", "2021-12-01", ""] * 10, r"line 2: '2020-01-31': column 'z' holds dates or times"),
         (["31.1.2020", "1/12/21 10:30", "12:30"] * 10, r"holds dates or times"),
+        (["31-Jan-2020", "1 February 2021", "March 5, 2020"] * 10, r"holds dates or times"),
         (RUNNING, r"column 'z' numbers the rows, 0 to 29; .*dataset\.ignore=\[z\].*dataset\.numeric=\[z\]"),
         (SHUFFLED, r"column 'z' numbers the rows, 100 to 129"),
         (NAMES, r"holds 30 different texts in 30 rows: .*dataset\.ignore=\[z\].*dataset\.categorical=\[z\]"),
@@ -122,6 +123,11 @@ def test_a_point_where_decimals_have_a_comma(told):
 def test_a_nameless_column_that_is_no_index(told):
     with pytest.raises(DataError, match=r"a column has no name, .* 'dataset\.ignore=\[\"Unnamed: 1\"\]'"):
         told({"": NUMBERS})
+
+
+def test_names_are_quoted_for_the_shell(told):
+    with pytest.raises(DataError, match=r"with 'dataset\.ignore=\[\"full name\"\]', or keep"):
+        told({"full name": NAMES})
 
 
 def test_categories_can_be_asked_for(told):

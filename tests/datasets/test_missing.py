@@ -41,6 +41,6 @@ def test_a_set_that_is_put_in_place_by_hand(folder):
 
 def test_embeddings(folder):
     dataset = Embeddings(sources={"a": "a.npz", "b": "b.npz"}, train=["a"], test=["b"], num_classes=2)
-    assert "dataset.sources.a: there is no file" in missing(lambda: dataset.load(folder))
+    assert "dataset.sources.a=a.npz does not exist" in missing(lambda: dataset.load(folder))
     np.savez(folder / "a.npz")
     assert missing(lambda: dataset.load(folder)) is None

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow
 import pytest
 
-from lilawbench.datasets.spelling import MISSING, Spelling, natural
+from lilawbench.datasets.spelling import MISSING, Spelling, alike
 
 
 def column(*texts: str) -> pyarrow.ChunkedArray:
@@ -79,8 +79,5 @@ def test_infinite_is_a_number_and_not_finite():
     assert read("1", "inf", "1e400") == [1, np.inf, np.inf]
 
 
-def test_order_of_classes():
-    names = ["grade 10", "b", "10", "A", "nan", "-1", "grade 9", "9.5", "inf", "a"]
-    expected = ["-1", "9.5", "10", "A", "a", "b", "grade 9", "grade 10", "inf", "nan"]
-    for start in range(len(names)):
-        assert sorted([*names[start:], *names[:start]], key=natural) == expected
+def test_texts_that_look_alike():
+    assert alike(["yes", "No", "Yes", "01", "1", "no", "2"]) == [["yes", "Yes"], ["No", "no"], ["01", "1"]]

@@ -9,7 +9,7 @@ import torch
 from lilawbench.check import check
 from lilawbench.config import build
 from lilawbench.datasets.adult import Adult
-from lilawbench.datasets.base import Dataset, Source, keep_classes
+from lilawbench.datasets.base import Dataset, Source, keep_classes, numbered
 from lilawbench.datasets.digits import Digits
 from lilawbench.datasets.ecg5000 import ECG5000
 from lilawbench.datasets.subset import draw, long_tail
@@ -97,6 +97,15 @@ def test_keeping_all_classes_changes_nothing():
     kept = keep_classes(source, range(4))
     assert torch.equal(kept.train_input, source.train_input) and kept.class_names == source.class_names
     np.testing.assert_array_equal(kept.test_clean, source.test_clean)
+
+
+def test_rows_that_are_left_keep_their_numbers_or_names():
+    source = Tiny(classes=[2, 0], imbalance=2).source(None, generator())
+    assert [int(row) for row in source.train_ids] == source.train_input.flatten().int().tolist()
+    assert source.test_ids.tolist() == ["0", "2", "4", "6"]
+    assert Tiny().source(None, generator()).train_ids is None
+    named = dataclasses.replace(tiny_source([0, 1], [0]), train_ids=np.array(["x", "y"]))
+    assert (numbered(named).train_ids.tolist(), numbered(named).test_ids.tolist()) == (["x", "y"], ["0"])
 
 
 def test_a_kept_class_needs_a_training_row():

@@ -94,6 +94,8 @@ def test_lines_of_rows(write, text, lines):
         ("x\ty\n1\t2\n", r"is it '\\t'\? dataset\.delimiter=tab"),
         ("x|y\n1|2\n", r"'dataset\.delimiter=\"\|\"'"),
         ("sep=;\nx;y\n1;2\n", r"line 1: 'sep=;' is a note for Excel, .* remove the line .* 'dataset\.delimiter=\";\"'"),
+        ("# of 2020\nx,y\n1,2\n", r"line 1: '# of 2020' is a comment; remove what stands above the column names"),
+        ("x y\n1 2\n", r"is it ' '\? 'dataset\.delimiter=\" \"'"),
         ("x,y\n1,2,\n", r"line 2: 3 values, but 2 column names: the row ends with ',', the names do not"),
         ("x,y\na,1,2\n", r"line 2: 3 values, but 2 column names: if row names stand first, as R writes them"),
         ("x,z,y\n0,3,1,5,1\n", r"line 2: 5 values, but 3 column names: a ',' in a value needs quotes"),

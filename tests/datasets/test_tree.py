@@ -128,6 +128,7 @@ def test_a_folder_is_read_once_whatever_links_lead_to_it(lay, tmp_path_factory):
     for link, to in [
         ("ant/up", ".."), ("ant/self", "."), ("ant/other", "../bee/deep"), ("around", "."), ("ant/pool", elsewhere),
         ("bee/pool", elsewhere), ("ant/1.jpg", "0.jpg"), ("ant/gone.jpg", "nothing"),
+        ("bee/round.jpg", "round.jpg"),
     ]:  # fmt: skip
         (root / link).symlink_to(to)
     tree = read_tree(root)
@@ -136,7 +137,7 @@ def test_a_folder_is_read_once_whatever_links_lead_to_it(lay, tmp_path_factory):
         ("bee/deep/1.jpg", "bee"),
     ]  # fmt: skip
     assert tree.left_out == (
-        "5 link(s) to a folder that is read already (ant/other ...), 1 link(s) to nothing (ant/gone.jpg)"
+        "5 link(s) to a folder that is read already (ant/other ...), 2 link(s) to nothing (ant/gone.jpg ...)"
     )
 
 

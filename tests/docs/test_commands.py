@@ -83,6 +83,8 @@ def test_it_is_right(command, mine, small_files, command_line, nothing_runs, mon
         assert all((ROOT / word).exists() for word in words[3:] if not word.startswith("-"))
     elif words[:2] == ["python", "-c"]:
         compile(words[2], "README", "exec")
+    elif words[:3] == ["python", "-m", "lilawbench.status"]:
+        assert words[3] == "outputs" or is_experiment([f"experiment={words[3]}"])
     elif words[0] == "python":
         options = parses(words[1], words[2:], monkeypatch)
         if words[1] == "scripts/make_tables.py":

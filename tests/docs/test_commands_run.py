@@ -109,7 +109,7 @@ def test_it_runs(command, small_files, command_line, runs_small):
             called("-m", "torch.distributed.run", *options, "-m", "lilawbench.train", *arguments, "train.epochs=1")
         else:
             command_line(*arguments)
-        asked = {"--help", "--cfg", "--version"} & set(arguments)
+        asked = {"--help", "--cfg", "--version", "--dry-run"} & set(arguments)
         assert asked or list(Path("outputs").rglob("result.json"))
     elif words[0] == "python" and words[1].startswith("scripts/"):
         script = Path(words[1]).name

@@ -42,9 +42,19 @@ def test_a_command_that_fails_or_hangs_is_told(monkeypatch):
 @pytest.fixture
 def cluster(monkeypatch):
     """Partitions cpu and gpu, and arrays of at most 1200 jobs; what it was asked."""
-    said = {"sinfo": "cpu\ngpu\n", "scontrol": "MaxArraySize            = 1201\nMaxJobCount             = 10000\n"}
+    limits = "MaxArraySize            = 1201\nMaxJobCount             = 10000\n"
+    nodes = {"cpu": "cpu*|3|2|8000|(null)|idle\ncpu*|1|4|16000+|(null)|mixed\n", "gpu": "gpu|1|64|256000|gpu:4|idle\n"}
     asked = []
-    monkeypatch.setattr(slurm_queue, "ask", lambda *command: asked.append(command[:2]) or said[command[0]])
+
+    def ask(*command):
+        asked.append(command[:2])
+        if command[0] != "sinfo":
+            return limits
+        if command[-1] == "--format=%R":
+            return "cpu\ngpu\n"
+        return "".join(nodes[name] for name in (command[3].split(",") if "--partition" in command else nodes))
+
+    monkeypatch.setattr(slurm_queue, "ask", ask)
     monkeypatch.setattr(slurm_queue.shutil, "which", lambda program: f"/usr/bin/{program}")
     return asked
 
@@ -53,7 +63,52 @@ def cluster(monkeypatch):
 def test_what_may_be_submitted(cluster, partition, jobs):
     """Long arrays alone are worth a question about their longest."""
     check_cluster(partition, jobs)
-    assert cluster[:2] == [("scontrol", "ping"), ("sinfo", "--noheader")] and len(cluster) == 2 + (jobs > 1000)
+    assert cluster[:2] == [("scontrol", "ping"), ("sinfo", "--noheader")] and len(cluster) == 3 + (jobs > 1000)
+
+
+def test_a_job_that_no_node_can_hold_is_refused_with_what_the_nodes_have(cluster):
+    """The default partition's largest node has 4 CPUs and 16000 MB."""
+    check_cluster(None, 1, cpus=4, mem_gb=15)
+    check_cluster("gpu,cpu", 1, cpus=64)
+    has = r"cpu: 3 x 2 CPUs, 8000 MB, idle; cpu: 1 x 4 CPUs, 16000 MB, mixed"
+    with pytest.raises(UserError, match=rf"asks for 5 CPUs on a node, but the largest node of .* has 4 \({has}\)"):
+        check_cluster(None, 1, cpus=5)
+    with pytest.raises(UserError, match="launcher.mem_gb: a job asks for 16384 MB on a node"):
+        check_cluster("cpu", 1, mem_gb=16)
+    with pytest.raises(UserError, match=r"largest node of gpu has 64 \(gpu: 1 x 64 CPUs, 256000 MB, gpu:4, idle\)"):
+        check_cluster("gpu", 1, cpus=65)
+
+
+@pytest.mark.parametrize(
+    "state, never, long",
+    [
+        (State("PENDING", "PartitionConfig"), True, False),
+        (State("PENDING", "BadConstraints"), True, False),
+        (State("PENDING", "AssocMaxCpuPerJobLimit"), True, False),
+        (State("PENDING", "AssocMaxJobsLimit"), False, True),
+        (State("PENDING", "ReqNodeNotAvail, UnavailableNodes:n1"), False, True),
+        (State("PENDING", "Resources"), False, False),
+        (State("RUNNING", "None"), False, False),
+    ],
+)
+def test_why_a_job_waits(state, never, long):
+    assert (state.never, state.long) == (never, long)
+
+
+def test_an_impossible_job_is_told_at_once_and_cancelled_when_it_stays_so(cluster, monkeypatch, caplog, tmp_path):
+    from lilawbench.launch import slurm
+
+    cancelled = []
+    monkeypatch.setattr(slurm_queue, "cancel", cancelled.extend)
+    launcher = slurm.SlurmLauncher(submitit_folder=str(tmp_path), partition=None, nodes=2, cpus_per_task=1)
+    states, since = {"1_0": State("PENDING", "PartitionConfig"), "1_1": State("PENDING", "Priority")}, {}
+    assert launcher._stuck(states, since) == {} and cancelled == []
+    assert (
+        "1_0 can never run (PartitionConfig: asked for nodes 2, cpus_per_task 1); the partition has cpu" in caplog.text
+    )
+    since["1_0"] -= slurm.PATIENCE_S + 1
+    assert launcher._stuck(states, since).keys() == {"1_0"} and cancelled == ["1_0"]
+    assert len(caplog.records) == 1
 
 
 @pytest.mark.parametrize(

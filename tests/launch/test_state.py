@@ -70,7 +70,7 @@ def test_the_state_of_a_run_is_read_from_its_folder(mixed):
         State("done"),
         State("running", f"epoch 3/30, process {os.getpid()} on {socket.gethostname()}"),
         State("broken off", "epoch 7/30, it goes on from there"),
-        State("waiting", "Slurm job 12_0: pending Priority"),
+        State("waiting", "Slurm job 12_0: pending (Priority)"),
         State("failed", "the loss is nan"),
         State("not begun"),
     ]

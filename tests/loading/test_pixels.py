@@ -65,17 +65,17 @@ def test_deep_values_are_scaled_and_not_clipped(put, name, dtype):
 def test_the_white_of_deep_values_is_an_option(put):
     twelve = put(CORNER.astype(np.uint16) * 17, "a.png")
     assert (grey(twelve, white=255 * 17) == CORNER).all() and grey(twelve).max() == 16
-    with pytest.raises(ValueError, match="values from 0 to 4080, outside 0 to 1000; name their white as dataset.white"):
+    with pytest.raises(DataError, match="values from 0 to 4080, above 1000; name their white as dataset.white"):
         grey(twelve, white=1000)
 
 
 def test_floats(put):
     unit = put(CORNER.astype(np.float32) / 255, "a.tif")
     assert (grey(unit, white=1) == CORNER).all()
-    with pytest.raises(ValueError, match="floats from 0 to 0.941176: which is white cannot be told"):
+    with pytest.raises(DataError, match="floats from 0 to 0.941176: which is white cannot be told"):
         grey(unit)
     for bad in (-1.0, np.nan, np.inf):
-        with pytest.raises(ValueError, match="outside 0 to 1"):
+        with pytest.raises(DataError, match="shift them so that black is 0"):
             grey(put(np.full((2, 2), bad, np.float32), "b.tif"), white=1)
 
 
@@ -89,7 +89,7 @@ def test_transparent_pixels_are_laid_on_the_background(put, mode):
         image, notes = read(path, "RGB", LARGE, Levels(background=background))
         assert (np.asarray(image)[:, :2] == 200).all() and (np.asarray(image)[:, 2:] == background).all()
         assert notes == [pixels.CLEAR]
-    with pytest.raises(ValueError, match="nothing can be seen of it on the grey level 200; name another dataset.backg"):
+    with pytest.raises(DataError, match="nothing can be seen of it on the grey level 200; name another dataset.backg"):
         read(path, "RGB", LARGE, Levels(background=200))
 
 

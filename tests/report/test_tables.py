@@ -8,6 +8,7 @@ from lilawbench.record.selection import RULES
 from lilawbench.report.collect import collect
 from lilawbench.report.document import Document, Section, records_csv
 from lilawbench.report.measured import SELECTIONS
+from lilawbench.report.names import with_names
 from lilawbench.report.report import report
 from lilawbench.support.errors import UserError
 
@@ -206,3 +207,41 @@ def test_each_method_against_its_own_loss(write_run, tmp_path, table_of):
 def test_what_cannot_be_shown(three_seeds, options, says, table_of):
     with pytest.raises(UserError, match=says):
         table_of(three_seeds, **options)
+
+
+def test_an_architecture_of_its_own_names_the_model(write_run, tmp_path):
+    """The choice's own one does not; both stand in one table, and a pair of runs of one choice is no conflict."""
+    for architecture in ("resnet18", "resnet26d"):
+        changes = {"config.model.name": "resnet18", "config.model.architecture": architecture}
+        write_run("ce", 0, changes=changes)
+        write_run("lilaw", 0, changes=changes)
+    assert sorted(set(with_names(collect(tmp_path))["setting"])) == ["resnet18", "resnet26d"]
+
+
+def test_classes_are_called_by_their_names(write_run, table_of, tmp_path):
+    for method in ("ce", "lilaw"):
+        write_run(method, 0, changes={"last.test_f1_class1": 0.5, "class_names": ["<=50K", ">50K"]})
+    said = report(tmp_path, tmp_path / "report", metric="test_f1_class1", selections=["last"])
+    assert "| test f1 (>50K) |" in said.replace("  ", "") and "class1" in (tmp_path / "report/tables.csv").read_text()
+
+
+def test_a_grids_winner_is_picked_on_validation_and_said_so(write_run, tmp_path):
+    """On test 0.1 is better; on validation 0.01 is, over the seeds that both have."""
+    for lr, val, test in ((0.1, 0.80, 0.95), (0.01, 0.82, 0.70)):
+        for seed in range(2 if lr == 0.01 else 3):
+            score = 0.99 if seed == 2 else val
+            write_run("lilaw", seed, test, changes={"config.method.lr": lr, "best_val.val_accuracy": score})
+    write_run("ce", 0, 0.6, changes={"best_val.val_accuracy": 0.5})
+    said = report(tmp_path, tmp_path / "report", selections=["best_val"], pick=["method.lr"])
+    assert "| lilaw  | 2" in said and "70.00 ± 0.00" in said and "95.00" not in said
+    assert said.count("Picked on validation (select_by: val) for lilaw, digits, symmetric: method.lr=0.01.") == 1
+    assert "Mean best_val.val_accuracy of each: method.lr=0.1: 0.8000, method.lr=0.01: 0.8200." in said
+
+
+@pytest.mark.parametrize(
+    "key, says", [("method.nope", "no run has method.nope"), ("method.lr", "best_val.val_accuracy")]
+)
+def test_what_cannot_be_picked(write_run, tmp_path, key, says):
+    write_run("lilaw", 0, changes={"config.method.lr": 0.1})
+    with pytest.raises(UserError, match=says):
+        report(tmp_path, tmp_path / "report", pick=[key])

@@ -9,7 +9,8 @@ import threading
 
 import pytest
 
-from lilawbench.support.console import READER_GONE, ending_quietly, log_to_console
+from lilawbench.support.console import log_to_console
+from lilawbench.support.reader import READER_GONE, ending_quietly
 
 log = logging.getLogger("lilawbench")
 

@@ -56,9 +56,9 @@ def _draw(runs: "DataFrame", out_dir: Path) -> list[str]:
 def _damage(run: "DataFrame") -> str:
     """What is wrong with the files of one run; "" if nothing is."""
     try:
-        for kind in ("epoch", "step"):
-            read_metrics(run["folder"].iloc[0], kind)
+        folder = run["folder"].iloc[0]
+        epochs, _ = read_metrics(folder, "epoch"), read_metrics(folder, "step")
         last_tables(run)
     except DataError as error:
         return str(error)
-    return ""
+    return "" if any(name.startswith("test_") for name in epochs) else "metrics.jsonl has no test measures per epoch"
