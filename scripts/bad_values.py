@@ -121,9 +121,9 @@ GIVEN = ("numbers.csv", "labels.npz")
 @contextlib.contextmanager
 def _in_empty_folder() -> Iterator[None]:
     before = Path.cwd()
-    with tempfile.TemporaryDirectory() as folder, open(os.devnull) as nothing:
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as cache, open(os.devnull) as nothing:
         os.chdir(folder)
-        os.environ |= {"LILAWBENCH_CACHE": folder, "WANDB_MODE": "offline"}
+        os.environ |= {"LILAWBENCH_CACHE": cache, "WANDB_MODE": "offline"}
         rows = np.random.default_rng(0).normal(size=(120, 3))
         table = np.column_stack([rows, (rows[:, 0] > 0).astype(int)])
         np.savetxt("numbers.csv", table, delimiter=",", header="a,b,c,y", comments="", fmt="%.3f")

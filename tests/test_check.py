@@ -19,7 +19,7 @@ REFUSED = [
     ("dataset=emotions model.num_classes=8", "multilabel data like dataset=emotions need 6"),
     ("dataset=emotions model.num_classes=2", "model.num_classes is 2; dataset=emotions has 6"),
     ("dataset=embeddings dataset.train=[a] dataset.sources={a:a.npz}", "test is None; it must list sources"),
-    ("dataset=embeddings dataset.train=[a] dataset.test=[t] dataset.num_classes=2 dataset.sources=a:b", "it must be a mapping {KEY: text}"),
+    ("dataset=embeddings dataset.train=[a] dataset.test=[t] dataset.num_classes=2 dataset.sources=a:b", "{KEY: text}"),
     ("dataset=gait dataset.train=[real,test]", "test is in test and in train or meta"),
     ("dataset=gait dataset.meta=[other]", "meta is ['other']; it must list sources"),
     ("dataset=gait dataset.num_classes=null", "num_classes is None; multiclass data need"),

@@ -16,10 +16,11 @@ KINDS: dict[str, dict[str, Kind]] = {
         "runs_per_job": int,
     },
     "slurm": {
-        **dict.fromkeys(("partition", "account", "qos", "constraint", "gres"), str | None),
+        **dict.fromkeys(("partition", "account", "qos", "constraint", "gres", "python"), str | None),
         **dict.fromkeys(("gpus_per_node", "mem_gb"), int | None),
         **dict.fromkeys(("nodes", "tasks_per_node", "cpus", "time_min", "runs_per_job", "at_once"), int),
         **dict.fromkeys(("grace_s", "requeues"), int),
+        "wait": bool,
         "setup": Sequence[str],
         "extra": Mapping[str, Tree],
     },

@@ -85,12 +85,10 @@ def identity(cfg: DictConfig | Plain, outside: Outside | None = None) -> dict[st
     parts = {key: value for key, value in cfg.items() if key not in NOT_IDENTITY}
     for name, before in LATER.items():
         *path, key = name.split(".")
-        node = functools.reduce(
-            lambda tree, step: tree.get(step) if isinstance(tree.get(step), dict) else {}, path, parts
-        )
+        node = functools.reduce(_inside, path, parts)
         if node.get(key) == before:
             parts = _without(parts, [*path, key])
-    target = parts["dataset"].get("_target_", "")
+    target = str(parts["dataset"].get("_target_", ""))
     for before, now in MOVED.items():
         if target.startswith(now):
             parts["dataset"] = {**parts["dataset"], "_target_": target.replace(now, before, 1)}
@@ -100,6 +98,12 @@ def identity(cfg: DictConfig | Plain, outside: Outside | None = None) -> dict[st
         parts[group] = without_places(parts[group], files[group])
     parts |= {group: _spelt(node, group) for group, node in parts.items() if group not in TYPED}
     return _with(parts, Outside(code_of, data_of))
+
+
+def _inside(tree: dict[str, Tree], key: str) -> dict[str, Tree]:
+    """The block below a key; empty, there is none."""
+    block = tree.get(key)
+    return block if isinstance(block, dict) else {}
 
 
 def renamed(target: str) -> str:

@@ -169,7 +169,7 @@ def commands() -> Iterator[Command]:
     for name, kinds in KINDS.items():
         for key, kind in kinds.items():
             for value, bad in _values(kind):
-                if bad:  # an odd one may start a sweep
+                if bad and "," not in value:  # an odd one may start a sweep
                     yield Command(["-m", f"launcher={name}", f"launcher.{key}={value}"], True)
         yield Command(["-m", f"launcher={name}", "launcher.typo=1"], True)
     for group, target in itertools.product(NAMED[:5], TARGETS):
@@ -204,7 +204,9 @@ def _of_part(group: str, name: str, node: Plain) -> Iterator[Command]:
         if key in node:
             yield Command([*chosen, f"{group}.{key}s=1"], True)
             for value, bad in _values(option.kind):
-                if group != "model" or value != "9999999":  # right, and too large
+                if group == "model" and value == "9999999":  # right, and too large
+                    continue
+                if bad or group != "logger" or value == "nonsense":  # a mirror goes on when its command has ended
                     yield Command([*chosen, f"{group}.{key}={value}"], bad)
 
 
