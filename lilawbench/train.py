@@ -155,7 +155,7 @@ def main() -> None:
         if command.dry_run:
             planned = plan(command.args.overrides, command.args.config_dir)
             print(dry_run(planned) if world.is_main else "", end="\n" * world.is_main)
-            sys.exit()
+            sys.exit(0)
         if (cfg := again(command)) is not None:
             records = [_alone(cfg)]
         elif sweep_asked(command):

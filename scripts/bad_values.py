@@ -51,6 +51,8 @@ def main(arguments: list[str] | None = None) -> int:
     with _in_empty_folder():
         for number, (words, bad) in enumerate(wanted):
             command = Command(list(words), bad)
+            if number % 200 == 0:
+                print(f"{number} of {len(wanted)}", file=sys.stderr, flush=True)
             verdicts = [(judged(command, *in_this_process(command)), "")]
             if args.processes and number % args.processes == 0:
                 verdicts.append((judged(command, *in_its_own(command)), "in its own process: "))

@@ -168,7 +168,8 @@ def _unknown(tree: Mapping[str, Tree], path: Sequence[str], number: int, node: M
         return unknown_option(upto, "", node)
     if part not in GROUPS:
         return unknown_option(upto, "", valid)
-    said = unknown_option(upto, str(tree[part].get("name", part)) if number == 1 else "", valid)
+    name = str(tree[part].get("name", part))
+    said = unknown_option(upto, (part if "${" in name else name) if number == 1 else "", valid)
     if "did you mean" in said:
         return said
     return f"{said}; one that its YAML does not list is added with +{text}"

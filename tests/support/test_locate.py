@@ -15,8 +15,8 @@ def test_parts_of_the_packages_are_found(dotted):
 
 @pytest.mark.parametrize(
     "dotted",
-    ["subprocess.Popen", "builtins.eval", "torch.os.system", "lilawbench.train.sys.exit", "torch.load", "torch.hub.load",
-     "torch.nn.modules.module.torch.load", "numpy.zeros", "__main__.os.system"],
+    ["subprocess.Popen", "builtins.eval", "torch.os.system", "lilawbench.train.sys.exit", "torch.load",
+     "torch.hub.load", "torch.nn.modules.module.torch.load", "numpy.zeros", "__main__.os.system"],
 )  # fmt: skip
 def test_whatever_leads_out_of_them_is_refused(dotted):
     with pytest.raises(ImportError, match="a config runs only what is of lilawbench, torch, torchvision or timm"):
