@@ -86,7 +86,7 @@ def test_the_picture_joins_what_cannot_be_told_apart(write_run, tmp_path, monkey
         for method, accuracy in (("ce", 0.7), ("lilaw", 0.8), ("focal", 0.6)):
             write_run(method, seed, accuracy + 0.01 * seed)
     drawn = []
-    monkeypatch.setattr("lilawbench.report.report.FIGURES", {})
+    monkeypatch.setattr("lilawbench.report.figures.FIGURES", {})
     monkeypatch.setattr(
         "lilawbench.report.report.draw_ranks", lambda *args: drawn.append((args[0], draw_ranks(*args))) or 1
     )
