@@ -29,8 +29,9 @@ from lilawbench.record.provenance import command, commit
 from lilawbench.record.selection import as_shown, reached, select
 from lilawbench.record.writer import MetricsWriter, finite, write_config, write_json, write_labels
 from lilawbench.support.atomic import writable
+from lilawbench.support.console import OF_RUN
 from lilawbench.support.distributed import World
-from lilawbench.support.errors import DataError, DiskError, RunFailed
+from lilawbench.support.errors import ConfigError, DataError, DiskError, PartError, RunFailed
 from lilawbench.support.plain import State, Tree
 from lilawbench.tasks import TASKS, Task
 
@@ -118,12 +119,13 @@ class Recorder:
         if isinstance(error, RunFailed):
             with suppress(DiskError):  # without the file the run is tried again
                 write_json(self.folder / "failed.json", {"error": str(error)})
-        if error is not None:
-            log.error("stopped: %s: %s", type(error).__name__, error)
+        refused = isinstance(error, DataError | ConfigError | PartError) and not self.epochs
+        if error is not None and not refused:
+            log.error("stopped: %s: %s", type(error).__name__, error, extra=OF_RUN)
         if self.mirror:
             self.mirror.finish(self.result, failed=error is not None)
         runtime.stop_log(self.log_file)
-        if isinstance(error, DataError) and not self.epochs:  # nothing is lost, and corrected data make another run
+        if refused:  # nothing is lost, and nothing was to be written
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def resume(self, ctx: Context, method: Method, probes: Mapping[str, Probe], scene: Scene) -> None:
@@ -207,7 +209,7 @@ class Recorder:
             "status": "done",
             "run": self.folder.name,
             "cell": cell_name(self.cfg),
-            **flatten(recorded(self.cfg), "config"),
+            **finite(flatten(recorded(self.cfg), "config")),
             "command": command(),
             **commit(),
             "task": self.task.name,

@@ -116,10 +116,12 @@ def test_food101n(put):
 
 def test_animal10n(put):
     root = put("training/0_7.jpg", "training/9_3.jpg", "testing/4_1.jpg")
+    (root / "training" / "Thumbs.db").touch()
     source = Animal10N(path=str(root), **SMALL).load(None)
     assert greys(source.train_input) == [1, 2] and source.train_clean.tolist() == [0, 9]
     assert greys(source.test_input) == [3] and source.test_clean.tolist() == [4]
     assert source.class_names[9] == "guinea pig"
+    assert source.train_ids.tolist() == ["training/0_7.jpg", "training/9_3.jpg"]
     (root / "training" / "cat.jpg").touch()
     with pytest.raises(DataError, match=r"training/cat\.jpg is not named LABEL_ID\.jpg"):
         Animal10N(path=str(root)).load(None)
