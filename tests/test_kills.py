@@ -1,6 +1,7 @@
 """Runs of every method, killed again and again: at a random time, or at a random one of their writes, then started
 again until they end. Each record is that of an unbroken run, to the bit."""
 
+import faulthandler
 import json
 import os
 import random
@@ -19,6 +20,7 @@ from lilawbench.train import CONF, run
 METHODS = sorted(path.stem for path in (CONF / "method").glob("*.yaml"))
 KILLS = 25  # of each method
 MOST_IN_A_ROW = 4  # then a run is left to end
+LOOK = os.WEXITED | os.WNOHANG | os.WNOWAIT
 EVENTS = {"open", "os.rename", "os.remove", "os.mkdir", "os.truncate"}
 
 
@@ -45,6 +47,7 @@ def run_in_child(cfg, events_left: int = 1 << 30) -> tuple[int, int]:
             count()
 
     try:
+        faulthandler.dump_traceback_later(180, exit=True)  # where it hangs
         fsync = os.fsync
         os.fsync = lambda file: (count(), fsync(file))
         sys.addaudithook(hear)
@@ -97,7 +100,9 @@ def test_whenever_it_is_killed_a_run_goes_on_to_the_same_record(tiny, acting, tm
             last, at_a_write = number == MOST_IN_A_ROW, rng.random() < 0.5
             child, pipe = run_in_child(cfg, rng.randint(1, writes) if at_a_write and not last else 1 << 30)
             if not at_a_write and not last:
-                time.sleep(rng.uniform(0, seconds))
+                until = time.monotonic() + rng.uniform(0, min(seconds, 2.0))
+                while time.monotonic() < until and not os.waitid(os.P_PID, child, LOOK):
+                    time.sleep(0.005)
                 os.kill(child, signal.SIGKILL)
             killed, _ = ended(child, pipe)
             kills += killed

@@ -36,6 +36,12 @@ from lilawbench.support.plain import State, Tree
 from lilawbench.tasks import TASKS, Task
 
 log = logging.getLogger("lilawbench")
+SAVED = {  # of a checkpoint; it has more
+    **dict.fromkeys(("model", "method", "probes", "optimizer"), dict),
+    **dict.fromkeys(("epoch", "step", "metrics_bytes", "threads"), int),
+    "seconds": float,
+    "stopped": list,
+}
 
 
 class Mirror(Protocol):
@@ -70,8 +76,11 @@ class Recorder:
         self.result: dict[str, Tree] = {}
         path, self.damaged = world.main_does(lambda: checkpoint.newest(folder))
         self.saved = checkpoint.load(path, device) if path else None
-        if self.saved is not None and "probes" not in self.saved:
-            raise DataError(f"{path} was written by an earlier version of lilawbench: use that one, or delete {folder}")
+        if self.saved is not None and not _is_whole(self.saved):
+            raise DataError(
+                f"{path} is no checkpoint of this version of lilawbench: use the one that wrote it, or delete the "
+                f"folder {folder} to start over"
+            )
         # a resumed run keeps its number of threads: sums that are split otherwise have other last bits
         self.threads = self.saved["threads"] if self.saved else runtime.choose_threads(cfg.train.threads)
         self.seconds = self.saved["seconds"] if self.saved else 0.0
@@ -137,12 +146,17 @@ class Recorder:
             if self.damaged:
                 log.warning("starting over: there is no other checkpoint")
             return
-        checkpoint.restore(ctx.networks, self.saved, self.folder / checkpoint.FILE)
-        load_optimizer(ctx.optimizer, self.saved["optimizer"])
-        method.load_state_dict(self.saved["method"])
-        for name, probe in probes.items():
-            probe.load_state_dict(self.saved["probes"][name])
-            probe.stop = probe.stop or name in self.saved["stopped"]
+        path = self.folder / checkpoint.FILE
+        try:
+            checkpoint.restore(ctx.networks, self.saved, path)
+            load_optimizer(ctx.optimizer, self.saved["optimizer"])
+            method.load_state_dict(self.saved["method"])
+            for name, probe in probes.items():
+                probe.load_state_dict(self.saved["probes"][name])
+                probe.stop = probe.stop or name in self.saved["stopped"]
+        except (KeyError, ValueError, TypeError, RuntimeError, AttributeError) as error:
+            said = f"{path} does not fit this run ({type(error).__name__}: {error})"
+            raise DataError(f"{said}; delete the folder {self.folder} to start over") from error
         ctx.epoch, ctx.step = self.saved["epoch"], self.saved["step"]
         log.info("going on after epoch %d of %d", ctx.epoch, self.cfg.train.epochs)
         self.saved = None
@@ -241,6 +255,10 @@ class Recorder:
 
 def _kept_metrics(saved: State | None) -> dict[str, Tree]:
     return {} if saved is None else {"keep_bytes": saved["metrics_bytes"], "crc32": saved.get("metrics_crc32")}
+
+
+def _is_whole(saved: object) -> bool:
+    return isinstance(saved, dict) and all(isinstance(saved.get(key), kind) for key, kind in SAVED.items())
 
 
 def _parameters(ctx: Context) -> int:
