@@ -18,13 +18,20 @@ from omegaconf.errors import InterpolationKeyError
 
 from lilawbench.augment.options import AugmentOptions
 from lilawbench.support import searchpath
-from lilawbench.support.errors import ConfigError
-from lilawbench.support.locate import locate
-from lilawbench.support.plain import Options, Tree
+from lilawbench.support.errors import ConfigError, unknown_option
+from lilawbench.support.locate import locate, nested_targets
+from lilawbench.support.plain import Options, Plain, Tree, to_dict, to_plain
 from lilawbench.support.searchpath import CONF
+from lilawbench.support.values import spelled
 
 NAMED = ("dataset", "noise", "model", "method", "loss")  # groups whose choices name a run
 LABELS_ONLY = ("name", "convention")  # keys of a group's node that describe it and are not options of its target
+
+LONGEST_NAME = 64
+NAME_RULE = (
+    f"it names folders, so it is at most {LONGEST_NAME} letters, digits, dots, hyphens and underscores, of which the "
+    "first is a letter or digit"
+)
 
 Built = Any  # whatever a node's _target_ makes: its YAML says what that is
 
@@ -135,16 +142,6 @@ ConfigStore.instance().store(name="schema", node=Config)
 OmegaConf.register_new_resolver("case", lambda key, values, other=None: values.get(key, other), replace=True)
 
 
-class Plain(dict):
-    """A resolved config of plain values, read like Hydra's: `cfg.train.lr`, `cfg["train"]`. Quick to make."""
-
-    def __getattr__(self, key: str) -> Tree:
-        try:
-            return self[key]
-        except KeyError:
-            raise AttributeError(key) from None
-
-
 def plain(cfg: DictConfig | Plain) -> Plain:
     """A config resolved; a resolved one is returned as it is.
 
@@ -157,23 +154,10 @@ def plain(cfg: DictConfig | Plain) -> Plain:
         return to_plain(OmegaConf.to_container(cfg, resolve=True))
     except InterpolationKeyError:
         raw = to_plain(OmegaConf.to_container(cfg, resolve=False))
-        if problems := _check_names(raw):
-            raise ConfigError(problems) from None
+        nodes = {group: raw[group] for group in NAMED if isinstance(raw.get(group), Plain)}
+        if nameless := [_nameless(group) for group, node in nodes.items() if node.get("name") is None]:
+            raise ConfigError(nameless) from None
         raise
-
-
-def to_plain(tree: Tree) -> Tree:
-    """Replaces every dict in a tree by a Plain."""
-    if isinstance(tree, dict):
-        return Plain({key: to_plain(value) for key, value in tree.items()})
-    return [to_plain(value) for value in tree] if isinstance(tree, list) else tree
-
-
-def to_dict(tree: Tree) -> Tree:
-    """Replaces every Plain in a tree by a dict, which alone OmegaConf accepts."""
-    if isinstance(tree, dict):
-        return {key: to_dict(value) for key, value in tree.items()}
-    return [to_dict(value) for value in tree] if isinstance(tree, list) else tree
 
 
 def compose(*overrides: str, config_dir: str | Path | None = None) -> DictConfig:
@@ -200,31 +184,48 @@ def check_keys(cfg: DictConfig | Plain) -> None:
         ConfigError: keys that +KEY=VALUE added outside the schema, and required values that are not set.
     """
     cfg = plain(cfg)
-    problems = [f"{key} has no value: set it with {key}=..." for key in sorted(_missing(cfg))]
-    problems += _check_names(cfg)
+    problems = [_unset(key) for key in sorted(_missing(cfg))]
+    problems += wrong_names(cfg)
     for name, valid in _valid_keys().items():
         block = cfg
         for part in name.split(".") if name else ():
-            block = block[part]
-        for key in block:
-            if key not in valid:
-                dotted = f"{name}.{key}" if name else key
-                problems.append(f"{dotted} is not an option (valid: {', '.join(valid)})")
+            block = block.get(part, {})
+        if not isinstance(block, Plain):
+            problems.append(f"{name} is {spelled(block)}; it is a block of options: {name}.KEY=VALUE")
+            continue
+        lost = [key for key in valid if key not in block]
+        problems += [_unset(f"{name}.{key}" if name else key) for key in lost]
+        problems += [unknown_option(f"{name}.{key}" if name else key, "", valid) for key in block if key not in valid]
     if problems:
-        raise ConfigError(problems)
+        raise ConfigError(list(dict.fromkeys(problems)))
 
 
-def _check_names(cfg: Plain) -> list[str]:
-    """What is wrong with the names that parts give to runs and their folders."""
+def _unset(key: str) -> str:
+    return f"{key} has no value: set it with {key}=..."
+
+
+def wrong_names(cfg: Plain) -> list[str]:
+    """What is wrong with the names of parts and of the experiment, which name folders."""
     problems = []
     for group in NAMED:
         node = cfg.get(group)
-        name = node.get("name") if isinstance(node, Plain) else "-"  # a missing choice is reported elsewhere
-        if name is None:
-            problems.append(f"{group} has no name: its YAML needs a line such as name: my_{group}")
-        elif not isinstance(name, str) or not re.fullmatch(r"[^./][^/]*", name):
-            problems.append(f"{group}.name is {name!r}; it names folders, so it is text without / or a leading dot")
+        if not isinstance(node, Plain):
+            problems.append(_unset(group))
+        elif node.get("name") is None:
+            problems.append(_nameless(group))
+        elif not _is_name(node["name"]):
+            problems.append(f"{group}.name is {node['name']!r}; {NAME_RULE}")
+    if not _is_name(cfg.get("experiment_name")):
+        problems.append(f"experiment_name is {cfg.get('experiment_name')!r}; {NAME_RULE}")
     return problems
+
+
+def _nameless(group: str) -> str:
+    return f"{group} has no name: its YAML needs a line such as name: my_{group}"
+
+
+def _is_name(name: Tree) -> bool:
+    return isinstance(name, str) and len(name) <= LONGEST_NAME and re.fullmatch(r"\w[\w.+-]*", name) is not None
 
 
 def _missing(tree: Plain, name: str = "") -> Iterator[str]:
@@ -260,10 +261,13 @@ def build(node: DictConfig | Plain, **given: object) -> Built:
     Hydra's `instantiate` takes milliseconds for it; only what needs its other features is left to it.
 
     Raises:
-        InstantiationException: the target rejects its arguments; its own error is the cause.
+        InstantiationException: the target rejects its arguments; its own error is the cause. ImportError: there is
+            no such target, or a config may not run it.
     """
     kept = options(node)
     if any(_is_special(key, value) for key, value in kept.items()):
+        for target in nested_targets(kept):  # Hydra would import and call anything
+            locate(target)
         return instantiate(kept, **given, _convert_="all")
     target = locate(kept.pop("_target_"))
     try:

@@ -8,7 +8,7 @@ train.py is the entry point, and imports this only when a run really begins: imp
 import inspect
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -46,7 +46,7 @@ from lilawbench.record.lock import RunLock
 from lilawbench.record.recorder import Recorder
 from lilawbench.support.console import current
 from lilawbench.support.distributed import World
-from lilawbench.support.errors import ConfigError
+from lilawbench.support.errors import ConfigError, DataError, PartError
 from lilawbench.support.plain import Options, Tree
 from lilawbench.support.seeding import derive, derive_torch, seed_global
 from lilawbench.tasks import TASKS
@@ -160,6 +160,10 @@ def splits_of(cfg: DictConfig, source: Source, labels: Labels, device: torch.dev
         wanting = "train.augment, train.resize_px and split.val_augment need images"
         raise ConfigError([f"{wanting}; dataset={cfg.dataset.name} has none"])
 
+    side = min(source.input_shape[-2:]) if source.is_image else None
+    if side is not None and augment.crop_px >= side:
+        rule = f"images of dataset={cfg.dataset.name} are {side} px high or wide, so it must be less"
+        raise ConfigError([f"train.augment.crop_px is {augment.crop_px}; {rule}"])
     if cfg.attack.space == "unit" and pixels_of(source, device) is None:
         raise ConfigError([f"attack.space=unit needs images; dataset={cfg.dataset.name} has none"])
 
@@ -208,10 +212,21 @@ def num_outputs(cfg: DictConfig, source: Source) -> int:
 
 @contextmanager
 def locked(folder: Path, world: World) -> Iterator[RunLock]:
-    """Makes the folder and locks it for this run (the main process does so for all ranks)."""
+    """Makes the folder and locks it for this run (the main process does so for all ranks).
+
+    What was made for a run that is refused is removed: empty folders, since the recorder has removed its own.
+    """
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
     lock = RunLock(folder)
     world.main_does(lock.acquire)
     try:
         yield lock
+    except (ConfigError, DataError, PartError):
+        lock.release()
+        with suppress(OSError):  # others may have written there
+            for path in made if world.is_main else ():
+                if path.exists():
+                    path.rmdir()
+        raise
     finally:
         lock.release()

@@ -18,7 +18,7 @@ from omegaconf import DictConfig
 
 import lilawbench
 from lilawbench.config import CONF, Plain, check_keys, to_dict
-from lilawbench.experiment.command import again, completing, help_asked, read, sweep_asked
+from lilawbench.experiment.command import again, completing, help_asked, left_to_hydra, read, single, sweep_asked
 from lilawbench.experiment.plan import plan
 from lilawbench.launch.dry_run import dry_run
 from lilawbench.launch.launch import launch
@@ -83,7 +83,7 @@ def _run(cfg: DictConfig | Plain) -> RunRecord:
 
 
 @looked_at_once()
-def attempt(cfg: DictConfig, in_sweep: bool = True) -> RunRecord:
+def attempt(cfg: DictConfig | Plain, in_sweep: bool = True) -> RunRecord:
     """`run` with errors turned into a record; an unexpected error stops a single run, but not a sweep."""
     try:
         folder = run_folder(cfg)
@@ -102,8 +102,9 @@ def attempt(cfg: DictConfig, in_sweep: bool = True) -> RunRecord:
         if join().size > 1:  # the others may not have it, and wait: if this rank ends, torchrun ends them
             traceback.print_exc()
             sys.exit(1)
-        if isinstance(error, torch.OutOfMemoryError):
-            record = RunRecord(folder, "failed", error=f"{error}; lower train.batch_size ({folder})", exit_code=1)
+        if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error):
+            text = str(error).strip().splitlines()[0] if str(error) else "out of memory"
+            record = RunRecord(folder, "failed", error=f"{text}; lower train.batch_size ({folder})", exit_code=1)
         elif not in_sweep:
             raise
         else:
@@ -112,19 +113,18 @@ def attempt(cfg: DictConfig, in_sweep: bool = True) -> RunRecord:
     return record
 
 
-_outcomes: list[RunRecord] = []  # of a single run
-
-
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
 def _hydra_main(cfg: DictConfig) -> None:
-    _alone(cfg)
+    """What Hydra is asked for runs nothing, but for its own --run and --experimental-rerun."""
+    sys.exit(_alone(cfg).exit_code)
 
 
-def _alone(cfg: DictConfig) -> None:
+def _alone(cfg: DictConfig | Plain) -> RunRecord:
+    """`attempt` of the only run of a command."""
     record = attempt(cfg, in_sweep=False)
     if record.error and join().is_main:
         print(f"lilawbench: {record.error}", file=sys.stderr, flush=True)
-    _outcomes.append(record)
+    return record
 
 
 @ending_quietly()
@@ -146,19 +146,23 @@ def main() -> None:
         if (text := help_asked(command)) is not None:
             print(text)
             sys.exit()
+        if left_to_hydra(command):
+            if not command.args.shell_completion:
+                sweep_asked(command)  # for its own words on what Hydra would refuse
+                single(command)
+            _hydra_main()
+            sys.exit(0)
         if command.dry_run:
             planned = plan(command.args.overrides, command.args.config_dir)
             print(dry_run(planned) if world.is_main else "", end="\n" * world.is_main)
-            sys.exit()
+            sys.exit(0)
         if (cfg := again(command)) is not None:
-            _alone(cfg)
-            records = _outcomes
+            records = [_alone(cfg)]
         elif sweep_asked(command):
             planned = plan(command.args.overrides, command.args.config_dir)
             records = launch(planned, attempt)
         else:
-            _hydra_main()
-            records = _outcomes
+            records = [_alone(single(command))]
     except UserError as error:
         if world.is_main:
             print(f"lilawbench: {error}", file=sys.stderr)

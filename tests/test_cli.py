@@ -33,7 +33,6 @@ def in_process(tmp_path, monkeypatch, capsys):
     def call(*overrides: str) -> subprocess.CompletedProcess:
         monkeypatch.chdir(tmp_path)
         monkeypatch.setattr(sys, "argv", ["lilawbench", *overrides])
-        monkeypatch.setattr(train, "_outcomes", [])
         with pytest.raises(SystemExit) as ended:
             train.main()
         said = capsys.readouterr()

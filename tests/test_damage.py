@@ -19,7 +19,7 @@ import torch
 from lilawbench.engine import features
 from lilawbench.record import lock
 from lilawbench.record.identity import run_folder
-from lilawbench.record.recorder import Recorder
+from lilawbench.record.recorder import SAVED, Recorder
 from lilawbench.report import cache
 from lilawbench.report.collect import collect
 from lilawbench.report.report import report
@@ -160,7 +160,7 @@ def outcome(cfg, whole: Path, file: str) -> str:
     return {"done": "resumed or begun anew", "skipped": "equal"}[record.status]
 
 
-SAMPLE = {("labels.npz", "half"), ("metrics.jsonl", "one bit"), ("result.json", "object"), (".owner", "garbage")}
+SAMPLE = {("metrics.jsonl", "one bit"), ("result.json", "object")}
 
 
 @pytest.mark.parametrize("file, kind", cases(UNFINISHED, SAMPLE))
@@ -169,6 +169,18 @@ def test_an_unfinished_run_goes_on_or_is_refused(config, kept, tmp_path, counts,
     shutil.copytree(kept["unfinished"], tmp_path / "runs", symlinks=True)
     damaged(run_folder(cfg), file, kind)
     counts[outcome(cfg, run_folder(config(kept["finished"])), file)] += 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("key", sorted(SAVED))
+@pytest.mark.parametrize("content", [None, "text"])
+def test_a_checkpoint_of_other_content_is_refused(config, kept, tmp_path, counts, key, content):
+    cfg = config(tmp_path / "runs")
+    shutil.copytree(kept["unfinished"], tmp_path / "runs")
+    path = run_folder(cfg) / "checkpoint.pt"
+    saved = torch.load(path, weights_only=True)
+    torch.save({name: content if name == key else saved[name] for name in saved if content or name != key}, path)
+    counts[outcome(cfg, run_folder(config(kept["finished"])), "checkpoint.pt")] += 1
 
 
 @pytest.mark.parametrize("file, kind", cases(FINISHED, {("result.json", "null")}, {("result.json", "one bit")}))

@@ -27,7 +27,7 @@ class PowerCut(BaseException):
 def record(folder: Path, untimed) -> tuple[dict, list[dict]]:
     lines = (folder / "metrics.jsonl").read_text().splitlines()
     result = untimed(json.loads((folder / "result.json").read_text()))
-    del result["config.paths.output_dir"]
+    del result["config.paths.output_dir"], result["command"]
     return result, [untimed(json.loads(line)) for line in lines]
 
 

@@ -182,7 +182,7 @@ def test_scaled_and_auto_augmented_images_train(composed):
 
 @pytest.mark.parametrize("option", ["train.resize_px=32", "train.augment.policy=cifar10"])
 def test_rows_of_numbers_have_no_views(composed, tmp_path, option):
-    (tmp_path / "rows.csv").write_text("x,y\n" + "".join(f"{i},{i % 2}\n" for i in range(40)))
+    (tmp_path / "rows.csv").write_text("x,y\n" + "".join(f"{i / 2},{i % 2}\n" for i in range(40)))
     table = ["dataset=table", f"dataset.path={tmp_path}/rows.csv", "dataset.label=y"]
     with pytest.raises(ConfigError, match="need images; dataset=table has none"):
         run(composed(*table, option))

@@ -6,6 +6,7 @@ import lzma
 import re
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -154,7 +155,7 @@ def read_columns(
             names, columns = text_file.read()
         except UNREADABLE as error:
             raise DataError(f"{path} cannot be read: {error or type(error).__name__}") from error
-    if repeated := sorted({name for name in names if names.count(name) > 1}):
+    if repeated := sorted(name for name, count in Counter(names).items() if count > 1):
         raise DataError(
             f"{path} has more than one column {listed(repeated)}: columns need different names{_headless(names)}"
         )
@@ -201,7 +202,8 @@ def _is_number(kind: "pyarrow.DataType") -> bool:
 
 def _headless(names: Sequence[str]) -> str:
     """A hint if the names are rather the first row's values; columns that are numbered have whole numbers only."""
-    numbers = [name for name in names if np.isfinite(Spelling().number(name))]
+    spelling = Spelling()
+    numbers = [name for name in names if np.isfinite(spelling.number(name))]
     if 2 * len(numbers) > len(names) and not all(name.isdigit() for name in numbers):
         return "; the first line looks like a row of values: put a line of column names above it"
     return ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +14,8 @@ from lilawbench.support.errors import DataError
 if TYPE_CHECKING:
     import torch
     from sklearn.preprocessing import StandardScaler
+
+log = logging.getLogger("lilawbench")
 
 
 class Encoding:
@@ -60,6 +63,10 @@ class Encoding:
             number = {text: place + i for i, text in enumerate(categories)}
             columns = np.array([number.get(text, -1) for text in texts])[codes]
             known = np.flatnonzero(columns >= 0)
+            if 2 * len(known) < len(rows):
+                log.warning("%s: column %r: %d of %d rows have categories that no training row has, such as %r",
+                            table.path, name, len(rows) - len(known), len(rows),
+                            next(text for text in texts if text not in number))  # fmt: skip
             encoded[known, columns[known]] = 1
             place += len(categories)
         return torch.from_numpy(encoded)

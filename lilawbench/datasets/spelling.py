@@ -134,9 +134,10 @@ def plain_number(value: float) -> str:
 
 def alike(texts: Sequence[str]) -> list[list[str]]:
     """Groups of different texts that differ in capitals only, or are one number: "yes" and "Yes", "01" and "1"."""
+    spelling = Spelling()
     groups: dict[object, list[str]] = {}
     for text in texts:
-        value = Spelling().number(text)
+        value = spelling.number(text)
         groups.setdefault(value if math.isfinite(value) else text.casefold(), []).append(text)
     return [group for group in groups.values() if len(group) > 1]
 

@@ -102,6 +102,8 @@ class Table(Dataset):
             raise ValueError(f"encoding is {encoding!r}; Python has no such, but utf-8, cp1252, latin-1 ...") from None
         if both := set(numeric) & set(categorical):
             raise ValueError(f"numeric and categorical both name {listed(sorted(both))}")
+        if id == "":
+            raise ValueError("id is empty; it must name a column, or be null")
         if id is not None and id in (label, clean_label):
             raise ValueError(f"id is {id!r}, which is the label; it must be another column")
         self.path, self.test_path = Path(path), None if test_path is None else Path(test_path)

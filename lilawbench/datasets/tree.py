@@ -76,7 +76,8 @@ class _Reader:
         if len(names) < 2:
             found = " ".join([f"{len(names)} folder(s)", *names])
             raise DataError(
-                f"{where} has {found}; expected one for each class, at least 2, with images in them, or {LAYOUT}"
+                f"{where} has {found}; expected one for each class, at least 2, with images in them, or {LAYOUT}; "
+                "dataset.path must be the folder that has them"
             )
         for part, folders_of in classes.items():
             if strange := sorted(set(folders_of) - set(names), key=natural):
@@ -111,8 +112,8 @@ class _Reader:
                 or (folders if len(named) == len(folders) > 1 else [])
             ):
                 raise DataError(
-                    f"{self.root} has {_listed(odd)}, named like parts of a split but not laid out as {LAYOUT}; rename "
-                    "the folders, and put images in a folder for each class"
+                    f"{self.root} has {_listed(odd)}, named like parts of a split but not named and laid out as "
+                    f"{LAYOUT}; rename the folders, and put images in a folder for each class"
                 )
             return {"train": b""}
         for part, same in parts.items():

@@ -8,19 +8,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 import yaml
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 import lilawbench
-from lilawbench.config import Config, Sweep, Table, to_dict
-from lilawbench.experiment.composer import GROUPS, composer, line
-from lilawbench.experiment.plan import check_choices
+from lilawbench.config import Config, Plain, Sweep, Table, to_dict
+from lilawbench.experiment.composer import composer
+from lilawbench.experiment.overrides import GROUPS, check_choices, check_value, explained, line, parsed_all
 from lilawbench.support import searchpath
 from lilawbench.support.errors import ConfigError
 from lilawbench.support.hydra_private import apply_values, parsed_arguments
+from lilawbench.support.plain import Tree
 from lilawbench.support.searchpath import CONF
 
 HYDRAS_FOLDERS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir")
@@ -28,7 +26,7 @@ HYDRAS_OWN = (
     *("hydra_help", "cfg", "info", "shell_completion", "config_path", "config_name", "experimental_rerun"),
     "run",
 )
-
+ONE_AT_A_TIME = ("run", "cfg", "info", "shell_completion")
 
 DRY_RUN = "--dry-run"  # ours; all other flags are Hydra's
 
@@ -93,11 +91,7 @@ def help_asked(command: Command) -> str | None:
     for group in sorted(str(path.relative_to(CONF)) for path in CONF.rglob("*") if path.is_dir()):
         names = ", ".join(searchpath.names(group, command.folders))
         groups.append(textwrap.fill(f"{group}: {names}", 100, subsequent_indent="  "))
-    try:
-        with composer(command.folders) as compose:
-            cfg = compose.plain(command.overrides)
-    except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
-        raise ConfigError([" ".join(str(error).split())]) from error
+    cfg = single(command)
     config = yaml.safe_dump(to_dict(cfg), sort_keys=False)
     return HELP.format(version=lilawbench.__version__, groups="\n".join(groups), config=config)
 
@@ -120,41 +114,55 @@ def again(command: Command) -> DictConfig | None:
         raise ConfigError([f"{path} cannot be read: {' '.join(str(error).split())}"]) from error
     if not isinstance(tree, DictConfig) or "defaults" in tree or not {"dataset", "method", "seed"} <= tree.keys():
         return None
-    try:
-        overrides = OverridesParser.create().parse_overrides(command.overrides)
-        if command.args.multirun or any(o.key_or_group in GROUPS or o.is_sweep_override() for o in overrides):
-            raise ConfigError([f"{folder} is a run's folder: that run is done again, with KEY=VALUE only"])
+    overrides = parsed_all(command.overrides)
+    if command.args.multirun or any(o.key_or_group in GROUPS or o.is_sweep_override() for o in overrides):
+        raise ConfigError([f"{folder} is a run's folder: that run is done again, with KEY=VALUE only"])
+    with explained():
         cfg: DictConfig = OmegaConf.structured(Config)
         cfg.merge_with(tree)
         place = {"paths": {"output_dir": str(folder.parent.parent)}, "experiment_name": folder.parent.name}
         cfg.merge_with(place | {"sweep": Sweep(), "table": Table()})
         OmegaConf.set_struct(cfg, True)
+        known: Tree = OmegaConf.to_container(cfg, resolve=False)
+        plainly = [override for override in overrides if not override.is_add() and not override.is_delete()]
+        if problems := [wrong for override in plainly if (wrong := check_value(known, override))]:
+            raise ConfigError(problems)
         apply_values(overrides, cfg)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError([" ".join(str(error).split())]) from error
     return cfg
 
 
 def sweep_asked(command: Command) -> bool:
-    """Whether a sweep is asked for; anything else (one run, --cfg ...) is left to Hydra.
-
-    It is by -m, or by an experiment or launcher that sets hydra.mode to MULTIRUN.
+    """Whether a sweep is asked for: by -m, or by an experiment or launcher that sets hydra.mode to MULTIRUN.
 
     Raises:
-        ConfigError: a choice that does not exist, or an experiment that cannot run yet.
+        ConfigError: a choice that does not exist, several values without a sweep, or an experiment that cannot run yet.
     """
-    if any(getattr(command.args, name) for name in HYDRAS_OWN):
-        return False
-    try:
-        overrides = OverridesParser.create().parse_overrides(command.overrides)
-    except HydraException:  # Hydra has the best message
-        return False
+    overrides = parsed_all(command.overrides, command.folders)
     check_choices(overrides, command.folders)
     decisive = [o for o in overrides if o.key_or_group in ("experiment", "launcher", "hydra.mode")]
-    if not decisive or any(o.is_sweep_override() for o in decisive):
-        return command.args.multirun
-    with composer(command.folders) as compose:
-        cfg = compose([line(o) for o in decisive], with_hydra=True)
-    if "table" in cfg.table.waiting:
-        raise ConfigError([f"experiment={cfg.experiment_name} cannot run yet: it needs {cfg.table.waiting.table}"])
-    return command.args.multirun or cfg.hydra.mode == RunMode.MULTIRUN
+    sweep = command.args.multirun
+    if decisive and not any(o.is_sweep_override() for o in decisive):
+        with explained(), composer(command.folders) as compose:
+            cfg = compose([line(o) for o in decisive], with_hydra=True)
+        if "table" in cfg.table.waiting:
+            raise ConfigError([f"experiment={cfg.experiment_name} cannot run yet: it needs {cfg.table.waiting.table}"])
+        sweep = sweep or cfg.hydra.mode == RunMode.MULTIRUN
+    if not sweep and (swept := [line(o) for o in overrides if o.is_sweep_override()]):
+        rule = "for a sweep over several values add -m; for one value with a comma, or a list: KEY=[VALUE,VALUE]"
+        raise ConfigError([f"{one}: {rule}" for one in swept])
+    return sweep
+
+
+def single(command: Command) -> Plain:
+    """The config of a command that means one run. Raises: ConfigError, it cannot be composed."""
+    with explained(), composer(command.folders) as compose:
+        return compose.plain([line(override) for override in parsed_all(command.overrides, command.folders)])
+
+
+def left_to_hydra(command: Command) -> bool:
+    """Whether Hydra answers: --cfg, --info, TAB and the like. Raises: ConfigError, it could not."""
+    asked = [name for name in HYDRAS_OWN if getattr(command.args, name)]
+    if command.args.multirun and any(name in ONE_AT_A_TIME for name in asked):
+        flags = ", ".join(f"--{name}" for name in asked)
+        raise ConfigError([f"-m and {flags} do not go together: leave one out"])
+    return bool(asked)

@@ -5,8 +5,7 @@ common. Anything else is left to Hydra.
 """
 
 import copy
-import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,19 +13,19 @@ from typing import Any
 import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lilawbench.config import Config, Plain, plain, to_plain
 from lilawbench.experiment.defaults import Unsupported, merged, raw, resolved
+from lilawbench.experiment.overrides import GROUPS, check_value, line, parsed
 from lilawbench.experiment.products import expanded
 from lilawbench.support import searchpath
-from lilawbench.support.plain import Options
+from lilawbench.support.errors import ConfigError
+from lilawbench.support.plain import Options, Tree
 from lilawbench.support.searchpath import CONF
 
-GROUPS = {path.name for path in CONF.iterdir() if path.is_dir()}
 FALL_BACK = (Unsupported, OSError, yaml.YAMLError, OmegaConfBaseException)  # Hydra composes, or says what is wrong
 SCALARS = (str, int, float, bool, type(None))
 Overrides = Mapping[str, Override]
@@ -66,7 +65,9 @@ class Composer:
 
     def __call__(self, overrides: Sequence[str], with_hydra: bool = False) -> DictConfig:
         given = by_key(overrides)
-        cfg = copy.deepcopy(self._base(given, with_hydra))
+        base = self._base(given, with_hydra)
+        self._refuse(to_container(base), given)
+        cfg = copy.deepcopy(base)
         try:
             for key, override in given.items():
                 if _is_value(key):
@@ -81,6 +82,7 @@ class Composer:
         given = by_key(overrides)
         try:
             tree = self._tree(given)
+            self._refuse(tree, given)
             for key, override in given.items():
                 if _is_value(key):
                     tree = _with(tree, key.split("."), self._leaf(tree, key, override))
@@ -116,6 +118,12 @@ class Composer:
     def _hydra(self, overrides: Sequence[str], with_hydra: bool = False) -> DictConfig:
         return compose("config", [*searchpath.override_of(self.folders), *overrides], return_hydra_config=with_hydra)
 
+    def _refuse(self, tree: Options, given: Overrides) -> None:
+        """Raises: ConfigError, with every override whose key or value the config of these choices cannot take."""
+        found = (check_value(tree, override) for key, override in given.items() if _is_value(key))
+        if problems := [problem for problem in found if problem]:
+            raise ConfigError(problems)
+
     def _leaf(self, tree: Plain, key: str, override: Override) -> Any:
         """The value that an override sets, converted to its type; options of a group have none.
 
@@ -140,19 +148,20 @@ class Composer:
         return self._typed_values[text]
 
 
+def to_container(cfg: DictConfig) -> Options:
+    """A config as plain, unresolved dicts."""
+    tree: Tree = OmegaConf.to_container(cfg, resolve=False)
+    return tree
+
+
 def by_key(overrides: Sequence[str]) -> dict[str, Override]:
-    """Parsed overrides by key; the last one of a key wins."""
-    return {override.get_key_element(): override for override in map(_parsed, overrides)}
+    """Parsed overrides by key; the last one of a key wins. Raises: ConfigError, one is not KEY=VALUE."""
+    return keyed(map(parsed, overrides))
 
 
-def line(override: Override) -> str:
-    """The text that an override was parsed from, KEY=VALUE."""
-    return override.input_line or ""
-
-
-@functools.cache
-def _parsed(override: str) -> Override:
-    return OverridesParser.create().parse_overrides([override])[0]
+def keyed(overrides: Iterable[Override]) -> dict[str, Override]:
+    """Overrides by key; the last one of a key wins."""
+    return {override.get_key_element(): override for override in overrides}
 
 
 def _simple(given: Overrides) -> dict[str, str | None]:

@@ -4,25 +4,23 @@ import itertools
 import logging
 import re
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
 
 from lilawbench.config import Plain, plain
-from lilawbench.experiment.composer import GROUPS, Composer, by_key, composer, line
+from lilawbench.experiment.composer import Composer, by_key, composer, keyed
+from lilawbench.experiment.overrides import check_choices, explained, line, parsed_all, values
 from lilawbench.experiment.products import expanded
 from lilawbench.record.data import looked_at_once
 from lilawbench.record.identity import run_folder
 from lilawbench.support import searchpath
-from lilawbench.support.errors import ConfigError, closest
+from lilawbench.support.errors import ConfigError
 from lilawbench.support.hydra_private import products
-from lilawbench.support.plain import Tree
 
 log = logging.getLogger("lilawbench")
 ELSEWHERE = ("paths", "logger", "sweep", "launcher", "experiment_name", "hydra")  # groups that choose no runs
@@ -108,12 +106,8 @@ def plan(overrides: Sequence[str], config_dir: str | Path | None = None) -> Plan
         ConfigError: a choice, a key or a folder does not exist, or no row or column is kept.
     """
     folders, others = searchpath.folders_of(config_dir, overrides)
-    try:
-        with composer(folders) as compose, looked_at_once():
-            return _plan(by_key(others), compose)
-    except (HydraException, OmegaConfBaseException) as error:
-        where = f"{error.override}: " if isinstance(error, OverrideParseException) else ""
-        raise ConfigError([where + " ".join(str(error).split())]) from error
+    with explained(), composer(folders) as compose, looked_at_once():
+        return _plan(keyed(parsed_all(others, folders)), compose)
 
 
 def _plan(given: dict[str, Override], compose: Composer) -> Plan:
@@ -155,25 +149,6 @@ def _plan(given: dict[str, Override], compose: Composer) -> Plan:
     return Plan(name, first, planned, every, compose.folders, list(map(line, given.values())))
 
 
-def check_choices(overrides: Iterable[Override], folders: Sequence[Path] = ()) -> None:
-    """Raises: ConfigError, if a choice has no YAML (it names the closest ones) or a damaged one."""
-    problems = []
-    for override in overrides:
-        group = override.key_or_group
-        if group not in GROUPS or override.is_delete():
-            continue
-        values = list(map(str, _values(override)))
-        names = searchpath.names(group, folders)
-        problems += [
-            f"{group}={value} does not exist; {closest(value, names)}"
-            for value in values
-            if value not in (*names, "None", "null") and not value.startswith("[")
-        ]
-        problems += [problem for value in values for problem in searchpath.damage(group, value, folders)]
-    if problems:
-        raise ConfigError(problems)
-
-
 def _kept(kind: str, table: Plain, given: Mapping[str, Override]) -> dict[str, list[str]]:
     """The rows or columns that `only` and the command line keep; a nameless one if the table has none."""
     parts = {name: list(overrides) for name, overrides in table[kind].items()}
@@ -184,7 +159,7 @@ def _kept(kind: str, table: Plain, given: Mapping[str, Override]) -> dict[str, l
 
     def agrees(override: Override) -> bool:
         asked = given.get(override.get_key_element())
-        return asked is None or override.value() in _values(asked)
+        return asked is None or override.value() in values(asked)
 
     kept = {name: part for name, part in parts.items() if all(map(agrees, by_key(part).values()))}
     if not kept:
@@ -199,15 +174,10 @@ def _described(part: tuple[str, list[str]]) -> str:
     return f"{part[0]}: {' '.join(part[1])}"
 
 
-def _values(override: Override) -> list[Tree]:
-    """All values that an override stands for, parsed."""
-    if not override.is_sweep_override():
-        return [override.value()]
-    key = override.get_key_element()
-    return [next(iter(by_key([f"{key}={text}"]).values())).value() for text in override.sweep_string_iterator()]
-
-
 def _first(override: Override) -> str:
     if not override.is_sweep_override():
         return line(override)
-    return f"{override.get_key_element()}={next(iter(override.sweep_string_iterator()))}"
+    first = next(iter(override.sweep_string_iterator()), None)
+    if first is None:
+        raise ConfigError([f"{line(override)} stands for no value"])
+    return f"{override.get_key_element()}={first}"

@@ -12,9 +12,10 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
-from lilawbench.config import to_dict
+from lilawbench.config import plain, to_dict
 from lilawbench.experiment.plan import Plan, Planned
 from lilawbench.launch.jobs import Jobs
+from lilawbench.launch.options import check_launcher
 from lilawbench.launch.progress import Progress
 from lilawbench.launch.state import LAST_SWEEP
 from lilawbench.record import marks, redo
@@ -42,10 +43,11 @@ def launch(plan: Plan, attempt: Attempt) -> list[RunRecord]:
     Args:
         attempt: see `Jobs`.
     Raises:
-        UserError: the launcher cannot start (no Slurm, no such partition).
+        UserError: the launcher cannot start (no Slurm, no such partition, no such option).
         KeyboardInterrupt: Ctrl-C; the same command resumes.
     """
     world = join()
+    check_launcher(plain(plan.cfg.launcher))
     unmarked = world.main_does(lambda: redo.mark([run.folder for run in plan.runs if run.cfg.sweep.redo]))
     records = {run.folder: record for run in plan.runs if (record := settled(run)) is not None}
     records |= {folder: _failed(folder, error) for folder, error in unmarked.items()}
@@ -55,8 +57,9 @@ def launch(plan: Plan, attempt: Attempt) -> list[RunRecord]:
     if pending:
         places = ", ".join(dict.fromkeys(str(run.folder.parent) for run in plan.runs))
         before = [record.status for record in records.values()]
-        log.info("%d runs in %s: %d to do, %d finished before, %d failed before or refused", len(plan.runs), places,
-                 len(pending), before.count("skipped"), before.count("failed"), extra=SWEEP)  # fmt: skip
+        counts = f"{len(pending)} to do, {before.count('skipped')} finished before"
+        counts += f", {before.count('failed')} failed before or refused"
+        log.info("%d run%s in %s: %s", len(plan.runs), "s" * (len(plan.runs) > 1), places, counts, extra=SWEEP)
         with a_line_each() if len(plan.runs) > 1 else nullcontext(), Progress(pending, len(plan.runs), plan.labels):
             world.main_does(lambda: _note(plan))
             try:

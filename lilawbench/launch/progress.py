@@ -1,6 +1,7 @@
 """Logs a line whenever a run of a sweep ends: which, its result, and the time left of the whole."""
 
 import logging
+import textwrap
 import threading
 import time
 from collections import defaultdict
@@ -19,6 +20,7 @@ from lilawbench.support.plain import Tree
 log = logging.getLogger("lilawbench")
 
 LOOK_SECONDS = 1.0
+LONGEST = 100  # characters of an error in a line; the end of the sweep has it in full
 KIND = ("dataset", "model", "method", "loss")
 
 
@@ -71,12 +73,12 @@ class Progress:
                     became = f"{reached(result)}, {duration(seconds)}"
                 elif marks.is_there(here / "failed.json") and self._is_new(here / "failed.json"):
                     self.failed += 1
-                    became = f"failed: {first_line(marks.failure(here) or '')}"
+                    became = _failed(marks.failure(here) or "")
                 else:
                     continue
             except DataError as error:
                 self.failed += 1
-                became = f"failed: {first_line(str(error))}"
+                became = _failed(str(error))
             del self.left[folder]
             number = f"[{self.total - len(self.left)}/{self.total}]"
             so_far = self.line(time.monotonic() - self.started)
@@ -110,6 +112,10 @@ class Progress:
             return path.stat().st_mtime > time.time() - (time.monotonic() - self.started) - 1
         except OSError:
             return False
+
+
+def _failed(error: str) -> str:
+    return "failed: " + textwrap.shorten(first_line(error), LONGEST, placeholder=" ...")
 
 
 def kind(run: Planned) -> tuple:

@@ -246,7 +246,7 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):
             return None
         try:
             kind, outcome = pickle_load(path)
-        except (EOFError, OSError):  # still being written, by another machine
+        except Exception:  # still being written, by another machine, or damaged
             return None
         if kind == "success" and outcome.status is JobStatus.COMPLETED:
             return outcome

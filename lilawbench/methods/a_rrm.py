@@ -1,11 +1,9 @@
 """A-RRM: RRM that trains and re-weights on inputs attacked by FGSM."""
 
-from collections.abc import Mapping
-
 from torch import Tensor
 
 from lilawbench.loading.batch import Batch
-from lilawbench.methods.at import adversary
+from lilawbench.methods.at import FGSMOptions, adversary
 from lilawbench.methods.context import Context
 from lilawbench.methods.rrm import RRM
 from lilawbench.support.plain import Tree
@@ -23,7 +21,7 @@ class ARRM(RRM):
 
     perturbs_inputs = True
 
-    def __init__(self, fgsm: Mapping[str, Tree] | None = None, gamma: float | None = 2.0, **options: Tree):
+    def __init__(self, fgsm: FGSMOptions | None = None, gamma: float | None = 2.0, **options: Tree):
         super().__init__(gamma=gamma, **options)
         self.adversary = adversary(fgsm)
         self.steps_differ = self.adversary.steps_differ

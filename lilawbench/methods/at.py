@@ -1,6 +1,7 @@
 """AT: adversarial training, plain training on inputs attacked by FGSM."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from typing import TypedDict
 
 from torch import Tensor
 
@@ -10,7 +11,15 @@ from lilawbench.methods.base import Loss, Method, StepOutput
 from lilawbench.methods.context import Context
 from lilawbench.methods.fgsm import check_attack, fgsm
 from lilawbench.support.errors import ConfigError
-from lilawbench.support.plain import Tree
+
+
+class FGSMOptions(TypedDict, total=False):
+    """Of `Adversary`."""
+
+    eps: float
+    clip: Sequence[float] | None
+    space: str
+    mode: str
 
 
 class Adversary:
@@ -48,12 +57,13 @@ class Adversary:
             return fgsm(losses, batch.input, [self.eps], clip=self.clip, pixels=pixels)[0]
 
 
-def adversary(options: Mapping[str, Tree] | None) -> Adversary:
-    """From the options eps, clip, mode, space. Raises: ValueError naming an unknown one."""
-    given = dict(options or {})
-    if unknown := set(given) - {"eps", "clip", "mode", "space"}:
-        raise ValueError(f"fgsm.{sorted(unknown)[0]} is not an option (valid: eps, clip, mode, space)")
-    return Adversary(**given)
+def adversary(options: FGSMOptions | None) -> Adversary:
+    """From its options. Raises: ValueError naming an unknown one."""
+    if unknown := set(options or {}) - FGSMOptions.__annotations__.keys():
+        raise ValueError(
+            f"fgsm.{sorted(unknown)[0]} is not an option (valid: {', '.join(FGSMOptions.__annotations__)})"
+        )
+    return Adversary(**(options or {}))
 
 
 class AT(Method):
@@ -67,7 +77,7 @@ class AT(Method):
 
     perturbs_inputs = True
 
-    def __init__(self, fgsm: Mapping[str, Tree] | None = None, loss: Loss = ce):
+    def __init__(self, fgsm: FGSMOptions | None = None, loss: Loss = ce):
         super().__init__(loss)
         self.adversary = adversary(fgsm)
         self.steps_differ = self.adversary.steps_differ

@@ -58,6 +58,9 @@ def dynamic_loss(logits: Tensor, target: Tensor, pseudo: Tensor, trust: Tensor, 
     return -(corrected_label(target, pseudo, trust) * (logits + margin).log_softmax(1)).sum(1)
 
 
+MOST_BINS = 100_000  # of a class; each has values of its own
+
+
 class DynamicLoss(Method):
     """Dynamic Loss (Jiang et al.) for labels that are noisy, imbalanced, or both.
 
@@ -120,6 +123,8 @@ class DynamicLoss(Method):
         ):
             if value not in allowed:
                 raise ValueError(f"{name} is {value!r}; it must be one of {list(allowed)}")
+        if num_bins > MOST_BINS:
+            raise ValueError(f"num_bins is {num_bins}; it must be from 1 to {MOST_BINS}")
         for name, number, least in (("num_bins", num_bins, 1), ("warmup_epochs", warmup_epochs, 0)):
             if not isinstance(number, int) or number < least:
                 raise ValueError(f"{name} is {number}; it must be a whole number >= {least}")

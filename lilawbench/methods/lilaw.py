@@ -123,6 +123,7 @@ class LiLAW(Method):
         self.register_buffer("factors", learns, persistent=False)
         self.register_buffer("rows", torch.tensor(closed_form.ROWS), persistent=False)
         self.register_buffer("theta", torch.zeros(3) if scales else None)
+        self.movable = self._can_move()  # asked here, where the parameters are on the host
 
     @property
     def alpha(self) -> Tensor:
@@ -148,7 +149,7 @@ class LiLAW(Method):
         every, first, last = self.meta_every_steps, self.warmup_epochs * steps, epochs * steps - 1
         if last // every == first // every:  # what the last step learns is not used
             found.append(f"weights never learned: method.meta_every_steps is {every}, of {last + 1} steps")
-        elif not self._can_move():
+        elif not self.movable:
             found.append("weights never learned: method.lr is too small, or method.clamp holds alpha at 1")
         return found
 

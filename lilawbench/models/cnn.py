@@ -27,6 +27,7 @@ class CNN(nn.Sequential):
         if len(channels) != 3:
             raise ValueError(f"channels is {list(channels)}; the cnn has three convolutions")
         depth, height, width = input_shape
+        _check_widths(channels, dense)
         first, second, third = channels
         super().__init__(
             *_convolution(depth, first),
@@ -62,6 +63,7 @@ class PlainCNN(nn.Sequential):
         channels: Sequence[int] = (32, 64, 64),
         dense: int = 100,
     ):
+        _check_widths(channels, dense)
         least = 3 * 2 ** len(channels) - 2
         if len(input_shape) != 3 or min(input_shape[1:]) < least:
             raise ValueError(
@@ -80,6 +82,11 @@ class PlainCNN(nn.Sequential):
             nn.ReLU(),
             nn.Linear(dense, num_classes),
         )
+
+
+def _check_widths(channels: Sequence[int], dense: int) -> None:
+    if not channels or min(*channels, dense) < 1:
+        raise ValueError(f"channels is {list(channels)} and dense is {dense}; every width must be >= 1")
 
 
 def _convolution(depth: int, channels: int) -> tuple[nn.Module, ...]:

@@ -76,6 +76,10 @@ def draw_labels(
     if split.train_samples is not None and split.train_samples < len(train):
         share = split.train_samples / len(train)
         train = train[stratified(observed[train], share, derive(seed, "subset"))[1]]
+    if len(train) < 2:
+        raise ConfigError(
+            [f"split.val_fraction={split.val_fraction} of {len(clean)} rows leaves {len(train)} to train on"]
+        )
     if split.val_fraction and not len(val):
         raise ConfigError([f"split.val_fraction={split.val_fraction} of {len(clean)} rows leaves none to validate"])
     if split.val_labels == "clean":

@@ -3,7 +3,6 @@
 from lilawbench.engine.loop import Epoch
 from lilawbench.methods.context import Context
 from lilawbench.probes.base import Predictions, Probe, Seen
-from lilawbench.support.plain import Tree
 
 
 class Evaluation(Probe):
@@ -12,7 +11,3 @@ class Evaluation(Probe):
     def see(self, ctx: Context, epoch: Epoch, predictions: Predictions) -> Seen:
         val = {f"val_{key}": value for key, value in predictions.val_measures.items()}
         return {**val, **{f"test_{key}": value for key, value in predictions.test_measures.items()}}
-
-    def result(self) -> dict[str, Tree]:
-        """The names of the classes, in the order of their numbers; of values none."""
-        return {} if self.scene.task.name == "regression" else {"class_names": list(self.scene.source.class_names)}

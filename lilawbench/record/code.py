@@ -27,7 +27,7 @@ def code(cfg: Mapping[str, Tree]) -> dict[str, str]:
     """Digests of the source of outside parts, by the group that names them; most configs have none.
 
     A digest is of a part's file, and of the modules that it imports from its own folder or another folder of the
-    command; data files that they read are not in it.
+    command; data files are left to data.py.
     """
     digests = {group: _digest(tuple(targets(node))) for group, node in cfg.items() if group not in TYPED}
     return {group: digest for group, digest in digests.items() if digest is not None}

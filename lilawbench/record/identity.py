@@ -11,12 +11,12 @@ from typing import NamedTuple
 
 from omegaconf import DictConfig
 
-from lilawbench.config import NAMED, Plain, plain
+from lilawbench.config import LONGEST_NAME, NAMED, Plain, plain, wrong_names
 from lilawbench.record.code import TYPED, code, targets
 from lilawbench.record.data import data, named, without_places
 from lilawbench.record.writer import read_json, write_json
 from lilawbench.support import searchpath
-from lilawbench.support.errors import DataError
+from lilawbench.support.errors import ConfigError, DataError
 from lilawbench.support.plain import Tree
 from lilawbench.tasks import PLAIN_LOSSES
 
@@ -85,10 +85,10 @@ def identity(cfg: DictConfig | Plain, outside: Outside | None = None) -> dict[st
     parts = {key: value for key, value in cfg.items() if key not in NOT_IDENTITY}
     for name, before in LATER.items():
         *path, key = name.split(".")
-        node = functools.reduce(lambda tree, step: tree.get(step) or {}, path, parts)
+        node = functools.reduce(_inside, path, parts)
         if node.get(key) == before:
             parts = _without(parts, [*path, key])
-    target = parts["dataset"].get("_target_", "")
+    target = str(parts["dataset"].get("_target_", ""))
     for before, now in MOVED.items():
         if target.startswith(now):
             parts["dataset"] = {**parts["dataset"], "_target_": target.replace(now, before, 1)}
@@ -98,6 +98,12 @@ def identity(cfg: DictConfig | Plain, outside: Outside | None = None) -> dict[st
         parts[group] = without_places(parts[group], files[group])
     parts |= {group: _spelt(node, group) for group, node in parts.items() if group not in TYPED}
     return _with(parts, Outside(code_of, data_of))
+
+
+def _inside(tree: dict[str, Tree], key: str) -> dict[str, Tree]:
+    """The block below a key; empty, there is none."""
+    block = tree.get(key)
+    return block if isinstance(block, dict) else {}
 
 
 def renamed(target: str) -> str:
@@ -135,8 +141,10 @@ def cell_name(cfg: DictConfig | Plain) -> str:
 
 
 def run_folder(cfg: DictConfig | Plain) -> Path:
-    """Where a run's record is: output_dir/experiment_name/run_name."""
+    """Where a run's record is: output_dir/experiment_name/run_name. Raises: ConfigError, a name leads elsewhere."""
     cfg = plain(cfg)
+    if problems := wrong_names(cfg):
+        raise ConfigError(problems)
     return Path(cfg.paths.output_dir) / cfg.experiment_name / run_name(cfg)
 
 
@@ -218,7 +226,12 @@ def _label(cfg: Plain) -> str:
     model = model_name(model, cfg.model.get("architecture"))
     if loss not in (*PLAIN_LOSSES, method):
         method += f"+{loss}"
-    return f"{dataset}-{noise}{_spelt(cfg.noise.get('rate', ''), 'noise.rate')}-{model}-{method}"
+    rate = str(_spelt(cfg.noise.get("rate", ""), "noise.rate"))
+    if "/" in rate or len(rate) > LONGEST_NAME:
+        raise ConfigError(
+            [f"noise.rate is {rate!r}; it names the run's folder: at most {LONGEST_NAME} characters, no /"]
+        )
+    return f"{dataset}-{noise}{rate}-{model}-{method}"
 
 
 def _hash8(tree: dict[str, Tree]) -> str:

@@ -29,12 +29,19 @@ from lilawbench.record.provenance import command, commit
 from lilawbench.record.selection import as_shown, reached, select
 from lilawbench.record.writer import MetricsWriter, finite, write_config, write_json, write_labels
 from lilawbench.support.atomic import writable
+from lilawbench.support.console import OF_RUN
 from lilawbench.support.distributed import World
-from lilawbench.support.errors import DataError, DiskError, RunFailed
+from lilawbench.support.errors import ConfigError, DataError, DiskError, PartError, RunFailed
 from lilawbench.support.plain import State, Tree
 from lilawbench.tasks import TASKS, Task
 
 log = logging.getLogger("lilawbench")
+SAVED = {  # of a checkpoint; it has more
+    **dict.fromkeys(("model", "method", "probes", "optimizer"), dict),
+    **dict.fromkeys(("epoch", "step", "metrics_bytes", "threads"), int),
+    "seconds": float,
+    "stopped": list,
+}
 
 
 class Mirror(Protocol):
@@ -69,8 +76,11 @@ class Recorder:
         self.result: dict[str, Tree] = {}
         path, self.damaged = world.main_does(lambda: checkpoint.newest(folder))
         self.saved = checkpoint.load(path, device) if path else None
-        if self.saved is not None and "probes" not in self.saved:
-            raise DataError(f"{path} was written by an earlier version of lilawbench: use that one, or delete {folder}")
+        if self.saved is not None and not _is_whole(self.saved):
+            raise DataError(
+                f"{path} is no checkpoint of this version of lilawbench: use the one that wrote it, or delete the "
+                f"folder {folder} to start over"
+            )
         # a resumed run keeps its number of threads: sums that are split otherwise have other last bits
         self.threads = self.saved["threads"] if self.saved else runtime.choose_threads(cfg.train.threads)
         self.seconds = self.saved["seconds"] if self.saved else 0.0
@@ -109,12 +119,13 @@ class Recorder:
         if isinstance(error, RunFailed):
             with suppress(DiskError):  # without the file the run is tried again
                 write_json(self.folder / "failed.json", {"error": str(error)})
-        if error is not None:
-            log.error("stopped: %s: %s", type(error).__name__, error)
+        refused = isinstance(error, DataError | ConfigError | PartError) and not self.epochs
+        if error is not None and not refused:
+            log.error("stopped: %s: %s", type(error).__name__, error, extra=OF_RUN)
         if self.mirror:
             self.mirror.finish(self.result, failed=error is not None)
         runtime.stop_log(self.log_file)
-        if isinstance(error, DataError) and not self.epochs:  # nothing is lost, and corrected data make another run
+        if refused:  # nothing is lost, and nothing was to be written
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def resume(self, ctx: Context, method: Method, probes: Mapping[str, Probe], scene: Scene) -> None:
@@ -135,12 +146,17 @@ class Recorder:
             if self.damaged:
                 log.warning("starting over: there is no other checkpoint")
             return
-        checkpoint.restore(ctx.networks, self.saved, self.folder / checkpoint.FILE)
-        load_optimizer(ctx.optimizer, self.saved["optimizer"])
-        method.load_state_dict(self.saved["method"])
-        for name, probe in probes.items():
-            probe.load_state_dict(self.saved["probes"][name])
-            probe.stop = probe.stop or name in self.saved["stopped"]
+        path = self.folder / checkpoint.FILE
+        try:
+            checkpoint.restore(ctx.networks, self.saved, path)
+            load_optimizer(ctx.optimizer, self.saved["optimizer"])
+            method.load_state_dict(self.saved["method"])
+            for name, probe in probes.items():
+                probe.load_state_dict(self.saved["probes"][name])
+                probe.stop = probe.stop or name in self.saved["stopped"]
+        except (KeyError, ValueError, TypeError, RuntimeError, AttributeError) as error:
+            said = f"{path} does not fit this run ({type(error).__name__}: {error})"
+            raise DataError(f"{said}; delete the folder {self.folder} to start over") from error
         ctx.epoch, ctx.step = self.saved["epoch"], self.saved["step"]
         log.info("going on after epoch %d of %d", ctx.epoch, self.cfg.train.epochs)
         self.saved = None
@@ -193,7 +209,7 @@ class Recorder:
             "status": "done",
             "run": self.folder.name,
             "cell": cell_name(self.cfg),
-            **flatten(recorded(self.cfg), "config"),
+            **finite(flatten(recorded(self.cfg), "config")),
             "command": command(),
             **commit(),
             "task": self.task.name,
@@ -239,6 +255,10 @@ class Recorder:
 
 def _kept_metrics(saved: State | None) -> dict[str, Tree]:
     return {} if saved is None else {"keep_bytes": saved["metrics_bytes"], "crc32": saved.get("metrics_crc32")}
+
+
+def _is_whole(saved: object) -> bool:
+    return isinstance(saved, dict) and all(isinstance(saved.get(key), kind) for key, kind in SAVED.items())
 
 
 def _parameters(ctx: Context) -> int:

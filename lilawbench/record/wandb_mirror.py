@@ -76,8 +76,8 @@ class WandbMirror:
             raise ValueError(f"project is {project!r}; it must have 1 to 128 characters and none of / \\ # ? % :")
         if wrong := [tag for tag in tags if not 1 <= len(tag) <= 64]:
             raise ValueError(f"tags must have 1 to 64 characters each: {wrong}")
-        if not 0 <= finish_seconds < float("inf"):
-            raise ValueError(f"finish_seconds is {finish_seconds}; it must be >= 0")
+        if not 0 <= finish_seconds <= 86400:
+            raise ValueError(f"finish_seconds is {finish_seconds}; it must be from 0 to 86400, a day")
         spec = importlib.util.find_spec("wandb")
         if spec is None or spec.origin is None:  # no origin: a mere folder of that name
             from lilawbench.support.errors import UserError

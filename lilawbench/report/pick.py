@@ -30,12 +30,12 @@ def picked(runs: "DataFrame", keys: Sequence[str]) -> tuple["DataFrame", list[st
     columns = [f"config.{key}" for key in keys]
     if missing := [key for key, column in zip(keys, columns) if not any(below(name, (column,)) for name in runs)]:
         raise UserError(f"pick: no run has {', '.join(missing)}")
-    own = [name for name in runs if below(name, tuple(columns))]
+    own = [name for column in columns for name in runs if below(name, (column,))]
     others = [name for name in runs if tells_apart(name) and name not in own]
     grids: dict[tuple, dict[str, list[int]]] = {}
     of_runs = [[list(map(text, values)) for values in zip(*(runs[n] for n in part))] for part in (others, own)]
     for at, (rest, values) in enumerate(zip(*of_runs)):
-        shown = ", ".join(f"{name.removeprefix('config.')}={value}" for name, value in zip(own, values))
+        shown = ", ".join(f"{name.removeprefix('config.')}={value}" for name, value in zip(own, values) if value)
         grids.setdefault(tuple(rest), {}).setdefault(shown, []).append(at)
     kept, notes = [], []
     for settings in grids.values():
@@ -87,6 +87,7 @@ def _best(runs: "DataFrame", settings: dict[str, list[int]]) -> tuple[str, str]:
         )
     best = (max if task.maximise else min)(known_means, key=lambda shown: known_means[shown])
     where = ", ".join(str(first[f"config.{group}.name"]) for group in ("method", "dataset", "noise"))
+    where = " ".join(filter(None, (where, text(first.get("config.noise.rate")))))
     scores = ", ".join(f"{shown}: {'-' if mean is None else f'{mean:.4f}'}" for shown, mean in means.items())
     return best, f"Picked on validation (select_by: val) for {where}: {best}. Mean {key} of each: {scores}."
 

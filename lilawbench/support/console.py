@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from lilawbench.support.reader import end
 
 log = logging.getLogger("lilawbench")
-SWEEP = {"sweep": True}  # `extra` of a message about a whole sweep
+# `extra` of a message about a whole sweep, and of an error that the sweep's own line tells
+SWEEP, OF_RUN = {"sweep": True}, {"sweep": False}
 
 _state = {"sweep": False, "run": ""}
 
@@ -63,8 +64,9 @@ _warned: set[str] = set()
 
 
 def _of_sweep(record: logging.LogRecord) -> bool:
-    if not _state["sweep"] or getattr(record, "sweep", False):
-        return True
+    of_sweep = getattr(record, "sweep", None)
+    if not _state["sweep"] or of_sweep is not None:
+        return not _state["sweep"] or bool(of_sweep)
     if record.levelno < logging.WARNING or (said := record.getMessage()) in _warned:
         return False
     _warned.add(said)

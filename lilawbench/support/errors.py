@@ -11,6 +11,14 @@ def closest(name: str, choices: Iterable[str]) -> str:
     return f"did you mean {' or '.join(alike)}?" if alike else f"there are {', '.join(choices)}"
 
 
+def unknown_option(dotted: str, of: str, valid: Iterable[str]) -> str:
+    """ "noise.rat is not an option of symmetric; did you mean rate?", or with all that are. `of`: "" of no part."""
+    valid = list(valid)
+    alike = difflib.get_close_matches(dotted.rpartition(".")[2], valid, n=3, cutoff=0.6)
+    hint = f"; did you mean {' or '.join(alike)}?" if alike else f" (valid: {', '.join(valid) or 'none'})"
+    return f"{dotted} is not an option{f' of {of}' if of else ''}{hint}"
+
+
 def first_line(error: str) -> str:
     """The first line of a message, with the one below it where it only introduces that."""
     lines = [line.strip() for line in error.strip().splitlines()] or [""]

@@ -18,6 +18,7 @@ from lilawbench.config import compose
 from lilawbench.datasets.base import Dataset, Source
 from lilawbench.loading.resident import Resident
 from lilawbench.pipeline import initialise_network
+from lilawbench.support import searchpath
 from lilawbench.train import run
 
 SIDE, EPOCHS = 224, 10
@@ -117,6 +118,7 @@ def _config(setup: Setup, folder: str, *overrides: str):
         "train.lr=2e-4", "train.schedule=linear", f"train.device={setup.device}",
         f"train.threads={torch.get_num_threads()}", "split.val_fraction=null", f"paths.output_dir={folder}", *overrides,
     )  # fmt: skip
+    searchpath.use([Path(__file__).parents[1]])  # where this module is, which the config names
     cfg.dataset = {"name": "pictures", "_target_": "benchmarks.probe.Pictures"}
     return cfg
 

@@ -9,6 +9,7 @@ import torch
 from benchmarks.scenes import composed
 from omegaconf import DictConfig, OmegaConf
 
+from lilawbench.support import searchpath
 from lilawbench.train import run
 
 TABLE = {"shape": [105], "rows": 2560, "tests": 512, "num_classes": 2}  # a row of Adult
@@ -18,6 +19,7 @@ PICTURES = {"shape": [3, 32, 32], "rows": 512, "tests": 128}
 def config(data: dict[str, Any], folder: Path, device: torch.device, *overrides: str) -> DictConfig:
     """Of a run on `Drawn(**data)`."""
     fixed = [f"paths.output_dir={folder}", f"train.device={device}", "split.val_fraction=0.2"]
+    searchpath.use([Path(__file__).parents[1]])  # where gpu_checks is, which the config names
     cfg = OmegaConf.create(composed(*overrides, *fixed))
     cfg.dataset = {"name": "drawn", "_target_": "gpu_checks.data.Drawn", **data}
     return cfg

@@ -195,6 +195,14 @@ def test_a_test_file_that_does_not_fit(write, rows, head, message):
         table(write(people()), test_path=tested).load(None)
 
 
+def test_a_test_file_with_other_categories_is_told(write, caplog):
+    tested = write([[*row[:3], ["roma", "ulm"][i % 2], *row[4:]] for i, row in enumerate(people())], "test.csv")
+    table(write(people()), test_path=tested).load(None)
+    assert (
+        "test.csv: column 'city': 40 of 40 rows have categories that no training row has, such as 'roma'" in caplog.text
+    )
+
+
 def test_a_constant_column_is_zero(write):
     """.1 is no binary fraction: its mean over 7 rows is off by a rounding, and so is its deviation from it."""
     rows = [["0.1", "1e9", str(i), str(i % 2)] for i in range(7)]

@@ -76,7 +76,10 @@ def test_a_class_may_be_named_as_a_part(lay, names):
     "paths, message",
     [
         (["ant/0.jpg"], r"has 1 folder\(s\) ant; expected one for each class, at least 2"),
-        (["train/0.jpg", "test/1.jpg"], "has test, train, named like parts of a split but not laid out as train/CLASS"),
+        (
+            ["train/0.jpg", "test/1.jpg"],
+            "has test, train, named like parts of a split but not named and laid out as train/CLASS",
+        ),
         (["train/0.jpg", "test/1.jpg", "cat/0.jpg"], "has test, train, named like parts"),
         (["trainA/0.jpg", "trainB/0.jpg", "testA/0.jpg"], "has testA, trainA, trainB, named like"),
         (["seg_train/cat/0.jpg", "seg_pred/0.jpg"], "has seg_train, named like parts of a split"),

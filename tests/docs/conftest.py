@@ -167,7 +167,6 @@ def command_line(monkeypatch, capsys):
 
     def call(*arguments: str) -> str:
         monkeypatch.setattr(sys, "argv", ["lilawbench", *arguments])
-        monkeypatch.setattr(train, "_outcomes", [])
         with pytest.raises(SystemExit) as ended:
             train.main()
         said = capsys.readouterr()

@@ -112,7 +112,6 @@ def main(tmp_path, monkeypatch, capsys):
     def call(*arguments: str) -> tuple[int, str, str]:
         monkeypatch.chdir(tmp_path)
         monkeypatch.setattr(sys, "argv", ["lilawbench", *arguments])
-        monkeypatch.setattr(train, "_outcomes", [])
         with pytest.raises(SystemExit) as ended:
             train.main()
         return ended.value.code or 0, *capsys.readouterr()

@@ -51,10 +51,10 @@ def test_a_result_that_cannot_be_kept_costs_no_training(caplog):
 
 def test_a_probe_replaces_none_of_the_standard_ones():
     cfg, source = compose(), SimpleNamespace(test_groups={})
-    cfg.probe = {"evaluation": {"_target_": "lilawbench.probes.fit.Fit"}, "mine": {"_target_": "types.SimpleNamespace"}}
+    cfg.probe = {"evaluation": {"_target_": "lilawbench.probes.fit.Fit"}, "mine": {"_target_": "torch.nn.Identity"}}
     with pytest.raises(ConfigError) as refused:
         probes_of(cfg, source)
     assert refused.value.problems == [
         "probe.evaluation: every run has a probe of that name",
-        "probe.mine: SimpleNamespace is no Probe",
+        "probe.mine: Identity is no Probe",
     ]

@@ -111,12 +111,12 @@ def test_a_folder_of_many_files_is_its_names_sizes_and_times(named, tmp_path, mo
     "overrides",
     [
         ["noise=file", "noise.path={}.csv"],
-        ["noise=kernel", "noise.kernel={}.csv"],
-        ["model=resnet18", "model.checkpoint={}.pt"],
+        pytest.param(["noise=kernel", "noise.kernel={}.csv"], marks=pytest.mark.slow),
+        pytest.param(["model=resnet18", "model.checkpoint={}.pt"], marks=pytest.mark.slow),
         ["dataset=embeddings", "dataset.sources={{a:{}.npz}}", "dataset.train=[a]", "dataset.test=[a]"],
-        ["dataset=clothing1m", "dataset.path={}"],
+        pytest.param(["dataset=clothing1m", "dataset.path={}"], marks=pytest.mark.slow),
         ["+dataset.anything={}.xyz"],  # of a stranger's data set
-        ["+probe.mine.file={}.txt"],
+        pytest.param(["+probe.mine.file={}.txt"], marks=pytest.mark.slow),
     ],
 )
 def test_every_option_that_names_a_file_counts(named, tmp_path, overrides):

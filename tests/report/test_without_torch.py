@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+import lilawbench
+
 SCRIPT = Path(__file__).parents[2] / "scripts" / "make_tables.py"
 ASK = """
 import atexit, runpy, sys
@@ -15,12 +17,23 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
-@pytest.mark.parametrize("arguments", [["--list", "digits"], pytest.param(["outputs"], marks=pytest.mark.slow)])
+STATUS = Path(lilawbench.__file__).parent / "status.py"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [SCRIPT, "--list", "digits"],
+        pytest.param([SCRIPT, "outputs"], marks=pytest.mark.slow),
+        pytest.param([STATUS, "outputs"], marks=pytest.mark.slow),
+        pytest.param([STATUS, "digits"], marks=pytest.mark.slow),
+    ],
+)
 def test_no_torch(arguments, write_run, tmp_path):
     for method in ("ce", "lilaw"):
         for seed in range(2):
             write_run(method, seed, 0.8 + 0.01 * seed, curve=(0.5, 0.7), parameters=[(10, 2, 6)] * 2)
-    command = [sys.executable, "-c", ASK, str(SCRIPT), *arguments]
+    command = [sys.executable, "-c", ASK, *map(str, arguments)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "set()"

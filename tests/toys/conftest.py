@@ -1,14 +1,19 @@
 """Where the toy methods are found, and how small their runs are."""
 
+import sys
 from pathlib import Path
 
 import pytest
+
+from lilawbench.support import searchpath
 
 
 @pytest.fixture
 def toy(composed, monkeypatch):
     """toy("Peers", ...) -> config of a short run of a toy method."""
-    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    monkeypatch.setattr(searchpath, "_used", [])
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    searchpath.use([Path(__file__).parent])
 
     def make(name: str, *overrides: str):
         return composed(

@@ -26,7 +26,7 @@ TINY = ["method=ce", "split.train_samples=121", "train.batch_size=32", "model.hi
 def config(name: str, folder: Path):
     size = ["+method.size=20", "split.train_samples=120"] if name == "Divided" else []  # every share is a half
     chosen = [f"method._target_=toy_methods.{name}", f"method.name={name.lower()}", *size]
-    return compose(f"paths.output_dir={folder}", *TINY, *chosen)
+    return compose(f"paths.output_dir={folder}", *TINY, *chosen, config_dir=Path(__file__).parent)
 
 
 def ranks_run(folder: Path) -> None:
