@@ -30,11 +30,10 @@ def stratified(labels: np.ndarray, fraction: float, generator: np.random.Generat
         (first, second): sorted rows, int64, disjoint, together 0..N-1; len(second) is fraction * N rounded half up.
     """
     labels = strata(labels)
-    classes, counts = np.unique(labels, return_counts=True)
+    counts = np.unique(labels, return_counts=True)[1]
     taken = apportion(counts * fraction)
-    second = np.concatenate(
-        [generator.permutation(np.flatnonzero(labels == c))[:n] for c, n in zip(classes, taken, strict=True)]
-    )
+    of_class = np.split(np.argsort(labels, kind="stable"), np.cumsum(counts)[:-1])  # one pass, not one for each class
+    second = np.concatenate([generator.permutation(rows)[:n] for rows, n in zip(of_class, taken, strict=True)])
     mask = np.zeros(len(labels), dtype=bool)
     mask[second] = True
     return np.flatnonzero(~mask), np.flatnonzero(mask)
