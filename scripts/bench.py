@@ -20,6 +20,7 @@ Rows:
     table           reading, checking and splitting a table of a million rows and 40 columns
     collect         reading 10,000 finished runs, without and with the cache
     digests         what names a run by its data: a million files, a table of a million rows; checkpoints verified
+    scale           what a run keeps and does for each row, at a million and ten million rows (6 GB of memory)
     startup         the wait before anything is computed: --help, a typo, a table, debug=fast, a plan
 
 Every figure is the median over rounds. All candidates run in turn in each round, so a slow machine slows all of them.
@@ -39,6 +40,7 @@ from benchmarks.probe import bench_probe
 from benchmarks.probe_steps import bench_probe_steps
 from benchmarks.processes import bench_processes
 from benchmarks.rrm import bench_epochs, bench_reweight
+from benchmarks.scale import bench_scale
 from benchmarks.scenes import SCENES, Setup
 from benchmarks.startup import bench_startup
 from benchmarks.steps import bench_steps
@@ -62,6 +64,7 @@ ROWS = {
     "table": bench_table,
     "collect": bench_collect,
     "digests": bench_digests,
+    "scale": bench_scale,
     "startup": bench_startup,
 }
 

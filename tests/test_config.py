@@ -22,6 +22,8 @@ NEEDED = {
     "dataset=folder": ["dataset.path=my_images"],
     "dataset=table": ["dataset.path=my.csv", "dataset.label=y"],
     "dataset=arrays": ["dataset.path=my.npz"],
+    "dataset=shards": ["dataset.path=my_shards"],
+    "dataset=hf": ["dataset.path=my_dataset"],
     "noise=file": ["noise.path=labels.txt"],
     "dataset=embeddings": [
         "dataset.sources={a:a.npz,t:t.npz}",
@@ -41,7 +43,7 @@ OF_CLASSES = set(CHOICES["noise"]) - {"label_flip", "target_gaussian", "target_u
 
 def test_no_choice_of_a_group_is_lost():
     """A group may grow, and the tests over all of its choices are not empty."""
-    at_least = {"dataset": 34, "noise": 15, "model": 15, "loss": 13, "method": 8, "probe": 1, "logger": 2,
+    at_least = {"dataset": 36, "noise": 15, "model": 15, "loss": 13, "method": 8, "probe": 1, "logger": 2,
                 "experiment": 96, "debug": 1}  # fmt: skip
     assert CHOICES.keys() == at_least.keys()
     assert [group for group, count in at_least.items() if len(CHOICES[group]) < count] == []

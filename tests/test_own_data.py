@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lilawbench.datasets.folder import IMAGENET_MEAN, IMAGENET_STD
+from lilawbench.datasets.own_images import IMAGENET_MEAN, IMAGENET_STD
 from lilawbench.report.report import report
 from lilawbench.support.errors import ConfigError, DataError
 from lilawbench.train import run
@@ -106,7 +106,7 @@ def test_streamed_images_train_as_resident_ones(composed, acting, images, method
                        "train.epochs=3", "train.batch_size=16", "train.log_every_steps=1", *acting(method),
                        f"dataset.resident_gb={gigabytes}")  # fmt: skip
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("lilawbench.datasets.folder.channel_statistics", lambda _: (IMAGENET_MEAN, IMAGENET_STD))
+            patch.setattr("lilawbench.datasets.own_images.channel_statistics", lambda _: (IMAGENET_MEAN, IMAGENET_STD))
             record = run(cfg)
         rows = [json.loads(line) for line in (record.folder / "metrics.jsonl").read_text().splitlines()]
         losses.append([(row["train_loss"], row.get("test_loss")) for row in rows if "train_loss" in row])

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from lilawbench.datasets.base import Dataset, Source
-from lilawbench.datasets.folder import channel_statistics
 from lilawbench.datasets.given_labels import checked_names, class_numbers, listed, several, values
 from lilawbench.datasets.npz import Npz, told
+from lilawbench.datasets.own_images import channel_statistics
 from lilawbench.datasets.scale import standardised
 from lilawbench.loading.split import class_rows, stratified, stratified_test
 from lilawbench.support.errors import DataError

@@ -9,7 +9,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from lilawbench.datasets.base import Dataset, Source
-from lilawbench.datasets.folder import IMAGENET_MEAN, IMAGENET_STD
+from lilawbench.datasets.own_images import IMAGENET_MEAN, IMAGENET_STD
 from lilawbench.datasets.tree import Listed
 from lilawbench.loading.download import at_hand
 from lilawbench.loading.image_files import ImageFiles, check_frame, file_ids, first_named

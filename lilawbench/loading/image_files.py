@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -88,7 +88,7 @@ class ImageFiles:
 
         def look(row: int) -> pixels.Look:
             try:
-                return pixels.look(self.path(row))
+                return pixels.look(self.content(row))
             except Exception:  # Pillow's decoders raise nearly anything on damaged files
                 return pixels.Look()
 
@@ -109,6 +109,10 @@ class ImageFiles:
     def path(self, row: int) -> str:
         return os.path.join(self.root, os.fsdecode(self.names[row]))
 
+    def content(self, row: int) -> str | IO[bytes]:
+        """Where Pillow finds the image."""
+        return self.path(row)
+
     def start(
         self, rows: Sequence[int], shifts: np.ndarray | None = None, own: Sequence[int] | None = None
     ) -> Decoding:
@@ -126,13 +130,15 @@ class ImageFiles:
 
     def _decode(self, row: int, dy: int, dx: int, out: np.ndarray) -> Decoded:
         """Fills `out`. Pillow and NumPy release the GIL meanwhile."""
+        content: str | IO[bytes] = ""
         try:
-            image, notes = pixels.read(self.path(row), "RGB" if self.channels == 3 else "L", self.resize, self.levels)
+            content = self.content(row)
+            image, notes = pixels.read(content, "RGB" if self.channels == 3 else "L", self.resize, self.levels)
             framed = np.asarray(self._framed(image, int(dy), int(dx)))
             out[:] = framed.reshape(self.size, self.size, self.channels).transpose(2, 0, 1)
         except Exception as error:  # Pillow's decoders raise nearly anything on damaged files
             kind = "" if isinstance(error, DataError) else f"{type(error).__name__}: "
-            return Decoded(f"{kind}{error}".replace(f" {self.path(row)!r}", ""))
+            return Decoded(f"{kind}{error}".replace(f" {content!r}", ""))
         return Decoded(notes=notes)
 
     def _framed(self, image: Image.Image, dy: int, dx: int) -> Image.Image:

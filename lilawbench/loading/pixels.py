@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -58,12 +58,12 @@ class Look(NamedTuple):
     opaque: float = 0.0
 
 
-def opened(path: str) -> Image.Image:
-    """The file, identified by its content. Raises: OSError, it cannot be read or is no image."""
+def opened(file: str | IO[bytes]) -> Image.Image:
+    """A file, by its path or open, identified by its content. Raises: OSError, it cannot be read or is no image."""
     from PIL import Image
 
     Image.preinit()  # else the first format that is not a JPEG makes Pillow import all of them
-    return Image.open(path, formats=("TGA",) if path.lower().endswith(TGA) else FORMATS)
+    return Image.open(file, formats=("TGA",) if isinstance(file, str) and file.lower().endswith(TGA) else FORMATS)
 
 
 def is_image(path: str) -> bool:
@@ -75,15 +75,16 @@ def is_image(path: str) -> bool:
         return False
 
 
-def read(path: str, mode: str, least: int, levels: Levels) -> tuple[Image.Image, list[str]]:
+def read(file: str | IO[bytes], mode: str, least: int, levels: Levels) -> tuple[Image.Image, list[str]]:
     """The image in a file, and what had to be done to it.
 
     Args:
+        file: as in `opened`.
         mode: "RGB" | "L". least: a JPEG may be decoded at a half, a quarter ... of its size while no side is smaller.
     Raises:
         DataError: values outside 0..white, or nothing is left on the background. Whatever Pillow raises.
     """
-    with opened(path) as image:
+    with opened(file) as image:
         image.draft(mode, (least, least))
         several = image.format not in ONE_PICTURE and getattr(image, "is_animated", False)
         notes = [FRAMES] if several else []
@@ -151,9 +152,9 @@ def _with_alpha(image: Image.Image) -> Image.Image:
     return (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
 
 
-def look(path: str) -> Look:
+def look(file: str | IO[bytes]) -> Look:
     """Raises: whatever Pillow raises."""
-    with opened(path) as image:
+    with opened(file) as image:
         if image.mode[0] in "IF":
             highest = float(np.asarray(image).max())
             return Look(highest_float=highest) if image.mode == "F" else Look(highest_int=highest)

@@ -1,14 +1,19 @@
 """What the READMEs hold: blocks, commands, code within a line; and the folder `mine` that their examples make."""
 
+import io
+import json
 import re
 import shlex
 import sys
+import tarfile
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pyarrow
 import pytest
 from PIL import Image
+from pyarrow import parquet
 
 from lilawbench import train
 from lilawbench.config import compose
@@ -115,6 +120,27 @@ def mine(examples, tmp_path, monkeypatch):
     return tmp_path / "mine"
 
 
+def write_packed(draw: np.random.Generator) -> None:
+    """24 images as a tar file and as a folder of `datasets`."""
+    Path("my_shards").mkdir()
+    rows = []
+    with tarfile.open("my_shards/train-0.tar", "w") as tar:
+        for i in range(24):
+            file = io.BytesIO()
+            Image.fromarray(draw.integers(0, 256, (20, 20, 3), dtype=np.uint8)).save(file, "png")
+            rows.append({"image": file.getvalue(), "label": i % 2})
+            for ending, content in (("png", file.getvalue()), ("cls", str(i % 2).encode())):
+                member = tarfile.TarInfo(f"{i}.{ending}")
+                member.size = len(content)
+                tar.addfile(member, io.BytesIO(content))
+    Path("my_dataset").mkdir()
+    told = {"image": {"_type": "Image"}, "label": {"_type": "ClassLabel", "names": ["cat", "dog"]}}
+    table = pyarrow.Table.from_pylist(rows).replace_schema_metadata(
+        {"huggingface": json.dumps({"info": {"features": told}})}
+    )
+    parquet.write_table(table, "my_dataset/train.parquet")
+
+
 @pytest.fixture
 def small_files(mine):
     """What the commands name, in the current folder, small: a table, images, arrays, a kernel."""
@@ -131,6 +157,7 @@ def small_files(mine):
     write_config(run, compose("debug=fast"))
     labels = np.arange(60) % 3
     np.savez("my.npz", train_images=draw.integers(0, 256, (60, 8, 8)), train_labels=labels, train_aggre=labels)
+    write_packed(draw)
     np.savetxt("kernel.csv", (1 - np.eye(10)) / 9, delimiter=",")
 
 

@@ -8,7 +8,7 @@ from lilawbench.experiment.defaults import raw
 from lilawbench.noise.labels import Labels
 from lilawbench.noise.rates import told
 
-OWN = {"table", "folder", "embeddings", "arrays"}
+OWN = {"table", "folder", "embeddings", "arrays", "shards", "hf"}
 REAL_NOISE = {"clothing1m", "food101n", "animal10n", "webvision_mini"}  # they come with wrong labels
 WITHOUT = {"gait", "pain"}  # the paper adds none
 FITTING = {

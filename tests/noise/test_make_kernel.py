@@ -9,7 +9,7 @@ from PIL import Image
 
 from lilawbench.check import check
 from lilawbench.config import bind
-from lilawbench.datasets.folder import IMAGENET_MEAN, IMAGENET_STD
+from lilawbench.datasets.own_images import IMAGENET_MEAN, IMAGENET_STD
 from lilawbench.noise import kernel, transition
 from lilawbench.noise.checks import read_matrix
 from lilawbench.support.errors import ConfigError, DataError
@@ -131,7 +131,7 @@ def test_images_that_stay_in_their_files(make_kernel, composed, tmp_path):
         cfg = composed("dataset=folder", f"dataset.path={tmp_path}/mine", "dataset.size=6", "model=mlp", "noise=none",
                        "model.hidden=[4]", "train.epochs=1", f"dataset.resident_gb={gigabytes}")  # fmt: skip
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("lilawbench.datasets.folder.channel_statistics", lambda _: (IMAGENET_MEAN, IMAGENET_STD))
+            patch.setattr("lilawbench.datasets.own_images.channel_statistics", lambda _: (IMAGENET_MEAN, IMAGENET_STD))
             assert make_kernel.main([str(run(cfg).folder), str(tmp_path / "k.csv"), "--split", "train"]) == 0
         tables.append(read_matrix(str(tmp_path / "k.csv")))
     np.testing.assert_array_equal(*tables)
