@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from lilawbench.report.collect import collect as load
     from lilawbench.train import run
 
-__version__ = "0.7.0"
+__version__ = "0.8.0"
 __all__ = ["compose", "load", "run"]
 
 _PLACES = {

@@ -1,5 +1,6 @@
 """The folder of a run: its name, who may write there, and what stands there when the run is done or has failed."""
 
+import functools
 import json
 from pathlib import Path
 
@@ -50,6 +51,7 @@ def test_the_second_of_two_processes_says_so_and_stops(tiny):
 def test_a_loss_that_is_not_finite_marks_the_run_failed(tiny, monkeypatch):
     calls, real = [], losses.ce
 
+    @functools.wraps(real)  # a config runs only what is of the package
     def breaks(logits, target):
         calls.append(target)
         return real(logits, target) * (

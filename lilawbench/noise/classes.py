@@ -17,15 +17,22 @@ def class_number(value: int | str, class_names: Sequence[str]) -> int:
         raise ValueError(f"{value} is no class; {closest(str(value), class_names)}") from None
 
 
+def is_number(word: int | str) -> bool:
+    """Whether it can be a class's number."""
+    return not isinstance(word, str) or word.strip().isdecimal()
+
+
 def named(values: np.ndarray, class_names: Sequence[str]) -> np.ndarray:
-    """Labels [N] as they stand in a text file, with names replaced by numbers; others stay as they are.
+    """Labels [N] as they stand in a text file, with names replaced by numbers; other words stay as they are.
 
     Raises:
         ValueError: the data set's names are numbers, and the labels can be read as either.
     """
     words = [str(value).strip() for value in values]
     names = {name: str(number) for number, name in enumerate(class_names)}
-    if not names or all(name == number for name, number in names.items()) or not set(words) <= names.keys():
+    if not any(is_number(name) for name in names):
+        return np.array([names.get(word, word) for word in words]) if set(words) & names.keys() else values
+    if all(name == number for name, number in names.items()) or not set(words) <= names.keys():
         return values
     if set(words) <= set(names.values()):
         raise ValueError(

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from lilawbench.noise.checks import Matrix, checked_labels, checked_matrix, checked_rate
-from lilawbench.noise.classes import class_number
+from lilawbench.noise.classes import class_number, is_number
 from lilawbench.support.apportion import apportion
 from lilawbench.tasks import ALL, fits
 
@@ -108,7 +108,7 @@ def asymmetric(
     if pairs is None:
         pairs = {i: (i + 1) % num_classes for i in range(num_classes)}
     if class_names is None:
-        pairs = {i: j for i, j in pairs.items() if not isinstance(i, str) and not isinstance(j, str)}
+        pairs = {i: j for i, j in pairs.items() if is_number(i) and is_number(j)}
     numbers = {class_number(i, class_names or ()): class_number(j, class_names or ()) for i, j in pairs.items()}
     if class_names is not None and len(numbers) < len(pairs):
         raise ValueError(f"pairs names a class twice: {dict(pairs)}")

@@ -235,4 +235,8 @@ def _label(cfg: Plain) -> str:
 
 
 def _hash8(tree: dict[str, Tree]) -> str:
-    return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:8]
+    try:
+        text = json.dumps(tree, sort_keys=True)
+    except TypeError:  # keys of one mapping are numbers and texts, as in noise.pairs
+        text = json.dumps(json.loads(json.dumps(tree)), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]

@@ -114,8 +114,8 @@ def test_equal_runs_are_one():
     [
         (["experiment=digitz"], "experiment=digitz does not exist; did you mean digits?"),
         (["method=ce,lilau"], "method=lilau does not exist; did you mean lilaw?"),
-        (["noise.rat=0.1,0.2"], "Could not override 'noise.rat'"),
-        (["train.epochs=many"], "train.epochs=many"),
+        (["noise.rat=0.1,0.2"], "noise.rat is not an option of symmetric; did you mean rate?"),
+        (["train.epochs=many"], "train.epochs is many (text); it must be a whole number"),
         (["seed=0,"], "seed=0,"),
     ],
 )

@@ -156,7 +156,7 @@ def test_unit_space_is_that_of_pixels(context, method):
         ({"clip": [1, 0]}, r"clip is \[1, 0\]; it must be null or \[lo, hi\] with lo < hi"),
         ({"space": "pixels"}, "space is 'pixels'; it must be input or unit"),
         ({"mode": "both"}, "fgsm.mode is 'both'; it must be eval or train"),
-        ({"eps": 1, "typo": 1}, r"fgsm.typo is not an option \(valid: eps, clip, mode, space\)"),
+        ({"eps": 1, "typo": 1}, r"fgsm.typo is not an option \(valid: eps, clip, space, mode\)"),
     ],
 )
 def test_options_out_of_range_are_refused(options, message):

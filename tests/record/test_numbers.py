@@ -52,3 +52,10 @@ def test_names_of_before_stay(composing):
 def test_what_is_spelt_as_a_float_is_an_option(composing):
     groups = {name.partition(".")[0] for name in FLOATS}
     assert groups == {"noise", "model", "dataset", "loss", "method"}
+
+
+def test_keys_of_two_kinds_have_a_name(composed):
+    """As a YAML may write noise.pairs."""
+    one, other = composed("noise=asymmetric"), composed("noise=asymmetric")
+    one.noise.pairs, other.noise.pairs = {1: 2, "cat": 3}, {"cat": 3, 1: 2}
+    assert run_name(one) == run_name(other) != run_name(composed("noise=asymmetric"))

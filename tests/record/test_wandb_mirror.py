@@ -279,7 +279,7 @@ def test_no_child_no_harm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said:
         ({"mode": "on"}, "auto, online, offline"),
         ({"project": "a/b"}, "none of"),
         ({"tags": ["x" * 65]}, "1 to 64"),
-        ({"finish_seconds": -1}, ">= 0"),
+        ({"finish_seconds": -1}, "from 0 to 86400"),
     ],
 )
 def test_bad_option(option: dict, valid: str) -> None:
