@@ -119,9 +119,9 @@ class File:
             if ids is not None:
                 hint = f"; its column {key} has no row's name, such as {names[0]}"
         if drawn_test:
-            hint += (
-                f". {count} rows are left of the given ones ({drawn_test} were drawn as test rows): give a column id "
-                "with the rows' names (`ids` in labels.npz of any run of these data), or test data of your own"
+            hint = (
+                f", those left after {drawn_test} were drawn as test rows: give a column id with the rows' names, such "
+                f"as {names[0]} (labels.npz of any run of these data has them as ids), or test data of your own{hint}"
             )
         return columns._replace(hint=hint)
 
