@@ -172,7 +172,16 @@ def _unknown(tree: Mapping[str, Tree], path: Sequence[str], number: int, node: M
     said = unknown_option(upto, (part if "${" in name else name) if number == 1 else "", valid)
     if "did you mean" in said:
         return said
+    if number == 1 and (others := _with_option(part, path[1])):
+        chosen = f"this {part}" if "${" in name else f"{part}={name}"
+        return f"{upto} is not an option of {chosen}; it is one of {part}={', '.join(others)}"
     return f"{said}; one that its YAML does not list is added with +{text}"
+
+
+def _with_option(group: str, name: str) -> list[str]:
+    """The choices of a group whose YAML lists an option."""
+    trees = {path.stem: yaml.safe_load(path.read_text(encoding="utf-8")) for path in (CONF / group).glob("*.yaml")}
+    return sorted(choice for choice, tree in trees.items() if name in (tree.get(group) or tree))
 
 
 def _misuse(override: Override) -> str | None:

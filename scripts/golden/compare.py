@@ -12,8 +12,10 @@ import torch
 
 # keys of result.json and of metrics that depend on time, place or version
 LEFT_OUT = ("*seconds*", "*memory*", "versions.*", "git.*", "command", "run", "cell", "config.paths.output_dir")
-# and options that the other checkout may not have yet
-LEFT_OUT += ("config.probe", "config.train.strong_policy")
+# and what the other checkout may not have yet: names of rows and classes, digests of data, options
+LEFT_OUT += ("ids", "test_ids", "class_names*", "config.*._data_", "config.probe", "config.train.strong_policy")
+LEFT_OUT += tuple(f"config.dataset.{name}*" for name in ("path", "id", "clean", "missing", "white", "background"))
+LEFT_OUT += tuple(f"config.dataset.{name}" for name in ("decimal", "encoding", "drop_unlabelled"))
 # keys that were renamed on purpose, old: new, with everything below them; options as "config.train.lr". The other
 # checkout, which is the older one, gets the option by its old name
 RENAMED: dict[str, str] = {}
@@ -45,7 +47,7 @@ def _record(folder: Path) -> dict[str, dict[str, str]]:
     """Place -> key -> value, as text that keeps every bit of a float."""
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     with np.load(folder / "labels.npz", allow_pickle=False) as file:
-        labels = {name: _of_array(file[name]) for name in file.files}
+        labels = {name: _of_array(file[name]) for name in file.files if name not in LEFT_OUT}
     saved = torch.load(folder / "checkpoint.pt", map_location="cpu", weights_only=True)
     return {
         "labels.npz": labels,

@@ -29,7 +29,7 @@ SAID = [
     ("noise.rate.x=1", "noise.rate.x: noise.rate is 0.4, which has no options"),
     (
         "loss.q=1",
-        "loss.q is not an option of ce (valid: none); one that its YAML does not list is added with +",
+        "loss.q is not an option of loss=ce; it is one of loss=gce",
     ),
     ("train=3", "train is 3; it is a block of options: train.KEY=VALUE"),
     ("train.deterministic=no", "train.deterministic is no (text); it must be true or false"),
