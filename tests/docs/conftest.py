@@ -68,9 +68,12 @@ def commands_of(readme: Path) -> list[Command]:
 
 
 def kind_of(command: Command) -> tuple[Path, ...] | tuple[str, ...]:
-    """Commands that train are of one kind within a README, which has several; those of pip are of one kind."""
+    """Commands that train are of one kind within a README, which has several; those of pip are of one kind, and those
+    of a script."""
     if "lilawbench.train" in command.words:
         return (command.readme,)
+    if command.words[0] == "python" and command.words[1].startswith("scripts/"):
+        return (command.words[1],)
     return ("pip",) if command.words[0] == "pip" else (command.text,)
 
 
