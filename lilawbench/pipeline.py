@@ -126,6 +126,7 @@ def draw_labels(cfg: DictConfig, source: Source) -> Labels:
     """`noise.labels.draw_labels` for a config. Raises: ConfigError, the noise does not fit these data."""
     noise = bind(cfg.noise)
     offered: Options = {"class_names": source.class_names, "inputs": partial(stored_inputs, source)}
+    offered |= {"ids": source.labelled_ids, "drawn_test": source.drawn_test}
     offered["fetch"] = partial(fetch, data_dir=cfg.paths.data_dir or None)
     wanted = {name: value for name, value in offered.items() if name in inspect.signature(noise).parameters}
 

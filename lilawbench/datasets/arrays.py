@@ -133,6 +133,7 @@ class Arrays(Dataset):
             train_ids=train.ids,
             val_ids=None if val is None else val.ids,
             test_ids=test.ids,
+            drawn_test=0 if "test" in parts else len(test.given),
         )
 
     def _kind(self, file: Npz) -> str:

@@ -46,6 +46,7 @@ class Source:
     train_ids: np.ndarray | None = None  # [N] str, what a person calls a row: its file, id or line; None: its number
     val_ids: np.ndarray | None = None  # [V], likewise
     test_ids: np.ndarray | None = None  # [M], likewise
+    drawn_test: int = 0  # how many of the user's rows were drawn as test rows, for want of a test part
 
     @property
     def task(self) -> str:

@@ -129,6 +129,7 @@ class OwnImages(Dataset):
             train_ids=ids["train"],
             val_ids=ids.get("val"),
             test_ids=ids["test"],
+            drawn_test=len(rows["test"]) if rows["test"].min() < rows["train"].max() else 0,  # else a later part
         )
 
 

@@ -163,6 +163,7 @@ class Table(Dataset):
             target_range=float(np.ptp(given[train])) if regression else None,
             train_ids=self._ids(table, train),
             test_ids=self._ids(tested, test),
+            drawn_test=len(test) if tested is table else 0,
         )
 
     def _read(self, path: Path, data_dir: Path | None) -> Columns:

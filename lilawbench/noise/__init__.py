@@ -2,7 +2,8 @@
 
 A noise is a function of (clean, num_classes, generator), its options bound, or a class that checks its options when it
 is built and is called with the same. An argument named `inputs` asks for a function that gives the inputs of rows by
-their numbers, one named `class_names` for the data set's, one named `fetch` for a function that finds official files
+their numbers, one named `class_names` for the data set's, one named `ids` for the rows' names, one named `drawn_test`
+for how many of the user's rows were drawn as test rows, one named `fetch` for a function that finds official files
 (loading/download.py).
 """
 

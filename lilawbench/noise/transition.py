@@ -112,9 +112,10 @@ def asymmetric(
     numbers = {class_number(i, class_names or ()): class_number(j, class_names or ()) for i, j in pairs.items()}
     if class_names is not None and len(numbers) < len(pairs):
         raise ValueError(f"pairs names a class twice: {dict(pairs)}")
-    for i, j in numbers.items():
+    for (i, j), said in zip(numbers.items(), pairs.items()):
         if i == j or not (0 <= i < num_classes and 0 <= j < num_classes):
-            raise ValueError(f"pair {i}: {j} does not join two different classes of 0..{num_classes - 1}")
+            of = f" of 0..{num_classes - 1}" if all(map(is_number, said)) else ""
+            raise ValueError(f"pair {said[0]}: {said[1]} does not join two different classes{of}")
     matrix = np.eye(num_classes)
     for i, j in numbers.items():
         matrix[i, i], matrix[i, j] = 1 - rate, rate

@@ -83,7 +83,7 @@ BAD = {
         lambda p: np.save(p, np.array([0, 1, np.nan, 0, 0, 0])),
         r"a\.npy, row 2: nan is not a class number",
     ),
-    "gap": ("a.txt", lambda p: p.write_text("0\n1\n\n3\n0\n1\n"), r"a\.txt, line 3: 0 columns, line 1 has 1"),
+    "gap": ("a.txt", lambda p: p.write_text("0\n1\n\n3\n0\n1\n"), r"a\.txt, line 3 has no label"),
     "ragged": ("a.csv", lambda p: p.write_text("x,y\n1,2\n1\n"), r"a\.csv, line 3: 1 columns, line 1 has 2"),
     "which": ("a.csv", lambda p: p.write_text("x,y\n1,2\n"), r"a\.csv has x, y: choose with noise\.column"),
     "which array": ("a.npz", lambda p: np.savez(p, x=CLEAN, y=CLEAN), r"a\.npz has x, y: choose with noise\.column"),

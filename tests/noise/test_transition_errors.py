@@ -41,6 +41,12 @@ def test_bad_pairs(pairs):
         noise.asymmetric(CLEAN, K, RATE, generator(), pairs)
 
 
+@pytest.mark.parametrize("pairs, said", [({"pear": "pear"}, "pear: pear"), ({"pear": 1}, "pear: 1")])
+def test_a_bad_pair_is_called_as_the_user_called_it(pairs, said):
+    with pytest.raises(ValueError, match=f"pair {said} does not join two different classes$"):
+        noise.asymmetric(CLEAN % 2, 2, RATE, generator(), pairs, class_names=["apple", "pear"])
+
+
 @pytest.mark.parametrize("concentration", [0, -1.0, float("nan")])
 def test_bad_concentration(concentration):
     with pytest.raises(ValueError, match=rf"concentration is {concentration}; it must be > 0"):
