@@ -19,19 +19,20 @@ from lilawbench.report.named import neither
 from lilawbench.support import searchpath
 from lilawbench.support.errors import UserError
 
+ROOT = "outputs"  # where runs are unless paths.output_dir says otherwise
 SHOWN = 10  # runs of a state that are named; further ones are counted
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Prints the states. Returns the exit code: 0; 2: there is no such folder or experiment."""
     parser = argparse.ArgumentParser(prog="python -m lilawbench.status", description=__doc__.splitlines()[0])
-    parser.add_argument("name", metavar="FOLDER|EXPERIMENT", nargs="?", default="outputs", help="default: outputs")
+    parser.add_argument("name", metavar="FOLDER|EXPERIMENT", nargs="?", default=ROOT, help=f"default: {ROOT}")
     parser.add_argument("overrides", metavar="KEY=VALUE", nargs="*", help="of an experiment, as when it was run")
     parser.add_argument("--config-dir", metavar="DIR", help="your own folder of YAML files, as for runs")
     options = parser.parse_intermixed_args(arguments)
     try:
         folder = Path(options.name)
-        is_folder = folder.is_dir() or os.sep in options.name
+        is_folder = folder.is_dir() or os.sep in options.name or options.name == ROOT
         print(of_folder(folder) if is_folder else of_experiment(options.name, options.overrides, options.config_dir))
     except UserError as error:
         print(f"lilawbench: {error}", file=sys.stderr)
@@ -44,7 +45,7 @@ def of_experiment(name: str, overrides: Sequence[str] = (), config_dir: str | No
     folders, _ = searchpath.folders_of(config_dir, overrides)
     if name not in (known := searchpath.names("experiment", folders)):
         root = [one.partition("=")[2] for one in overrides if one.startswith("paths.output_dir=")]
-        raise UserError(neither(name, known, Path(root[-1] if root else "outputs")))
+        raise UserError(neither(name, known, Path(root[-1] if root else ROOT)))
     from lilawbench.experiment.plan import plan
 
     planned = plan([f"experiment={name}", *overrides], config_dir)

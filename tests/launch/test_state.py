@@ -161,3 +161,8 @@ def test_status_of_nothing(tmp_path, capsys, monkeypatch, name, says):
     assert status.main([name]) == 2
     said = capsys.readouterr().err
     assert says in said and len(said) < 200
+
+
+def test_status_where_nothing_was_run(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert status.main([]) == 2 and capsys.readouterr().err == "lilawbench: there is no folder outputs\n"
