@@ -113,7 +113,7 @@ def again(command: Command) -> DictConfig | None:
         tree = OmegaConf.load(path)
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise ConfigError([f"{path} cannot be read: {' '.join(str(error).split())}"]) from error
-    if not isinstance(tree, DictConfig) or "defaults" in tree or not {"dataset", "method", "seed"} <= tree.keys():
+    if not isinstance(tree, DictConfig) or not searchpath.is_of_run(tree):
         return None
     overrides = parsed_all(command.overrides)
     if command.args.multirun or any(o.key_or_group in GROUPS or o.is_sweep_override() for o in overrides):
