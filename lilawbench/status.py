@@ -6,6 +6,7 @@ It only reads, and without torch, so it may be asked while runs go on, from any 
 import argparse
 import json
 import os
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,21 +15,24 @@ from lilawbench.launch import slurm_queue, state
 from lilawbench.launch.dry_run import counts, states_of
 from lilawbench.launch.state import LAST_SWEEP, State, state_of
 from lilawbench.report.collect import RUN_FILES
+from lilawbench.report.named import neither
+from lilawbench.support import searchpath
 from lilawbench.support.errors import UserError
 
+ROOT = "outputs"  # where runs are unless paths.output_dir says otherwise
 SHOWN = 10  # runs of a state that are named; further ones are counted
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Prints the states. Returns the exit code: 0; 2: there is no such folder or experiment."""
     parser = argparse.ArgumentParser(prog="python -m lilawbench.status", description=__doc__.splitlines()[0])
-    parser.add_argument("name", metavar="FOLDER|EXPERIMENT", nargs="?", default="outputs", help="default: outputs")
+    parser.add_argument("name", metavar="FOLDER|EXPERIMENT", nargs="?", default=ROOT, help=f"default: {ROOT}")
     parser.add_argument("overrides", metavar="KEY=VALUE", nargs="*", help="of an experiment, as when it was run")
     parser.add_argument("--config-dir", metavar="DIR", help="your own folder of YAML files, as for runs")
     options = parser.parse_intermixed_args(arguments)
     try:
         folder = Path(options.name)
-        is_folder = folder.is_dir() or os.sep in options.name
+        is_folder = folder.is_dir() or os.sep in options.name or options.name == ROOT
         print(of_folder(folder) if is_folder else of_experiment(options.name, options.overrides, options.config_dir))
     except UserError as error:
         print(f"lilawbench: {error}", file=sys.stderr)
@@ -37,11 +41,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def of_experiment(name: str, overrides: Sequence[str] = (), config_dir: str | None = None) -> str:
-    """The states of an experiment's planned runs. Raises: ConfigError, there is none of that name."""
+    """The states of an experiment's planned runs. Raises: UserError, there is none of that name."""
+    folders, _ = searchpath.folders_of(config_dir, overrides)
+    if name not in (known := searchpath.names("experiment", folders)):
+        root = [one.partition("=")[2] for one in overrides if one.startswith("paths.output_dir=")]
+        raise UserError(neither(name, known, Path(root[-1] if root else ROOT)))
     from lilawbench.experiment.plan import plan
 
     planned = plan([f"experiment={name}", *overrides], config_dir)
-    return told(states_of(planned.runs), {run.folder.parent: planned.command for run in planned.runs})
+    return told(states_of(planned.runs), {run.folder: planned.command for run in planned.runs})
 
 
 def of_folder(folder: Path) -> str:
@@ -57,7 +65,7 @@ def of_folder(folder: Path) -> str:
     for place, runs in _places(folder):
         jobs, sweep = slurm_queue.queued(place), _last_sweep(place) if place.is_relative_to(folder) else {}
         if "command" in sweep:
-            commands[place] = sweep["command"]
+            commands |= {place / name: sweep["command"] for name in sweep.get("runs", [])}
         names = [*runs, *(name for name in sweep.get("runs", []) if name not in runs)]
         states |= {place / name: state_of(place / name, jobs) for name in names}
     if not states:
@@ -69,7 +77,7 @@ def told(states: dict[Path, State], commands: dict[Path, str]) -> str:
     """A paragraph for each folder of runs: counts, those that are not done, and how to go on.
 
     Args:
-        commands: that made the runs of a folder, where it is known.
+        commands: of the sweeps that the runs are of, where they are known.
     """
     parts = []
     for place in dict.fromkeys(run.parent for run in states):
@@ -79,20 +87,31 @@ def told(states: dict[Path, State], commands: dict[Path, str]) -> str:
             found = [(run, one.detail) for run, one in here.items() if one.name == name != state.DONE]
             lines += [f"  {name}: {run}" + f" ({detail})" * bool(detail) for run, detail in found[:SHOWN]]
             lines += [f"  {name}: {len(found) - SHOWN} more"] * (len(found) > SHOWN)
-        parts.append("\n".join([*lines, *_advice({one.name for one in here.values()}, commands.get(place))]))
+        parts.append(
+            "\n".join([*lines, *_advice({run: states[run] for run in states if run.parent == place}, commands)])
+        )
     return "\n\n".join(parts)
 
 
-def _advice(names: set[str], command: str | None) -> list[str]:
-    same = command or "the command that began it"
+def _advice(states: dict[Path, State], commands: dict[Path, str]) -> list[str]:
     lines = []
-    if names & {state.RUNNING, state.WAITING, state.REQUEUED}:
+    if any(one.name in (state.RUNNING, state.WAITING, state.REQUEUED) for one in states.values()):
         lines.append("  Some are being done or wait for it: nothing to do.")
-    if names & {state.BROKEN_OFF, state.TO_DO}:
-        lines.append(f"  To go on (what is done or running is left alone): {same}")
-    if state.FAILED in names:
-        lines.append(f"  To try the failed again, when their cause is mended: {same} sweep.retry_failed=true")
+    for names, what, more in (
+        ((state.BROKEN_OFF, state.TO_DO), "To go on (what is done or running is left alone)", ""),
+        ((state.FAILED,), "To try the failed again, when their cause is mended", " sweep.retry_failed=true"),
+    ):
+        asked = dict.fromkeys(commands.get(run) or _again(run) for run, one in states.items() if one.name in names)
+        lines += [f"  {what}: {command}{more}" for command in list(asked)[:SHOWN]]
+        lines += [f"  likewise: {len(asked) - SHOWN} more"] * (len(asked) > SHOWN)
     return lines
+
+
+def _again(run: Path) -> str:
+    """The command that does a run of no sweep again, or what is left of it."""
+    if not (run / "config.yaml").is_file():
+        return "the command that began it"
+    return f"python -m lilawbench.train --config-dir {shlex.quote(str(run))}"
 
 
 def _places(folder: Path) -> Iterator[tuple[Path, list[str]]]:

@@ -13,10 +13,11 @@ import sys
 from pathlib import Path
 
 from lilawbench.report.measured import SELECTIONS
+from lilawbench.report.named import neither
 from lilawbench.report.place import chosen, place
 from lilawbench.report.report import LEADING, paper_report, report
 from lilawbench.support import searchpath
-from lilawbench.support.errors import UserError, closest
+from lilawbench.support.errors import UserError
 from lilawbench.support.reader import ending_quietly
 
 
@@ -54,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         further, names = searchpath.folders_of(options.config_dir, options.names)
         searchpath.warn_of_hidden(further)
-        folders, experiments, overrides = sorted_out(names, further)
+        folders, experiments, overrides = sorted_out(names, further, options.root)
         overrides = [*searchpath.override_of(further), *overrides]
         if options.list:
             list_tables(options.root, further, experiments)
@@ -74,8 +75,12 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def sorted_out(names: list[str], further: list[Path]) -> tuple[list[Path], list[str], list[str]]:
-    """Tells folders of runs, experiments and overrides apart. further: the user's folders of YAML files."""
+def sorted_out(names: list[str], further: list[Path], root: Path) -> tuple[list[Path], list[str], list[str]]:
+    """Tells folders of runs, experiments and overrides apart.
+
+    Args:
+        further: the user's folders of YAML files. root: of the experiments' runs.
+    """
     folders, experiments, overrides = [], [], []
     for name in names:
         if Path(name).is_dir() or os.sep in name.split("=")[0]:
@@ -87,7 +92,7 @@ def sorted_out(names: list[str], further: list[Path]) -> tuple[list[Path], list[
 
             known = listing.experiments(further)
             if name not in known:
-                raise UserError(f"there is no folder and no experiment {name}; {closest(name, known)}")
+                raise UserError(neither(name, known, root))
             experiments.append(name)
     if overrides and not experiments:
         raise UserError(f"{' '.join(overrides)} needs an experiment: name one")

@@ -6,6 +6,7 @@ import functools
 import gc
 import logging
 import os
+from dataclasses import is_dataclass
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from lilawbench.config import CONF, Config, Train, compose, to_dict
 from lilawbench.engine.context import make_context
-from lilawbench.experiment.defaults import Unsupported, raw
+from lilawbench.experiment import composer
+from lilawbench.experiment.defaults import TYPES, Unsupported, raw
 from lilawbench.loading.resident import Resident
 from lilawbench.support.hydra_private import apply_values
 
@@ -58,14 +60,40 @@ def quiet_log():
     log.propagate = True  # pytest hears a logger that does not propagate by itself, and then twice
 
 
+@pytest.fixture(autouse=True, scope="session")
+def composed_once():
+    """What Hydra composes of the package's own files is kept, by folder: it takes most of the time of a plan."""
+    hydra, known = composer.compose, {}
+
+    def compose_once(name, overrides, **options):
+        if any("searchpath" in override for override in overrides):
+            return hydra(name, overrides, **options)
+        key = (os.getcwd(), name, *overrides, *options.items())
+        if key not in known:
+            known[key] = hydra(name, overrides, **options)
+        return known[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(composer, "compose", compose_once)
+        yield
+
+
 @functools.cache
 def chosen(groups: tuple[tuple[str, str], ...]) -> DictConfig:
     """The config of these choices of groups, as the package reads their files: Hydra takes ten times as long."""
     try:
-        cfg = OmegaConf.merge(OmegaConf.structured(Config), to_dict(raw(dict(groups))))
+        tree = raw(dict(groups))
     except Unsupported:
         return compose(*map("=".join, groups))
-    OmegaConf.set_struct(cfg, True)
+    if not groups:
+        cfg = OmegaConf.merge(OmegaConf.structured(Config), to_dict(tree))
+        OmegaConf.set_struct(cfg, True)
+        return cfg
+    cfg, usual = copy.deepcopy(chosen(())), raw({})
+    for name, block in to_dict(tree).items():
+        if repr(block) != repr(to_dict(usual[name])):
+            kind = TYPES[name]
+            cfg[name] = OmegaConf.merge(OmegaConf.structured(kind), block) if is_dataclass(kind) else block
     return cfg
 
 

@@ -62,7 +62,7 @@ def check_record(record, task, num_val, num_test, rate):
     "options, task, num_val, num_test, rate",
     [
         ("dataset=mnist", "multiclass", 9000, 10_000, 0.4),
-        ("dataset=fashion_mnist noise.rate=0.2", "multiclass", 9000, 10_000, 0.2),
+        pytest.param("dataset=fashion_mnist noise.rate=0.2", "multiclass", 9000, 10_000, 0.2, marks=pytest.mark.slow),
         ("dataset=ecg5000 noise.rate=0.2", "multiclass", 25, 4500, 0.2),
         ("dataset=ecg5000 dataset.split=swapped noise=none", "multiclass", 225, 500, 0),
         ("dataset=ecg5000_a", "multiclass", 25, 4500, 0.4),  # 475 beats and 237 copies train

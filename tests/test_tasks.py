@@ -92,7 +92,7 @@ def test_attacks_harm(small, scene, measure):
     assert attacked > clean if measure == "rmse" else attacked < clean
 
 
-def test_a_report_shows_each_task_by_its_own_measure(small, tmp_path):
+def test_a_report_shows_each_task_by_its_own_measure(small, tmp_path, no_layout):
     for scene in (EMOTIONS, YACHT):
         for method in ("ce", "lilaw"):
             run(small(*scene, f"method={method}", "train.epochs=2"))

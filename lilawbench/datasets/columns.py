@@ -139,11 +139,9 @@ def read_columns(
         encoding: of a text file without a byte order mark.
         as_text: columns that are texts, even if all are numbers. as_they_are: likewise, in the spelling of the file.
     Raises:
-        DataError: no such file, not a table, a line of another length than the first, a name twice, no rows, pyarrow
+        DataError: not a table, a line of another length than the first, a name twice, no rows, pyarrow
             not installed.
     """
-    if not path.is_file():
-        raise DataError(f"there is no file {path} (dataset.path is taken as it is, then below paths.data_dir)")
     if importlib.util.find_spec("pyarrow") is None:
         raise DataError(f"{path}: reading tables needs pyarrow (pip install pyarrow)")
     spelling, text_file = spelling or Spelling(), None

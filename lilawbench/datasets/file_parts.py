@@ -13,18 +13,6 @@ BRACE = re.compile(r"\{(?:(?P<first>\d+)\.\.(?P<last>\d+)|(?P<names>[^{}]+))\}")
 TOKEN = re.compile(r"[^\W\d_]+")
 
 
-def found_path(path: Path, data_dir: Path | None, what: str) -> Path:
-    """The file or folder that dataset.path names, as it is or below the data folder.
-
-    Raises:
-        DataError: there is none. what: that it must be, for the message.
-    """
-    for place in (path, *([] if data_dir is None else [Path(data_dir) / path])):
-        if place.exists():
-            return place
-    raise DataError(f"dataset.path={path} does not exist; name {what}, as it is or below paths.data_dir")
-
-
 def files_below(root: Path, endings: Sequence[str]) -> list[Path]:
     """Files of these endings in a folder and those below it, in natural order of their paths; hidden ones left out."""
     found = []

@@ -10,6 +10,7 @@ import numpy as np
 
 from lilawbench.datasets.base import Source
 from lilawbench.datasets.own_images import OwnImages
+from lilawbench.datasets.own_path import own_path
 from lilawbench.datasets.tree import ImageTree, read_tree
 from lilawbench.loading.image_files import ImageFiles
 from lilawbench.support.errors import DataError
@@ -28,7 +29,7 @@ class Folder(OwnImages):
     """
 
     def load(self, data_dir: Path | None) -> Source:
-        root = self._root(data_dir)
+        root = own_path(self.path, data_dir, "dataset.path", "a folder of images", "folder")
         tree = read_tree(root)
         left_out = f" (left out: {tree.left_out})" if tree.left_out else ""
         for part, listed in tree.parts.items():
@@ -40,12 +41,6 @@ class Folder(OwnImages):
         log.info("%s", described(root, tree, rows, label))
         images = ImageFiles(root, names, self.size, self.resize, self.channels, self.threads)
         return self.source_of(images, label, rows, tree.class_names)
-
-    def _root(self, data_dir: Path | None) -> Path:
-        for root in (self.path, *([] if data_dir is None else [Path(data_dir) / self.path])):
-            if root.is_dir():
-                return root
-        raise DataError(f"there is no folder {self.path} (dataset.path is taken as it is, then below paths.data_dir)")
 
 
 def described(root: Path, tree: ImageTree, rows: Mapping[str, np.ndarray], label: np.ndarray) -> str:

@@ -11,9 +11,9 @@ import numpy as np
 
 from lilawbench.datasets.arrow_files import Bytes, Features, column_of, find_parts, read_columns, read_features
 from lilawbench.datasets.base import Source
-from lilawbench.datasets.file_parts import found_path
 from lilawbench.datasets.given_labels import checked_names, class_numbers, listed
 from lilawbench.datasets.own_images import OwnImages
+from lilawbench.datasets.own_path import own_path
 from lilawbench.datasets.scale import standardised
 from lilawbench.loading.packed import PackedImages
 from lilawbench.support.errors import DataError
@@ -65,7 +65,9 @@ class HuggingFace(OwnImages):
         self.input, self.label, self.id = input, label, id
 
     def load(self, data_dir: Path | None) -> Source:
-        root = found_path(self.path, data_dir, "a folder that save_to_disk wrote, or Parquet or Arrow files")
+        root = own_path(
+            self.path, data_dir, "dataset.path", "a folder that save_to_disk wrote, or Parquet or Arrow files", "either"
+        )
         files, left_out = find_parts(root)
         features = read_features(files["train"][0])
         images = [name for name, about in features.items() if about.get("_type") == "Image"]

@@ -116,7 +116,7 @@ class ListedImages(Dataset):
         for root in tried:
             if root.is_dir():
                 return root
-        where = ", ".join(map(str, tried)) or "paths.data_dir and dataset.path are not set"
+        where = ", ".join(str(root.absolute()) for root in tried) or "paths.data_dir and dataset.path are not set"
         raise DataError(
             f"there is no folder of {type(self).__name__} ({where}). Get it from {self.site} and point dataset.path to "
             f"it, or put it below paths.data_dir as {self.folder}; it needs {', '.join(self.files)}"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lilawbench.datasets.own_path import own_path
 from lilawbench.loading.download import at_hand
 from lilawbench.support.errors import DataError
 
@@ -26,12 +27,7 @@ class Npz:
     """
 
     def __init__(self, path: str | Path, data_dir: Path | None, option: str):
-        found = Path(path).expanduser()
-        if data_dir is not None and not found.is_file():
-            found = Path(data_dir) / found
-        if not found.is_file():
-            there = "is a folder" if found.is_dir() else "does not exist"
-            raise DataError(f"{option}={path} {there}; name an .npz file, as it is or below paths.data_dir")
+        found = own_path(path, data_dir, option, "an .npz file")
         at_hand(found)
         self.path = found
         try:

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from lilawbench.datasets.base import Source
-from lilawbench.datasets.file_parts import by_part, files_below, found_path, matching
+from lilawbench.datasets.file_parts import by_part, files_below, matching
 from lilawbench.datasets.given_labels import checked_names, class_numbers, listed
 from lilawbench.datasets.own_images import OwnImages
+from lilawbench.datasets.own_path import own_path
 from lilawbench.datasets.tar_index import Index, Wanted, read_index
 from lilawbench.loading.packed import PackedImages
 from lilawbench.support.errors import DataError
@@ -74,7 +75,7 @@ class Shards(OwnImages):
         self.class_names = class_names
 
     def load(self, data_dir: Path | None) -> Source:
-        path = found_path(self.path, data_dir, "a folder of .tar files, or one of them")
+        path = own_path(self.path, data_dir, "dataset.path", "a folder of .tar files, or one of them", "either")
         root = path if path.is_dir() else path.parent
         files = self._files(root, path)
         every = [file for part in files.values() for file in part]
@@ -130,7 +131,7 @@ class Shards(OwnImages):
 
     def _names(self, root: Path, data_dir: Path | None) -> list[str] | None:
         if self.class_names is not None:
-            path = found_path(Path(self.class_names), data_dir, "dataset.class_names, a file with a name a line")
+            path = own_path(self.class_names, data_dir, "dataset.class_names", "a file with a name a line")
         elif not (path := root / NAMES).is_file():
             return None
         try:

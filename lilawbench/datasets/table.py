@@ -11,6 +11,7 @@ from lilawbench.datasets.base import Dataset, Source
 from lilawbench.datasets.columns import Columns, listed, read_columns, release_memory
 from lilawbench.datasets.encoding import Encoding, filled
 from lilawbench.datasets.kinds import Kinds, kinds, shortened
+from lilawbench.datasets.own_path import own_path
 from lilawbench.datasets.spelling import MISSING, Spelling, unified
 from lilawbench.datasets.table_labels import classes, labelled, numbered, values
 from lilawbench.loading.split import class_rows, stratified, stratified_test
@@ -123,8 +124,8 @@ class Table(Dataset):
             release_memory()
 
     def _load(self, data_dir: Path | None) -> Source:
-        table = self._read(self.path, data_dir)
-        tested = None if self.test_path is None else self._read(self.test_path, data_dir)
+        table = self._read(self.path, data_dir, "dataset.path")
+        tested = None if self.test_path is None else self._read(self.test_path, data_dir, "dataset.test_path")
         regression, clean_column = self.task == "regression", self.clean_label or self.label
         if regression:
             names: tuple[str, ...] = (self.label,)
@@ -166,11 +167,10 @@ class Table(Dataset):
             drawn_test=len(test) if tested is table else 0,
         )
 
-    def _read(self, path: Path, data_dir: Path | None) -> Columns:
-        below = path if data_dir is None else Path(data_dir) / path
+    def _read(self, path: Path, data_dir: Path | None, option: str) -> Columns:
         labels = [name for name in (self.label, self.clean_label) if name and self.task != "regression"]
         table = read_columns(
-            below if below.is_file() and not path.is_file() else path,
+            own_path(path, data_dir, option, "a CSV, TSV or Parquet file"),
             self.delimiter,
             self.spelling,
             self.encoding,

@@ -15,6 +15,7 @@ import lilawbench
 from lilawbench.config import Config, Plain, Sweep, Table, to_dict
 from lilawbench.experiment.composer import composer
 from lilawbench.experiment.overrides import GROUPS, check_choices, check_value, explained, line, parsed_all
+from lilawbench.record.identity import changed_since
 from lilawbench.support import searchpath
 from lilawbench.support.errors import ConfigError
 from lilawbench.support.hydra_private import apply_values, parsed_arguments
@@ -112,7 +113,7 @@ def again(command: Command) -> DictConfig | None:
         tree = OmegaConf.load(path)
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise ConfigError([f"{path} cannot be read: {' '.join(str(error).split())}"]) from error
-    if not isinstance(tree, DictConfig) or "defaults" in tree or not {"dataset", "method", "seed"} <= tree.keys():
+    if not isinstance(tree, DictConfig) or not searchpath.is_of_run(tree):
         return None
     overrides = parsed_all(command.overrides)
     if command.args.multirun or any(o.key_or_group in GROUPS or o.is_sweep_override() for o in overrides):
@@ -122,6 +123,9 @@ def again(command: Command) -> DictConfig | None:
         cfg.merge_with(tree)
         place = {"paths": {"output_dir": str(folder.parent.parent)}, "experiment_name": folder.parent.name}
         cfg.merge_with(place | {"sweep": Sweep(), "table": Table()})
+        if parts := changed_since(cfg, folder):
+            told = f"{', '.join(parts)} has changed since {folder.name} was made"
+            raise ConfigError([f"{told}: put back what it was, or start a new run by that one's command (result.json)"])
         OmegaConf.set_struct(cfg, True)
         known: Tree = OmegaConf.to_container(cfg, resolve=False)
         plainly = [override for override in overrides if not override.is_add() and not override.is_delete()]

@@ -38,6 +38,8 @@ UNUSED = {
 }
 LOGS = ("hydra.job_logging", "hydra.hydra_logging", "hydra.callbacks")
 SHELL = """'{key}="{value}"'"""  # what a shell and Hydra's grammar both leave as it is
+TEXT, NAKED = r""""[^"]*"|'[^']*'""", r"[a-zA-Z0-9_ ./+*%$@?|\\-]+"
+PLAIN = "a-z, A-Z, 0-9, _ and -"
 
 
 @contextmanager
@@ -227,8 +229,39 @@ def _unparsed(override: str, error: HydraException) -> str:
         return f"{override}: {key or 'nothing'} is no key; KEY=VALUE is expected, such as train.lr=0.01"
     if value.startswith("~") and not re.search(r"[\s()\[\]{}]", value):
         return f"{override}: the shell leaves ~ as it is after =; write {key}=$HOME{value[1:]} or the whole path"
-    text = " ".join(str(error).split())
-    if '"' in value or "'" in value or value[:1] in "[{":
-        return f"{override}: {text.partition(' See https://hydra.cc')[0]}"
+    if value[:1] in "[{":
+        return f"{override}: {_unparsed_list(key, value)}"
+    if '"' in value or "'" in value:
+        text = " ".join(str(error).split()).partition(" See https://hydra.cc")[0]
+        return f"{override}: {text.removeprefix('LexerNoViableAltException: ')}"
     quoted = SHELL.format(key=key, value=value)
     return f"{override}: a value with spaces, brackets or signs wants two kinds of quotes: {quoted}"
+
+
+def _unparsed_list(key: str, value: str) -> str:
+    """Of a list or mapping: texts in it want quotes if they have other characters than NAKED, keys never have any."""
+    bare = re.sub(TEXT, "", value)
+    if any(bare.count(opening) != bare.count(closing) for opening, closing in ("[]", "{}", "()")):
+        return "its brackets do not match: each [ or { wants its ] or }"
+    if "'" in bare or '"' in bare:
+        return "its quotes do not match: each \" or ' wants another"
+    parts = [part.strip() for part in re.findall(rf"{TEXT}|[^\[\]{{}},:\"']+|.", value)]
+    parts = [part for part in parts if part]
+    for number, part in enumerate(parts):
+        text = part[1:-1] if re.fullmatch(TEXT, part) else part
+        is_key = parts[number + 1 : number + 2] == [":"] and parts[number - 1] in "{,"
+        if is_key and not re.fullmatch(NAKED, text):
+            return (
+                f"the key {text} has more than {PLAIN}, which a command line cannot say: give a class by its number, "
+                "or write the mapping into a YAML file of your own"
+            )
+        if is_key:
+            parts[number] = text
+        elif text != part or not re.fullmatch(NAKED, text):
+            parts[number] = part if len(part) == 1 and part in "[]{},:" else f'"{text}"'
+    mended = f"{key}={''.join(parts)}"
+    try:
+        OverridesParser.create().parse_overrides([mended])
+    except HydraException:
+        return "Hydra's grammar has [VALUE,VALUE] and {KEY:VALUE,KEY:VALUE}, with quotes around texts, not around keys"
+    return f"in brackets, a text with more than {PLAIN} wants quotes, and a key has none: '{mended}'"

@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+import yaml
 from omegaconf import DictConfig
 
 from lilawbench.config import LONGEST_NAME, NAMED, Plain, plain, wrong_names
 from lilawbench.record.code import TYPED, code, targets
-from lilawbench.record.data import data, named, without_places
+from lilawbench.record.data import Named, data, named, without_places
 from lilawbench.record.writer import read_json, write_json
 from lilawbench.support import searchpath
 from lilawbench.support.errors import ConfigError, DataError
@@ -163,13 +164,48 @@ def changed(cfg: DictConfig | Plain) -> tuple[str, list[str]] | None:
         return None
     others = folder.parent.glob(f"{glob.escape(_label(cfg))}-s{cfg.seed}-*")
     for other in sorted(others, key=lambda path: path.lstat().st_mtime_ns, reverse=True):
-        kept = Outside(*(_kept(other / f"{name}.json") for name in Outside._fields))
-        if kept != now and run_name(cfg, kept) == other.name:
-            code = [group for group in now.code if now.code[group] != kept.code.get(group)]
-            data = [group for group in now.data if now.data[group] != kept.data.get(group)]
-            parts = [target for group in code for target in targets(cfg[group])]
-            return other.name, [*parts, *(file.path for group in data for file in named(cfg)[group])]
+        if parts := changed_since(cfg, other):
+            return other.name, parts
     return None
+
+
+def changed_since(cfg: DictConfig | Plain, folder: Path) -> list[str]:
+    """The parts and paths of a config that are not what they were when the run in a folder was made of it.
+
+    Empty where nothing has changed, where the run is of another config, and where it was made of other paths.
+    """
+    cfg = plain(cfg)
+    now, kept = outside(cfg), Outside(*(_kept(folder / f"{name}.json") for name in Outside._fields))
+    if kept == now or run_name(cfg, kept) != folder.name:
+        return []
+    found: list[str] = []
+    paths, before = named(cfg), _kept_config(folder)
+    for group, digest in kept.code.items():
+        found += targets(cfg[group]) if now.code.get(group) != digest else []
+    for group, digest in kept.data.items():
+        if now.data.get(group) == digest:
+            continue
+        files = paths.get(group, [])
+        if group in before and any(_at(before[group], file) != _at(cfg[group], file) for file in files):
+            return []
+        found += [file.path for file in files] or [f"what {group} reads"]
+    return found
+
+
+def _at(node: Tree, file: Named) -> Tree:
+    """The value of the option that names a file."""
+    for key in file.option.split("."):
+        node = node.get(key) if isinstance(node, dict) else node[int(key)] if isinstance(node, list) else None
+    return node
+
+
+def _kept_config(folder: Path) -> dict[str, Tree]:
+    """The config of another run; what cannot be read costs only a message."""
+    try:
+        tree = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return {}
+    return tree if isinstance(tree, dict) else {}
 
 
 def _kept(path: Path) -> dict[str, str]:

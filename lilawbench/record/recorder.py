@@ -29,7 +29,7 @@ from lilawbench.record.provenance import command, commit
 from lilawbench.record.selection import as_shown, reached, select
 from lilawbench.record.writer import MetricsWriter, finite, write_config, write_json, write_labels
 from lilawbench.support.atomic import writable
-from lilawbench.support.console import OF_RUN
+from lilawbench.support.console import FOR_FILES, OF_RUN
 from lilawbench.support.distributed import World
 from lilawbench.support.errors import ConfigError, DataError, DiskError, PartError, RunFailed
 from lilawbench.support.plain import State, Tree
@@ -120,8 +120,10 @@ class Recorder:
             with suppress(DiskError):  # without the file the run is tried again
                 write_json(self.folder / "failed.json", {"error": str(error)})
         refused = isinstance(error, DataError | ConfigError | PartError) and not self.epochs
-        if error is not None and not refused:
-            log.error("stopped: %s: %s", type(error).__name__, error, extra=OF_RUN)
+        if isinstance(error, KeyboardInterrupt):
+            log.info("stopped: interrupted", extra=FOR_FILES)  # the command itself says so on the terminal
+        elif error is not None and not refused:
+            log.error("stopped: %s", ": ".join(filter(None, (type(error).__name__, str(error)))), extra=OF_RUN)
         if self.mirror:
             self.mirror.finish(self.result, failed=error is not None)
         runtime.stop_log(self.log_file)

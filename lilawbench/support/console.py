@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from lilawbench.support.reader import end
 
 log = logging.getLogger("lilawbench")
-# `extra` of a message about a whole sweep, and of an error that the sweep's own line tells
-SWEEP, OF_RUN = {"sweep": True}, {"sweep": False}
+# `extra` of a message about a whole sweep, of an error that the sweep's own line tells, and of what is for files alone
+SWEEP, OF_RUN, FOR_FILES = {"sweep": True}, {"sweep": False}, {"for_files": True}
 
 _state = {"sweep": False, "run": ""}
 
@@ -28,6 +28,7 @@ def log_to_console() -> None:
     """Messages to stdout; per-epoch lines only where no progress bar shows the epochs."""
     handler = _Console(sys.stdout)
     handler.addFilter(lambda record: not (getattr(record, "per_epoch", False) and sys.stderr.isatty()))
+    handler.addFilter(lambda record: not getattr(record, "for_files", False))
     handler.addFilter(_of_sweep)
     log.addHandler(handler)
     log.setLevel(logging.INFO)

@@ -3,12 +3,17 @@
 import difflib
 from collections.abc import Iterable
 
+MOST = 40  # choices that a message lists
+
 
 def closest(name: str, choices: Iterable[str]) -> str:
-    """ "did you mean a or b?" of the choices that look like a name, else all of them."""
+    """ "did you mean a or b?" of the choices that look like a name, else all of them, or the first of very many."""
     choices = sorted(choices)
-    alike = difflib.get_close_matches(name, choices, n=3, cutoff=0.6)
-    return f"did you mean {' or '.join(alike)}?" if alike else f"there are {', '.join(choices)}"
+    if alike := difflib.get_close_matches(name, choices, n=3, cutoff=0.6):
+        return f"did you mean {' or '.join(alike)}?"
+    if len(choices) > MOST:
+        return f"there are {len(choices)}: {', '.join(choices[:3])}, ..."
+    return f"there are {', '.join(choices)}"
 
 
 def unknown_option(dotted: str, of: str, valid: Iterable[str]) -> str:

@@ -5,7 +5,7 @@ import importlib
 import importlib.util
 import logging
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import yaml
@@ -30,18 +30,34 @@ def folders_of(config_dir: str | Path | None, overrides: Iterable[str] = ()) -> 
     Args:
         config_dir: Hydra's --config-dir. overrides: hydra.searchpath=[FOLDER,pkg://PACKAGE] may be among them.
     Raises:
-        ConfigError: a folder or package that is not there, or a search path that is no list.
+        ConfigError: a folder or package that is not there, a search path that is no list, or a run's folder in it.
     """
     entries = [str(config_dir)] if config_dir else []
     given = list(overrides)
     mine = [override for override in given if override.lstrip("+").startswith(f"{KEY}=")]
     others = [override for override in given if override not in mine]
     if mine:
-        entries += _listed(mine[0])  # of several, Hydra too takes the first
+        listed = _listed(mine[0])  # of several, Hydra too takes the first
+        if runs := [entry for entry in listed if _is_run(_folder(entry))]:
+            raise ConfigError([f"{entry} in {KEY} is a run's folder: use --config-dir {entry}" for entry in runs])
+        entries += listed
     folders = list(dict.fromkeys(map(_folder, entries)))
     if missing := [folder for folder in folders if not folder.is_dir()]:
         raise ConfigError([f"there is no folder {folder} (named by --config-dir or {KEY})" for folder in missing])
     return folders, others
+
+
+def is_of_run(config: Mapping[object, object]) -> bool:
+    """Whether a config.yaml is a run's own, whole, rather than a start to compose one from."""
+    return "defaults" not in config and {"dataset", "method", "seed"} <= config.keys()
+
+
+def _is_run(folder: Path) -> bool:
+    try:
+        config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return False
+    return isinstance(config, dict) and is_of_run(config)
 
 
 def use(folders: Iterable[Path]) -> None:

@@ -63,11 +63,6 @@ def test_what_is_no_table(write, text, message):
         read_columns(write(text))
 
 
-def test_a_missing_file(tmp_path):
-    with pytest.raises(DataError, match=r"there is no file .*my\.csv"):
-        read_columns(tmp_path / "my.csv")
-
-
 def test_parquet_reads_as_its_csv(tmp_path):
     pytest.importorskip("pyarrow")
     import pandas

@@ -118,7 +118,7 @@ def test_grey(tree):
 def test_a_path_below_the_data_folder(tree, tmp_path):
     tree({"mine/ant": 5, "mine/bee": 5})
     assert len(Folder("mine", size=4).load(tmp_path).train_clean) == 8
-    with pytest.raises(DataError, match="there is no folder mine"):
+    with pytest.raises(DataError, match="dataset.path=mine does not exist"):
         Folder("mine").load(None)
 
 

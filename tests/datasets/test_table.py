@@ -149,8 +149,10 @@ def test_types_can_be_forced(write):
 def test_a_path_below_the_data_folder(write, tmp_path):
     write(people())
     assert len(table("my.csv").load(tmp_path).train_clean) == 32
-    with pytest.raises(DataError, match=r"there is no file my\.csv"):
+    with pytest.raises(DataError, match=r"dataset\.path=my\.csv does not exist"):
         table("my.csv").load(None)
+    with pytest.raises(DataError, match=r"dataset\.test_path=other\.csv does not exist"):
+        table("my.csv", test_path="other.csv").load(tmp_path)
 
 
 def bad(column: int, value: str, row: int = 2) -> list[list[str]]:

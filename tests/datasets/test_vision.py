@@ -121,7 +121,7 @@ def test_mnist_unpacked_file_under_a_gz_name(tiny_mnist, tmp_path, make_official
     "dataset, first_labels, test_counts",
     [
         (MNIST(), [5, 0, 4, 1, 9], [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]),
-        (FashionMNIST(), [9, 0, 0, 3, 0], [1000] * 10),
+        pytest.param(FashionMNIST(), [9, 0, 0, 3, 0], [1000] * 10, marks=pytest.mark.slow),
     ],
     ids=["mnist", "fashion_mnist"],
 )

@@ -16,7 +16,6 @@ from PIL import Image
 from pyarrow import parquet
 
 from lilawbench import train
-from lilawbench.config import compose
 from lilawbench.record import code
 from lilawbench.record.writer import write_config
 from lilawbench.support import searchpath
@@ -69,9 +68,12 @@ def commands_of(readme: Path) -> list[Command]:
 
 
 def kind_of(command: Command) -> tuple[Path, ...] | tuple[str, ...]:
-    """Commands that train are of one kind within a README, which has several; those of pip are of one kind."""
+    """Commands that train are of one kind within a README, which has several; those of pip are of one kind, and those
+    of a script."""
     if "lilawbench.train" in command.words:
         return (command.readme,)
+    if command.words[0] == "python" and command.words[1].startswith("scripts/"):
+        return (command.words[1],)
     return ("pip",) if command.words[0] == "pip" else (command.text,)
 
 
@@ -142,7 +144,7 @@ def write_packed(draw: np.random.Generator) -> None:
 
 
 @pytest.fixture
-def small_files(mine):
+def small_files(mine, composing):
     """What the commands name, in the current folder, small: a table, images, arrays, a kernel."""
     draw = np.random.default_rng(0)
     rows = [f"{i},{draw.normal():.3f},{'mf'[i % 2]},{'abc'[i % 3]},{draw.normal():.3f}" for i in range(90)]
@@ -154,7 +156,7 @@ def small_files(mine):
             Image.fromarray(pixels).save(f"my_images/{name}/{i}.png")
     run = Path("outputs", "default", "RUN")
     run.mkdir(parents=True)
-    write_config(run, compose("debug=fast"))
+    write_config(run, composing("debug=fast"))
     labels = np.arange(60) % 3
     np.savez("my.npz", train_images=draw.integers(0, 256, (60, 8, 8)), train_labels=labels, train_aggre=labels)
     write_packed(draw)

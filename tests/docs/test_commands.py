@@ -1,4 +1,4 @@
-"""Every command of the READMEs composes, plans or parses, by default the first that trains of each README.
+"""Every command of the READMEs composes, plans or parses, by default the first of each README that trains and script.
 
 test_commands_run.py runs them at a small size.
 """

@@ -30,6 +30,7 @@ STAND_INS = {
 STAND_INS |= {f"{name}_m": STAND_INS[name] for name in ("mnist", "fashion_mnist")}
 # Scripts that take long, or a network: the test that runs them in small.
 ELSEWHERE = {
+    "bad_values.py": "test_bad_values.py",
     "bench.py": "test_bench.py",
     "check_gpu.py": "test_check_gpu.py",
     "same_runs.py": "test_same_runs.py",

@@ -13,7 +13,7 @@ from lilawbench.experiment.plan import plan
 from lilawbench.launch import slurm_queue
 from lilawbench.launch.dry_run import dry_run
 from lilawbench.launch.launch import _note
-from lilawbench.launch.state import State, state_of
+from lilawbench.launch.state import LAST_SWEEP, State, state_of
 from lilawbench.record.identity import SCHEMA_VERSION, flatten, recorded
 from lilawbench.record.writer import write_json
 
@@ -119,6 +119,23 @@ def test_status_of_a_folder_says_how_to_go_on(mixed, tmp_path, capsys):
     assert capsys.readouterr().out == f"{tmp_path}/o/x: 1 run: 1 done\n"
 
 
+def test_status_gives_a_run_of_no_sweep_its_own_command(mixed, capsys):
+    """As one that was begun alone in a folder of a sweep, which that sweep's command does not do."""
+    _, _, broken, _, failed, _ = [run.folder for run in mixed.runs if run.cfg.method.name == "ce"]
+    place = broken.parent
+    (place / LAST_SWEEP).write_text(json.dumps({"command": "the sweep", "runs": [failed.name]}))
+    (broken / "config.yaml").touch()
+    assert status.main([str(place)]) == 0
+    said = capsys.readouterr().out
+    assert f"left alone): python -m lilawbench.train --config-dir {broken}\n" in said
+    assert "mended: the sweep sweep.retry_failed=true" in said
+    (place / LAST_SWEEP).unlink()
+    (failed / "config.yaml").touch()
+    assert status.main([str(failed)]) == 0
+    again = f"python -m lilawbench.train --config-dir {failed} sweep.retry_failed=true\n"
+    assert capsys.readouterr().out.endswith(f"mended: {again}")
+
+
 def test_status_of_an_experiment_is_of_all_its_runs(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert status.main(["digits", "seed=0"]) == 0
@@ -131,9 +148,21 @@ def test_status_of_an_experiment_is_of_all_its_runs(tmp_path, capsys, monkeypatc
     [
         ("no/where", "there is no folder no/where"),
         ("digitz", "did you mean digits?"),
+        ("kill", "there is no folder and no experiment kill; did you mean outputs/kill?\n"),
+        ("kil", "did you mean outputs/kill?\n"),
+        ("ce_s0", "did you mean outputs/kill/ce_s0?\n"),
+        ("0123", "; there are "),
         (".", "there is no run in or below ."),
     ],
 )
 def test_status_of_nothing(tmp_path, capsys, monkeypatch, name, says):
     monkeypatch.chdir(tmp_path)
-    assert status.main([name]) == 2 and says in capsys.readouterr().err
+    (tmp_path / "outputs" / "kill" / "ce_s0").mkdir(parents=True)
+    assert status.main([name]) == 2
+    said = capsys.readouterr().err
+    assert says in said and len(said) < 200
+
+
+def test_status_where_nothing_was_run(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert status.main([]) == 2 and capsys.readouterr().err == "lilawbench: there is no folder outputs\n"

@@ -22,7 +22,9 @@ NEVER = {
         warmup_epochs=1, corrector=False, margin=False
     ),
     "never re-weighted: method.warmup_epochs is 4, of 4 epochs": LiLAW(warmup_epochs=4),
-    "weights never learned: method.meta_every_steps is 12, of 12 steps": LiLAW(meta_every_steps=12),
+    "weights never learned: after method.warmup_epochs=1 comes no meta step (method.meta_every_steps=12)": LiLAW(
+        meta_every_steps=12
+    ),
     "weights never learned: method.lr is too small": LiLAW(lr=1e-9),
     "weights never learned: method.lr is too small, or method.clamp": LiLAW(alpha=1.0, terms=["alpha"]),
     "loss never past its warm-up: loss.warmup_epochs is 5, of 4 epochs": Supervised(ForwardCorrection()),

@@ -15,11 +15,11 @@ def generator():
     return np.random.default_rng(1)
 
 
-@pytest.mark.parametrize("rate", [-0.1, 1, 1.0, 1.5, float("nan"), float("inf")])
 @pytest.mark.parametrize("name", ["symmetric", "symmetric_inclusive", "class_frequency", "asymmetric", "dirichlet"])
-def test_rate_outside_0_1(name, rate):
-    with pytest.raises(ValueError, match=rf"rate is {rate}; it must lie in \[0, 1\)"):
-        getattr(noise, name)(CLEAN, K, rate=rate, generator=generator())
+def test_rate_outside_0_1(name):
+    for rate in (-0.1, 1, 1.0, 1.5, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match=rf"rate is {rate}; it must lie in \[0, 1\)"):
+            getattr(noise, name)(CLEAN, K, rate=rate, generator=generator())
 
 
 def test_kernel_refuses_a_rate_and_labels_out_of_range():

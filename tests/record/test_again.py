@@ -9,7 +9,7 @@ import pytest
 from lilawbench import train
 from lilawbench.experiment.command import again, read
 from lilawbench.record import provenance
-from lilawbench.record.identity import run_folder
+from lilawbench.record.identity import run_folder, write_outside
 from lilawbench.record.writer import write_config
 from lilawbench.support import searchpath
 from lilawbench.support.errors import ConfigError
@@ -49,6 +49,18 @@ def test_the_folder_is_the_run_wherever_it_lies_now(written, tmp_path, monkeypat
     monkeypatch.chdir(moved)
     assert run_folder(of(Path("."))) == moved
     assert again(read(["--config-dir", ".", "--config-name", "config"])) is not None
+
+
+def test_other_data_are_not_that_run(written, tmp_path):
+    """They would be another run, whose record a redo would replace."""
+    path = tmp_path / "my.csv"
+    path.write_text("a,y\n1,p\n2,q\n")
+    given = ["dataset=table", f"dataset.path={path}", "dataset.label=y"]
+    folder = written(*given)
+    write_outside(folder, of(folder))
+    path.write_text("a,y\n1,p\n3,q\n")
+    with pytest.raises(ConfigError, match=f"my.csv has changed since {folder.name} was made: put back what it was"):
+        of(folder, "sweep.redo=true")
 
 
 REFUSED = [["method=ce"], ["-m", "seed=1,2"], ["seed=1,2"], ["experiment=digits"], ["+loss=ce"]]

@@ -9,7 +9,8 @@ import pytest
 
 from lilawbench.config import plain
 from lilawbench.record import data
-from lilawbench.record.identity import cell_name, changed, outside, run_folder, run_name, write_outside
+from lilawbench.record.identity import cell_name, changed, changed_since, outside, run_folder, run_name, write_outside
+from lilawbench.record.writer import write_config
 from lilawbench.support.errors import DataError
 
 
@@ -193,6 +194,10 @@ def test_it_is_said_which_data_have_changed(composing, tmp_path):
     table(tmp_path / "my.csv", "a,y\n5,p\n2,q\n")
     assert run_folder(cfg) != first and cell_name(cfg) != cell
     assert changed(cfg) == (first.name, [str(tmp_path / "my.csv")])
+    write_config(first, cfg)
+    assert changed_since(cfg, first) == [str(tmp_path / "my.csv")]
+    cfg.dataset.path = table(tmp_path / "other.csv", "a,y\n5,p\n2,q\n")
+    assert changed(cfg) is None, "another file is not a changed one"
 
 
 def test_data_that_change_while_they_are_read_are_refused(composing, tmp_path):

@@ -8,6 +8,7 @@ import torch
 from lilawbench.engine import checkpoint
 from lilawbench.methods.supervised import Supervised
 from lilawbench.probes.evaluation import Evaluation
+from lilawbench.record.identity import run_folder
 from lilawbench.record.recorder import Recorder
 from lilawbench.support.errors import PartError
 from lilawbench.train import run
@@ -47,4 +48,6 @@ def test_a_run_that_a_probe_has_stopped_stays_so_when_it_breaks_off_before_its_r
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(Recorder, "finish", killed)
         run(tiny())
+    said = (run_folder(tiny()) / "train.log").read_text()
+    assert said.splitlines()[-1].endswith("stopped: interrupted")  # no error, and of no empty reason
     assert run(tiny()).result["epochs"] == 2

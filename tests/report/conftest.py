@@ -94,6 +94,19 @@ def no_layout_unless_asked(request):
 
 
 @pytest.fixture
+def unsaved(monkeypatch):
+    """Figures are drawn and not written: for tests that look at what is in them."""
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda figure, file, **_: None)
+
+
+@pytest.fixture
+def words_only(monkeypatch):
+    """Reports without pictures: for tests of their words and tables."""
+    monkeypatch.setattr("lilawbench.report.report.draw_all", lambda *_: ([], {}))
+    monkeypatch.setattr("lilawbench.report.report._ranks_drawn", lambda *_: [])
+
+
+@pytest.fixture
 def table_of():
     """table_of(runs, ...) -> the table of methods within settings that a report has for one rule and metric."""
 

@@ -42,14 +42,14 @@ def test_accuracy_is_mean_and_band_in_percent(write_run, tmp_path):
     assert not list(tmp_path.glob("*.part*"))
 
 
-def test_a_curve_ends_with_its_shortest_seed(write_run, tmp_path):
+def test_a_curve_ends_with_its_shortest_seed(write_run, tmp_path, unsaved):
     write_run("ce", 0, curve=(0.5, 0.6, 0.7))
     write_run("ce", 1, curve=(0.5, 0.8))
     (panel,) = plot_accuracy(named(tmp_path), tmp_path / "a.png").axes
     assert list(panel.lines[0].get_ydata()) == pytest.approx([50, 70])
 
 
-def test_one_panel_per_setting_and_no_band_for_one_seed(write_run, tmp_path):
+def test_one_panel_per_setting_and_no_band_for_one_seed(write_run, tmp_path, unsaved):
     for rate in (0.4, 0.2, 0.0):
         write_run("ce", 0, curve=(rate, rate), changes={"config.noise.rate": rate})
     figure = plot_accuracy(named(tmp_path), tmp_path / "a.png")
@@ -78,7 +78,7 @@ def test_no_parameters_no_figure(write_run, tmp_path):
     assert not (tmp_path / "parameters.png").exists()
 
 
-def test_what_a_strangers_method_logs_is_drawn(write_run, tmp_path):
+def test_what_a_strangers_method_logs_is_drawn(write_run, tmp_path, unsaved):
     """Traced at steps and logged at epochs, 3 values, so a second row is not begun; not what every run measures."""
     temperatures = [{"temperature": 1.0, "memorised": 0.1}, {"temperature": 0.5, "memorised": 0.2}]
     write_run("ce", 0, epochs=[{"memorised": 0.1, "lr": 0.1}] * 2)
@@ -93,7 +93,7 @@ def test_what_a_strangers_method_logs_is_drawn(write_run, tmp_path):
     assert gate.get_title(loc="left").startswith("mine: digits")
 
 
-def test_every_cell_begins_a_row(write_run, tmp_path):
+def test_every_cell_begins_a_row(write_run, tmp_path, unsaved):
     """Four values and one: rows of 3, 1 and 1 panels."""
     write_run("mine", 0, epochs=[dict(zip("abcd", range(4)))] * 2)
     write_run("other", 0, epochs=[{"a": 1}] * 2)

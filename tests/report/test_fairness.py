@@ -38,7 +38,7 @@ def test_without_groups_there_is_no_table(write_run, tmp_path):
     assert not (tmp_path / "report" / "fairness.csv").exists()
 
 
-def test_the_report_has_the_table_and_its_numbers(write_run, tmp_path):
+def test_the_report_has_the_table_and_its_numbers(write_run, tmp_path, words_only):
     write_run("ce", 0, changes={"best_val.fairness": rows(0.2)})
     said = report(tmp_path / "outputs", tmp_path / "report")
     assert "## best_val, groups" in said and "-0.2000 [-0.300, -0.100]" in said

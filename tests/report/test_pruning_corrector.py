@@ -64,7 +64,7 @@ def test_pruning_is_mean_over_seeds(write_rrm, write_run, tmp_path):
     assert path.read_bytes()[:4] == PNG and not list(tmp_path.glob("*.part*"))
 
 
-def test_weights_are_shares_at_the_reweightings(write_rrm, tmp_path):
+def test_weights_are_shares_at_the_reweightings(write_rrm, tmp_path, unsaved):
     """Two bars, not four epochs; the first epoch's weights, before any re-weighting, are left out."""
     for seed in (0, 1):
         write_rrm(seed)
@@ -78,7 +78,7 @@ def test_weights_are_shares_at_the_reweightings(write_rrm, tmp_path):
     assert [bar.get_y() + bar.get_height() for bar in clean.containers[-1]] == pytest.approx([100, 100])
 
 
-def test_without_corrupted_samples_or_reweightings_the_panel_is_empty(write_run, tmp_path):
+def test_without_corrupted_samples_or_reweightings_the_panel_is_empty(write_run, tmp_path, unsaved):
     histogram = {"weight_histogram": [[0, 4, 0, 0, 0, 0], [0] * 6]}
     write_run("rrm", 0, epochs=[pruned(0, 0.0, recall=None), pruned(1, 0.1, recall=None)], tables=[histogram] * 2)
     left, clean, corrupted = plot_pruning(named(tmp_path), tmp_path / "pruning.png").axes
@@ -88,7 +88,7 @@ def test_without_corrupted_samples_or_reweightings_the_panel_is_empty(write_run,
 
 
 @pytest.mark.slow
-def test_one_row_per_cell_up_to_a_limit(write_rrm, tmp_path, monkeypatch):
+def test_one_row_per_cell_up_to_a_limit(write_rrm, tmp_path, monkeypatch, unsaved):
     monkeypatch.setattr(drawing, "MOST_ROWS", 2)
     write_rrm(0, changes={"config.noise.rate": 0.5})
     write_rrm(0, loss="mse")
@@ -139,7 +139,7 @@ def test_corrector_is_the_last_epochs_mean_over_seeds(write_dynamic, write_run, 
     assert path.read_bytes()[:4] == PNG
 
 
-def test_margins_stand_beside_the_class_sizes(write_dynamic, tmp_path):
+def test_margins_stand_beside_the_class_sizes(write_dynamic, tmp_path, unsaved):
     """Class 1 has 1 and 3 samples, class 2 none and 1; margins .5 and .7: mean .6, std .1414."""
     write_dynamic(0, margin=(1.0, 0.5, 0.0), clean=(0, 0, 0, 1))
     write_dynamic(1, margin=(1.0, 0.7, 0.0), clean=(0, 1, 1, 1, 2))
@@ -152,7 +152,7 @@ def test_margins_stand_beside_the_class_sizes(write_dynamic, tmp_path):
     assert middle.get_zorder() > behind.get_zorder()
 
 
-def test_label_accuracy_begins_after_the_warm_up(write_dynamic, tmp_path):
+def test_label_accuracy_begins_after_the_warm_up(write_dynamic, tmp_path, unsaved):
     for seed in (0, 1):
         write_dynamic(seed)
     right = plot_corrector(named(tmp_path), tmp_path / "corrector.png").axes[2]
@@ -167,7 +167,7 @@ def test_label_accuracy_begins_after_the_warm_up(write_dynamic, tmp_path):
 
 
 @pytest.mark.slow
-def test_many_classes_and_classes_alike(write_dynamic, tmp_path):
+def test_many_classes_and_classes_alike(write_dynamic, tmp_path, unsaved):
     """Of 100 classes every eleventh is drawn; one curve where class_wise is off."""
     write_dynamic(0, g=g_of(0.05, classes=100), margin=[1.0] * 100, name="many")
     left = plot_corrector(named(tmp_path / "outputs" / "many"), tmp_path / "corrector.png").axes[0]
@@ -193,7 +193,7 @@ def test_missing_labels_are_named(write_dynamic, tmp_path):
         plot_corrector(named(tmp_path), tmp_path / "corrector.png")
 
 
-def test_a_preset_is_drawn_as_its_method(write_dynamic, tmp_path):
+def test_a_preset_is_drawn_as_its_method(write_dynamic, tmp_path, unsaved):
     write_dynamic(0, changes={"config.method.name": "dynamic_loss_lt"})
     left, *_ = plot_corrector(named(tmp_path), tmp_path / "corrector.png").axes
     assert left.get_title(loc="left").startswith("dynamic_loss_lt: digits")

@@ -43,7 +43,7 @@ def test_report_writes_what_it_names(two_methods, tmp_path, layout):
     assert (out / "tables.html").read_text(encoding="utf-8").count("<table") == 2
 
 
-def test_without_ce_the_first_method_is_the_baseline(write_run, tmp_path):
+def test_without_ce_the_first_method_is_the_baseline(write_run, tmp_path, words_only):
     write_run("lilaw", 0, 0.75)
     write_run("focal", 0, 0.7)
     assert "difference to focal" in report(tmp_path, tmp_path / "report")
@@ -80,7 +80,7 @@ def test_what_methods_logged_is_drawn_and_goes_with_them(write_run, tmp_path, la
 
 
 @pytest.mark.slow
-def test_a_method_around_another_loss_is_compared_with_that_loss(write_run, tmp_path):
+def test_a_method_around_another_loss_is_compared_with_that_loss(write_run, tmp_path, words_only):
     """rrm + mse against mse, +4 points, not against ce, where it would be -16; told no baseline, report finds it."""
     for method, loss, accuracy in [("ce", None, 0.7), ("mse", "mse", 0.5), ("rrm", None, 0.72), ("rrm", "mse", 0.54)]:
         write_run(method, 0, accuracy, loss=loss)
@@ -90,7 +90,7 @@ def test_a_method_around_another_loss_is_compared_with_that_loss(write_run, tmp_
     assert "difference to ce" in said and "-16.00" in said
 
 
-def test_other_losses_without_a_method_around_them_are_compared_with_ce(write_run, tmp_path):
+def test_other_losses_without_a_method_around_them_are_compared_with_ce(write_run, tmp_path, words_only):
     write_run("ce", 0, 0.7)
     write_run("focal", 0, 0.72)
     write_run("rrm", 0, 0.75)
@@ -98,7 +98,7 @@ def test_other_losses_without_a_method_around_them_are_compared_with_ce(write_ru
     assert "difference to ce" in said and "difference to its loss" not in said
 
 
-def test_accuracy_under_attack(write_run, tmp_path):
+def test_accuracy_under_attack(write_run, tmp_path, words_only):
     for method, attacked in (("at", 0.4), ("a_rrm", 0.45)):
         changes = {"best_val.test_attacked_0.1_accuracy": attacked, "last.test_attacked_0.1_accuracy": attacked - 0.1}
         write_run(method, 0, changes=changes)
@@ -107,14 +107,14 @@ def test_accuracy_under_attack(write_run, tmp_path):
     assert "45.00" in said and "35.00" in said and "+5.00" in said and "80.00" not in said
 
 
-def test_a_rule_nobody_can_follow_is_noted(write_run, tmp_path):
+def test_a_rule_nobody_can_follow_is_noted(write_run, tmp_path, words_only):
     write_run("ce", 0, changes={"best_val.test_accuracy": None})
     said = report(tmp_path, tmp_path / "report")
     assert "## best_val" not in said and "## last" in said
     assert "No table at best_val: no run has a value for it." in said
 
 
-def test_unfinished_runs_are_told(two_methods, write_run, tmp_path):
+def test_unfinished_runs_are_told(two_methods, write_run, tmp_path, words_only):
     (write_run("ce", 9, name="broken") / "result.json").unlink()
     assert "Not in the tables, unfinished: " in report(two_methods, tmp_path / "report")
     for result in two_methods.rglob("result.json"):
@@ -132,7 +132,7 @@ def test_script_prints_the_report(two_methods, make_tables, capsys, monkeypatch)
     assert Path("outputs/report/accuracy.png").exists()
 
 
-def test_a_part_never_replaces_the_report_of_a_folder(two_methods, make_tables, write_run, tmp_path):
+def test_a_part_never_replaces_the_report_of_a_folder(two_methods, make_tables, write_run, tmp_path, words_only):
     """Not by what make_tables is told to select, nor by a sweep that comes later; that renews it."""
     whole = two_methods / "report" / "tables.md"
     both = [RunRecord(folder, "skipped") for folder in sorted(two_methods.glob("run*"))]
@@ -146,7 +146,7 @@ def test_a_part_never_replaces_the_report_of_a_folder(two_methods, make_tables, 
     assert all(f"| {method} " in whole.read_text(encoding="utf-8") for method in ("ce", "lilaw", "rrm"))
 
 
-def test_a_narrowed_table_has_a_place_of_its_own(write_run, make_tables, tmp_path):
+def test_a_narrowed_table_has_a_place_of_its_own(write_run, make_tables, tmp_path, words_only):
     write_run("ce", 0, name="digits/a")
     root = ["--root", str(tmp_path / "outputs")]
     cut = ["noise.rate=0.4", "seed=0,1"]
@@ -183,7 +183,7 @@ def test_script_errors_are_messages(two_methods, make_tables, capsys, monkeypatc
 
 
 @pytest.mark.parametrize("name, says", [("digits", "difference to ce"), ("lilaw_table5_fashion", "Done 0 of 6 runs")])
-def test_script_takes_names_of_experiments(write_run, make_tables, capsys, tmp_path, name, says):
+def test_script_takes_names_of_experiments(write_run, make_tables, capsys, tmp_path, name, says, words_only):
     """Of one without a table, the report of its folder; of one with, the table, here cut down to two cells."""
     write_run("ce", 0, name="digits/a")
     write_run("lilaw", 0, name="digits/b")

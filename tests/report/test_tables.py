@@ -51,7 +51,7 @@ def test_the_exact_table(three_seeds, table_of):
     assert rendered(table_of(three_seeds), "md") == f"# Results\n\n## best_val\n\n{CAPTION}\n\n{ROWS}\n"
 
 
-def test_a_row_whose_method_never_acted_is_marked(write_run, tmp_path):
+def test_a_row_whose_method_never_acted_is_marked(write_run, tmp_path, words_only):
     why = "never re-weighted: method.reweight_every_epochs is 10, of 3 epochs"
     for rate in (0.2, 0.4):
         write_run("ce", 0, changes={"config.noise.rate": rate})
@@ -151,7 +151,7 @@ def test_realised_rates_of_methods_that_differ(write_run, tmp_path, table_of):
     assert "Noise rate requested 0.4, realised 0.3900 to 0.4100 (ce), 0.3900 (lilaw)." in caption
 
 
-def test_runs_without_the_measure_are_counted(write_run, tmp_path, table_of):
+def test_runs_without_the_measure_are_counted(write_run, tmp_path, table_of, words_only):
     write_run("ce", 0)
     write_run("ce", 1, changes={"best_val.test_accuracy": None})
     assert table_of(collect(tmp_path)).rows == [["ce", "1", "80.00"]]
@@ -218,14 +218,14 @@ def test_an_architecture_of_its_own_names_the_model(write_run, tmp_path):
     assert sorted(set(with_names(collect(tmp_path))["setting"])) == ["resnet18", "resnet26d"]
 
 
-def test_classes_are_called_by_their_names(write_run, table_of, tmp_path):
+def test_classes_are_called_by_their_names(write_run, table_of, tmp_path, words_only):
     for method in ("ce", "lilaw"):
         write_run(method, 0, changes={"last.test_f1_class1": 0.5, "class_names": ["<=50K", ">50K"]})
     said = report(tmp_path, tmp_path / "report", metric="test_f1_class1", selections=["last"])
     assert "| test f1 (>50K) |" in said.replace("  ", "") and "class1" in (tmp_path / "report/tables.csv").read_text()
 
 
-def test_a_grids_winner_is_picked_on_validation_and_said_so(write_run, tmp_path):
+def test_a_grids_winner_is_picked_on_validation_and_said_so(write_run, tmp_path, words_only):
     """On test 0.1 is better; on validation 0.01 is, over the seeds that both have."""
     for lr, val, test in ((0.1, 0.80, 0.95), (0.01, 0.82, 0.70)):
         for seed in range(2 if lr == 0.01 else 3):

@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from lilawbench.support.console import log_to_console
+from lilawbench.support.console import FOR_FILES, log_to_console
 from lilawbench.support.reader import READER_GONE, ending_quietly
 
 log = logging.getLogger("lilawbench")
@@ -71,3 +71,12 @@ def test_a_real_head(tmp_path, more):
         said = process.stderr.read()
     assert (process.returncode, said) == (READER_GONE, "")
     assert not list(tmp_path.rglob("result.json")) and not list(tmp_path.rglob(".owner"))
+
+
+def test_what_is_for_files_alone_is_not_on_the_terminal(capsys, monkeypatch):
+    for name in ("handlers", "level", "propagate"):
+        monkeypatch.setattr(log, name, [] if name == "handlers" else getattr(log, name))
+    log_to_console()
+    log.info("stopped: interrupted", extra=FOR_FILES)
+    log.info("seen")
+    assert capsys.readouterr().out == "seen\n"
