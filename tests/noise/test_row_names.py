@@ -55,8 +55,8 @@ def test_rows_that_share_a_name_keep_their_order(tmp_path):
     ("id,label\na,0\nb,1\nd,1\n", r"a\.csv, column id: no row is called f \(1 of the 4 names that the data set has"),
     ("id,label\na,0\nb,1\nd,1\nf,0\na,1\n", r"a\.csv, column id: the name a is there more than once \(1 such\)"),
     ("id,label\nf,2\na,0\nb,1\nd,1\n", r"a\.csv, line 2: label 2; it must lie in 0\.\.1"),
-    ("0\n1\n0\n1\n0\n1\n", r"6 rows; the data set has 4 rows, those left after 2 were drawn as test rows: .* such as d "),
-    ("id,label\n1,0\n2,1\n", r"header \(id,label\); .* 4 rows, those left .*; its column id has no row's name, such as d$"),
+    ("0\n1\n0\n1\n0\n1\n", r"6 rows; .* 4 rows, those left after 2 were drawn as test .* such as d "),
+    ("id,label\n1,0\n2,1\n", r"header \(id,label\); .* 4 rows, those left .*; its column id has no .* such as d$"),
 ], ids=["missing", "twice", "line", "all rows", "other names"])  # fmt: skip
 def test_names_that_do_not_fit(tmp_path, text, message):
     (tmp_path / "a.csv").write_text(text)
