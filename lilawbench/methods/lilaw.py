@@ -148,10 +148,8 @@ class LiLAW(Method):
             return found
         every, first, last = self.meta_every_steps, self.warmup_epochs * steps, epochs * steps - 1
         if last // every == first // every:  # what the last step learns is not used
-            after = (
-                f"after method.warmup_epochs={self.warmup_epochs} comes no meta step (method.meta_every_steps={every})"
-            )
-            found.append(f"weights never learned: {after} before the last of {last + 1} steps")
+            after = f"after method.warmup_epochs={self.warmup_epochs} comes no meta step"
+            found.append(f"weights never learned: {after} (method.meta_every_steps={every}) before the last step")
         elif not self.movable:
             found.append("weights never learned: method.lr is too small, or method.clamp holds alpha at 1")
         return found

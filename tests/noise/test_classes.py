@@ -27,9 +27,9 @@ def test_before_the_data_are_read_names_wait():
     "pairs, says",
     [
         ({"cta": "dog"}, "cta is no class; did you mean cat"),
-        ({"cat": 3}, "pair 1: 3 does not join"),
+        ({"cat": 3}, "pair cat: 3 does not join"),
         ({"cat": "dog", 1: 0}, "pairs names a class twice"),
-        ({"dog": "dog"}, "pair 2: 2 does not join two different classes"),
+        ({"dog": "dog"}, "pair dog: dog does not join two different classes"),
     ],
 )
 def test_pairs_that_name_no_two_classes(pairs, says):
