@@ -39,7 +39,7 @@ class Folder(OwnImages):
         rows = self.with_test(labels, tree.class_names, str(root / tree.folders["train"]) + left_out)
         names, label = (np.concatenate(list(part)) for part in zip(*tree.parts.values()))
         log.info("%s", described(root, tree, rows, label))
-        images = ImageFiles(root, names, self.size, self.resize, self.channels, self.threads)
+        images = ImageFiles(root, names, **self.frame)
         return self.source_of(images, label, rows, tree.class_names)
 
 

@@ -17,6 +17,7 @@ from lilawbench.datasets.own_path import own_path
 from lilawbench.datasets.scale import standardised
 from lilawbench.loading.packed import PackedImages
 from lilawbench.support.errors import DataError
+from lilawbench.support.plain import Tree
 
 if TYPE_CHECKING:
     import pyarrow
@@ -39,7 +40,7 @@ class HuggingFace(OwnImages):
         input: column of images or features; None: the one column of images.
         label: column of classes; None: the one ClassLabel, or `label`, or `labels`.
         id: column of names of rows; None: part and number.
-        The others, for images: see `OwnImages`.
+        options: of `OwnImages`, for images.
     """
 
     def __init__(
@@ -48,20 +49,9 @@ class HuggingFace(OwnImages):
         input: str | None = None,
         label: str | None = None,
         id: str | None = None,
-        size: int = 64,
-        resize: int | None = None,
-        channels: int = 3,
-        test_fraction: float = 0.2,
-        split_seed: int = 0,
-        resident_gb: float = 2.0,
-        threads: int | None = None,
-        imbalance: float | None = None,
-        per_class: int | None = None,
-        white: float | None = None,
-        background: int | None = None,
+        **options: Tree,
     ):
-        super().__init__(path, size, resize, channels, test_fraction, split_seed, resident_gb, threads, imbalance,
-                         per_class, white, background)  # fmt: skip
+        super().__init__(path, **options)
         self.input, self.label, self.id = input, label, id
 
     def load(self, data_dir: Path | None) -> Source:
@@ -97,8 +87,8 @@ class HuggingFace(OwnImages):
             return _features_source(columns, labels, rows, names, ids, f"{root}: {input}")
         every = [file for of in files.values() for file in of]
         pack = Bytes([_binary(column, f"{root}: {input} of {part}") for part, column in columns.items()], every)
-        frame = self.size, self.resize, self.channels, self.threads
-        return self.source_of(PackedImages(pack, np.arange(len(labels)), root, ids, *frame), labels, rows, names)
+        packed = PackedImages(pack, np.arange(len(labels)), root, ids, **self.frame)
+        return self.source_of(packed, labels, rows, names)
 
     def _classes(
         self,

@@ -11,6 +11,7 @@ import numpy as np
 from lilawbench.datasets.base import Dataset, Source
 from lilawbench.loading.image_files import ImageFiles, check_frame, file_ids
 from lilawbench.loading.split import class_rows, stratified_test
+from lilawbench.support.plain import Options
 
 if TYPE_CHECKING:
     import torch
@@ -72,7 +73,7 @@ class OwnImages(Dataset):
         if background is not None and not (isinstance(background, int) and 0 <= background <= 255):
             raise ValueError(f"background is {background}; it must be null or a grey level, 0 to 255")
         self.path, self.test_fraction, self.split_seed = Path(path), test_fraction, split_seed
-        self.size, self.resize, self.channels, self.threads = size, resize, channels, threads
+        self.frame: Options = {"size": size, "resize": resize, "channels": channels, "threads": threads}
         self.white, self.background = white, background
         self.resident_bytes = resident_gb * 2**30
 
@@ -114,7 +115,7 @@ class OwnImages(Dataset):
         else:
             images[images.sample()].load()  # what is wrong with all of them is found before training, not within
             input = {part: images[of] for part, of in rows.items()}
-            mean, std = (IMAGENET_MEAN, IMAGENET_STD) if self.channels == 3 else ((0.5,), (0.25,))
+            mean, std = (IMAGENET_MEAN, IMAGENET_STD) if images.channels == 3 else ((0.5,), (0.25,))
         ids = {part: file_ids(images.names[of]) for part, of in rows.items()}
         return Source(
             input["train"],

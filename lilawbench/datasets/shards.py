@@ -16,6 +16,7 @@ from lilawbench.datasets.own_path import own_path
 from lilawbench.datasets.tar_index import Index, Wanted, read_index
 from lilawbench.loading.packed import PackedImages
 from lilawbench.support.errors import DataError
+from lilawbench.support.plain import Tree
 
 log = logging.getLogger("lilawbench")
 
@@ -37,7 +38,7 @@ class Shards(OwnImages):
         label: ending of the member with the class, a number or a name; json.FIELD: a field of the member json.
         class_names: file with a class name a line, number i on line i from 0; as `path`. None: classnames.txt beside
             the tar files, or else the labels tell.
-        The others: see `OwnImages`.
+        options: of `OwnImages`.
     """
 
     def __init__(
@@ -49,20 +50,9 @@ class Shards(OwnImages):
         image: str | None = None,
         label: str = "cls",
         class_names: str | None = None,
-        size: int = 64,
-        resize: int | None = None,
-        channels: int = 3,
-        test_fraction: float = 0.2,
-        split_seed: int = 0,
-        resident_gb: float = 2.0,
-        threads: int | None = None,
-        imbalance: float | None = None,
-        per_class: int | None = None,
-        white: float | None = None,
-        background: int | None = None,
+        **options: Tree,
     ):
-        super().__init__(path, size, resize, channels, test_fraction, split_seed, resident_gb, threads, imbalance,
-                         per_class, white, background)  # fmt: skip
+        super().__init__(path, **options)
         if train is None and (val is not None or test is not None):
             raise ValueError("val and test name files; name those that train too, as train")
         if label.startswith("json") and not re.fullmatch(r"json\..+", label):
@@ -93,8 +83,7 @@ class Shards(OwnImages):
             listed([f"{name} {count:,}" for name, count in zip(names, counts, strict=True)]),
         )  # fmt: skip
         ids = _ids(index, root)
-        images = PackedImages(index, np.arange(len(label)), root, ids, self.size, self.resize, self.channels,
-                              self.threads)  # fmt: skip
+        images = PackedImages(index, np.arange(len(label)), root, ids, **self.frame)
         return self.source_of(images, label, rows, names)
 
     def _files(self, root: Path, path: Path) -> dict[str, list[Path]]:

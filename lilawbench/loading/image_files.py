@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, NamedTuple
+from typing import IO, TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
 
@@ -39,7 +40,6 @@ class ImageFiles:
         size: side of the square, pixels. resize: shorter side before the cut, >= size; None: size.
         channels: 3 (colour) | 1 (grey).
         threads: number of decoding threads; None: one per core, at most 8.
-        levels: how values become 8 bits; None: as `Levels` has them.
         said: what was logged of these images; the parts of a data set share it.
     Raises:
         ValueError: size, resize, channels or threads out of range.
@@ -55,13 +55,12 @@ class ImageFiles:
         resize: int | None = None,
         channels: int = 3,
         threads: int | None = None,
-        levels: Levels | None = None,
         said: set[str] | None = None,
     ):
         check_frame(size, resize, channels, threads)
         self.root, self.names = Path(root), names
         self.size, self.resize, self.channels, self.threads = size, resize or size, channels, threads
-        self.levels, self.said = levels or Levels(), set() if said is None else said
+        self.levels, self.said = Levels(), set() if said is None else said
 
     def __len__(self) -> int:
         return len(self.names)
@@ -71,10 +70,11 @@ class ImageFiles:
         """[N, C, size, size], as decoded."""
         return len(self), self.channels, self.size, self.size
 
-    def __getitem__(self, rows: np.ndarray) -> ImageFiles:
+    def __getitem__(self, rows: np.ndarray) -> Self:
         """Some of the rows; nothing is decoded."""
-        frame = self.size, self.resize, self.channels, self.threads
-        return ImageFiles(self.root, self.names[rows], *frame, self.levels, self.said)
+        part = copy.copy(self)
+        part.names = self.names[rows]
+        return part
 
     def sample(self) -> np.ndarray:
         """Some rows, evenly spaced."""
@@ -102,9 +102,14 @@ class ImageFiles:
         found = (os.stat(self.path(row)) for row in range(len(self)))
         stats = np.array([(file.st_size, file.st_mtime_ns) for file in found], dtype=np.int64)
         names = np.frombuffer(self.names.tobytes(), dtype=np.uint8).copy()
+        return [self._frame(), torch.from_numpy(names), torch.from_numpy(stats)]
+
+    def _frame(self) -> torch.Tensor:
+        """How images are decoded."""
+        import torch
+
         levels = [self.levels.white or 0, self.levels.background, RULES]
-        frame = torch.tensor([self.size, self.resize, self.channels, *levels], dtype=torch.float64)
-        return [frame, torch.from_numpy(names), torch.from_numpy(stats)]
+        return torch.tensor([self.size, self.resize, self.channels, *levels], dtype=torch.float64)
 
     def path(self, row: int) -> str:
         return os.path.join(self.root, os.fsdecode(self.names[row]))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Protocol
+from typing import IO, TYPE_CHECKING, Protocol, Self
 
 import numpy as np
 
-from lilawbench.loading.image_files import RULES, ImageFiles
-from lilawbench.loading.pixels import Levels
+from lilawbench.loading.image_files import ImageFiles
+from lilawbench.support.plain import Tree
 
 if TYPE_CHECKING:
     import torch
@@ -32,38 +32,25 @@ class PackedImages(ImageFiles):
 
     Args:
         pack: the images. numbers: [N] int64, of each row within the pack.
-        root, names: for messages alone. The others: see `ImageFiles`.
+        root, names: for messages alone. frame: the other arguments of `ImageFiles`.
     """
 
-    def __init__(
-        self,
-        pack: Pack,
-        numbers: np.ndarray,
-        root: Path,
-        names: np.ndarray,
-        size: int,
-        resize: int | None = None,
-        channels: int = 3,
-        threads: int | None = None,
-        levels: Levels | None = None,
-        said: set[str] | None = None,
-    ):
-        super().__init__(root, names, size, resize, channels, threads, levels, said)
+    def __init__(self, pack: Pack, numbers: np.ndarray, root: Path, names: np.ndarray, **frame: Tree):
+        super().__init__(root, names, **frame)
         self.pack, self.numbers = pack, numbers
 
-    def __getitem__(self, rows: np.ndarray) -> PackedImages:
+    def __getitem__(self, rows: np.ndarray) -> Self:
         """As `ImageFiles`."""
-        frame = self.size, self.resize, self.channels, self.threads
-        return PackedImages(self.pack, self.numbers[rows], self.root, self.names[rows], *frame, self.levels, self.said)
+        part = super().__getitem__(rows)
+        part.numbers = self.numbers[rows]
+        return part
 
     def identity(self) -> list[torch.Tensor]:
         """As `ImageFiles`, with the pack's state in place of each file's size and time."""
         import torch
 
-        levels = [self.levels.white or 0, self.levels.background, RULES]
-        frame = torch.tensor([self.size, self.resize, self.channels, *levels], dtype=torch.float64)
         state = torch.frombuffer(bytearray(self.pack.state()), dtype=torch.uint8)
-        return [frame, torch.from_numpy(self.numbers.copy()), state]
+        return [self._frame(), torch.from_numpy(self.numbers.copy()), state]
 
     def content(self, row: int) -> IO[bytes]:
         """The encoded image."""
