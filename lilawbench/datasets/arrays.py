@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from lilawbench.datasets.base import Dataset, Source
-from lilawbench.datasets.given_labels import checked_names, class_numbers, listed, several, values
+from lilawbench.datasets.given_labels import checked_names, class_numbers, counted, several, values
 from lilawbench.datasets.npz import Npz, told
 from lilawbench.datasets.own_images import channel_statistics
 from lilawbench.datasets.scale import standardised
 from lilawbench.loading.split import class_rows, stratified, stratified_test
-from lilawbench.support.errors import DataError
+from lilawbench.support.errors import DataError, first_of
 
 if TYPE_CHECKING:
     import torch
@@ -140,7 +140,7 @@ class Arrays(Dataset):
         found = [kind for kind in KINDS if f"train_{kind}" in file]
         if len(found) != 1:
             raise DataError(
-                f"{file.path} has the arrays {listed(file.names)}; it needs train_labels and one of "
+                f"{file.path} has the arrays {first_of(file.names)}; it needs train_labels and one of "
                 + ", ".join(f"train_{kind} {shape}" for kind, shape in KINDS.items())
             )
         return found[0]
@@ -250,8 +250,7 @@ class Arrays(Dataset):
         counts = "" if val is None else f"{len(val.given):,} validation, "
         counts = f"{len(train.given):,} training, {counts}{len(test.given):,} test rows {list(train.input.shape[1:])}"
         if self.task == "multiclass":
-            of = np.bincount(train.given, minlength=len(names)).tolist()
-            counts += "; " + listed([f"{name} {count:,}" for name, count in zip(names, of, strict=True)])
+            counts += f"; {counted(names, train.given)}"
         right = "clean labels known" if clean_known else "clean labels unknown"
         log.info("%s: %s; labels: %s, %s", path, counts, self.labels, right)
 
@@ -262,7 +261,7 @@ def _first(file: Npz, part: str, *wanted: str) -> str:
     found = next((name for name in names if name in file), None)
     if found is None:
         others = [name for name in file.names if name.startswith(f"{part}_")]
-        raise DataError(f"{file.path} has no array {names[0]!r}; of {part} it has {listed(others)}")
+        raise DataError(f"{file.path} has no array {names[0]!r}; of {part} it has {first_of(others)}")
     return found
 
 

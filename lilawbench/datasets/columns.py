@@ -18,12 +18,11 @@ import numpy as np
 from lilawbench.datasets.parquet_file import read_parquet
 from lilawbench.datasets.spelling import Spelling, plain_number
 from lilawbench.datasets.text_file import TextFile
-from lilawbench.support.errors import DataError
+from lilawbench.support.errors import DataError, first_of
 
 if TYPE_CHECKING:
     import pyarrow
 
-MOST_NAMED = 10  # names listed in one message
 UNREADABLE = (OSError, EOFError, RuntimeError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)  # damaged, or locked
 
 
@@ -178,8 +177,7 @@ def release_memory() -> None:
 
 def listed(names: Sequence[str]) -> str:
     """The first few of a list, quoted."""
-    shown = ", ".join(repr(str(name)) for name in names[:MOST_NAMED])
-    return shown if len(names) <= MOST_NAMED else f"{shown} and {len(names) - MOST_NAMED} more"
+    return first_of([repr(str(name)) for name in names])
 
 
 def say(option: str, name: str) -> str:

@@ -7,11 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from lilawbench.datasets.npz import text, told
-from lilawbench.support.errors import DataError
+from lilawbench.support.errors import DataError, first_of
 from lilawbench.support.natural import natural
 
 MISSING = ("", "nan")  # text that stands for no label: numpy writes NaN among text so
-SHOWN = 10
 LARGEST = 2**53  # up to this every whole number has a float64 of its own
 
 
@@ -48,7 +47,7 @@ def class_numbers(
     else:
         values = list(range(len(names))) if numbers else list(names)
     if len(names) < 2:
-        raise DataError(f"{path}: the labels have one class only, {listed(names)}; a classifier needs two")
+        raise DataError(f"{path}: the labels have one class only, {first_of(names)}; a classifier needs two")
     order = np.argsort(np.array(values), kind="stable")
     ranked = np.array(values)[order]
     result = {}
@@ -57,7 +56,7 @@ def class_numbers(
         if len(wrong := np.flatnonzero(ranked[at] != labels)):
             raise DataError(
                 f"{path}: {name} is {labels[wrong[0]]!s} in row {wrong[0]} ({len(wrong)} such rows), none of the "
-                f"{len(names)} classes {listed(values)}"
+                f"{len(names)} classes {first_of(values)}"
             )
         result[name] = order[at].astype(np.int64)
     return result, tuple(names)
@@ -101,10 +100,10 @@ def values(array: np.ndarray, where: str) -> np.ndarray:
     return found
 
 
-def listed(names: Sequence[str | int]) -> str:
-    """The first names, and how many more there are."""
-    shown = ", ".join(map(str, names[:SHOWN]))
-    return shown if len(names) <= SHOWN else f"{shown} and {len(names) - SHOWN} more"
+def counted(names: Sequence[str], labels: np.ndarray) -> str:
+    """ "cat 20, dog 31": the first classes, with their number of labels [N] int64."""
+    counts = np.bincount(labels, minlength=len(names)).tolist()
+    return first_of([f"{name} {count:,}" for name, count in zip(names, counts, strict=True)])
 
 
 def _flat(array: np.ndarray, where: str) -> np.ndarray:

@@ -11,7 +11,7 @@ import numpy as np
 
 from lilawbench.datasets.arrow_files import Bytes, Features, column_of, find_parts, read_columns, read_features
 from lilawbench.datasets.base import Source
-from lilawbench.datasets.given_labels import checked_names, class_numbers, listed
+from lilawbench.datasets.given_labels import checked_names, class_numbers, counted
 from lilawbench.datasets.own_images import OwnImages
 from lilawbench.datasets.own_path import own_path
 from lilawbench.datasets.scale import standardised
@@ -74,11 +74,10 @@ class HuggingFace(OwnImages):
         given, names = self._classes(files, tables, features, label, root)
         rows = self.with_test(given, names, str(root))
         labels = np.concatenate(list(given.values()))
-        counts = np.bincount(labels, minlength=len(names)).tolist()
         log.info(
             "%s: %s%s; input: %s, label: %s; %d classes: %s%s", root,
             ", ".join(f"{len(of):,} {part}" for part, of in rows.items()), "" if "test" in given else ", drawn", input,
-            label, len(names), listed([f"{name} {count:,}" for name, count in zip(names, counts, strict=True)]),
+            label, len(names), counted(names, labels),
             f"; left out: the splits {', '.join(left_out)}" if left_out else "",
         )  # fmt: skip
         ids = _ids(tables, self.id, root)

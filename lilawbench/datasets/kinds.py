@@ -10,7 +10,7 @@ import numpy as np
 
 from lilawbench.datasets.columns import Columns, say
 from lilawbench.datasets.spelling import alike
-from lilawbench.support.errors import DataError
+from lilawbench.support.errors import DataError, first_of
 
 log = logging.getLogger("lilawbench")
 
@@ -111,8 +111,7 @@ def different(groups: list[list[str]], what: str) -> str:
 
 def shortened(names: Sequence[str]) -> str:
     """Names for the log."""
-    more = f" and {len(names) - MOST_SHOWN} more" if len(names) > MOST_SHOWN else ""
-    return ", ".join(names[:MOST_SHOWN]) + more if names else "none"
+    return first_of(names, MOST_SHOWN) or "none"
 
 
 def _no_feature(table: Columns, name: str) -> str:

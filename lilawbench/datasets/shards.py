@@ -10,7 +10,7 @@ import numpy as np
 
 from lilawbench.datasets.base import Source
 from lilawbench.datasets.file_parts import by_part, files_below, matching
-from lilawbench.datasets.given_labels import checked_names, class_numbers, listed
+from lilawbench.datasets.given_labels import checked_names, class_numbers, counted
 from lilawbench.datasets.own_images import OwnImages
 from lilawbench.datasets.own_path import own_path
 from lilawbench.datasets.tar_index import Index, Wanted, read_index
@@ -76,11 +76,10 @@ class Shards(OwnImages):
         label, names, starts = self._labels(index, files, root, data_dir)
         rows = self.with_test(dict(zip(files, np.split(label, starts))), names, str(root))
         drawn = "" if "test" in files else ", drawn"
-        counts = np.bincount(label, minlength=len(names)).tolist()
         log.info(
             "%s: %d tar files, %s%s; %d classes: %s", root, len(every),
             ", ".join(f"{len(of):,} {part}" for part, of in rows.items()), drawn, len(names),
-            listed([f"{name} {count:,}" for name, count in zip(names, counts, strict=True)]),
+            counted(names, label),
         )  # fmt: skip
         ids = _ids(index, root)
         images = PackedImages(index, np.arange(len(label)), root, ids, **self.frame)

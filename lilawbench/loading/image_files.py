@@ -15,7 +15,7 @@ import numpy as np
 
 from lilawbench.loading import pixels
 from lilawbench.loading.pixels import Levels
-from lilawbench.support.errors import DataError
+from lilawbench.support.errors import DataError, first_of
 
 if TYPE_CHECKING:
     import torch
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("lilawbench")
 
-MOST_NAMED = 10  # files named in one message
 MOST_THREADS = 8
 LOOKED_AT = 100  # images of a data set that tell of all
 RULES = 1  # of `pixels`: features of frozen layers are computed again where these have changed
@@ -241,8 +240,7 @@ def check_frame(size: int, resize: int | None, channels: int = 3, threads: int |
 
 def first_named(names: Sequence[str] | Sequence[bytes]) -> str:
     """The first ten of a list, and how many more there are."""
-    more = len(names) - MOST_NAMED
-    return ", ".join(map(shown, names[:MOST_NAMED])) + (f" and {more} more" if more > 0 else "")
+    return first_of([*map(shown, names)])
 
 
 def shown(name: str | bytes) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from lilawbench.support.apportion import apportion
-from lilawbench.support.errors import DataError
+from lilawbench.support.errors import DataError, first_of
 
 BINS = 10  # of a value, to stratify by
 
@@ -59,5 +59,5 @@ def class_rows(labels: np.ndarray, names: Sequence[str], least: int, where: str,
     few = [f"{names[i]!r} ({counts[i]})" for i in np.flatnonzero(counts < least).tolist()]
     if few:
         need = f"the split dataset.{split} needs {least} samples of a class" if split else "a class needs a sample"
-        shown = ", ".join(few[:10]) + (f" and {len(few) - 10} more" if len(few) > 10 else "")
-        raise DataError(f"{where}: too few samples of {shown}; {need}. Drop or join such classes, or name test data")
+        advice = "Drop or join such classes, or name test data"
+        raise DataError(f"{where}: too few samples of {first_of(few)}; {need}. {advice}")

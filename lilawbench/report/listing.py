@@ -17,7 +17,7 @@ from lilawbench.loading.download import missing
 from lilawbench.report.collect import collect
 from lilawbench.report.match import match
 from lilawbench.support import searchpath
-from lilawbench.support.errors import UserError
+from lilawbench.support.errors import UserError, first_of
 from lilawbench.support.hydra_private import products
 from lilawbench.support.plain import Tree
 from lilawbench.support.searchpath import CONF
@@ -120,7 +120,7 @@ def _state(name: str, cfg: Plain, compose: Composer, seen: dict[str, str | None]
         if seen[key] is not None:
             options = [o.removeprefix("dataset.") for o in own if o.startswith("dataset.")]
             lacking[" ".join([dataset.name, *options])] = None
-    states = [f"data missing: {_some(list(lacking))}"] if lacking else []
+    states = [f"data missing: {first_of(list(lacking), MOST_NAMED)}"] if lacking else []
     if cfg.model.get("pretrained") and not _has_weights(cfg.model.architecture):
         states.append(f"weights missing: {cfg.model.name}")
     return "; ".join(states) or RUNNABLE
@@ -143,7 +143,3 @@ def _has_weights(architecture: str) -> bool:
 
     config = timm.get_pretrained_cfg(architecture, allow_unregistered=False)
     return config is not None and cached_weights(config) is not None
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:MOST_NAMED]) + f" and {len(names) - MOST_NAMED} more" * (len(names) > MOST_NAMED)

@@ -7,6 +7,7 @@ from lilawbench.record.identity import UNKNOWN_CLEAN
 from lilawbench.report.cells import Cell
 from lilawbench.report.collect import Unfinished
 from lilawbench.report.match import Matches
+from lilawbench.support.errors import first_of
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -45,7 +46,7 @@ def idle(cells: Iterable[Cell]) -> list[str]:
         for run in cell.runs:
             if run.idle:
                 places.setdefault(run.idle, {})[", ".join(filter(None, (cell.row, cell.column)))] = None
-    return [f"Not a result of the method: {_first(list(names))}: {why}." for why, names in places.items()]
+    return [f"Not a result of the method: {first_of(list(names), 3)}: {why}." for why, names in places.items()]
 
 
 def unmatched(matches: Matches, runs: "DataFrame") -> list[str]:
@@ -54,7 +55,8 @@ def unmatched(matches: Matches, runs: "DataFrame") -> list[str]:
     for position, leaves in matches.near:
         near.setdefault(tuple(leaves), []).append(runs["folder"].iloc[position])
     notes = [
-        f"Not in the tables: {len(folders)} finished run(s) that have, or lack, {', '.join(leaves)}: {_first(folders)}"
+        f"Not in the tables: {len(folders)} finished run(s) that have, or lack, {', '.join(leaves)}: "
+        + first_of(folders, 3)
         for leaves, folders in near.items()
     ]
     if matches.others:
@@ -85,7 +87,3 @@ def unknown_clean(runs: "DataFrame") -> list[str]:
     """Runs without clean labels, which some measures need."""
     count = int(runs["labels.clean_known"].eq(False).sum()) if "labels.clean_known" in runs else 0
     return [f"{count} run(s) whose clean labels are unknown: {UNKNOWN_CLEAN}."] if count else []
-
-
-def _first(folders: Sequence[str]) -> str:
-    return ", ".join(folders[:3]) + f" and {len(folders) - 3} more" * (len(folders) > 3)

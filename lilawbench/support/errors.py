@@ -1,7 +1,7 @@
 """Errors that a user can fix: shown as one clear message, never as a traceback."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 MOST = 40  # choices that a message lists
 
@@ -14,6 +14,12 @@ def closest(name: str, choices: Iterable[str]) -> str:
     if len(choices) > MOST:
         return f"there are {len(choices)}: {', '.join(choices[:3])}, ..."
     return f"there are {', '.join(choices)}"
+
+
+def first_of(names: Sequence[object], most: int = 10) -> str:
+    """ "a, b and 3 more"."""
+    more = len(names) - most
+    return ", ".join(map(str, names[:most])) + (f" and {more} more" if more > 0 else "")
 
 
 def unknown_option(dotted: str, of: str, valid: Iterable[str]) -> str:

@@ -22,7 +22,7 @@ ASKED = {  # name -> command, and its limit in T
     "--cfg job": ((*TRAIN, "--cfg", "job"), 0.45),
     "TAB": ((*TRAIN, "-sc", "query=bash"), 0.45),
     "a finished run": (FAST, 0.45),
-    "make_tables.py of a finished table": ((*TABLES, "digits", "--root", "{out}"), 0.45),
+    "make_tables.py, no run finished yet": ((*TABLES, "digits", "--root", "{out}"), 0.45),
     "make_tables.py --list": ((*TABLES, "--list", "--root", "{out}"), 0.45),
     "debug=fast, two short epochs": ((*FAST, "seed={seed}"), 1.7),
 }
