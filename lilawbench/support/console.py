@@ -16,12 +16,23 @@ _state = {"sweep": False, "run": ""}
 
 
 class _Console(logging.StreamHandler):
+    """Ends the command if nobody reads what it prints. Only the main thread can, at its next message, shown or not."""
+
+    gone = False
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        if self.gone and threading.current_thread() is threading.main_thread():
+            self.gone = False  # what is said on the way out goes nowhere
+            end()
+        return super().handle(record)
+
     def handleError(self, record: logging.LogRecord) -> None:
-        """Ends the command if nobody reads what it prints; the main thread does so at its next message."""
         if not isinstance(sys.exc_info()[1], BrokenPipeError):
             super().handleError(record)
         elif threading.current_thread() is threading.main_thread():
             end()
+        else:
+            self.gone = True
 
 
 def log_to_console() -> None:

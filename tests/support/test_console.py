@@ -43,12 +43,13 @@ def test_what_is_left_in_the_buffer_ends_it_and_so_in_place_of_its_own_exit_code
 
 
 def test_a_message_ends_it_from_the_main_thread(capsys):
+    """Also one that the terminal would not show."""
     with unread():
         log_to_console()
         beside = threading.Thread(target=log.info, args=("of a thread",))
         beside.start()
         beside.join()
-        assert code_of(lambda: log.info("of the command")) == READER_GONE
+        assert code_of(lambda: log.info("of the command", extra=FOR_FILES)) == READER_GONE
         log.info("on the way out")
     assert capsys.readouterr() == ("", "")
 
@@ -62,15 +63,16 @@ def test_another_broken_pipe_is_an_error():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("more", [[], ["-m", "seed=0,1"]])
-def test_a_real_head(tmp_path, more):
-    command = [sys.executable, "-m", "lilawbench.train", "train.epochs=3", "split.train_samples=64", *more]
+@pytest.mark.parametrize("more, runs", [(["train.epochs=3"], 1), (["train.epochs=60", "-m", "seed=range(0,40)"], 40)])
+def test_a_real_head(tmp_path, more, runs):
+    """A sweep looks once a second which runs are done, so that some may be; the others never begin."""
+    command = [sys.executable, "-m", "lilawbench.train", "split.train_samples=64", *more]
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         process.stdout.readline()
         process.stdout.close()
         said = process.stderr.read()
     assert (process.returncode, said) == (READER_GONE, "")
-    assert not list(tmp_path.rglob("result.json")) and not list(tmp_path.rglob(".owner"))
+    assert len(list(tmp_path.rglob("result.json"))) < runs and not list(tmp_path.rglob(".owner"))
 
 
 def test_what_is_for_files_alone_is_not_on_the_terminal(capsys, monkeypatch):
