@@ -85,6 +85,17 @@ class Attack:
 
 
 @dataclass
+class Detect:
+    """What probe=suspects does; own data have it unless probe=none."""
+
+    scores: list[str] | None = None  # detectors by name (lilawbench/probes/detectors/); null: all that fit the data
+    score: str = "aum"  # the one that ranks suspects.csv
+    epochs: list[int] | None = None  # after which scores are compared with clean labels; null: after the last alone
+    folds: int = 0  # networks trained on all but one part each, for scores of rows that were not trained on; 0: none
+    orientation: str = "mislabelled"  # what is positive | paper: clean is, of scores as LiLAW's Table 15 took them
+
+
+@dataclass
 class Paths:
     data_dir: str | None = None
     output_dir: str = "outputs"
@@ -128,6 +139,7 @@ class Config:
     train: Train = field(default_factory=Train)
     split: Split = field(default_factory=Split)
     attack: Attack = field(default_factory=Attack)
+    detect: Detect = field(default_factory=Detect)
     paths: Paths = field(default_factory=Paths)
     sweep: Sweep = field(default_factory=Sweep)
     launcher: Options = MISSING

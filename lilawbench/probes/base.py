@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from lilawbench.datasets.base import Source
-from lilawbench.engine.evaluate import predict
+from lilawbench.engine.evaluate import predict, predict_and_features
 from lilawbench.engine.loop import Epoch
 from lilawbench.loading.rows import Rows
 from lilawbench.methods.base import Method
@@ -95,6 +95,13 @@ class Predictions:
         """Logits of the training rows in order, un-augmented, in eval mode, [N, K]; those of training are
         `Epoch.logits`."""
         return self._of(self.scene.train)
+
+    @cached_property
+    def train_and_features(self) -> tuple[Tensor, Tensor | None]:
+        """As `train`, and what enters the last layer, [N, D]; None: the network has no dense last layer."""
+        logits, features = predict_and_features(self.ctx, self.scene.method, self.scene.train)
+        brought = host.bring(logits, "logits to measure")
+        return brought, None if features is None else host.bring(features, "features to measure")
 
     @cached_property
     def val_measures(self) -> dict[str, float]:
