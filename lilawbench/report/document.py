@@ -1,7 +1,13 @@
-"""A report as one object, rendered to Markdown, LaTeX and HTML by templates/, and to CSV with unrounded numbers."""
+"""A report as one object, rendered to Markdown, LaTeX and HTML by templates/, and to CSV with unrounded numbers.
 
+The HTML is a page that stands by itself: its pictures, style and script are inside, and it names no address.
+"""
+
+import base64
 import csv
+import gzip
 import io
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
@@ -9,7 +15,10 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from lilawbench import __version__
+
 Value = str | float | bool | None
+MOST_VECTOR = 400_000  # bytes of a packed SVG
 
 
 @dataclass(frozen=True)
@@ -24,21 +33,58 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Picture:
+    """A figure, in a file beside the document; an SVG of the same name is for further use."""
+
+    path: Path  # PNG
+    title: str
+    shows: str = ""  # a sentence or two
+
+    @property
+    def address(self) -> str:
+        """The whole file, as a data: address."""
+        return "data:image/png;base64," + base64.b64encode(self.path.read_bytes()).decode()
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels, from the file's head."""
+        with self.path.open("rb") as file:
+            head = file.read(24)
+        return int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big")
+
+    @property
+    def vector(self) -> str:
+        """The SVG, by gzip and base64; "": there is none, or it is too large to be carried along."""
+        try:
+            packed = gzip.compress(self.path.with_suffix(".svg").read_bytes(), 6, mtime=0)
+        except FileNotFoundError:
+            return ""
+        return base64.b64encode(packed).decode() if len(packed) <= MOST_VECTOR else ""
+
+
+@dataclass(frozen=True)
 class Section:
     heading: str
     tables: list[Table]
+    pictures: list[Picture] = field(default_factory=list)  # on the page alone, as what follows
+    lines: list[str] = field(default_factory=list)
+    folded: bool = False
 
 
 @dataclass(frozen=True)
 class Document:
+    """`sections` and `notes` are in every spelling; on the page there are `summary`, `figures` and `details` too."""
+
     title: str
     sections: list[Section]
     notes: list[str] = field(default_factory=list)
-    figures: list[str] = field(default_factory=list)  # files beside the document
+    figures: list[Picture] = field(default_factory=list)
+    summary: str = ""
+    details: list[Section] = field(default_factory=list)
 
     def render(self, suffix: str) -> str:
         """suffix: "md", "tex" or "html"."""
-        return _templates().get_template(f"report.{suffix}.jinja").render(document=self)
+        return _templates().get_template(f"report.{suffix}.jinja").render(document=self, version=__version__)
 
 
 def records_csv(sections: Iterable[Section]) -> str:
@@ -61,7 +107,7 @@ def _templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    found.filters |= {"tex": _tex, "padded": _padded}
+    found.filters |= {"tex": _tex, "padded": _padded, "anchor": _anchor}
     return found
 
 
@@ -78,6 +124,10 @@ def _padded(table: Table) -> list[list[str]]:
 def markdown_width(table: Table) -> int:
     """Characters of the widest line of its Markdown, the caption left out."""
     return max(len(" | ".join(line)) + 4 for line in _padded(table))
+
+
+def _anchor(heading: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", heading.lower()).strip("-")
 
 
 _TEX = {"\\": r"\textbackslash{}", "±": r"$\pm$", "<": "$<$", ">": "$>$", "~": r"\textasciitilde{}", "^": r"\^{}"}

@@ -13,7 +13,7 @@ from lilawbench.report import grid as grids
 from lilawbench.report import notes
 from lilawbench.report.cells import compare, fill
 from lilawbench.report.collect import collect, unfinished
-from lilawbench.report.document import Document, Section, records_csv
+from lilawbench.report.document import Document, Picture, Section, records_csv
 from lilawbench.report.fairness import fairness_table
 from lilawbench.report.figures import draw_all, drawn
 from lilawbench.report.figures.ranks import draw_ranks
@@ -21,7 +21,7 @@ from lilawbench.report.match import match
 from lilawbench.report.measured import class_names, of_runs
 from lilawbench.report.names import measures, tasks, with_names
 from lilawbench.report.pick import picked, picked_plan
-from lilawbench.report.place import chosen, place
+from lilawbench.report.place import PAGE, chosen, place
 from lilawbench.report.ranks import rankings
 from lilawbench.report.repeated import with_unique_names
 from lilawbench.report.rows import section
@@ -46,8 +46,8 @@ def report(
     metric: str | None = None,
     pick: Sequence[str] = (),
 ) -> str:
-    """Writes tables.md, .csv, .tex, .html, fairness.csv (for runs with groups) and the figures that the runs have
-    values for (see figures/). A file that no run has data for is not written, and an older one is removed.
+    """Writes report.html, tables.md, .csv, .tex, fairness.csv (for runs with groups) and the figures that the runs
+    have values for (see figures/). A file that no run has data for is not written, and an older one is removed.
 
     Args:
         folders: run folders, or folders above them.
@@ -90,7 +90,9 @@ def report(
     document = Document("lilawbench: results", sections + gaps, remarks, pictures)
     if not gaps:
         (out_dir / "fairness.csv").unlink(missing_ok=True)
-    return _written(out_dir, "tables", document, {"tables.csv": sections} | ({"fairness.csv": gaps} if gaps else {}))
+    (out_dir / "tables.html").unlink(missing_ok=True)  # of an earlier version
+    tables = {"tables.csv": sections} | ({"fairness.csv": gaps} if gaps else {})
+    return _written(out_dir, "tables", document, tables, PAGE)
 
 
 def paper_report(
@@ -144,7 +146,7 @@ def paper_report(
     pictures = _ranks_drawn(ranks, out_dir / f"{plan.name}_ranks.png")
     title = f"{grid.name} ({plan.name})" if plan.table.paper else grid.name
     document = Document(title, [section(grid, cells) for cells in parts if cells], remarks, pictures)
-    return _written(out_dir, plan.name, document, {f"{plan.name}.csv": document.sections})
+    return _written(out_dir, plan.name, document, {f"{plan.name}.csv": document.sections}, f"{plan.name}.html")
 
 
 def _sections(
@@ -191,15 +193,17 @@ def _ranks(runs: "DataFrame") -> "dict[str, Ranking]":
     return rankings(cells)
 
 
-def _ranks_drawn(ranks: "dict[str, Ranking]", path: Path) -> list[str]:
-    return [path.name] if drawn(draw_ranks(ranks, path), path) else []
+def _ranks_drawn(ranks: "dict[str, Ranking]", path: Path) -> list[Picture]:
+    shows = "Methods at their average ranks; a bar joins those that do not differ significantly."
+    return [Picture(path, "Average ranks", shows)] if drawn(draw_ranks(ranks, path), path) else []
 
 
-def _written(out_dir: Path, stem: str, document: Document, tables: dict[str, list[Section]]) -> str:
+def _written(out_dir: Path, stem: str, document: Document, tables: dict[str, list[Section]], page: str) -> str:
     """Writes the document and its CSV files. Returns what the command prints."""
     body, tex, html = (document.render(suffix) for suffix in ("md", "tex", "html"))
     files = {f"{stem}.md": body} | {name: records_csv(sections) for name, sections in tables.items()}
-    files |= {f"{stem}.tex": tex, f"{stem}.html": html}
+    files |= {f"{stem}.tex": tex, page: html}
     for name, content in files.items():
         write_atomic(out_dir / name, content)
-    return "\n".join([body, "Files:", *(f"  {out_dir / name}" for name in (*files, *document.figures))])
+    names = [*files, *(picture.path.name for picture in document.figures)]
+    return "\n".join([body, "Files:", *(f"  {out_dir / name}" for name in names)])

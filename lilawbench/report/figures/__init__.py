@@ -3,32 +3,59 @@
 `plot(runs, path)` writes the picture, or returns None if no run has them. `ranks` is drawn from the tables' cells.
 """
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from lilawbench.report.collect import read_metrics
+from lilawbench.report.document import Picture
 from lilawbench.report.figures.accuracy import plot_accuracy
 from lilawbench.report.figures.corrector import last_tables, plot_corrector
+from lilawbench.report.figures.drawing import save
 from lilawbench.report.figures.pruning import plot_pruning
 from lilawbench.report.figures.traces import plot_traces
 from lilawbench.support.errors import DataError
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from pandas import DataFrame
 
+
+class Drawing(NamedTuple):
+    """How a figure is drawn, and what the page says of it."""
+
+    plot: "Callable[[DataFrame, Path], Figure | None]"
+    title: str
+    shows: str
+    vector: bool = False  # whether there is an SVG beside the PNG
+
+
 FIGURES = {
-    "accuracy.png": plot_accuracy,
-    "parameters.png": plot_traces,
-    "pruning.png": plot_pruning,
-    "corrector.png": plot_corrector,
+    "accuracy.png": Drawing(
+        plot_accuracy, "Test measure per epoch", "The mean over seeds, and a band of one standard deviation.", True
+    ),
+    "parameters.png": Drawing(
+        plot_traces, "What the methods log", "Values of a method's own per step or epoch, a panel each.", True
+    ),
+    "pruning.png": Drawing(
+        plot_pruning,
+        "What was pruned",
+        "The share of samples pruned, how many of them are corrupted, and the weights of clean and corrupted samples.",
+    ),
+    "corrector.png": Drawing(
+        plot_corrector,
+        "What the label corrector learned",
+        "The weight g of an observed label over loss bins, the margins of the classes, and how often a corrected label "
+        "is the clean one.",
+    ),
 }
 
 
-def draw_all(runs: "DataFrame", out_dir: Path) -> tuple[list[str], dict[str, str]]:
+def draw_all(runs: "DataFrame", out_dir: Path) -> tuple[list[Picture], dict[str, str]]:
     """Draws every figure that the runs have values for.
 
     Returns:
-        Names of the files; and the folders of runs that are in none, since their metrics.jsonl or labels.npz is
+        The pictures; and the folders of runs that are in none, since their metrics.jsonl or labels.npz is
         damaged, with the reason.
     """
     try:
@@ -42,15 +69,23 @@ def draw_all(runs: "DataFrame", out_dir: Path) -> tuple[list[str], dict[str, str
 
 
 def drawn(figure: object, path: Path) -> bool:
-    """Whether the figure was drawn; if not, an older file is removed."""
+    """Whether the figure was drawn; if not, older files are removed."""
     if figure is None:
         path.unlink(missing_ok=True)
+        path.with_suffix(".svg").unlink(missing_ok=True)
     return figure is not None
 
 
-def _draw(runs: "DataFrame", out_dir: Path) -> list[str]:
-    figures = FIGURES.items()
-    return [name for name, plot in figures if drawn(None if runs.empty else plot(runs, out_dir / name), out_dir / name)]
+def _draw(runs: "DataFrame", out_dir: Path) -> list[Picture]:
+    pictures = []
+    for name, drawing in FIGURES.items():
+        path = out_dir / name
+        figure = None if runs.empty else drawing.plot(runs, path)
+        if drawn(figure, path):
+            if figure is not None and drawing.vector:
+                save(figure, path.with_suffix(".svg"))
+            pictures.append(Picture(path, drawing.title, drawing.shows))
+    return pictures
 
 
 def _damage(run: "DataFrame") -> str:
