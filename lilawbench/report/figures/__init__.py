@@ -12,6 +12,8 @@ from lilawbench.report.document import Picture
 from lilawbench.report.figures.accuracy import plot_accuracy
 from lilawbench.report.figures.corrector import last_tables, plot_corrector
 from lilawbench.report.figures.drawing import save
+from lilawbench.report.figures.memorised import plot_memorised
+from lilawbench.report.figures.noise import plot_noise
 from lilawbench.report.figures.pruning import plot_pruning
 from lilawbench.report.figures.traces import plot_traces
 from lilawbench.support.errors import DataError
@@ -33,6 +35,16 @@ class Drawing(NamedTuple):
 FIGURES = {
     "accuracy.png": Drawing(
         plot_accuracy, "Test measure per epoch", "The mean over seeds, and a band of one standard deviation.", True
+    ),
+    "memorised.png": Drawing(
+        plot_memorised,
+        "Corrupted labels: memorised and recovered",
+        "Of the training samples whose label is wrong, how many are predicted as that label, and how many as the clean "
+        "one.",
+        True,
+    ),
+    "noise.png": Drawing(
+        plot_noise, "Test measure against noise", "Over the noise rate that was asked for, by kind of noise.", True
     ),
     "parameters.png": Drawing(
         plot_traces, "What the methods log", "Values of a method's own per step or epoch, a panel each.", True

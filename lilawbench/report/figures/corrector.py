@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lilawbench.report.collect import read_metrics
-from lilawbench.report.figures.drawing import COLOURS, NOTE, curves, draw_percent, dress, look, three_panels
+from lilawbench.report.figures.drawing import NOTE, curves, draw_percent, dress, three_panels
+from lilawbench.report.figures.looks import COLOURS, look
 from lilawbench.support.errors import DataError
 
 if TYPE_CHECKING:
