@@ -10,7 +10,7 @@ import io
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -30,6 +30,7 @@ class Table:
     rows: list[list[str]]
     numbers: int  # how many columns, from the right, hold numbers
     records: list[dict[str, Value]] = field(default_factory=list)
+    bold: frozenset[tuple[int, int]] = frozenset()  # (line, column) of `rows`
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Picture:
             head = file.read(24)
         return int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big")
 
-    @property
+    @cached_property
     def vector(self) -> str:
         """The SVG, by gzip and base64; "": there is none, or it is too large to be carried along."""
         try:

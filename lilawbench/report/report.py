@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from lilawbench.experiment.published import FOLDER
 from lilawbench.report import grid as grids
 from lilawbench.report import notes
+from lilawbench.report.about import about, summary
 from lilawbench.report.cells import compare, fill
 from lilawbench.report.collect import collect, unfinished
 from lilawbench.report.document import Document, Picture, Section, records_csv
@@ -68,7 +69,8 @@ def report(
     """
     folders = [folders] if isinstance(folders, str | Path) else list(folders)
     runs = collect(folders)
-    missing = notes.unfinished(unfinished(folders, runs))
+    lacking = unfinished(folders, runs)
+    missing = notes.unfinished(lacking)
     if runs.empty:
         where = ", ".join(map(str, folders)) or "no folder"
         raise UserError("\n".join([f"no finished run (result.json) in or below {where}", *missing]))
@@ -87,7 +89,9 @@ def report(
     pictures, damaged = draw_all(runs, out_dir)
     remarks += notes.not_drawn(damaged)
     pictures += _ranks_drawn(ranks, out_dir / "ranks.png")
-    document = Document("lilawbench: results", sections + gaps, remarks, pictures)
+    places = dict.fromkeys(Path(folder).parent for folder in runs["folder"])
+    details = about(runs, lacking, places)
+    document = Document("lilawbench: results", sections + gaps, remarks, pictures, summary(runs, lacking), details)
     if not gaps:
         (out_dir / "fairness.csv").unlink(missing_ok=True)
     (out_dir / "tables.html").unlink(missing_ok=True)  # of an earlier version
