@@ -78,12 +78,12 @@ def _runs(runs: "DataFrame") -> Table:
 def _differing(runs: "DataFrame") -> Table | None:
     """Options that not all runs have alike, and their values."""
     lines = []
-    for leaf in sorted(filter(tells_apart, runs)):
+    for leaf in sorted(leaf for leaf in runs if tells_apart(leaf) and not leaf.endswith("._target_")):
         counts = Counter(text(value) for value in column(runs, leaf))
-        if len(counts) > 1:
+        if len(counts.keys() - {None}) > 1:  # what a method alone has, its name says
             name = leaf.removeprefix("config.")
             values = sorted(counts, key=lambda value: natural(value or ""))
-            told = [f"{'not there' if value is None else value} ({counts[value]:,})" for value in values]
+            told = [f"{'none' if value is None else value} ({counts[value]:,})" for value in values]
             lines.append([name, first_of(told, MOST_VALUES)])
     caption = "Options that differ between the runs: each value, and in brackets how many runs have it."
     return Table(caption, ["option", "values"], lines, 0) if lines else None
