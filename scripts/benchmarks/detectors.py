@@ -23,9 +23,8 @@ def bench_detectors(setup: Setup) -> None:
     print(f"CE epoch of {ROWS:,} rows, {TRAINED}: {epoch:.1f} s, extrapolated from a step of {step * 1e3:.1f} ms\n")
     names = [name for name, kind in DETECTORS.items() if not kind.needs_features]
     small, large = (timings(names, rows, setup) for rows in (ROWS, MORE_ROWS))
-    print(
-        f"| score | ms at {ROWS:,} rows | % of the CE epoch | at most | ms at {MORE_ROWS:,} rows |\n|---|---|---|---|---|"
-    )
+    print(f"| score | ms at {ROWS:,} rows | % of the CE epoch | at most | ms at {MORE_ROWS:,} rows |")
+    print("|---|---|---|---|---|")
     for name in (*names, ALL):
         at_most = LIMIT if name == ALL else ""
         share = small[name] / epoch / 10

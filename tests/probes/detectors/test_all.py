@@ -1,10 +1,15 @@
 """What holds for every detector of logits: resumed to the bit, rows never seen, two rows, two classes."""
 
+import re
+from pathlib import Path
+
 import pytest
 import torch
 
+import lilawbench
 from lilawbench.probes.detectors import DETECTORS
 
+README = Path(lilawbench.__file__).parent / "probes" / "detectors" / "README.md"
 OF_LOGITS = [name for name, kind in DETECTORS.items() if not kind.needs_features]
 ALL = pytest.mark.parametrize("name", OF_LOGITS)
 
@@ -77,3 +82,17 @@ def test_scores_of_lilaws_table_15_as_it_took_them(four, scored):
     detector = DETECTORS["w_alpha"]()
     turned = scored(detector, four)
     torch.testing.assert_close(detector.paper_scores(), -turned, equal_nan=True)
+
+
+def test_the_readmes_detector(looks, scored):
+    """Its largest other probability: p = (1/4, 1/2, 1/4), the label 0."""
+    (code,) = re.findall(r"^```python\n(.*?)^```$", README.read_text(encoding="utf-8"), re.M | re.S)
+    names = {}
+    exec(code, names)
+    found = scored(names["Sharpness"](), looks(torch.tensor([[[1, 2, 1]]]).double().log(), [0]))
+    assert found.item() == pytest.approx(1 / 2)
+
+
+def test_the_readme_names_every_detector():
+    named = re.findall(r"^\| `(\w+)` \|", README.read_text(encoding="utf-8"), re.M)
+    assert set(named) == {*DETECTORS, "method_NAME"}
