@@ -38,7 +38,7 @@ def detection(score: Tensor, wrong: Tensor) -> dict[str, float]:
     }
 
 
-def paper_auprc(raw: Tensor, wrong: Tensor) -> float | None:
+def paper_auprc(raw: Tensor, wrong: Tensor) -> float:
     """The average precision of LiLAW's Table 15: right labels are positive, and no score is turned round.
 
     A score that is high for wrong labels ranks the right ones last: where half are wrong, the best one possible gets
@@ -47,10 +47,10 @@ def paper_auprc(raw: Tensor, wrong: Tensor) -> float | None:
     Args:
         raw: [N], `Detector.paper_scores`; nan is below every number. wrong: [N] bool.
     Returns:
-        None, where all labels are wrong.
+        In [0, 1]; nan where all labels are wrong.
     Source: LiLAW, A.20; the reading follows from its figures (AUROC .9768 beside .3085 allows no other).
     """
-    return None if wrong.all() else float(average_precision(_ordered(raw)[:, None], ~wrong[:, None]))
+    return float(average_precision(_ordered(raw)[:, None], ~wrong[:, None]))
 
 
 def _ordered(score: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lilawbench.engine.loop import Epoch
 from lilawbench.methods.context import Context
-from lilawbench.metrics.detection import detection
+from lilawbench.metrics.detection import detection, paper_auprc
 from lilawbench.metrics.measure import corrupted
 from lilawbench.probes.base import Predictions, Probe, Scene, Seen
 from lilawbench.probes.detectors import DETECTORS
@@ -47,6 +47,7 @@ class Suspects(Probe):
         made = {name: DETECTORS[name]() for name in wanted if name in DETECTORS} | dict(detectors or {})
         self.detectors: dict[str, Detector] = made
         self.score, self.epochs, self.orientation = score, list(epochs or []), orientation
+        self.measured: dict[int, dict[str, float]] = {}  # by epoch
 
     def setup(self, scene: Scene) -> None:
         super().setup(scene)
@@ -65,31 +66,44 @@ class Suspects(Probe):
         look = Look(*given, trace, epoch.sample_values, plain)
         for detector in self.detectors.values():
             detector.see(look)
-        return dict(self.measures()) if epoch.number in self.epochs else {}
+        if epoch.number not in self.epochs:
+            return {}
+        self.measured[epoch.number] = self.measures()
+        return dict(self.measured[epoch.number])
 
     def scored(self) -> dict[str, Tensor]:
         """Scores of the training rows by detector, [N] each."""
         return {name: detector.scores() for name, detector in self.detectors.items()}
 
     def measures(self) -> dict[str, float]:
-        """How well each score tells corrupted labels, "suspects_auroc_aum" and so on; empty: nobody knows them."""
+        """How well each score tells corrupted labels, "suspects_auroc_aum" and so on; empty: nobody knows them.
+
+        With orientation=paper there is LiLAW's average precision too, "suspects_paper_auprc_aum".
+        """
         if self.scene.clean is None:
             return {}
         wrong = corrupted(self.scene.observed, self.scene.clean)
         found: dict[str, float] = {}
-        for name, score in self.scored().items():
-            found |= {f"suspects_{key}_{name}": value for key, value in detection(score, wrong).items()}
+        for name, detector in self.detectors.items():
+            measured = detection(detector.scores(), wrong)
+            if measured and self.orientation == "paper":
+                measured["paper_auprc"] = paper_auprc(detector.paper_scores(), wrong)
+            found |= {f"suspects_{key}_{name}": value for key, value in measured.items()}
         return found
 
     def state_dict(self) -> State:
-        return {name: detector.state_dict() for name, detector in self.detectors.items()}
+        detectors = {name: detector.state_dict() for name, detector in self.detectors.items()}
+        return {"detectors": detectors, "measured": dict(self.measured)}
 
     def load_state_dict(self, state: State) -> None:
         for name, detector in self.detectors.items():
-            detector.load_state_dict(state[name])
+            detector.load_state_dict(state["detectors"][name])
+        self.measured = state["measured"]
 
     def result(self) -> dict[str, Tree]:
-        return dict(self.measures())
+        """Measures at the end, and at each of `detect.epochs` as "epoch3.suspects_auroc_aum"."""
+        at = {f"epoch{number}.{key}": v for number, found in self.measured.items() for key, v in found.items()}
+        return self.measures() | at
 
     def files(self, folder: Path) -> None:
         """Writes suspects.csv."""
