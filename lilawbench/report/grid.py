@@ -135,15 +135,15 @@ def of_plan(
         published=known,
         planned=Planning(plan, matches),
     )
-    return grid, of_table(metrics, table.select, known, select, table.keys)
+    return grid, of_table(metrics, table.select, known, select, table.result_keys)
 
 
 def _keys(cell: "Planned") -> dict[str, str]:
     table = cell.cfg.table
     try:
-        return {metric: key.format(score=table.score, epoch=table.epoch) for metric, key in table.keys.items()}
+        return {metric: key.format(score=table.score, epoch=table.epoch) for metric, key in table.result_keys.items()}
     except (KeyError, IndexError, ValueError) as error:
-        raise UserError(f"table.keys: {error}: only {{score}} and {{epoch}} are put into a key") from None
+        raise UserError(f"table.result_keys: {error}: only {{score}} and {{epoch}} are put into a key") from None
 
 
 def _common(scenes: list[str]) -> str:

@@ -24,7 +24,7 @@ class Measured(NamedTuple):
     """A metric of a table. Cells hold values times `factor`, tables print them in `unit`."""
 
     metric: str  # "test_accuracy"
-    rule: str  # "last"; "" where the key says it all (`Table.keys`)
+    rule: str  # "last"; "" where the key says it all (`Table.result_keys`)
     unit: str  # "%", "1", "rows" ...
     factor: float = 1.0  # from the value in result.json to that in a cell and the CSV
     written: str = ""  # as in the YAML: "last.test_accuracy"
