@@ -1,10 +1,11 @@
 """A table whose rows are scores of the same runs and whose columns are epochs of them, with numbers by hand."""
 
+import csv
 import json
+import math
 
 import pytest
 
-import lilawbench
 from lilawbench.experiment.plan import plan
 from lilawbench.record.identity import flatten
 from lilawbench.report.listing import tables
@@ -56,19 +57,24 @@ def test_each_cell_shows_its_own_value(toy, conf, tmp_path):
     for run in toy.runs[::2]:
         values = {"epoch3.suspects_auroc_aum": 0.95 + run.seed / 50, "epoch10.suspects_auroc_aum": 0.8}
         values |= {f"epoch{epoch}.suspects_auroc_loss": 0.9 for epoch in (3, 10)}
-        record = {"run": run.folder.name, "labels.sha256": str(run.seed), "versions.lilawbench": lilawbench.__version__}
+        record = {"schema_version": 1, "run": run.folder.name, "labels.sha256": str(run.seed)}
         folder = tmp_path / "toys" / run.folder.name
         folder.mkdir(parents=True)
         (folder / "result.json").write_text(json.dumps(flatten(run.cfg, "config") | record | values))
     said = paper_report(toy, tmp_path, papers=conf)
-    cells = {tuple(line[:2]): line[2:] for line in (row.strip("| ").split(" | ") for row in said.splitlines())}
-    assert cells["epoch 3", "AUM"][:5] == ["2", "0.9600 ± 0.0141", "0.9680", "-0.0080", "+0.0600"]
-    assert cells["epoch 10", "AUM"][:5] == ["2", "0.8000 ± 0.0000", "-", "-", "-0.1000"]
-    assert cells["20 %, epoch 10", "AUM"][1] == "-"
+    written = (tmp_path / "toys" / "report" / "toy_scores.csv").read_text().splitlines()
+    cells = {(line["column"], line["row"]): line for line in csv.DictReader(written)}
+    keys = ("mean", "paper_mean", "ours_minus_paper", "mean_difference")
+    shown = {place: [float(line[key] or "nan") for key in keys] for place, line in cells.items()}
+    assert shown["epoch 3", "AUM"] == pytest.approx([0.96, 0.968, -0.008, 0.06])
+    assert shown["epoch 10", "AUM"] == pytest.approx([0.8, math.nan, math.nan, -0.1], nan_ok=True)
+    assert cells["20 %, epoch 10", "AUM"]["seeds"] == "0"
     assert "mislabel auroc, mean ± sample std" in said and "best_val" not in said
 
 
 def test_a_key_with_another_place_is_refused(conf, tmp_path):
-    unknown = plan(["experiment=toy_scores", 'table.result_keys={mislabel_auroc: "{rule}.auroc"}'], str(conf))
+    text = "# @package _global_\ntable: {metrics: [auroc], result_keys: {auroc: '{rule}.auroc'}, rows: {CE: [method=ce]}}"
+    (conf / "experiment" / "toy_wrong.yaml").write_text(text)
+    unknown = plan(["experiment=toy_wrong"], str(conf))
     with pytest.raises(UserError, match=r"table.result_keys: 'rule': only \{score\} and \{epoch\} are put into a key"):
         paper_report(unknown, tmp_path, papers=conf)
