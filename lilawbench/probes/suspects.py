@@ -9,18 +9,20 @@ from torch import Tensor
 
 from lilawbench.engine.loop import Epoch
 from lilawbench.methods.context import Context
-from lilawbench.metrics.detection import detection
+from lilawbench.metrics.detection import detection, paper_auprc
 from lilawbench.metrics.measure import corrupted
 from lilawbench.probes.base import Predictions, Probe, Scene, Seen
 from lilawbench.probes.detectors import DETECTORS
 from lilawbench.probes.detectors.base import Detector, Look, Plain
 from lilawbench.probes.detectors.loss import MeanLoss
+from lilawbench.probes.detectors.method_values import of_method
 from lilawbench.probes.suspects_list import Suspected, write_list
 from lilawbench.probes.suspects_sheet import write_sheet
 from lilawbench.support.errors import ConfigError, closest
 from lilawbench.support.plain import State, Tree
 
 log = logging.getLogger("lilawbench")
+OF_METHOD = "method_"  # of which only a run tells which scores there are
 ORIENTATIONS = ("mislabelled", "paper")
 MOST_PROBABILITIES = 50_000_000  # rows x classes whose mean over epochs is kept, 200 MB
 
@@ -51,7 +53,7 @@ class Suspects(Probe):
         known = [*DETECTORS, *own]
         for option, names in (("score", [score]), ("scores", scores or [])):
             for name in names:
-                if name not in known:
+                if name not in known and not name.startswith(OF_METHOD):
                     raise ValueError(f"detect.{option} has {name!r}, which is no score; {closest(name, known)}")
         if both := sorted(own.keys() & DETECTORS.keys()):
             raise ValueError(f"detectors has {both[0]!r}, the name of a score that is there already")
@@ -59,21 +61,18 @@ class Suspects(Probe):
             raise ValueError(f"detect.orientation is {orientation!r}; it must be {' or '.join(ORIENTATIONS)}")
         if wrong := [epoch for epoch in epochs or [] if epoch < 1]:
             raise ValueError(f"detect.epochs has {wrong[0]}; epochs count from 1")
-        free = [name for name, kind in DETECTORS.items() if not kind.needs_features]
-        wanted = dict.fromkeys([*([*free, *own] if scores is None else scores), score])
-        self.detectors = {name: own[name] if name in own else DETECTORS[name]() for name in wanted}
-        self.score, self.epochs, self.orientation = score, list(epochs or []), orientation
+        self.own, self.scores, self.score, self.orientation = own, scores, score, orientation
+        self.epochs = list(epochs or [])
+        self.detectors: dict[str, Detector] = {}
+        self.measured: dict[int, dict[str, float]] = {}  # by epoch
 
     def setup(self, scene: Scene) -> None:
         """Raises: ConfigError, detect.score says nothing of such data, or needs more epochs."""
         super().setup(scene)
-        self.detectors = {name: one for name, one in self.detectors.items() if scene.task.name in one.tasks}
+        self.detectors = self._fitting(scene)
         if not self.detectors:
             log.info("no list of suspects: no score is for %s data", scene.task.name)
             return
-        if self.score not in self.detectors:
-            fitting = f"is not for {scene.task.name} data; {closest(self.score, self.detectors)}"
-            raise ConfigError([f"detect.score={self.score} {fitting}"])
         if (needed := self.detectors[self.score].epochs) > scene.epochs:
             short = f"needs {needed} epochs, and train.epochs is {scene.epochs}: train longer, or choose another"
             raise ConfigError([f"detect.score={self.score} {short}"])
@@ -83,6 +82,22 @@ class Suspects(Probe):
             detector.setup(count, classes)
         self.probs = torch.zeros(count, classes)  # the sum over epochs, or the last
         self.times = torch.zeros(count)
+
+    def _fitting(self, scene: Scene) -> dict[str, Detector]:
+        """The detectors that were asked for; of all, those for the task of the data that cost no pass of their own."""
+        of_package = {name: kind() for name, kind in DETECTORS.items()}
+        there = {**of_package, **of_method(scene.method), **self.own}
+        fitting = {name: one for name, one in there.items() if scene.task.name in one.tasks}
+        if not fitting:
+            return {}
+        free = [name for name, one in fitting.items() if name in self.own or not one.needs_features]
+        wanted = dict.fromkeys([*(free if self.scores is None else self.scores), self.score])
+        if wrong := [name for name in wanted if name not in fitting]:
+            data = f"{scene.task.name} data and this method"
+            raise ConfigError(
+                [f"detect: there is no score {name} for {data}; {closest(name, fitting)}" for name in wrong]
+            )
+        return {name: fitting[name] for name in wanted}
 
     def see(self, ctx: Context, epoch: Epoch, predictions: Predictions) -> Seen:
         if not self.detectors:
@@ -101,47 +116,56 @@ class Suspects(Probe):
             self.times += epoch.seen
         else:
             self.probs[epoch.seen], self.times[epoch.seen] = look.probs[epoch.seen], 1
-        return dict(self.measures()) if epoch.number in self.epochs else {}
-
-    def scored(self) -> dict[str, Tensor]:
-        """Scores of the training rows by detector, [N] each."""
-        return {name: detector.scores() for name, detector in self.detectors.items()}
+        if epoch.number not in self.epochs:
+            return {}
+        self.measured[epoch.number] = self.measures()
+        return dict(self.measured[epoch.number])
 
     def measures(self) -> dict[str, float]:
-        """How well each score tells corrupted labels, "suspects_auroc_aum" and so on; empty: nobody knows them."""
+        """How well each score tells corrupted labels, "suspects_auroc_aum" and so on; empty: nobody knows them.
+
+        With orientation=paper there is LiLAW's average precision too, "suspects_paper_auprc_aum".
+        """
         if self.scene.clean is None:
             return {}
         wrong = corrupted(self.scene.observed, self.scene.clean)
         found: dict[str, float] = {}
-        for name, score in self.scored().items():
-            found |= {f"suspects_{key}_{name}": value for key, value in detection(score, wrong).items()}
+        for name, detector in self.detectors.items():
+            measured = detection(detector.scores(), wrong)
+            if measured and self.orientation == "paper":
+                measured["paper_auprc"] = paper_auprc(detector.paper_scores(), wrong)
+            found |= {f"suspects_{key}_{name}": value for key, value in measured.items()}
         return found
 
     def state_dict(self) -> State:
         if not self.detectors:
             return {}
         detectors = {name: one.state_dict() for name, one in self.detectors.items()}
-        return {"detectors": detectors, "losses": self.losses.state_dict(), "probs": self.probs, "times": self.times}
+        kept = {"losses": self.losses.state_dict(), "probs": self.probs, "times": self.times}
+        return {"detectors": detectors, "measured": dict(self.measured), **kept}
 
     def load_state_dict(self, state: State) -> None:
         for name, detector in self.detectors.items():
             detector.load_state_dict(_on_host(state["detectors"][name]))
         if self.detectors:
             self.losses.load_state_dict(_on_host(state["losses"]))
-            self.probs, self.times = state["probs"].cpu(), state["times"].cpu()
+            self.probs, self.times, self.measured = state["probs"].cpu(), state["times"].cpu(), state["measured"]
 
     def result(self) -> dict[str, Tree]:
-        """Measures; the ranking score, how many rows it ranks, and how many of them are probably wrong."""
+        """The ranking score, how many rows it ranks, and how many of them are probably wrong; measures at the end, and at
+        each of detect.epochs as "epoch3.suspects_auroc_aum"."""
         if not self.detectors:
             return {}
         listed = self.listed()
         counts = {f"suspects_estimated_{name}": count for name, count in listed.estimates.items()}
+        at = {f"epoch{number}.{key}": v for number, found in self.measured.items() for key, v in found.items()}
         return {
             "suspects_score": self.score,
             "suspects_rows": len(listed.rows),
             "suspects_estimated": listed.count,
             **counts,
             **self.measures(),
+            **at,
         }
 
     def listed(self) -> Suspected:
