@@ -1,0 +1,98 @@
+"""suspects.csv: rows from the most to the least suspicious, by the names that a person knows them by."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from lilawbench.datasets.base import Source
+from lilawbench.support.atomic import replacing
+
+FIRST = 1000  # rows of a table that suspects_rows.csv repeats with their own columns
+DIGITS = 6  # significant ones, of a score
+WAYS = {"confident": "confident learning", "gmm": "GMM on losses"}  # of estimating how many labels are wrong
+
+
+@dataclass(frozen=True)
+class Suspected:
+    """Rows with their scores and suggested labels, the most suspicious first."""
+
+    rows: np.ndarray  # [n] int64, numbers as `Labels` has them
+    given: np.ndarray  # [n] int64, the observed class
+    suggested: np.ndarray  # [n] int64, the most probable other class
+    prob: np.ndarray  # [n], its probability
+    scores: Mapping[str, np.ndarray]  # [n] by detector, larger = more likely to be wrong
+    score: str  # the one that ranks
+    estimates: Mapping[str, int]  # how many labels are probably wrong, by way of telling
+
+    @property
+    def count(self) -> int | None:
+        """How many of the first rows are above the threshold; None: nobody can tell."""
+        return next(iter(self.estimates.values()), None)
+
+    def told(self, source: Source) -> str:
+        """How many labels are probably wrong, and which is the first, in a line."""
+        names, ways = source.class_names, [WAYS.get(way, way) for way in self.estimates]
+        found = [f"{count:,} ({way})" for way, count in zip(ways, self.estimates.values())]
+        about = f"about {' or '.join(found)} of {len(self.rows):,} labels are probably wrong; " if found else ""
+        first = (
+            f"{row_names(source, self.rows[:1])[0]}, given {names[self.given[0]]}, rather {names[self.suggested[0]]}"
+        )
+        return f"{about}first: {first}"
+
+
+def row_names(source: Source, rows: np.ndarray) -> list[str]:
+    """What a person calls labelled rows: their names in the data, or their numbers from 0."""
+    ids = source.labelled_ids
+    return list(map(str, rows.tolist())) if ids is None else ids[rows].tolist()
+
+
+def write_list(folder: Path, listed: Suspected, source: Source) -> None:
+    """Writes suspects.csv, and suspects_rows.csv where the data set has columns to show.
+
+    Raises:
+        DiskError: a file cannot be written.
+    """
+    names = np.array(source.class_names, dtype=object)
+    rows = listed.rows
+    start: dict[str, object] = {"rank": np.arange(1, len(rows) + 1), "row": row_names(source, rows)}
+    lines = None if source.train_lines is None or source.val_clean is not None else source.train_lines[rows]
+    if lines is not None:
+        start["line"] = lines
+    start |= {
+        "given": names[listed.given],
+        "suggested": names[listed.suggested],
+        "suggested_prob": shortened(listed.prob),
+    }
+    if listed.count is not None:
+        start["probably_wrong"] = (np.arange(len(rows)) < listed.count).astype(np.int8)
+    scores = {name: shortened(values) for name, values in listed.scores.items()}
+    _write(folder / "suspects.csv", {**start, "score": scores[listed.score], **scores})
+    if lines is None or source.columns is None:
+        return
+    shown = source.columns(lines[:FIRST])
+    first = {name: values[:FIRST] for name, values in start.items()}  # type: ignore[index]
+    own = {name if name not in first else f"{name} (data)": values for name, values in shown.items()}
+    if own:
+        _write(folder / "suspects_rows.csv", {**first, **own})
+
+
+def shortened(values: np.ndarray) -> np.ndarray:
+    """The same, [n] float64, to six significant digits."""
+    wide = values.astype(np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        exponent = np.floor(np.log10(np.abs(wide)))
+    exponent = np.where(np.isfinite(exponent), exponent, 0).clip(-200, 200)
+    power = 10.0 ** (DIGITS - 1 - exponent)
+    return np.round(wide * power) / power
+
+
+def _write(path: Path, columns: Mapping[str, object]) -> None:
+    """A CSV of columns of equal length; Arrow writes a million rows of twenty numbers in seconds."""
+    import pyarrow
+    from pyarrow import csv
+
+    table = pyarrow.table({name: pyarrow.array(values) for name, values in columns.items()})
+    with replacing(path) as file:
+        csv.write_csv(table, file)
