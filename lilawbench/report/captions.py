@@ -34,7 +34,9 @@ def details_caption(grid: Grid, cells: Sequence[Cell]) -> str:
     ]
     seeds = [len(cell.runs) for cell in cells if cell.runs]
     over = f"n = {spanned(seeds, 'd')} seeds" if seeds else "seeds, none of them finished"
-    sentences = [f"{_name(grid, cells)}: {what}{' at ' * bool(rules)}{' and '.join(rules)}, mean ± sample std over {over}."]
+    sentences = [
+        f"{_name(grid, cells)}: {what}{' at ' * bool(rules)}{' and '.join(rules)}, mean ± sample std over {over}."
+    ]
     sentences += [*_planned(grid), *_noise(grid, used)]
     if grid.planned and any(cell.published for cell in cells):
         sentences.append(
