@@ -136,7 +136,8 @@ def draw_labels(cfg: DictConfig, source: Source) -> Labels:
         except ValueError as error:  # what only the data can tell
             raise ConfigError([f"noise={cfg.noise.name}: {error}"]) from error
 
-    return labels_of(source, noisy, cfg.noise.name != "none", cfg.split, cfg.seed, cfg.dataset.name)
+    adds_noise = cfg.noise.name != "none" and not getattr(noise, "corrects", False)
+    return labels_of(source, noisy, adds_noise, cfg.split, cfg.seed, cfg.dataset.name)
 
 
 def row_ids(source: Source) -> dict[str, np.ndarray]:

@@ -98,6 +98,10 @@ class Table:
     pick: list[str] = field(default_factory=list)  # hyper-parameters whose best value on validation rows is shown
     shown: list[str] | None = None  # columns and averages, in this order; null: all columns, then the averages
     waiting: dict[str, str] = field(default_factory=dict)  # row, column, metric or "table": what it is waiting for
+    # metric: its key in result.json, where no rule chooses the epoch: epoch{epoch}.suspects_auroc_{score}
+    result_keys: dict[str, str] = field(default_factory=dict)
+    score: str | None = None  # what a row or column puts into these keys; rows that differ in it alone share their runs
+    epoch: int | None = None
 
 
 @dataclass

@@ -111,7 +111,9 @@ class Columns:
     def text(self, name: str, row: int) -> str:
         """One value; "" if it is missing."""
         value = self.arrays[name][row].as_py()
-        return "" if value is None else value if isinstance(value, str) else plain_number(value)
+        if value is None or isinstance(value, str):
+            return value or ""
+        return plain_number(value) if self.of_kind(name) == "numbers" else str(value)
 
     def numbers(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """A column as numbers, [N] float64 with NaN where missing; and the rows that hold anything else."""

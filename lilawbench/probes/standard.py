@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from omegaconf import DictConfig
 
-from lilawbench.config import build
+from lilawbench.config import build, probes_asked
 from lilawbench.datasets.base import Source
 from lilawbench.probes.attack import Attack
 from lilawbench.probes.base import Probe
@@ -36,7 +36,7 @@ def probes_of(cfg: DictConfig, source: Source) -> dict[str, Probe]:
     probes |= {"method": MethodValues(), "noise": NoiseRates(cfg.noise)}
     if patience is not None:
         probes["early_stop"] = EarlyStop(patience)
-    own = {name: build(node) for name, node in cfg.probe.items()}
+    own = {name: build(node) for name, node in probes_asked(cfg).items()}
     problems = [f"probe.{name}: every run has a probe of that name" for name in own if name in STANDARD]
     problems += [f"probe.{name}: {type(p).__name__} is no Probe" for name, p in own.items() if not isinstance(p, Probe)]
     if problems:

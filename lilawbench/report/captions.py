@@ -12,7 +12,7 @@ from lilawbench.report.stats import smallest_wilcoxon_p
 def heading(cells: Sequence[Cell]) -> str:
     measured = {cell.measured: None for cell in cells}
     one = next(iter(measured))
-    return f"{one.title} at {one.rule}" if len(measured) == 1 else f"{len(measured)} metrics"
+    return one.title + one.at if len(measured) == 1 else f"{len(measured)} metrics"
 
 
 def compared_with(grid: Grid, cells: Sequence[Cell]) -> str | None:
@@ -30,10 +30,13 @@ def details_caption(grid: Grid, cells: Sequence[Cell]) -> str:
     rules = [
         f"{rule} ({SELECTIONS[rule].replace('accuracy', measured_by)})"
         for rule in dict.fromkeys(cell.measured.rule for cell in cells)
+        if rule
     ]
     seeds = [len(cell.runs) for cell in cells if cell.runs]
     over = f"n = {spanned(seeds, 'd')} seeds" if seeds else "seeds, none of them finished"
-    sentences = [f"{_name(grid, cells)}: {what} at {' and '.join(rules)}, mean ± sample std over {over}."]
+    sentences = [
+        f"{_name(grid, cells)}: {what}{' at ' * bool(rules)}{' and '.join(rules)}, mean ± sample std over {over}."
+    ]
     sentences += [*_planned(grid), *_noise(grid, used)]
     if grid.planned and any(cell.published for cell in cells):
         sentences.append(
