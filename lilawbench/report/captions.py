@@ -8,6 +8,17 @@ from lilawbench.report.measured import SELECTIONS, column, spanned
 from lilawbench.report.names import measures, natural, text
 from lilawbench.report.stats import smallest_wilcoxon_p
 
+ECE = {
+    "ece": "ECE: mean gap between confidence and accuracy over 15 bins of equal width; less is better.",
+    "ece_mass": "ECE mass: mean gap between confidence and accuracy over 15 bins of equally many rows; less is better.",
+    "ece_class": "ECE class: mean over classes of the gap between probability and frequency of a class over 15 bins of "
+    "equal width; less is better.",
+}
+CALIBRATED = (
+    "Calibrated: after one temperature, of several labels one for each, fitted on validation rows and the labels that "
+    "the method sees."
+)
+
 
 def heading(cells: Sequence[Cell]) -> str:
     measured = {cell.measured: None for cell in cells}
@@ -37,7 +48,7 @@ def details_caption(grid: Grid, cells: Sequence[Cell]) -> str:
     sentences = [
         f"{_name(grid, cells)}: {what}{' at ' * bool(rules)}{' and '.join(rules)}, mean ± sample std over {over}."
     ]
-    sentences += [*_planned(grid), *_noise(grid, used)]
+    sentences += [*_calibration([cell.measured.metric for cell in cells]), *_planned(grid), *_noise(grid, used)]
     if grid.planned and any(cell.published for cell in cells):
         sentences.append(
             "The paper's results are as published, for its own setting; how ours differs is at the top of "
@@ -53,6 +64,13 @@ def _name(grid: Grid, cells: Sequence[Cell]) -> str:
     if grid.planned.plan.name != name:
         name += f", experiment {grid.planned.plan.name}"
     return f"{name}, {columns.pop()}" if len(columns) == 1 and "" not in columns else name
+
+
+def _calibration(metrics: Sequence[str]) -> list[str]:
+    """What errors of calibration and calibrated measures are."""
+    names = {metric.removeprefix("test_").removesuffix("_calibrated") for metric in metrics}
+    said = [text for name, text in ECE.items() if name in names]
+    return said + [CALIBRATED] * any(metric.endswith("_calibrated") for metric in metrics)
 
 
 def _planned(grid: Grid) -> list[str]:

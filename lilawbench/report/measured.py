@@ -43,7 +43,8 @@ class Measured(NamedTuple):
     @property
     def title(self) -> str:
         unit = "" if self.unit == "1" else f" [{self.unit}]"
-        return re.sub(r"\bclass(\d+)", self._class, self.metric.replace("_", " ")) + unit
+        words = re.sub(r"\b(ece|nll)\b", lambda found: found[0].upper(), self.metric.replace("_", " "))
+        return re.sub(r"\bclass(\d+)", self._class, words) + unit
 
     def _class(self, found: re.Match[str]) -> str:
         number = int(found[1])
@@ -74,7 +75,7 @@ def known_rule(rule: str) -> str:
 
 def of_runs(metric: str, rule: str) -> Measured:
     """A metric without a paper: accuracies are printed in percent and stored as fractions."""
-    return Measured(metric, known_rule(rule), "%" if metric.endswith("accuracy") else "1")
+    return Measured(metric, known_rule(rule), "%" if _is_share(metric) else "1")
 
 
 def of_table(
@@ -97,11 +98,15 @@ def of_table(
         head, _, tail = written.partition(".")
         own, metric = (head, tail) if head in SELECTIONS else (None, written)
         units = [one.unit for one in published if one.metric == written]
-        unit = "%" if "%" in units or (not units and metric.endswith("accuracy")) else next(iter(units), "1")
+        unit = "%" if "%" in units or (not units and _is_share(metric)) else next(iter(units), "1")
         factor = 100.0 if unit == "%" else 1.0
         rule = "" if written in keys else known_rule(always or own or select)
         found.append(Measured(metric, rule, unit, factor, written))
     return found
+
+
+def _is_share(metric: str) -> bool:
+    return metric.removesuffix("_calibrated").endswith("accuracy")
 
 
 def shown_p(p: float | None) -> str:

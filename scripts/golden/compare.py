@@ -17,6 +17,7 @@ LEFT_OUT += ("ids", "test_ids", "class_names*", "config.*._data_", "config.probe
 LEFT_OUT += ("trust_*", "elr_target_*")
 LEFT_OUT += tuple(f"config.dataset.{name}*" for name in ("path", "id", "clean", "missing", "white", "background"))
 LEFT_OUT += tuple(f"config.dataset.{name}" for name in ("decimal", "encoding", "drop_unlabelled"))
+LEFT_OUT += ("*.test_ece*", "*.test_nll*", "*.test_brier*", "*_calibrated", "*.temperature*", "*.reliability*")
 # keys that were renamed on purpose, old: new, with everything below them; options as "config.train.lr". The other
 # checkout, which is the older one, gets the option by its old name
 RENAMED: dict[str, str] = {}
