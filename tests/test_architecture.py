@@ -25,7 +25,7 @@ LAYERS = {
     "losses": 1, "augment": 1, "metrics": 1,
     "loading": 2,
     "datasets": 3, "models": 3,
-    "noise": 4, "config": 4, "methods": 4,
+    "schema": 3, "noise": 4, "config": 4, "methods": 4,
     "check": 5, "engine": 5,
     "probes": 6,
     "record": 7,
