@@ -20,6 +20,11 @@ SELECTIONS = {
 }
 
 
+# Which way is better, by a word of a metric's name. Of others, such as a gap between groups, no value is called best.
+LESS = {"loss", "rmse", "mae", "ece", "nll", "brier", "fpr", "fnr", "error", "memorised"}
+MORE = {"accuracy", "map", "auroc", "auprc", "f1", "precision", "recall", "specificity", "r2", "recovered", "lift"}
+
+
 class Measured(NamedTuple):
     """A metric of a table. Cells hold values times `factor`, tables print them in `unit`."""
 
@@ -50,6 +55,17 @@ class Measured(NamedTuple):
         number = int(found[1])
         return f"({self.classes[number]})" if number < len(self.classes) else found[0]
 
+    @property
+    def better(self) -> int:
+        """1 where more is better, -1 where less is, 0 where neither is known."""
+        words = set(re.split(r"[_.]", self.metric.partition("=")[0].lower()))
+        return -1 if words & LESS else 1 if words & MORE else 0
+
+    @property
+    def printed(self) -> float:
+        """From a value in a cell to the one that is printed."""
+        return (100.0 if self.unit == "%" else 1.0) / self.factor
+
     def spread(self, mean: float | None, std: float | None) -> str:
         """ "74.00 ± 3.00"."""
         if mean is None or math.isnan(mean):
@@ -60,10 +76,13 @@ class Measured(NamedTuple):
         """ "+2.00"."""
         return "-" if difference is None else self._number(round(difference, 10) + 0.0, "+")
 
+    def interval(self, bounds: tuple[float, float] | None) -> str:
+        """ "[-0.10, +4.10]"."""
+        return "-" if bounds is None else f"[{', '.join(map(self.signed, bounds))}]"
+
     def _number(self, value: float, sign: str = "") -> str:
         digits = {"%": 2, "rows": 0}.get(self.unit, 4)
-        shown = (100.0 if self.unit == "%" else 1.0) / self.factor
-        return f"{shown * value:{sign}.{digits}f}"
+        return f"{self.printed * value:{sign}.{digits}f}"
 
 
 def known_rule(rule: str) -> str:
