@@ -16,6 +16,8 @@ from lilawbench.tasks import CLASSES, task_of
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from lilawbench.datasets.new_rows.base import Reader
+
 
 @dataclass(frozen=True)
 class Source:
@@ -47,6 +49,7 @@ class Source:
     val_ids: np.ndarray | None = None  # [V], likewise
     test_ids: np.ndarray | None = None  # [M], likewise
     drawn_test: int = 0  # how many of the user's rows were drawn as test rows, for want of a test part
+    reader: Reader | None = None  # reads new rows as these were read; None: as their inputs' shape says
 
     @property
     def task(self) -> str:
