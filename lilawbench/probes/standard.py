@@ -15,9 +15,21 @@ from lilawbench.probes.fit import Fit, Memorisation
 from lilawbench.probes.groups import Groups
 from lilawbench.probes.method_values import MethodValues
 from lilawbench.probes.noise import NoiseRates
+from lilawbench.probes.weights import Weights
 from lilawbench.support.errors import ConfigError
 
-STANDARD = ("fit", "memorisation", "evaluation", "chosen", "groups", "attack", "method", "noise", "early_stop")
+STANDARD = (
+    "fit",
+    "memorisation",
+    "evaluation",
+    "chosen",
+    "weights",
+    "groups",
+    "attack",
+    "method",
+    "noise",
+    "early_stop",
+)
 
 
 def probes_of(cfg: DictConfig, source: Source) -> dict[str, Probe]:
@@ -27,7 +39,7 @@ def probes_of(cfg: DictConfig, source: Source) -> dict[str, Probe]:
         ConfigError: one that the config adds has the name of another, or is no probe.
     """
     probes: dict[str, Probe] = {"fit": Fit(), "memorisation": Memorisation(), "evaluation": Evaluation()}
-    probes["chosen"] = Chosen()
+    probes |= {"chosen": Chosen(cfg.keep.predictions), "weights": Weights(cfg.keep.weights, cfg.train.resize_px)}
     if source.test_groups:
         probes["groups"] = Groups()
     patience = cfg.train.early_stop_epochs
