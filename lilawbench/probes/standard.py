@@ -16,6 +16,7 @@ from lilawbench.probes.fit import Fit, Memorisation
 from lilawbench.probes.groups import Groups
 from lilawbench.probes.method_values import MethodValues
 from lilawbench.probes.noise import NoiseRates
+from lilawbench.probes.weights import Weights
 from lilawbench.support.errors import ConfigError
 
 STANDARD = (
@@ -24,6 +25,7 @@ STANDARD = (
     "evaluation",
     "chosen",
     "calibration",
+    "weights",
     "groups",
     "attack",
     "method",
@@ -39,8 +41,9 @@ def probes_of(cfg: DictConfig, source: Source) -> dict[str, Probe]:
         ConfigError: one that the config adds has the name of another, or is no probe.
     """
     probes: dict[str, Probe] = {"fit": Fit(), "memorisation": Memorisation(), "evaluation": Evaluation()}
-    probes["chosen"] = chosen = Chosen()
+    probes["chosen"] = chosen = Chosen(cfg.keep.predictions)
     probes["calibration"] = Calibration(chosen)
+    probes["weights"] = Weights(cfg.keep.weights, cfg.train.resize_px)
     if source.test_groups:
         probes["groups"] = Groups()
     patience = cfg.train.early_stop_epochs
