@@ -94,7 +94,7 @@ def report_experiment(name: str, overrides: list[str], options: argparse.Namespa
         return
     if options.baseline:
         raise UserError(f"--baseline is for folders; experiment {name} sets its baselines in table.baselines")
-    print(paper_report(planned, options.root, options.out, options.select, options.metric))
+    print(paper_report(planned, options.root, options.out, options.select, options.metric, rope=options.rope))
 
 
 def list_tables(root: Path, further: list[Path], names: list[str]) -> None:

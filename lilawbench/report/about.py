@@ -41,7 +41,13 @@ def about(runs: "DataFrame", unfinished: Sequence[Unfinished], folders: Iterable
 def summary(runs: "DataFrame", unfinished: Sequence[Unfinished]) -> str:
     """ "15 finished runs of 3 methods in 1 setting, 5 seeds; 1 failed."."""
     methods, settings, seeds = (runs[name].nunique() for name in ("method", "scene", "config.seed"))
-    parts = [_counted(len(runs), "finished run"), "of", _counted(methods, "method"), "in", _counted(settings, "setting")]
+    parts = [
+        _counted(len(runs), "finished run"),
+        "of",
+        _counted(methods, "method"),
+        "in",
+        _counted(settings, "setting"),
+    ]
     states = Counter(run.state for run in unfinished)
     more = [f"{count} {state}" for state, count in states.items()]
     return "; ".join([f"{' '.join(parts)}, {_counted(seeds, 'seed')}", *more]) + "."

@@ -108,13 +108,15 @@ def _templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    found.filters |= {"tex": _tex, "padded": _padded, "anchor": _anchor}
+    found.filters |= {"tex": _tex, "tex_lines": _tex_lines, "padded": _padded, "anchor": _anchor}
     return found
 
 
 def _padded(table: Table) -> list[list[str]]:
     """The lines of a Markdown table, padded so that it also reads well in a terminal."""
     lines = [[cell.replace("|", "\\|") for cell in row] for row in [table.header, *table.rows]]
+    for line, column in table.bold:
+        lines[line + 1][column] = f"**{lines[line + 1][column]}**"
     width = [max(2, *map(len, column)) for column in zip(*lines)]  # a Markdown rule needs more than a colon
     words = len(table.header) - table.numbers
     rule = ["-" * w if i < words else "-" * (w - 1) + ":" for i, w in enumerate(width)]
@@ -131,9 +133,25 @@ def _anchor(heading: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", heading.lower()).strip("-")
 
 
-_TEX = {"\\": r"\textbackslash{}", "±": r"$\pm$", "<": "$<$", ">": "$>$", "~": r"\textasciitilde{}", "^": r"\^{}"}
+_TEX = {
+    "\\": r"\textbackslash{}",
+    "±": r"$\pm$",
+    "≈": r"$\approx$",
+    "†": r"\dag{}",
+    "<": "$<$",
+    ">": "$>$",
+    "~": r"\textasciitilde{}",
+    "^": r"\^{}",
+}
 _TEX |= {character: "\\" + character for character in "&%$#_{}"}
 
 
 def _tex(string: str) -> str:
     return "".join(_TEX.get(character, character) for character in string)
+
+
+def _tex_lines(table: Table) -> list[list[str]]:
+    lines = [[_tex(cell) for cell in row] for row in table.rows]
+    for line, column in table.bold:
+        lines[line][column] = rf"\textbf{{{lines[line][column]}}}"
+    return lines

@@ -39,7 +39,9 @@ class Chromium:
 
     def send(self, method: str, session: str | None = None, **parameters) -> dict:
         self.count += 1
-        message = {"id": self.count, "method": method, "params": parameters} | ({"sessionId": session} if session else {})
+        message = {"id": self.count, "method": method, "params": parameters} | (
+            {"sessionId": session} if session else {}
+        )
         os.write(self.input, json.dumps(message).encode() + b"\0")
         while True:
             answer = self.next()
@@ -74,7 +76,9 @@ class Page:
         self.session = browser.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.send(f"{domain}.enable")
-        self.send("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=width < 600)
+        self.send(
+            "Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=width < 600
+        )
         colours = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.send("Emulation.setEmulatedMedia", features=[colours])
         start = time.monotonic()
@@ -90,7 +94,9 @@ class Page:
 
     def run(self, script: str):
         """The value of an expression, awaited where it is a promise."""
-        answer = self.send("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True, userGesture=True)
+        answer = self.send(
+            "Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True, userGesture=True
+        )
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
 
