@@ -7,15 +7,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from lilawbench.report.collect import read_metrics
+from lilawbench.report.collect import has_labels, read_arrays, read_labels, read_metrics
 from lilawbench.report.document import Picture
 from lilawbench.report.figures.accuracy import plot_accuracy
 from lilawbench.report.figures.corrector import last_tables, plot_corrector
 from lilawbench.report.figures.drawing import save
+from lilawbench.report.figures.matrices import plot_confusion, plot_transitions
 from lilawbench.report.figures.memorised import plot_memorised
 from lilawbench.report.figures.noise import plot_noise
 from lilawbench.report.figures.pruning import plot_pruning
 from lilawbench.report.figures.traces import plot_traces
+from lilawbench.report.figures.weighing import FILE as WEIGHING
+from lilawbench.report.figures.weighing import plot_weighing
 from lilawbench.support.errors import DataError
 
 if TYPE_CHECKING:
@@ -46,8 +49,24 @@ FIGURES = {
     "noise.png": Drawing(
         plot_noise, "Test measure against noise", "Over the noise rate that was asked for, by kind of noise.", True
     ),
+    "transitions.png": Drawing(
+        plot_transitions,
+        "How labels were corrupted",
+        "The realised transition matrix: of the samples of each clean class, the share with each observed label.",
+    ),
+    "confusion.png": Drawing(
+        plot_confusion,
+        "What was predicted",
+        "The confusion matrix of test rows: of the rows of each class, the share predicted as each one.",
+    ),
     "parameters.png": Drawing(
         plot_traces, "What the methods log", "Values of a method's own per step or epoch, a panel each.", True
+    ),
+    "weighing.png": Drawing(
+        plot_weighing,
+        "How samples were weighed",
+        "Samples of the last epoch over the probabilities of the likeliest class (s_max) and of the observed one "
+        "(s_y), on the surface of the weight where its formula is known; and the weights of clean and of corrupted samples.",
     ),
     "pruning.png": Drawing(
         plot_pruning,
@@ -106,6 +125,10 @@ def _damage(run: "DataFrame") -> str:
         folder = run["folder"].iloc[0]
         epochs, _ = read_metrics(folder, "epoch"), read_metrics(folder, "step")
         last_tables(run)
+        if has_labels(folder):
+            read_labels(folder)
+        if Path(folder, WEIGHING).exists():
+            read_arrays(Path(folder, WEIGHING))
     except DataError as error:
         return str(error)
     return "" if any(name.startswith("test_") for name in epochs) else "metrics.jsonl has no test measures per epoch"
