@@ -27,6 +27,7 @@ from lilawbench.report.place import PAGE, chosen, place
 from lilawbench.report.ranks import rankings
 from lilawbench.report.repeated import with_unique_names
 from lilawbench.report.rows import section
+from lilawbench.report.suspected import suspected
 from lilawbench.support.atomic import write_atomic
 from lilawbench.support.errors import UserError
 from lilawbench.tasks import PLAIN_LOSSES, TASKS
@@ -93,7 +94,8 @@ def report(
     remarks += notes.not_drawn(damaged)
     pictures += _ranks_drawn(ranks, out_dir / "ranks.png")
     places = dict.fromkeys(Path(folder).parent for folder in runs["folder"])
-    details = about(runs, lacking, places)
+    suspects = suspected(runs)
+    details = [*([suspects] if suspects else []), *about(runs, lacking, places)]
     document = Document("lilawbench: results", sections + gaps, remarks, pictures, summary(runs, lacking), details)
     if not gaps:
         (out_dir / "fairness.csv").unlink(missing_ok=True)

@@ -66,7 +66,7 @@ FIGURES = {
         plot_weighing,
         "How samples were weighed",
         "Samples of the last epoch over the probabilities of the likeliest class (s_max) and of the observed one "
-        "(s_y), on the surface of the weight where its formula is known; and the weights of clean and of corrupted samples.",
+        "(s_y), on the surface of the weight where its formula is known; weights of clean and of corrupted samples.",
     ),
     "pruning.png": Drawing(
         plot_pruning,
