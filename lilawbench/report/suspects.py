@@ -52,7 +52,8 @@ class Combined:
     def told(self) -> str:
         """How many labels are probably wrong, with an interval over the runs, and which is the first."""
         first = self.rows.iloc[0]
-        found = f"first: row {first['row']}, given {first['given']}, rather {first['suggested']}"
+        name = f"row {first['row']}" if first["row"].isdigit() else first["row"]
+        found = f"first: {name}, given {first['given']}, rather {first['suggested']}"
         if not self.estimated:
             return found
         mean, size = float(np.mean(self.estimated)), len(self.estimated)
