@@ -14,6 +14,7 @@ import torch
 LEFT_OUT = ("*seconds*", "*memory*", "versions.*", "git.*", "command", "run", "cell", "config.paths.output_dir")
 # and what the other checkout may not have yet: names of rows and classes, digests of data, options
 LEFT_OUT += ("ids", "test_ids", "class_names*", "config.*._data_", "config.probe", "config.train.strong_policy")
+LEFT_OUT += ("trust_*", "elr_target_*")
 LEFT_OUT += tuple(f"config.dataset.{name}*" for name in ("path", "id", "clean", "missing", "white", "background"))
 LEFT_OUT += tuple(f"config.dataset.{name}" for name in ("decimal", "encoding", "drop_unlabelled"))
 # keys that were renamed on purpose, old: new, with everything below them; options as "config.train.lr". The other
