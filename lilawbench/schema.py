@@ -69,6 +69,14 @@ class Detect:
 
 
 @dataclass
+class Keep:
+    """What a finished run keeps besides its record; no number depends on it."""
+
+    weights: bool = True  # best.safetensors, last.safetensors and preprocess.json, for `python -m lilawbench.predict`
+    predictions: bool = True  # predictions.npz, predictions.csv and confusion.csv
+
+
+@dataclass
 class Paths:
     data_dir: str | None = None
     output_dir: str = "outputs"
@@ -117,6 +125,7 @@ class Config:
     split: Split = field(default_factory=Split)
     attack: Attack = field(default_factory=Attack)
     detect: Detect = field(default_factory=Detect)
+    keep: Keep = field(default_factory=Keep)
     paths: Paths = field(default_factory=Paths)
     sweep: Sweep = field(default_factory=Sweep)
     launcher: Options = MISSING

@@ -73,7 +73,9 @@ def test_each_cell_shows_its_own_value(toy, conf, tmp_path):
 
 
 def test_a_key_with_another_place_is_refused(conf, tmp_path):
-    text = "# @package _global_\ntable: {metrics: [auroc], result_keys: {auroc: '{rule}.auroc'}, rows: {CE: [method=ce]}}"
+    text = (
+        "# @package _global_\ntable: {metrics: [auroc], result_keys: {auroc: '{rule}.auroc'}, rows: {CE: [method=ce]}}"
+    )
     (conf / "experiment" / "toy_wrong.yaml").write_text(text)
     unknown = plan(["experiment=toy_wrong"], str(conf))
     with pytest.raises(UserError, match=r"table.result_keys: 'rule': only \{score\} and \{epoch\} are put into a key"):
