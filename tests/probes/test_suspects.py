@@ -13,9 +13,11 @@ from lilawbench.datasets.base import Source
 from lilawbench.datasets.table import Table
 from lilawbench.noise.labels import Labels
 from lilawbench.probes import suspects, suspects_list
+from lilawbench.probes.detectors import DETECTORS
 from lilawbench.probes.detectors.base import Latest
 from lilawbench.probes.suspects import Suspects
 from lilawbench.probes.suspects_sheet import GAP, TEXT, TILE, write_sheet
+from lilawbench.record.identity import run_name
 from lilawbench.support.errors import ConfigError
 from lilawbench.train import run
 
@@ -190,6 +192,16 @@ def test_who_has_the_probe(composing):
     assert list(probes_asked(composing())) == []
     asked = probes_asked(composing("detect.epochs=[1,3]"))
     assert asked["suspects"]["epochs"] == [1, 3]
+
+
+def test_what_names_a_run_on_own_data(composing, monkeypatch):
+    """The probe and the folds, but not which scores there are."""
+    options = ("dataset=table", "dataset.path=a.csv", "dataset.label=y")
+    own = run_name(composing(*options))
+    others = [run_name(composing(*options, option)) for option in ("probe=none", "detect.folds=5")]
+    assert len({own, *others}) == 3
+    monkeypatch.setitem(DETECTORS, "newer", Patient)
+    assert run_name(composing(*options)) == own
 
 
 def test_epochs_beyond_the_last(tiny):
