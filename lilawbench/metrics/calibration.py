@@ -110,8 +110,9 @@ def _rows_of_labels(logits: Tensor, target: Tensor) -> _Rows:
     probs, truth = logits.sigmoid(), target.double()
     nll = F.binary_cross_entropy_with_logits(logits, truth, reduction="none")
     right = ((logits > 0) == (target == 1)).double()
-    flat = (part.flatten() for part in (torch.maximum(probs, 1 - probs), right, nll, (probs - truth).square()))
-    return _Rows(*flat, _gaps(probs, target.nonzero(as_tuple=True)))
+    confidence, brier = torch.maximum(probs, 1 - probs), (probs - truth).square()
+    gaps = _gaps(probs, target.nonzero(as_tuple=True))
+    return _Rows(confidence.flatten(), right.flatten(), nll.flatten(), brier.flatten(), gaps)
 
 
 def _gaps(probs: Tensor, there: tuple[Tensor, ...]) -> Tensor:
