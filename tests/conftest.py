@@ -14,11 +14,12 @@ import torch
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from lilawbench.config import CONF, Config, Train, compose, to_dict
+from lilawbench.config import CONF, compose, to_dict
 from lilawbench.engine.context import make_context
 from lilawbench.experiment import composer
 from lilawbench.experiment.defaults import TYPES, Unsupported, raw
 from lilawbench.loading.resident import Resident
+from lilawbench.schema import Config, Train
 from lilawbench.support.hydra_private import apply_values
 
 

@@ -6,13 +6,13 @@ from dataclasses import asdict, is_dataclass, replace
 from torch import nn
 
 from lilawbench.augment.transforms import Augment
-from lilawbench.config import Train
 from lilawbench.engine.forward import autocast_in, forward_in, side_stream_in
 from lilawbench.engine.optim import build_optimizer
 from lilawbench.loading.batches import MetaLoader, TrainLoader
 from lilawbench.loading.rows import Rows
 from lilawbench.methods.context import Context, no_meta_batches
 from lilawbench.methods.fgsm import Pixels
+from lilawbench.schema import Train
 from lilawbench.support.distributed import World
 
 

@@ -8,8 +8,8 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
-from lilawbench.config import Train
 from lilawbench.methods.context import Forward
+from lilawbench.schema import Train
 from lilawbench.support.side_stream import SideStream
 
 

@@ -12,10 +12,11 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 import lilawbench
-from lilawbench.config import Config, Plain, Sweep, Table, to_dict
+from lilawbench.config import Plain, to_dict
 from lilawbench.experiment.composer import composer
 from lilawbench.experiment.overrides import GROUPS, check_choices, check_value, explained, line, parsed_all
 from lilawbench.record.identity import changed_since
+from lilawbench.schema import Config, Sweep, Table
 from lilawbench.support import searchpath
 from lilawbench.support.errors import ConfigError
 from lilawbench.support.hydra_private import apply_values, parsed_arguments

@@ -17,10 +17,11 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from lilawbench.config import Config, Plain, plain, to_plain
+from lilawbench.config import Plain, plain, to_plain
 from lilawbench.experiment.defaults import Unsupported, merged, raw, resolved
 from lilawbench.experiment.overrides import GROUPS, check_value, line, parsed
 from lilawbench.experiment.products import expanded
+from lilawbench.schema import Config
 from lilawbench.support import searchpath
 from lilawbench.support.errors import ConfigError
 from lilawbench.support.plain import Options, Tree

@@ -22,7 +22,8 @@ from typing import Any, NamedTuple, get_args, get_origin
 import yaml
 from omegaconf import MISSING, OmegaConf
 
-from lilawbench.config import CONF, Config, Plain, plain, to_dict, to_plain
+from lilawbench.config import CONF, Plain, plain, to_dict, to_plain
+from lilawbench.schema import Config
 from lilawbench.support.hydra_private import yaml_rules
 from lilawbench.support.plain import Options, Tree
 

@@ -17,7 +17,7 @@ from hydra.errors import HydraException
 from omegaconf import MISSING
 from omegaconf.errors import OmegaConfBaseException
 
-from lilawbench.config import Config
+from lilawbench.schema import Config
 from lilawbench.support import searchpath
 from lilawbench.support.errors import ConfigError, closest, unknown_option
 from lilawbench.support.plain import Tree

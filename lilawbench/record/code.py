@@ -14,7 +14,7 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import NamedTuple
 
-from lilawbench.config import Config
+from lilawbench.schema import Config
 from lilawbench.support import searchpath
 from lilawbench.support.plain import Tree
 

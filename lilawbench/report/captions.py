@@ -6,7 +6,14 @@ from lilawbench.report.cells import Cell
 from lilawbench.report.grid import Grid
 from lilawbench.report.measured import SELECTIONS, column, spanned
 from lilawbench.report.names import measures, natural, text
-from lilawbench.report.stats import smallest_wilcoxon_p
+from lilawbench.report.stats import ALPHA, RESAMPLES, smallest_wilcoxon_p
+
+LEVEL = "≈"  # marks a cell that no test tells from the best
+MANY = 5  # pairs, from which on a table says nothing of their number
+FEW = (
+    f"Fewer than {MANY} pairs say little: the interval of t rests on normal differences, and that of the bootstrap is "
+    "too narrow."
+)
 
 ECE = {
     "ece": "ECE: mean gap between confidence and accuracy over 15 bins of equal width; less is better.",
@@ -23,7 +30,7 @@ CALIBRATED = (
 def heading(cells: Sequence[Cell]) -> str:
     measured = {cell.measured: None for cell in cells}
     one = next(iter(measured))
-    return f"{one.title} at {one.rule}" if len(measured) == 1 else f"{len(measured)} metrics"
+    return one.title + one.at if len(measured) == 1 else f"{len(measured)} metrics"
 
 
 def compared_with(grid: Grid, cells: Sequence[Cell]) -> str | None:
@@ -41,10 +48,13 @@ def details_caption(grid: Grid, cells: Sequence[Cell]) -> str:
     rules = [
         f"{rule} ({SELECTIONS[rule].replace('accuracy', measured_by)})"
         for rule in dict.fromkeys(cell.measured.rule for cell in cells)
+        if rule
     ]
     seeds = [len(cell.runs) for cell in cells if cell.runs]
     over = f"n = {spanned(seeds, 'd')} seeds" if seeds else "seeds, none of them finished"
-    sentences = [f"{_name(grid, cells)}: {what} at {' and '.join(rules)}, mean ± sample std over {over}."]
+    sentences = [
+        f"{_name(grid, cells)}: {what}{' at ' * bool(rules)}{' and '.join(rules)}, mean ± sample std over {over}."
+    ]
     sentences += [*_calibration([cell.measured.metric for cell in cells]), *_planned(grid), *_noise(grid, used)]
     if grid.planned and any(cell.published for cell in cells):
         sentences.append(
@@ -123,14 +133,44 @@ def _span(rates: Sequence[float | None], spec: str) -> str:
 def _comparisons(grid: Grid, cells: Sequence[Cell]) -> list[str]:
     to = compared_with(grid, cells)
     if to is None:
-        return []
-    count = sum(cell.comparison.t_p is not None for cell in cells)
+        return _best(cells)
+    count = sum(cell.comparison.p_t is not None for cell in cells)
     to = f"plain training on {to}" if grid.against else to or "another row"
     points = ", in percentage points" if all(cell.measured.unit == "%" for cell in cells) else ""
-    pairs = sorted({cell.comparison.n for cell in cells if cell.comparison.t_p is not None})
+    pairs = sorted({cell.comparison.n for cell in cells if cell.comparison.p_t is not None})
+    differences = f"Differences to {to} are means over pairs of one seed and the same observed labels{points}"
+    if not pairs:
+        return [f"{differences}.", *_best(cells)]
     smallest = ", ".join(f"{smallest_wilcoxon_p(n):.4g} with n = {n}" for n in pairs)
     return [
-        f"Differences to {to} are means over pairs of one seed and the same observed labels{points}; p-values are "
-        f"two-sided, Holm: corrected over the {count} comparison{'' if count == 1 else 's'} of this table, per test.",
-        *([f"The smallest possible two-sided Wilcoxon p is {smallest}."] if pairs else []),
+        f"{differences}; their 95 % intervals are of Student's t and of a bootstrap over seeds ({RESAMPLES:,} "
+        "resamples, BCa); effect is Cohen's d of the paired differences (d_z) with Hedges' correction; p-values are "
+        f"two-sided, Holm: corrected over the {counted(count)} of this table, per test.",
+        f"The smallest possible two-sided Wilcoxon p is {smallest}.",
+        *[FEW] * (pairs[0] < MANY),
+        *_equivalence(cells),
+        *_best(cells),
     ]
+
+
+def _equivalence(cells: Sequence[Cell]) -> list[str]:
+    regions = {f"{cell.measured.printed * cell.equivalence.rope:g}": None for cell in cells if cell.equivalence}
+    if not regions:
+        return []
+    return [
+        f"Below, within, above: the probabilities that the true difference is below -{' or '.join(regions)}, within, "
+        "and above, by the posterior of a paired t (Benavoli et al. 2017)."
+    ]
+
+
+def _best(cells: Sequence[Cell]) -> list[str]:
+    """What bold and LEVEL mean."""
+    if not any(cell.best for cell in cells):
+        return []
+    count = sum(cell.p_best_holm is not None for cell in cells)
+    tests = f"paired t-test, p at least {ALPHA:g} after Holm over the {counted(count)} with a best"
+    return ["Bold: the best mean" + (f"; {LEVEL}: no test tells it from the best ({tests})." if count else ".")]
+
+
+def counted(count: int) -> str:
+    return f"{count} comparison{'' if count == 1 else 's'}"

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from lilawbench.experiment.published import PublishedResult
@@ -20,11 +20,16 @@ SELECTIONS = {
 }
 
 
+# Which way is better, by a word of a metric's name. Of others, such as a gap between groups, no value is called best.
+LESS = {"loss", "rmse", "mae", "ece", "nll", "brier", "fpr", "fnr", "error", "memorised"}
+MORE = {"accuracy", "map", "auroc", "auprc", "f1", "precision", "recall", "specificity", "r2", "recovered", "lift"}
+
+
 class Measured(NamedTuple):
     """A metric of a table. Cells hold values times `factor`, tables print them in `unit`."""
 
     metric: str  # "test_accuracy"
-    rule: str  # "last"
+    rule: str  # "last"; "" where the key says it all (`Table.result_keys`)
     unit: str  # "%", "1", "rows" ...
     factor: float = 1.0  # from the value in result.json to that in a cell and the CSV
     written: str = ""  # as in the YAML: "last.test_accuracy"
@@ -33,7 +38,12 @@ class Measured(NamedTuple):
     @property
     def key(self) -> str:
         """The key in result.json."""
-        return f"{self.rule}.{self.metric}"
+        return ".".join(filter(None, (self.rule, self.metric)))
+
+    @property
+    def at(self) -> str:
+        """ " at last"; "" where no rule chooses the epoch."""
+        return f" at {self.rule}" if self.rule else ""
 
     @property
     def title(self) -> str:
@@ -45,6 +55,17 @@ class Measured(NamedTuple):
         number = int(found[1])
         return f"({self.classes[number]})" if number < len(self.classes) else found[0]
 
+    @property
+    def better(self) -> int:
+        """1 where more is better, -1 where less is, 0 where neither is known."""
+        words = set(re.split(r"[_.]", self.metric.partition("=")[0].lower()))
+        return -1 if words & LESS else 1 if words & MORE else 0
+
+    @property
+    def printed(self) -> float:
+        """From a value in a cell to the one that is printed."""
+        return (100.0 if self.unit == "%" else 1.0) / self.factor
+
     def spread(self, mean: float | None, std: float | None) -> str:
         """ "74.00 ± 3.00"."""
         if mean is None or math.isnan(mean):
@@ -55,10 +76,13 @@ class Measured(NamedTuple):
         """ "+2.00"."""
         return "-" if difference is None else self._number(round(difference, 10) + 0.0, "+")
 
+    def interval(self, bounds: tuple[float, float] | None) -> str:
+        """ "[-0.10, +4.10]"."""
+        return "-" if bounds is None else f"[{', '.join(map(self.signed, bounds))}]"
+
     def _number(self, value: float, sign: str = "") -> str:
         digits = {"%": 2, "rows": 0}.get(self.unit, 4)
-        shown = (100.0 if self.unit == "%" else 1.0) / self.factor
-        return f"{shown * value:{sign}.{digits}f}"
+        return f"{self.printed * value:{sign}.{digits}f}"
 
 
 def known_rule(rule: str) -> str:
@@ -74,12 +98,17 @@ def of_runs(metric: str, rule: str) -> Measured:
 
 
 def of_table(
-    metrics: Iterable[str], select: str, published: Sequence[PublishedResult], always: str | None
+    metrics: Iterable[str],
+    select: str,
+    published: Sequence[PublishedResult],
+    always: str | None,
+    keys: Collection[str] = (),
 ) -> list[Measured]:
     """The metrics of a paper's table, in the paper's unit; without one, accuracies are in percent.
 
     Args:
         metrics: "last.test_accuracy" has its rule, others follow `select`; `always` overrides both.
+        keys: metrics without a rule.
     Raises:
         UserError: there is no such rule.
     """
@@ -90,7 +119,8 @@ def of_table(
         units = [one.unit for one in published if one.metric == written]
         unit = "%" if "%" in units or (not units and _is_share(metric)) else next(iter(units), "1")
         factor = 100.0 if unit == "%" else 1.0
-        found.append(Measured(metric, known_rule(always or own or select), unit, factor, written))
+        rule = "" if written in keys else known_rule(always or own or select)
+        found.append(Measured(metric, rule, unit, factor, written))
     return found
 
 

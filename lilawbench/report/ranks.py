@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lilawbench.report.cells import Cell
+from lilawbench.report.stats import ALPHA
 from lilawbench.tasks import TASKS
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
 LEAST_METHODS = 3
 LEAST_BLOCKS = 5
-ALPHA = 0.05
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from lilawbench.experiment.published import FOLDER
 from lilawbench.report import grid as grids
 from lilawbench.report import notes
-from lilawbench.report.cells import compare, fill
+from lilawbench.report.cells import fill
 from lilawbench.report.collect import collect, unfinished
+from lilawbench.report.compare import compare
 from lilawbench.report.document import Document, Section, records_csv
 from lilawbench.report.fairness import fairness_table
 from lilawbench.report.figures import draw_all, drawn
@@ -45,6 +46,7 @@ def report(
     selections: Sequence[str] = LEADING,
     metric: str | None = None,
     pick: Sequence[str] = (),
+    rope: float | None = None,
 ) -> str:
     """Writes tables.md, .csv, .tex, .html, fairness.csv (for runs with groups) and the figures that the runs have
     values for (see figures/). A file that no run has data for is not written, and an older one is removed.
@@ -60,6 +62,7 @@ def report(
         metric: what the tables show, such as test_attacked_0.1_accuracy; None: test_accuracy, test_mAP or test_rmse,
             by task.
         pick: hyper-parameters, such as "method.lr", of which only the best setting on validation rows is shown.
+        rope: differences up to it count as none (see `compare`), in the tables' unit; None: not asked for.
     Returns:
         The tables as Markdown, what is missing, and the paths of the files.
     Raises:
@@ -74,7 +77,7 @@ def report(
         raise UserError("\n".join([f"no finished run (result.json) in or below {where}", *missing]))
     runs, winners = picked(runs, pick) if pick else (runs, [])
     runs = with_unique_names(runs)
-    sections, remarks = _sections(runs, baseline, selections, metric)
+    sections, remarks = _sections(runs, baseline, selections, metric, rope)
     gaps = [
         Section(f"{rule}, groups", [table]) for rule in selections if (table := fairness_table(runs, rule)) is not None
     ]
@@ -100,15 +103,16 @@ def paper_report(
     select: str | None = None,
     metric: str | None = None,
     papers: Path = FOLDER,
+    rope: float | None = None,
 ) -> str:
     """Writes <experiment>.md, .tex, .csv and .html of a planned experiment with a table.
 
     Args:
         plan: from experiment/plan.py. root: folder of all experiments.
-        out_dir: None: <root>/<experiment_name>/report, and in it a folder of its own if overrides, `select` or `metric`
-            make it another table than the experiment's.
+        out_dir: None: <root>/<experiment_name>/report, and in it a folder of its own if overrides, `select`, `metric`
+            or `rope` make it another table than the experiment's.
         select: the selection rule of all metrics; None: each metric's own, else the table's. metric: show only this.
-        papers: folder of the published results.
+        papers: folder of the published results. rope: as of `report`.
     Returns:
         The text of the .md, and the paths of the files.
     Raises:
@@ -129,7 +133,7 @@ def paper_report(
         [every] if len(grid.columns) == 1 and every else of_metrics
     )  # a single column shows all metrics side by side
     for cells in parts:
-        compare(grid, cells)
+        compare(grid, cells, rope)
     ranks = rankings(cell for cell in every if cell.column not in grid.averages)
     planned = {run.folder.name for run in plan.runs}
     remarks = winners + [f"At {rule}, {found}" for rule, found in ranks.items()] + notes.conflicts(every)
@@ -138,7 +142,7 @@ def paper_report(
     remarks += [f"Not available yet: {name}, which needs {reason}" for name, reason in plan.table.waiting.items()]
     remarks += notes.unfinished([run for run in unfinished(there, runs) if run.folder.name in planned])
     if out_dir is None:
-        out_dir = place(folders[0], [*plan.asked, *chosen(select=select, metric=metric)])
+        out_dir = place(folders[0], [*plan.asked, *chosen(select=select, metric=metric, rope=rope)])
     out_dir = Path(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
     pictures = _ranks_drawn(ranks, out_dir / f"{plan.name}_ranks.png")
@@ -148,7 +152,7 @@ def paper_report(
 
 
 def _sections(
-    runs: "DataFrame", baseline: str | None, selections: Sequence[str], metric: str | None
+    runs: "DataFrame", baseline: str | None, selections: Sequence[str], metric: str | None, rope: float | None
 ) -> tuple[list[Section], list[str]]:
     """A section for each rule and task, and the notes."""
     sections, remarks = [], []
@@ -162,7 +166,7 @@ def _sections(
             measured = of_runs(name, rule)._replace(classes=class_names(of_task))
             grid = grids.of_runs(of_task, measured, baseline or _baseline(of_task))
             cells = fill(grid, measured)
-            compare(grid, cells)
+            compare(grid, cells, rope)
             sections.append(section(grid, cells, f"{rule}, {name}" if some else rule))
             remarks += [note for note in notes.idle(cells) if note not in remarks]
             remarks += notes.without([(measured.key, len(of_task) - len(grid.runs))])

@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Sequence
 
-from lilawbench.report.captions import compared_with, details_caption, heading
+from lilawbench.report.captions import LEVEL, compared_with, details_caption, heading
 from lilawbench.report.cells import Cell
 from lilawbench.report.document import Section, Table, Value, markdown_width
 from lilawbench.report.grid import Grid
@@ -11,6 +11,7 @@ from lilawbench.report.measured import shown_p
 
 IDLE = "†"  # marks a cell whose method never acted
 WIDEST = 140  # characters of an overview in Markdown
+INTERVALS = ["95 % interval", "bootstrap", "effect"]
 TESTS = ["t-test p", "Wilcoxon p", "t-test p (Holm)", "Wilcoxon p (Holm)"]
 
 
@@ -31,7 +32,7 @@ def _groups(grid: Grid, cells: Sequence[Cell]) -> list[str]:
     if len(measured) == 1:
         return [cell.column for cell in cells]
     rules = len({one.rule for one in measured}) > 1
-    return [cell.measured.title + (f" at {cell.measured.rule}" if rules else "") for cell in cells]
+    return [cell.measured.title + cell.measured.at * rules for cell in cells]
 
 
 def _overview(grid: Grid, cells: Sequence[Cell], groups: list[str]) -> Table | None:
@@ -44,9 +45,12 @@ def _overview(grid: Grid, cells: Sequence[Cell], groups: list[str]) -> Table | N
     caption = f"{grid.name}, {heading(cells)}: mean ± sample std over seeds{beside}."
     if never := " or ".join(dict.fromkeys(cell.idle for cell in cells if cell.idle)):
         caption += f" {IDLE} {never}, see the notes."
+    best = {(cell.row, group) for cell, group in zip(cells, groups) if cell.best}
     for down, across, flip in ((rows, columns, False), (columns, rows, True)):
-        lines = [[one, *(shown.get((other, one) if flip else (one, other), "-") for other in across)] for one in down]
-        table = Table(caption, ["", *across], lines, len(across))
+        places = [[(other, one) if flip else (one, other) for other in across] for one in down]
+        lines = [[one, *(shown.get(place, "-") for place in line)] for one, line in zip(down, places)]
+        bold = {(i, j) for i, line in enumerate(places) for j, place in enumerate(line, start=1) if place in best}
+        table = Table(caption, ["", *across], lines, len(across), bold=frozenset(bold))
         if markdown_width(table) <= WIDEST:
             return table
     return None
@@ -62,9 +66,12 @@ def _details(grid: Grid, cells: Sequence[Cell], groups: list[str]) -> Table:
     header = [(grid.labels[1] if one_metric else "metric")] * several + [grid.labels[0]]
     words = len(header)
     header += ["seeds", "ours" if has_paper or not one_metric else cells[0].measured.title]
+    value = len(header) - 1
     header += ["paper", "ours - paper"] * has_paper
+    tested = any(cell.comparison.p_t is not None for cell in cells)
+    rope = any(cell.equivalence for cell in cells)
     if to is not None:
-        header += [f"difference to {to}".strip(), *TESTS]
+        header += [f"difference to {to}".strip(), *[*INTERVALS, *TESTS] * tested, *["below, within, above"] * rope]
     lines = []
     for cell, group in zip(cells, groups):
         name = f"{cell.row} ({cell.idle})" if cell.idle else cell.row
@@ -72,16 +79,32 @@ def _details(grid: Grid, cells: Sequence[Cell], groups: list[str]) -> Table:
         if has_paper:
             line += [cell.measured.spread(*cell.paper), cell.measured.signed(_to_paper(cell))]
         if to is not None:
-            difference = cell.measured.signed(cell.comparison.mean_difference)
+            difference = cell.measured.signed(cell.comparison.difference)
             line.append(difference if to or difference == "-" else f"{cell.baseline} {difference}")
-            line += map(shown_p, (cell.comparison.t_p, cell.comparison.wilcoxon_p, cell.t_holm, cell.wilcoxon_holm))
+            line += _tests(cell) * tested + [shown_equivalence(cell)] * rope
         lines.append(line)
     records = [_record(grid, cell, to is not None) for cell in cells]
-    return Table(details_caption(grid, cells), header, lines, len(header) - words, records)
+    bold = frozenset((number, value) for number, cell in enumerate(cells) if cell.best)
+    return Table(details_caption(grid, cells), header, lines, len(header) - words, records, bold)
+
+
+def _tests(cell: Cell) -> list[str]:
+    """Under INTERVALS and TESTS."""
+    of, measured = cell.comparison, cell.measured
+    effect = "-" if of.effect is None else f"{of.effect:+.2f}"
+    p_values = of.p_t, of.p_wilcoxon, cell.p_t_holm, cell.p_wilcoxon_holm
+    return [measured.interval(of.ci), measured.interval(of.boot), effect, *map(shown_p, p_values)]
+
+
+def shown_equivalence(cell: Cell) -> str:
+    """ "0.02, 0.35, 0.63": below, within and above the region of practical equivalence."""
+    return "-" if cell.equivalence is None else ", ".join(f"{part:.2f}" for part in cell.equivalence[1:])
 
 
 def _ours(cell: Cell) -> str:
-    return "conflict" if cell.conflicts else cell.measured.spread(cell.mean, cell.std) + f" {IDLE}" * bool(cell.idle)
+    if cell.conflicts:
+        return "conflict"
+    return cell.measured.spread(cell.mean, cell.std) + f" {IDLE}" * bool(cell.idle) + f" {LEVEL}" * cell.level
 
 
 def _with_paper(cell: Cell) -> str:
@@ -129,13 +152,14 @@ def _record(grid: Grid, cell: Cell, compared: bool) -> dict[str, Value]:
         "std": cell.std,
         **({"never": cell.idle} if cell.idle else {}),
     }
+    of_best: dict[str, Value] = {"best": cell.best, "p_best_holm": cell.p_best_holm}
     of_comparison: dict[str, Value] = {
         "baseline": cell.baseline,
         "pairs": cell.comparison.n,
-        "mean_difference": cell.comparison.mean_difference,
-        "t_p": cell.comparison.t_p,
-        "wilcoxon_p": cell.comparison.wilcoxon_p,
-        "t_p_holm": cell.t_holm,
-        "wilcoxon_p_holm": cell.wilcoxon_holm,
+        **cell.comparison.columns,
+        "p_t_holm": cell.p_t_holm,
+        "p_wilcoxon_holm": cell.p_wilcoxon_holm,
     }
-    return of_plan | record | (of_comparison if compared or grid.planned else {})
+    if cell.equivalence:
+        of_comparison |= cell.equivalence._asdict()
+    return of_plan | record | (of_best | of_comparison if compared or grid.planned else {})

@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields, is_dataclass
 
 from lilawbench.check.options import _options_of
-from lilawbench.config import Config, Plain
+from lilawbench.config import Plain
 from lilawbench.experiment.composer import composer
 from lilawbench.launch.options import KINDS
+from lilawbench.schema import Config
 from lilawbench.support import searchpath
 from lilawbench.support.locate import locate
 

@@ -19,8 +19,9 @@ import yaml
 
 from lilawbench import train
 from lilawbench.check import check
-from lilawbench.config import CONF, Config
+from lilawbench.config import CONF
 from lilawbench.record.identity import RunRecord
+from lilawbench.schema import Config
 
 ROOT = CONF.parent
 SKIPPED = RunRecord(Path("-"), "skipped")

@@ -4,7 +4,6 @@ import pytest
 import torch
 from torch import nn
 
-from lilawbench.config import Train
 from lilawbench.engine.context import make_context
 from lilawbench.engine.loop import train_step
 from lilawbench.loading.resident import Resident
@@ -14,6 +13,7 @@ from lilawbench.methods.at import AT
 from lilawbench.methods.lilaw import LiLAW
 from lilawbench.methods.rrm import RRM
 from lilawbench.methods.supervised import Supervised
+from lilawbench.schema import Train
 from lilawbench.train import run
 
 RULES = {

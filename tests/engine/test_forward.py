@@ -8,7 +8,6 @@ import torch
 from omegaconf import OmegaConf
 from torch import nn
 
-from lilawbench.config import Train
 from lilawbench.engine import forward as forwards
 from lilawbench.engine.context import make_context
 from lilawbench.engine.features import features_key
@@ -16,6 +15,7 @@ from lilawbench.engine.forward import forward_in, is_channels_last, lay_out
 from lilawbench.engine.loop import train_step
 from lilawbench.loading.resident import Resident
 from lilawbench.methods.lilaw import LiLAW
+from lilawbench.schema import Train
 from lilawbench.train import run
 
 CPU = torch.device("cpu")

@@ -9,8 +9,8 @@ import torch
 from omegaconf import OmegaConf
 from torch import nn
 
-from lilawbench.config import Train
 from lilawbench.engine.optim import build_optimizer, build_schedule, load_optimizer
+from lilawbench.schema import Train
 
 CPU = torch.device("cpu")
 

@@ -7,12 +7,12 @@ import torch
 from omegaconf import OmegaConf
 from torch import nn
 
-from lilawbench.config import Train
 from lilawbench.engine.context import make_context
 from lilawbench.engine.forward import side_stream_in
 from lilawbench.engine.loop import fit
 from lilawbench.loading.resident import Resident
 from lilawbench.methods.lilaw import LiLAW
+from lilawbench.schema import Train
 from lilawbench.support.side_stream import SideStream
 
 

@@ -46,6 +46,7 @@ READS = {
     "mean of g": "Dynamic Loss: written",
     "epoch to measure": "the logits of training and what a method made of each sample: metrics are the host's work",
     "logits to measure": "of validation and test rows",
+    "features to measure": "of training rows, for detectors that ask for them",
     "attacked logits to measure": "of test rows",
     "labels to measure against": "of all three",
     # once a run

@@ -7,12 +7,12 @@ import torch
 from omegaconf import OmegaConf
 from torch import nn
 
-from lilawbench.config import Train
 from lilawbench.config import build as build_node
 from lilawbench.engine.optim import build_optimizer
 from lilawbench.methods.lookahead import Network, hypergradient
 from lilawbench.models.finetune import finetune
 from lilawbench.pipeline import initialise_network
+from lilawbench.schema import Train
 from lilawbench.train import CONF, run
 
 TRAINED = {  # shape, and the modules whose parameters train: the last two parameterised layers

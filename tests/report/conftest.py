@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from lilawbench.report import grid as grids
-from lilawbench.report.cells import compare, fill
+from lilawbench.report.cells import fill
+from lilawbench.report.compare import compare
 from lilawbench.report.measured import of_runs
 from lilawbench.report.repeated import with_unique_names
 from lilawbench.report.rows import section

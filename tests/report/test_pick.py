@@ -46,7 +46,7 @@ def test_a_tables_cells_show_their_winners(grid, tmp_path, words_only):
         wins = run.cfg.train.lr == (0.1 if run.row == "CE" else 0.3)
         finish(run, tmp_path, val=0.8 if wins else 0.7, test=0.5 + 0.1 * (run.row == "CE") if wins else 0.9)
     said = paper_report(grid, tmp_path)
-    assert "| CE    |     2 |      60.00 ± 0.00 |" in said and "| LiLAW |     2 |      50.00 ± 0.00 |" in said
+    assert "| CE    |     2 |  **60.00 ± 0.00** |" in said and "| LiLAW |     2 |      50.00 ± 0.00 |" in said
     assert "Picked on validation (select_by: val) for ce, digits, symmetric 0.4: train.lr=0.1." in said
     assert "for lilaw, digits, symmetric 0.4: method.lr=0.01, train.lr=0.3." in said
 

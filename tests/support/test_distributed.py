@@ -10,13 +10,13 @@ import pytest
 import torch
 from torch import nn
 
-from lilawbench.config import Train
 from lilawbench.engine import runtime
 from lilawbench.engine.context import make_context
 from lilawbench.engine.loop import train_step
 from lilawbench.loading.resident import Resident
 from lilawbench.methods.lilaw import LiLAW
 from lilawbench.methods.supervised import Supervised
+from lilawbench.schema import Train
 from lilawbench.support.distributed import World, join, leave
 from lilawbench.support.errors import ConfigError, RunBusy
 

@@ -9,12 +9,12 @@ import torch
 from torch import nn
 
 from lilawbench.augment.views import view_names
-from lilawbench.config import Train
 from lilawbench.datasets.base import Source
 from lilawbench.engine.context import make_context
 from lilawbench.engine.loop import train_step
 from lilawbench.loading.resident import Resident
 from lilawbench.record.recorder import Recorder
+from lilawbench.schema import Train
 from lilawbench.support.errors import ConfigError
 from lilawbench.train import run
 

@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import nn
 
-from lilawbench.config import Train
 from lilawbench.engine.context import make_context
 from lilawbench.engine.loop import train_step
 from lilawbench.loading.resident import Resident
 from lilawbench.methods.dynamic_loss import DynamicLoss
+from lilawbench.schema import Train
 
 
 class Run:

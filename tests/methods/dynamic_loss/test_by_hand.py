@@ -5,12 +5,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from lilawbench.config import Train
 from lilawbench.engine.context import make_context
 from lilawbench.engine.loop import train_step
 from lilawbench.loading.resident import Resident
 from lilawbench.methods.dynamic_loss import DynamicLoss, corrected_label, dynamic_loss
 from lilawbench.methods.lookahead import Network, hypergradient
+from lilawbench.schema import Train
 
 F64 = torch.float64
 
