@@ -6,14 +6,12 @@ from lilawbench.report.cells import Cell
 from lilawbench.report.grid import Grid
 from lilawbench.report.measured import SELECTIONS, column, spanned
 from lilawbench.report.names import measures, natural, text
+from lilawbench.report.spelled import LEVEL
 from lilawbench.report.stats import ALPHA, RESAMPLES, smallest_wilcoxon_p
 
-LEVEL = "≈"  # marks a cell that no test tells from the best
 MANY = 5  # pairs, from which on a table says nothing of their number
-FEW = (
-    f"Fewer than {MANY} pairs say little: the interval of t rests on normal differences, and that of the bootstrap is "
-    "too narrow."
-)
+FEW_PAIRS = f"Fewer than {MANY} pairs say little."
+WHY_LITTLE = "The interval of t then rests on normal differences, and that of the bootstrap is too narrow."
 
 
 def heading(cells: Sequence[Cell]) -> str:
@@ -41,7 +39,7 @@ def details_caption(grid: Grid, cells: Sequence[Cell]) -> str:
     seeds = [len(cell.runs) for cell in cells if cell.runs]
     over = f"n = {spanned(seeds, 'd')} seeds" if seeds else "seeds, none of them finished"
     sentences = [f"{_name(grid, cells)}: {what} at {' and '.join(rules)}, mean ± sample std over {over}."]
-    sentences += [*_planned(grid), *_noise(grid, used)]
+    sentences += [*progress(grid), *_noise(grid, used)]
     if grid.planned and any(cell.published for cell in cells):
         sentences.append(
             "The paper's results are as published, for its own setting; how ours differs is at the top of "
@@ -59,7 +57,8 @@ def _name(grid: Grid, cells: Sequence[Cell]) -> str:
     return f"{name}, {columns.pop()}" if len(columns) == 1 and "" not in columns else name
 
 
-def _planned(grid: Grid) -> list[str]:
+def progress(grid: Grid) -> list[str]:
+    """How much of a plan is done."""
     if grid.planned is None or not grid.planned.plan.table.rows:
         return []
     found, older = grid.planned.matches.found, len(grid.planned.matches.older)
@@ -126,7 +125,7 @@ def _comparisons(grid: Grid, cells: Sequence[Cell]) -> list[str]:
         "resamples, BCa); effect is Cohen's d of the paired differences (d_z) with Hedges' correction; p-values are "
         f"two-sided, Holm: corrected over the {counted(count)} of this table, per test.",
         f"The smallest possible two-sided Wilcoxon p is {smallest}.",
-        *[FEW] * (pairs[0] < MANY),
+        *[FEW_PAIRS, WHY_LITTLE] * (pairs[0] < MANY),
         *_equivalence(cells),
         *_best(cells),
     ]
