@@ -4,7 +4,7 @@ import functools
 import inspect
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import fields, is_dataclass
+from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from hydra.utils import instantiate
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError
 
-from lilawbench.schema import Config
+from lilawbench.schema import Config, Detect
 from lilawbench.support import searchpath
 from lilawbench.support.errors import ConfigError, unknown_option
 from lilawbench.support.locate import locate, nested_targets
@@ -145,6 +145,16 @@ def _blocks(schema: type, name: str = "") -> Iterator[tuple[str, type]]:
     for item in fields(schema):
         if isinstance(item.type, type) and is_dataclass(item.type):
             yield from _blocks(item.type, f"{name}.{item.name}" if name else item.name)
+
+
+def probes_asked(cfg: DictConfig | Plain) -> dict[str, Plain]:
+    """The nodes of the probes that a config adds, by name: those of `probe`; and where an option of detect.* is not
+    the usual one, suspects."""
+    cfg = plain(cfg)
+    detect = {item.name: cfg.detect[item.name] for item in fields(Detect)}
+    if "suspects" in cfg.probe or detect == asdict(Detect()):
+        return dict(cfg.probe)
+    return {**cfg.probe, "suspects": Plain(_target_="lilawbench.probes.suspects.Suspects", **detect)}
 
 
 def options(node: DictConfig | Plain) -> Options:

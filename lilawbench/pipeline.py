@@ -86,7 +86,7 @@ def train(cfg: DictConfig, folder: Path, world: World) -> RunRecord:
     networks = [lay_out(network, cfg.train.channels_last, device) for network in networks]
     probes = probes_of(cfg, source)
 
-    arrays, task = labels.arrays() | row_ids(source), TASKS[source.task]
+    arrays, task = labels.arrays() | whole_source(source, labels), TASKS[source.task]
     with locked(folder, world) as lock, Recorder(folder, cfg, arrays, task, device, world) as recorder:
         world.main_does(lambda: write_outside(folder, cfg))
         runtime.prepare(device, recorder.threads, cfg.train.deterministic)
@@ -104,7 +104,7 @@ def train(cfg: DictConfig, folder: Path, world: World) -> RunRecord:
             target_range=source.target_range,
             world=world,
         )
-        scene = Scene(source, labels, train, val, test, method, cfg.seed, cfg.train.epochs)
+        scene = Scene(source, labels, train, val, test, method, cfg.seed, cfg.train.epochs, ctx.networks)
         for probe in probes.values():
             probe.setup(scene)
         method.setup(ctx)
@@ -136,7 +136,22 @@ def draw_labels(cfg: DictConfig, source: Source) -> Labels:
         except ValueError as error:  # what only the data can tell
             raise ConfigError([f"noise={cfg.noise.name}: {error}"]) from error
 
-    return labels_of(source, noisy, cfg.noise.name != "none", cfg.split, cfg.seed, cfg.dataset.name)
+    adds_noise = cfg.noise.name != "none" and not getattr(noise, "corrects", False)
+    return labels_of(source, noisy, adds_noise, cfg.split, cfg.seed, cfg.dataset.name)
+
+
+def whole_source(source: Source, labels: Labels) -> dict[str, np.ndarray]:
+    """What leads from a run's labels back to the data set, for labels.npz.
+
+    Returns:
+        `ids`, `test_ids`: see `row_ids`. Of every labelled row [N], those that a run leaves out too: `given`, its label
+        before any noise, and `split`: train, val or left out. Of the test rows [M]: `test_target`. `class_names` [K].
+    """
+    split = np.full(source.num_labelled, "left out")
+    split[labels.train], split[labels.val] = "train", "val"
+    names = np.array(list(map(str, source.class_names)))
+    told = {"given": source.labelled_given, "split": split, "test_target": source.test_clean, "class_names": names}
+    return row_ids(source) | told
 
 
 def row_ids(source: Source) -> dict[str, np.ndarray]:

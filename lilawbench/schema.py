@@ -69,6 +69,14 @@ class Detect:
 
 
 @dataclass
+class Keep:
+    """What a finished run keeps besides its record; no number depends on it."""
+
+    weights: bool = True  # best.safetensors, last.safetensors and preprocess.json, for `python -m lilawbench.predict`
+    predictions: bool = True  # predictions.npz, predictions.csv and confusion.csv
+
+
+@dataclass
 class Paths:
     data_dir: str | None = None
     output_dir: str = "outputs"
@@ -98,6 +106,10 @@ class Table:
     pick: list[str] = field(default_factory=list)  # hyper-parameters whose best value on validation rows is shown
     shown: list[str] | None = None  # columns and averages, in this order; null: all columns, then the averages
     waiting: dict[str, str] = field(default_factory=dict)  # row, column, metric or "table": what it is waiting for
+    # metric: its key in result.json, where no rule chooses the epoch: epoch{epoch}.suspects_auroc_{score}
+    result_keys: dict[str, str] = field(default_factory=dict)
+    score: str | None = None  # what a row or column puts into these keys; rows that differ in it alone share their runs
+    epoch: int | None = None
 
 
 @dataclass
@@ -113,6 +125,7 @@ class Config:
     split: Split = field(default_factory=Split)
     attack: Attack = field(default_factory=Attack)
     detect: Detect = field(default_factory=Detect)
+    keep: Keep = field(default_factory=Keep)
     paths: Paths = field(default_factory=Paths)
     sweep: Sweep = field(default_factory=Sweep)
     launcher: Options = MISSING

@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from lilawbench.check.fitting import misfits
 from lilawbench.check.options import wrong_options
 from lilawbench.check.settings import wrong_settings
-from lilawbench.config import NAMED, Plain, bind, build, check_keys, options, plain
+from lilawbench.config import NAMED, Plain, bind, build, check_keys, options, plain, probes_asked
 from lilawbench.methods.base import Method
 from lilawbench.methods.contract import sound
 from lilawbench.support.errors import ConfigError
@@ -33,6 +33,7 @@ def check(cfg: DictConfig | Plain, num_classes: int | None = None, official_val:
     problems, typed = wrong_settings(cfg)
     parts = [group for group, node in cfg.items() if group in NAMED or (isinstance(node, Plain) and "_target_" in node)]
     unknown = {group: wrong_options(group, cfg[group]) for group in parts}
+    cfg = Plain({**cfg, "probe": Plain(probes_asked(cfg) if typed else cfg.probe)})
     unknown |= {f"probe.{name}": wrong_options(f"probe.{name}", node) for name, node in cfg.probe.items()}
     problems += [line for lines in unknown.values() for line in lines]
 
@@ -47,7 +48,8 @@ def check(cfg: DictConfig | Plain, num_classes: int | None = None, official_val:
             given = ", ".join(f"{group}.{key}={value}" for key, value in values if key != "_target_")
             if isinstance(cause, TypeError) and given and "abstract" not in str(cause):  # its own words name no option
                 cause = TypeError(f"a value is of the wrong type, among {given} ({cause})")
-            problems.append(f"{group}={_node(cfg, group).get('name', '')}: {cause}")
+            name = _node(cfg, group).get("name")  # a probe has none
+            problems.append(f"{group}{'' if name is None else f'={name}'}: {cause}")
             return None
 
     dataset = attempt("dataset", lambda: build(cfg.dataset))
@@ -111,6 +113,8 @@ def _together(cfg: Plain, official_val: bool | None, method: Method | None) -> l
     no_val = cfg.split.val_fraction == 0 and official_val is False
     if method is not None and method.uses_meta and no_val:
         problems.append(f"method={name} learns from validation batches: split.val_fraction must be > 0")
+    if late := [epoch for epoch in cfg.detect.epochs or [] if epoch > cfg.train.epochs]:
+        problems.append(f"detect.epochs has {late[0]}; the run ends with train.epochs={cfg.train.epochs}")
     if cfg.train.early_stop_epochs is not None and no_val:
         problems.append("train.early_stop_epochs watches val_loss: split.val_fraction must be > 0")
     return problems

@@ -16,6 +16,8 @@ from lilawbench.tasks import CLASSES, task_of
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from lilawbench.datasets.new_rows.base import Reader
+
 
 @dataclass(frozen=True)
 class Source:
@@ -47,6 +49,11 @@ class Source:
     val_ids: np.ndarray | None = None  # [V], likewise
     test_ids: np.ndarray | None = None  # [M], likewise
     drawn_test: int = 0  # how many of the user's rows were drawn as test rows, for want of a test part
+    train_lines: np.ndarray | None = (
+        None  # [N] int64, where training rows stand in a table's file; None: it is no table
+    )
+    columns: Callable[[np.ndarray], dict[str, list[str]]] | None = None  # lines -> a table's columns there, as text
+    reader: Reader | None = None  # reads new rows as these were read; None: as their inputs' shape says
 
     @property
     def task(self) -> str:
@@ -185,6 +192,7 @@ class Dataset:
             train_clean=source.train_clean[rows],
             train_observed=_some(source.train_observed, rows),
             train_ids=_some(source.train_ids, rows),
+            train_lines=_some(source.train_lines, rows),
         )
 
 
@@ -246,6 +254,7 @@ def keep_classes(source: Source, classes: Sequence[int]) -> Source:
         train_observed=renumbered(source.train_observed, train),
         val_observed=renumbered(source.val_observed, val),
         train_ids=_some(source.train_ids, train),
+        train_lines=_some(source.train_lines, train),
         val_ids=_some(source.val_ids, val),
         test_ids=_some(source.test_ids, test),
     )

@@ -3,14 +3,16 @@
 import codecs
 import logging
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from lilawbench.datasets.base import Dataset, Source
 from lilawbench.datasets.columns import Columns, listed, read_columns, release_memory
-from lilawbench.datasets.encoding import Encoding, filled
+from lilawbench.datasets.encoding import Encoding, filled, say_unknown
 from lilawbench.datasets.kinds import Kinds, kinds, shortened
+from lilawbench.datasets.new_rows.table import TableReader
 from lilawbench.datasets.own_path import own_path
 from lilawbench.datasets.spelling import MISSING, Spelling, unified
 from lilawbench.datasets.table_labels import classes, labelled, numbered, values
@@ -149,7 +151,8 @@ class Table(Dataset):
             train, test = np.arange(len(table)), np.arange(len(tested))
             tested.need([*found.numeric, *found.categorical], "as the training file has them")
             test_clean = values(tested, clean_column) if regression else numbered(tested, clean_column, names)
-        features = Encoding(table, train, found.numeric, found.categorical)
+        features = Encoding.fitted(table, train, found.numeric, found.categorical)
+        say_unknown(tested.path, list(features.unknown(tested, test)), len(test), from_share=0.5)
         counts = "" if regression else ", ".join(map("{}: {}".format, names, np.bincount(given)))
         _say(table, f"{self.label} ({counts})" if counts else self.label, found, features)
         return Source(
@@ -165,11 +168,25 @@ class Table(Dataset):
             train_ids=self._ids(table, train),
             test_ids=self._ids(tested, test),
             drawn_test=len(test) if tested is table else 0,
+            train_lines=table.lines[train],
+            columns=partial(self._columns_at, data_dir),
+            reader=TableReader(features, self.label, self.id, self.spelling, self.delimiter, self.encoding),
         )
 
-    def _read(self, path: Path, data_dir: Path | None, option: str) -> Columns:
+    def _columns_at(self, data_dir: Path | None, lines: np.ndarray) -> dict[str, list[str]]:
+        """All columns at some lines of the training file, which is read again: to keep it would double the memory."""
+        try:
+            table = self._columns(self.path, data_dir, "dataset.path")
+            rows = np.searchsorted(table.lines, lines)
+            if rows.max(initial=0) >= len(table) or not np.array_equal(table.lines[rows], lines):
+                raise DataError(f"{table.path} has changed since training began")
+            return {name: [table.text(name, int(row)) for row in rows] for name in table.arrays}
+        finally:
+            release_memory()
+
+    def _columns(self, path: Path, data_dir: Path | None, option: str) -> Columns:
         labels = [name for name in (self.label, self.clean_label) if name and self.task != "regression"]
-        table = read_columns(
+        return read_columns(
             own_path(path, data_dir, option, "a CSV, TSV or Parquet file"),
             self.delimiter,
             self.spelling,
@@ -177,6 +194,9 @@ class Table(Dataset):
             as_text=[*labels, *self.groups, *self.categorical],
             as_they_are=[self.id] if self.id else [],
         )
+
+    def _read(self, path: Path, data_dir: Path | None, option: str) -> Columns:
+        table = self._columns(path, data_dir, option)
         table.need([self.label], "dataset.label")
         table.need([self.clean_label] if self.clean_label else [], "dataset.clean_label")
         table.need([self.id] if self.id else [], "dataset.id")

@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 from lilawbench.config import Plain, plain
 from lilawbench.experiment.composer import Composer, by_key, composer, keyed
 from lilawbench.experiment.overrides import check_choices, explained, line, parsed_all, values
-from lilawbench.experiment.products import expanded
+from lilawbench.experiment.products import expanded, training
 from lilawbench.record.data import looked_at_once
 from lilawbench.record.identity import run_folder
 from lilawbench.support import searchpath
@@ -81,9 +81,11 @@ class Plan:
                 values.setdefault(key, {})[value] = None
         told = {key for key, found in values.items() if len(found) > 1 and key not in own}
         labels = {}
+        rows, columns = self.table.rows, self.table.columns
         for run in self.runs:
+            names = (name for name, among in ((run.row, rows), (run.column, columns)) if training(among.get(name, ())))
             swept = [one for one in run.overrides if one.split("=", 1)[0] in told] or [f"seed={run.seed}"]
-            labels[run.folder] = ", ".join(filter(None, (run.row, run.column, " ".join(swept))))
+            labels[run.folder] = ", ".join(filter(None, (*names, " ".join(swept))))
         return labels
 
     @property

@@ -39,6 +39,11 @@ def expanded(table: Plain) -> Plain:
     return Plain(table | {"rows": rows, "columns": columns, "only": only, "baselines": baselines, "averages": averages})
 
 
+def training(overrides: Iterable[str]) -> list[str]:
+    """Those of a row or column that change its runs, not only which value of a run is shown."""
+    return [override for override in overrides if not override.startswith("table.")]
+
+
 def _each(kind: str, parts: Mapping[str, Sequence[str]]) -> Plain:
     found = Plain()
     for name, overrides in parts.items():

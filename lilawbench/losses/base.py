@@ -1,7 +1,8 @@
 """What a per-sample loss with a memory is."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,8 @@ class StatefulLoss(nn.Module, ABC):
     A method drives it: `setup` once, `start_epoch` and `end_epoch` each epoch, `update` before each training batch's
     `forward`.
     """
+
+    suspicion: ClassVar[Mapping[str, int]] = {}  # directions of its `sample_values`, see `methods.base.Method`
 
     def setup(self, num_train: int, num_classes: int, device: torch.device) -> None:
         """Called once, before a checkpoint is loaded: allocate buffers of size N or K here.
@@ -44,3 +47,7 @@ class StatefulLoss(nn.Module, ABC):
         Args:
             sum_: replaces a tensor by its sum over the processes, in place, and returns it.
         """
+
+    def sample_values(self, observed: Tensor) -> dict[str, Tensor]:
+        """Values [N] per training sample after an epoch, by name; its observed labels are [N] or [N, K]."""
+        return {}

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -27,6 +28,8 @@ class ELR(StatefulLoss):
     Source: Liu et al. 2020, section 4; clipping, normalisation, t_i = 0 at the start and the order (t_i takes in the
         current prediction before the term uses it) are those of the authors' code.
     """
+
+    suspicion: ClassVar = {"elr_target": -1}
 
     def __init__(self, lam: float = 3.0, beta: float = 0.7):
         super().__init__()
@@ -62,3 +65,8 @@ class ELR(StatefulLoss):
         times = sum_(self.seen)[:, None]  # more than once where processes did the same rows
         self.t = torch.where(times > 0, trained / times.clamp(min=1), self.t)
         self.seen = torch.zeros_like(self.seen)
+
+    def sample_values(self, observed: Tensor) -> dict[str, Tensor]:
+        """elr_target: the share of the given label in t_i, [N] in [0, 1]; 0 for samples never trained on."""
+        given = self.t.gather(1, observed[:, None])[:, 0]
+        return {"elr_target": given / self.t.sum(1).clamp(min=CLIP)}

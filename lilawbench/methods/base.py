@@ -13,7 +13,7 @@ The loop (engine/loop.py) knows nothing else about a method:
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -55,11 +55,15 @@ class Method(nn.Module, ABC):
     # How its `sample_values` are compared with the clean labels, which it never sees: functions (metrics/crossing.py)
     # whose keyword arguments name the values. Values that none of them names are compared by their type.
     crossings: ClassVar[tuple[Callable, ...]] = ()
+    # Those of its `sample_values` that say which labels are wrong: 1, larger is more suspicious; -1, smaller is. Of
+    # labels, 1: one that differs from the given one is suspicious.
+    suspicion: ClassVar[Mapping[str, int]] = {}
     # Why two steps on whole batches may do different operations, so that no CUDA graph can replay both. None: they
     # never do while `warming_up` stays the same, and all that changes is in buffers.
     steps_differ: str | None = "it does not say that all its steps are the same"
     warming_up: bool = False
     idle: ClassVar[str] = "never past its warm-up"  # what tables say of a run in which it did nothing of its own
+    observed: Tensor  # labels of the training table, where the loss is a StatefulLoss; not in the state_dict
 
     def __init__(self, loss: Loss):
         super().__init__()
@@ -95,6 +99,7 @@ class Method(nn.Module, ABC):
             ConfigError: the method's options do not fit these data.
         """
         if isinstance(self.per_sample, StatefulLoss):
+            self.observed = ctx.targets
             try:
                 self.per_sample.setup(ctx.num_train, ctx.num_classes, ctx.device)
             except ValueError as error:
@@ -163,6 +168,7 @@ class Method(nn.Module, ABC):
     def sample_values(self) -> dict[str, Tensor]:
         """Values [N] per training sample after an epoch: a weight, a corrected label, whether it was chosen.
 
-        Under torchrun the main rank's are recorded.
+        By default those of a StatefulLoss. Under torchrun the main rank's are recorded.
         """
-        return {}
+        loss = self.per_sample
+        return loss.sample_values(self.observed) if isinstance(loss, StatefulLoss) else {}

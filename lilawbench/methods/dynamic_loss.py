@@ -11,6 +11,7 @@ import functools
 import logging
 from collections.abc import Sequence
 from contextlib import nullcontext
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -89,6 +90,7 @@ class DynamicLoss(Method):
     splits_batches = False  # a look-ahead is one step of the whole batch
     tasks = CLASSES
     crossings = (correction, meta_set)
+    suspicion: ClassVar = {"trust": -1, "corrected_label": 1}
     idle = "never corrected"
     steps_differ = "it draws labels and rewinds the random stream"
 
@@ -224,12 +226,12 @@ class DynamicLoss(Method):
 
     @torch.no_grad()
     def sample_values(self) -> dict[str, Tensor]:
-        """The class of the corrected label, from the present g and y' = softmax(z) at the epoch's start; [N]."""
+        """g and the class of the corrected label, from the present g and y' = softmax(z) at the epoch's start; [N]."""
         if self.in_meta_set is None:
             return {}
-        g, _ = self.nets()
-        label = corrected_label(self.targets, self.logits.softmax(1), g[self.bins, self.targets]).argmax(1)
-        return {"corrected_label": label, "in_meta_set": self.in_meta_set}
+        trust = self.nets()[0][self.bins, self.targets]
+        label = corrected_label(self.targets, self.logits.softmax(1), trust).argmax(1)
+        return {"trust": trust, "corrected_label": label, "in_meta_set": self.in_meta_set}
 
     def _rows_of(self, in_meta_set: Tensor) -> Tensor:
         """The meta set's rows in order: `count` of each class, so the host need not ask how many."""

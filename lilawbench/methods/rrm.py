@@ -9,6 +9,7 @@ where c are the losses of the whole training set and s is the penalty scale. The
 """
 
 import math
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -82,6 +83,7 @@ class RRM(Method):
     """
 
     crossings = (pruning,)
+    suspicion: ClassVar = {"weight": -1, "pruned": 1, "lowest_weight": -1}
     idle = "never re-weighted"
     steps_differ: str | None = None
     u: Tensor
@@ -180,7 +182,8 @@ class RRM(Method):
         return {"reweightings": int(rounds), "pruned": pruned}
 
     def sample_values(self) -> dict[str, Tensor]:
-        return {"weight": self._weight(), "pruned": self.pruned, "lowest_weight": self.lowest_weight}
+        own = {"weight": self._weight(), "pruned": self.pruned, "lowest_weight": self.lowest_weight}
+        return {**super().sample_values(), **own}
 
     def _moved(self, u: Tensor, best: Tensor) -> Tensor:
         """mu u* + (1 - mu) u of n rows, [n], with u* = m (1/n + best) - 1/N: the sum m of their p stays the same.

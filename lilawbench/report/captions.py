@@ -13,11 +13,22 @@ MANY = 5  # pairs, from which on a table says nothing of their number
 FEW_PAIRS = f"Fewer than {MANY} pairs say little."
 WHY_LITTLE = "The interval of t then rests on normal differences, and that of the bootstrap is too narrow."
 
+ECE = {
+    "ece": "ECE: mean gap between confidence and accuracy over 15 bins of equal width; less is better.",
+    "ece_mass": "ECE mass: mean gap between confidence and accuracy over 15 bins of equally many rows; less is better.",
+    "ece_class": "ECE class: mean over classes of the gap between probability and frequency of a class over 15 bins of "
+    "equal width; less is better.",
+}
+CALIBRATED = (
+    "Calibrated: after one temperature, of several labels one for each, fitted on validation rows and the labels that "
+    "the method sees."
+)
+
 
 def heading(cells: Sequence[Cell]) -> str:
     measured = {cell.measured: None for cell in cells}
     one = next(iter(measured))
-    return f"{one.title} at {one.rule}" if len(measured) == 1 else f"{len(measured)} metrics"
+    return one.title + one.at if len(measured) == 1 else f"{len(measured)} metrics"
 
 
 def compared_with(grid: Grid, cells: Sequence[Cell]) -> str | None:
@@ -35,11 +46,14 @@ def details_caption(grid: Grid, cells: Sequence[Cell]) -> str:
     rules = [
         f"{rule} ({SELECTIONS[rule].replace('accuracy', measured_by)})"
         for rule in dict.fromkeys(cell.measured.rule for cell in cells)
+        if rule
     ]
     seeds = [len(cell.runs) for cell in cells if cell.runs]
     over = f"n = {spanned(seeds, 'd')} seeds" if seeds else "seeds, none of them finished"
-    sentences = [f"{_name(grid, cells)}: {what} at {' and '.join(rules)}, mean ± sample std over {over}."]
-    sentences += [*progress(grid), *_noise(grid, used)]
+    sentences = [
+        f"{_name(grid, cells)}: {what}{' at ' * bool(rules)}{' and '.join(rules)}, mean ± sample std over {over}."
+    ]
+    sentences += [*_calibration([cell.measured.metric for cell in cells]), *progress(grid), *_noise(grid, used)]
     if grid.planned and any(cell.published for cell in cells):
         sentences.append(
             "The paper's results are as published, for its own setting; how ours differs is at the top of "
@@ -55,6 +69,13 @@ def _name(grid: Grid, cells: Sequence[Cell]) -> str:
     if grid.planned.plan.name != name:
         name += f", experiment {grid.planned.plan.name}"
     return f"{name}, {columns.pop()}" if len(columns) == 1 and "" not in columns else name
+
+
+def _calibration(metrics: Sequence[str]) -> list[str]:
+    """What errors of calibration and calibrated measures are."""
+    names = {metric.removeprefix("test_").removesuffix("_calibrated") for metric in metrics}
+    said = [text for name, text in ECE.items() if name in names]
+    return said + [CALIBRATED] * any(metric.endswith("_calibrated") for metric in metrics)
 
 
 def progress(grid: Grid) -> list[str]:

@@ -1,5 +1,6 @@
 """The cells of a table for one metric: all seeds of each, the published result, and what compare.py adds."""
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -77,13 +78,14 @@ class Cell:
 
 def fill(grid: Grid, measured: Measured) -> list[Cell]:
     """All cells of a grid, column by column; not compared yet."""
-    found = values(grid.runs, measured)
+    of_key = functools.cache(lambda key: values(grid.runs, measured._replace(metric=key)))
     labels, folders, idle = (column(grid.runs, name) for name in ("labels.sha256", "folder", "never_acts"))
     task_of = tasks(grid.runs).tolist()
     filled: dict[tuple[str, str], Cell] = {}
     for place in grid.places:
         cell = filled.setdefault((place.row, place.column), Cell(measured, place.row, place.column))
         cell.planned += 1
+        found = of_key(place.keys.get(measured.written, measured.metric))
         runs = [
             Run(place.row, place.seed, found[at], text(labels[at]), folders[at], task_of[at], at, idle[at] or "")
             for at in place.finished

@@ -4,7 +4,7 @@ For an experiment they come from its plan; for a folder of runs from their confi
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -31,6 +31,7 @@ class Place(NamedTuple):
     column: str
     seed: int
     finished: list[int]
+    keys: Mapping[str, str] = {}  # metric: its key in result.json, where it has one of its own in this cell
 
 
 class Planning(NamedTuple):
@@ -109,15 +110,16 @@ def of_plan(
     Args:
         runs: from `collect`. matches: which of them are the plan's, from `match`.
         select: the selection rule of all metrics; None: each metric's own, else the table's.
-        metric: show only this. papers: folder of the published results.
+        metric: show only this, one of the table's or another that its runs have. papers: folder of the published
+            results.
     Raises:
-        UserError: the table has no such metric, or two planned runs of one seed share a cell; see `published`.
+        UserError: there is no such metric, or two planned runs of one seed share a cell; see `published`.
     """
     table = plan.table
     known = published(table.paper, table.number, papers) if table.paper else []
     metrics = [name for name in table.metrics if name not in table.waiting]
     if metric is not None:
-        if metric not in table.metrics:
+        if metric not in table.metrics and not any(key.endswith(f".{metric}") for key in runs):
             raise UserError(f"the table of {plan.name} has no metric {metric!r}; {closest(metric, table.metrics)}")
         metrics = [metric]
     finished = dict(zip((run.folder.name for run in plan.runs), matches.found, strict=True))
@@ -127,14 +129,22 @@ def of_plan(
         f"{TITLES.get(table.paper, table.paper)}, Table {table.number}" if table.paper else plan.name,
         rows,
         columns,
-        [Place(cell.row, cell.column, cell.seed, finished[cell.folder.name]) for cell in plan.cells],
+        [Place(cell.row, cell.column, cell.seed, finished[cell.folder.name], _keys(cell)) for cell in plan.cells],
         runs,
         {(row, column): base for row, base in table.baselines.items() for column in columns},
         averages=averages,
         published=known,
         planned=Planning(plan, matches),
     )
-    return grid, of_table(metrics, table.select, known, select)
+    return grid, of_table(metrics, table.select, known, select, table.result_keys)
+
+
+def _keys(cell: "Planned") -> dict[str, str]:
+    table = cell.cfg.table
+    try:
+        return {metric: key.format(score=table.score, epoch=table.epoch) for metric, key in table.result_keys.items()}
+    except (KeyError, IndexError, ValueError) as error:
+        raise UserError(f"table.result_keys: {error}: only {{score}} and {{epoch}} are put into a key") from None
 
 
 def _common(scenes: list[str]) -> str:

@@ -13,6 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from lilawbench.config import Plain, build
 from lilawbench.experiment.composer import Composer, by_key, composer
 from lilawbench.experiment.plan import plan
+from lilawbench.experiment.products import training
 from lilawbench.loading.download import missing
 from lilawbench.report.collect import collect
 from lilawbench.report.match import match
@@ -90,6 +91,7 @@ def _progress(name: str, cfg: Plain, swept: dict[str, Tree], root: Path, further
 def _size(cfg: Plain, params: dict[str, Tree]) -> int:
     """Counts rows x columns x what is swept."""
     parts = [_kept(part, cfg.table.only) for part in (cfg.table.rows, cfg.table.columns)]
+    parts = [list(map(list, dict.fromkeys(tuple(training(one)) for one in part))) for part in parts]
     decided = {override.split("=", 1)[0] for part in parts for overrides in part for override in overrides}
     swept = by_key([f"{key}={value}" for key, value in params.items() if key not in decided])
     return math.prod(map(len, parts)) * len(products(list(swept.values())))

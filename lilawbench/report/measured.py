@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from lilawbench.experiment.published import PublishedResult
@@ -29,7 +29,7 @@ class Measured(NamedTuple):
     """A metric of a table. Cells hold values times `factor`, tables print them in `unit`."""
 
     metric: str  # "test_accuracy"
-    rule: str  # "last"
+    rule: str  # "last"; "" where the key says it all (`Table.result_keys`)
     unit: str  # "%", "1", "rows" ...
     factor: float = 1.0  # from the value in result.json to that in a cell and the CSV
     written: str = ""  # as in the YAML: "last.test_accuracy"
@@ -38,12 +38,18 @@ class Measured(NamedTuple):
     @property
     def key(self) -> str:
         """The key in result.json."""
-        return f"{self.rule}.{self.metric}"
+        return ".".join(filter(None, (self.rule, self.metric)))
+
+    @property
+    def at(self) -> str:
+        """ " at last"; "" where no rule chooses the epoch."""
+        return f" at {self.rule}" if self.rule else ""
 
     @property
     def title(self) -> str:
         unit = "" if self.unit == "1" else f" [{self.unit}]"
-        return re.sub(r"\bclass(\d+)", self._class, self.metric.replace("_", " ")) + unit
+        words = re.sub(r"\b(ece|nll)\b", lambda found: found[0].upper(), self.metric.replace("_", " "))
+        return re.sub(r"\bclass(\d+)", self._class, words) + unit
 
     def _class(self, found: re.Match[str]) -> str:
         number = int(found[1])
@@ -88,16 +94,21 @@ def known_rule(rule: str) -> str:
 
 def of_runs(metric: str, rule: str) -> Measured:
     """A metric without a paper: accuracies are printed in percent and stored as fractions."""
-    return Measured(metric, known_rule(rule), "%" if metric.endswith("accuracy") else "1")
+    return Measured(metric, known_rule(rule), "%" if _is_share(metric) else "1")
 
 
 def of_table(
-    metrics: Iterable[str], select: str, published: Sequence[PublishedResult], always: str | None
+    metrics: Iterable[str],
+    select: str,
+    published: Sequence[PublishedResult],
+    always: str | None,
+    keys: Collection[str] = (),
 ) -> list[Measured]:
     """The metrics of a paper's table, in the paper's unit; without one, accuracies are in percent.
 
     Args:
         metrics: "last.test_accuracy" has its rule, others follow `select`; `always` overrides both.
+        keys: metrics without a rule.
     Raises:
         UserError: there is no such rule.
     """
@@ -106,10 +117,15 @@ def of_table(
         head, _, tail = written.partition(".")
         own, metric = (head, tail) if head in SELECTIONS else (None, written)
         units = [one.unit for one in published if one.metric == written]
-        unit = "%" if "%" in units or (not units and metric.endswith("accuracy")) else next(iter(units), "1")
+        unit = "%" if "%" in units or (not units and _is_share(metric)) else next(iter(units), "1")
         factor = 100.0 if unit == "%" else 1.0
-        found.append(Measured(metric, known_rule(always or own or select), unit, factor, written))
+        rule = "" if written in keys else known_rule(always or own or select)
+        found.append(Measured(metric, rule, unit, factor, written))
     return found
+
+
+def _is_share(metric: str) -> bool:
+    return metric.removesuffix("_calibrated").endswith("accuracy")
 
 
 def shown_p(p: float | None) -> str:

@@ -37,7 +37,7 @@ def _groups(cells: Sequence[Cell]) -> list[str]:
     if len(measured) == 1:
         return [cell.column for cell in cells]
     rules = len({one.rule for one in measured}) > 1
-    return [cell.measured.title + (f" at {cell.measured.rule}" if rules else "") for cell in cells]
+    return [cell.measured.title + cell.measured.at * rules for cell in cells]
 
 
 def _overview(grid: Grid, cells: Sequence[Cell], groups: list[str]) -> Table | None:

@@ -18,13 +18,14 @@ def short(grid: Grid, cells: Sequence[Cell], groups: Sequence[str]) -> Short:
     by_group = {
         name: [cell for cell, _ in of] for name, of in itertools.groupby(zip(cells, groups), lambda one: one[1])
     }
-    titles = {f"{cell.measured.title} at {cell.measured.rule}": None for cell in cells}
-    title = " ".join([": ".join([grid.name, *titles] if len(titles) == 1 else [grid.name]) + ".", *progress(grid)])
+    titles = {cell.measured.title + cell.measured.at: None for cell in cells}
+    title = ": ".join([grid.name, *titles] if len(titles) == 1 else [grid.name])
+    legend = [*_legend(cells), *progress(grid)]
     if len(by_group) == 1:
-        return Short(title, [_compared(grid, "", cells)], _legend(cells))
+        return Short(title, [_compared(grid, "", cells)], legend)
     if len(cells) <= MOST:
-        return Short(title, [_compared(grid, *one) for one in by_group.items()], _legend(cells))
-    return Short(title, [_values(by_group)], _marks(cells))
+        return Short(title, [_compared(grid, *one) for one in by_group.items()], legend)
+    return Short(title, [_values(by_group)], [*_marks(cells), *progress(grid)])
 
 
 def _compared(grid: Grid, caption: str, cells: Sequence[Cell]) -> Table:
@@ -35,7 +36,7 @@ def _compared(grid: Grid, caption: str, cells: Sequence[Cell]) -> Table:
     header = [grid.labels[0], "mean ± std" if any(cell.std is not None for cell in cells) else "value"]
     header += ["paper"] * has_paper
     if to is not None:
-        header += [f"difference to {to}".strip() + " [95 %]" * tested]
+        header += ["difference" + f" to {to}" * bool(to) + " [95 %]" * tested]
     header += ["p (Holm)"] * tested + ["below, within, above"] * rope + ["n"]
     lines, widest = [], max(len(marks(cell)) for cell in cells)
     for cell in cells:

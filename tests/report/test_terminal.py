@@ -90,7 +90,7 @@ def test_one_seed_has_neither_interval_nor_p(write_run, said):
     write_run("ce", 0, 0.70)
     write_run("lilaw", 0, 0.72)
     assert said().splitlines() == [
-        "digits, symmetric 0.4, mlp: test accuracy [%] at best_val.",
+        "digits, symmetric 0.4, mlp: test accuracy [%] at best_val",
         "",
         "  method  value  difference to ce  n",
         "  ce      70.00                 -  1",
@@ -106,7 +106,7 @@ def test_settings_stand_below_each_other_and_in_columns_where_there_are_many(wri
             write_run("ce", seed, 0.70, changes={"config.noise.rate": rate})
             write_run("lilaw", seed, 0.72 + 0.01 * seed, changes={"config.noise.rate": rate})
     found = said()
-    assert found.startswith("digits, mlp, 2 settings: test accuracy [%] at best_val.\n\nsymmetric 0.2\n  method ")
+    assert found.startswith("digits, mlp, 2 settings: test accuracy [%] at best_val\n\nsymmetric 0.2\n  method ")
     assert "\n\nsymmetric 0.4\n  method" in found and found.count("  +2.50 [-3.85, +8.85]    0.2513  2\n") == 2
     legend = "Holm over 2 comparisons. Fewer than 5 pairs say little. ≈: no test tells it from the best."
     assert " ".join(found.split()).endswith(legend)

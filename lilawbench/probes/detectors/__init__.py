@@ -2,9 +2,33 @@
 
 from lilawbench.probes.detectors.aum import AUM
 from lilawbench.probes.detectors.base import Detector
+from lilawbench.probes.detectors.cnlcu import CNLCUS
+from lilawbench.probes.detectors.confidence import ConfidenceWeightedEntropy, SelfConfidence
+from lilawbench.probes.detectors.data_maps import DataIQ, DataIQAleatoric, DataMaps
+from lilawbench.probes.detectors.el2n import EL2N
+from lilawbench.probes.detectors.forgetting import Forgetting
+from lilawbench.probes.detectors.lilaw import W, WAlpha, WBeta, WDelta
 from lilawbench.probes.detectors.loss import MeanLoss
+from lilawbench.probes.detectors.loss_gmm import LossGMM
+from lilawbench.probes.detectors.margin import AveragedMargin, Margin, NormalisedMargin
 
 DETECTORS: dict[str, type[Detector]] = {
     "loss": MeanLoss,
+    "loss_gmm": LossGMM,
     "aum": AUM,
+    "margin": Margin,
+    "averaged_margin": AveragedMargin,
+    "normalised_margin": NormalisedMargin,
+    "self_confidence": SelfConfidence,
+    "confidence_weighted_entropy": ConfidenceWeightedEntropy,
+    "data_iq": DataIQ,
+    "data_iq_aleatoric": DataIQAleatoric,
+    "data_maps": DataMaps,
+    "cnlcu_s": CNLCUS,
+    "el2n": EL2N,
+    "forgetting": Forgetting,
+    "w_alpha": WAlpha,
+    "w_beta": WBeta,
+    "w_delta": WDelta,
+    "w": W,
 }

@@ -4,7 +4,10 @@
         for detector in detectors: detector.see(look)
     scores = detector.scores()      # [N], larger = more likely to be wrong
 
-A detector never sees a clean label. It keeps O(N) numbers, whatever the epochs.
+A detector never sees a clean label. It keeps O(N) numbers, whatever the epochs; one that keeps O(N K) says so.
+
+LiLAW's Table 15 takes the clean rows as positive, and of many scores the average precision without turning them first
+(its figures fit no other reading); its AUROC lies above 1/2, so those it did turn. `paper_scores` are these scores.
 """
 
 from abc import ABC, abstractmethod
@@ -94,6 +97,8 @@ class Detector(ABC):
     tasks: ClassVar[tuple[str, ...]] = CLASSES
     epochs: ClassVar[int] = 1  # that it must see before its scores say anything
     needs_features: ClassVar[bool] = False  # whether it asks for `Look.plain.features`
+    # Table 15 took its score with this sign, larger = right; 1: it took the score as it is, where larger = wrong
+    paper_sign: ClassVar[int] = -1
 
     def setup(self, num_train: int, num_classes: int) -> None:
         """Called once: allocate what is kept, O(N)."""
@@ -108,8 +113,8 @@ class Detector(ABC):
         """Score of each training row, [N]; larger = more likely to be wrong. Rows never seen: nan."""
 
     def paper_scores(self) -> Tensor:
-        """The same as LiLAW's Table 15 took it, larger = more likely to be right, before anybody orients it."""
-        return -self.scores()
+        """The score as LiLAW's Table 15 ranked it with clean rows as positive, [N]: see the head of this file."""
+        return self.paper_sign * self.scores()
 
     def state_dict(self) -> State:
         """Its tensors and numbers, for a resumed run."""
@@ -117,7 +122,8 @@ class Detector(ABC):
 
     def load_state_dict(self, state: State) -> None:
         """Loads what `state_dict` gave."""
-        vars(self).update(state)
+        copied = {name: value.clone() if isinstance(value, Tensor) else value for name, value in state.items()}
+        vars(self).update(copied)
 
 
 class MeanOverEpochs(Detector):
@@ -128,7 +134,7 @@ class MeanOverEpochs(Detector):
         self.times = torch.zeros(num_train, dtype=torch.float64)
 
     def see(self, look: Look) -> None:
-        self.total[look.seen] += self.value(look)[look.seen].double()
+        self.total += self.value(look).double().where(look.seen, 0)
         self.times += look.seen
 
     def scores(self) -> Tensor:
@@ -143,10 +149,10 @@ class Latest(Detector):
     """A value of each row in the last epoch that it trained in."""
 
     def setup(self, num_train: int, num_classes: int) -> None:
-        self.value_now = torch.full((num_train,), torch.nan)
+        self.value_now = torch.full((num_train,), torch.nan, dtype=torch.float64)
 
     def see(self, look: Look) -> None:
-        self.value_now[look.seen] = self.value(look)[look.seen].float()
+        self.value_now = self.value(look).double().where(look.seen, self.value_now)
 
     def scores(self) -> Tensor:
         return self.value_now
