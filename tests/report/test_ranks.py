@@ -104,14 +104,14 @@ def test_the_picture_joins_what_cannot_be_told_apart(write_run, tmp_path, monkey
     assert (tmp_path / "ranks.png").stat().st_size > 10_000
 
 
-def test_the_smallest_error_is_the_best_regression(write_run, tmp_path):
+def test_the_smallest_error_is_the_best_regression(write_run, tmp_path, markdown):
     for seed in range(5):
         for method, rmse in (("squared", 3.0), ("lilaw", 1.0), ("rrm", 2.0)):
             changes = {"task": "regression", "best_val.test_rmse": rmse, "last.test_rmse": rmse}
             write_run(
                 method, seed, changes=changes | {"best_val.test_accuracy": None}, epochs=[{"test_rmse": rmse}] * 2
             )
-    said = report(tmp_path / "outputs", tmp_path / "report")
+    said = markdown(report(tmp_path / "outputs", tmp_path / "report"))
     assert "At last: average ranks over 5 seeds of 1 cell (not independent, so p is too low) (1 is best): lilaw" in said
 
 
