@@ -38,7 +38,7 @@ from lilawbench.models.finetune import finetune
 from lilawbench.noise.labels import Labels
 from lilawbench.noise.labels import draw_labels as labels_of
 from lilawbench.probes.base import Scene
-from lilawbench.probes.gather import measured
+from lilawbench.probes.gather import ended, measured
 from lilawbench.probes.standard import probes_of, stopped
 from lilawbench.record.data import check_unchanged
 from lilawbench.record.identity import RunRecord, write_outside
@@ -119,6 +119,7 @@ def train(cfg: DictConfig, folder: Path, world: World) -> RunRecord:
             recorder.checkpoint(ctx, method, probes)
             if epoch.number < cfg.train.epochs:
                 preempt.check(world)
+        ended(ctx, scene, probes)
         return RunRecord(folder, "done", recorder.finish(ctx, probes))
 
 
@@ -136,7 +137,8 @@ def draw_labels(cfg: DictConfig, source: Source) -> Labels:
         except ValueError as error:  # what only the data can tell
             raise ConfigError([f"noise={cfg.noise.name}: {error}"]) from error
 
-    return labels_of(source, noisy, cfg.noise.name != "none", cfg.split, cfg.seed, cfg.dataset.name)
+    adds_noise = cfg.noise.name != "none" and not getattr(noise, "corrects", False)
+    return labels_of(source, noisy, adds_noise, cfg.split, cfg.seed, cfg.dataset.name)
 
 
 def row_ids(source: Source) -> dict[str, np.ndarray]:

@@ -33,7 +33,7 @@ LAYERS = {
     "launch": 9,
     "report": 10,
     "pipeline": 11,
-    "train": 12, "status": 12,
+    "train": 12, "status": 12, "suspects": 12,
 }  # fmt: skip
 MODULES = sorted(p for p in PACKAGE.rglob("*.py") if p != PACKAGE / "__init__.py")
 

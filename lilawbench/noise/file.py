@@ -17,6 +17,7 @@ from lilawbench.support.errors import DataError, closest
 from lilawbench.tasks import ALL, fits
 
 log = logging.getLogger("lilawbench")
+CORRECTED = "corrected"  # the column of labels that are to be right, rather than to have noise
 SUFFIXES = (".npz", ".npy", ".csv", ".txt")
 BROKEN = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error)  # what a damaged archive raises
 
@@ -48,6 +49,7 @@ class File:
             raise ValueError(f"path {self.path} does not exist (relative paths start at {Path.cwd()})")
         if self.path.suffix not in SUFFIXES:
             raise ValueError(f"path {self.path} must end in one of {', '.join(SUFFIXES)}")
+        self.corrects = self.path.suffix == ".csv" and column in (None, CORRECTED) and CORRECTED in _header(self.path)
 
     def __call__(
         self,
@@ -135,6 +137,15 @@ class File:
                 f"{self.path}, {columns.place(at[0])}: clean label {kept[at]} where the data set has {clean[at]}: "
                 "these are labels of other rows"
             )
+
+
+def _header(path: Path) -> list[str]:
+    """The values of the first line of a text."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
+            return [cell.strip() for cell in next(csv.reader(file), [])]
+    except (OSError, csv.Error):  # reading it will tell
+        return []
 
 
 class Columns(NamedTuple):

@@ -30,6 +30,7 @@ def told(noise: Mapping[str, Tree], labels: Labels) -> str:
     """What was done to the labels, in a line."""
     wrong = None if labels.clean is None else float((labels.observed != labels.clean).mean())
     added = "no noise is added" if noise["name"] == "none" else f"{noise['name']} noise is added"
+    added = f"labels are those of {noise.get('path')}" if noise["name"] == "file" else added
     if wrong is None or (wrong == 0 and noise["name"] == "none"):
         return added
     return f"{added}; {100 * wrong:.1f} % of the labels are wrong"

@@ -14,6 +14,7 @@ from lilawbench.methods.context import Context
 from lilawbench.metrics.confident import estimated_wrong_confident
 from lilawbench.metrics.detection import detection, paper_auprc
 from lilawbench.metrics.measure import corrupted
+from lilawbench.metrics.mixture import estimated_wrong_gmm
 from lilawbench.probes.base import Predictions, Probe, Scene, Seen
 from lilawbench.probes.detectors import DETECTORS
 from lilawbench.probes.detectors.base import Detector, Look, Plain
@@ -82,6 +83,7 @@ class Suspects(Probe):
         self.out_of_sample: Tensor | None = None
         self.detectors: dict[str, Detector] = {}
         self.measured: dict[int, dict[str, float]] = {}  # by epoch
+        self._listed: Suspected | None = None  # what result and files both need
 
     def setup(self, scene: Scene) -> None:
         """Raises: ConfigError, detect.score says nothing of such data, or needs more epochs."""
@@ -120,6 +122,7 @@ class Suspects(Probe):
     def see(self, ctx: Context, epoch: Epoch, predictions: Predictions) -> Seen:
         if not self.detectors:
             return {}
+        self._listed = None
         trace = {name: values[-1] for name, values in epoch.trace.items()}
         given = epoch.number, epoch.logits, self.scene.observed, epoch.seen, epoch.lr
         look = Look(*given, trace, epoch.sample_values, **self._further(ctx, predictions))
@@ -155,6 +158,7 @@ class Suspects(Probe):
         self.out_of_sample = probs
 
     def at_end(self, ctx: Context, predictions: Predictions) -> None:
+        self._listed = None
         late = [detector for detector in self.detectors.values() if detector.when_asked]
         nothing = torch.zeros(len(self.scene.observed), self.scene.source.num_classes)
         given = ctx.epoch, nothing, self.scene.observed, nothing[:, 0] > 0
@@ -193,8 +197,10 @@ class Suspects(Probe):
             self.probs, self.times, self.measured = state["probs"].cpu(), state["times"].cpu(), state["measured"]
 
     def result(self) -> dict[str, Tree]:
-        """The ranking score, how many rows it ranks, and how many of them are probably wrong; measures at the end, and at
-        each of detect.epochs as "epoch3.suspects_auroc_aum"."""
+        """The ranking score, how many rows it ranks, and how many of them are probably wrong, by which way of telling.
+
+        Measures at the end, and at each of detect.epochs as "epoch3.suspects_auroc_aum".
+        """
         if not self.detectors:
             return {}
         listed = self.listed()
@@ -204,6 +210,7 @@ class Suspects(Probe):
             "suspects_score": self.score,
             "suspects_rows": len(listed.rows),
             "suspects_estimated": listed.count,
+            "suspects_estimated_by": listed.way,
             **counts,
             **self.measures(),
             **at,
@@ -211,6 +218,8 @@ class Suspects(Probe):
 
     def listed(self) -> Suspected:
         """The training rows with their scores and suggestions, the most suspicious first; copies are left out."""
+        if self._listed is not None:
+            return self._listed
         labels, names = self.scene.labels, list(self.detectors)
         count = len(labels.train) - (0 if labels.copied is None else len(labels.copied))
         probs = (self.probs / self.times.clamp(min=1)[:, None])[:count]
@@ -218,7 +227,7 @@ class Suspects(Probe):
         best = probs.scatter(1, given[:, None], -1).max(1)
         scores = torch.stack([detector.scores().double() for detector in self.detectors.values()])[:, :count]
         order = torch.argsort(scores[names.index(self.score)].nan_to_num(nan=-torch.inf), descending=True, stable=True)
-        return Suspected(
+        self._listed = Suspected(
             rows=labels.train[:count][order.numpy()],
             given=given[order].numpy(),
             suggested=best.indices[order].numpy(),
@@ -227,6 +236,7 @@ class Suspects(Probe):
             score=self.score,
             estimates=estimates(self.losses.scores()[:count], self.out_of_sample, given),
         )
+        return self._listed
 
     def files(self, folder: Path) -> None:
         """Writes suspects.csv; of a table's first rows suspects_rows.csv, of images and sequences suspects.png."""

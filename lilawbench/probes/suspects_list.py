@@ -31,15 +31,21 @@ class Suspected:
         """How many of the first rows are above the threshold; None: nobody can tell."""
         return next(iter(self.estimates.values()), None)
 
+    @property
+    def way(self) -> str | None:
+        """By which way of telling."""
+        return next((WAYS.get(way, way) for way in self.estimates), None)
+
     def told(self, source: Source) -> str:
         """How many labels are probably wrong, and which is the first, in a line."""
-        names, ways = source.class_names, [WAYS.get(way, way) for way in self.estimates]
-        found = [f"{count:,} ({way})" for way, count in zip(ways, self.estimates.values())]
-        about = f"about {' or '.join(found)} of {len(self.rows):,} labels are probably wrong; " if found else ""
-        first = (
-            f"{row_names(source, self.rows[:1])[0]}, given {names[self.given[0]]}, rather {names[self.suggested[0]]}"
-        )
-        return f"{about}first: {first}"
+        names = source.class_names
+        row, given, suggested = row_names(source, self.rows[:1])[0], names[self.given[0]], names[self.suggested[0]]
+        first = f"first: row {row}, given {given}, rather {suggested}"
+        if self.count is None:
+            return first
+        others = [f"; {count:,} by {WAYS.get(way, way)}" for way, count in self.estimates.items()][1:]
+        about = f"about {self.count:,} of {len(self.rows):,} labels are probably wrong ({self.way}{''.join(others)})"
+        return f"{about}; {first}"
 
 
 def row_names(source: Source, rows: np.ndarray) -> list[str]:
