@@ -13,11 +13,12 @@ NUMBERS = 1 << 26  # of gradients at a time, 256 MB
 
 
 def gradient_norms(ctx: Context, data: Rows) -> Tensor:
-    """The norm of the gradient of each row's cross-entropy by all weights that train, of all networks, [N] float32.
+    """The norm of the gradient of each row's cross-entropy by all weights that train, of all networks, [N].
 
-    In eval mode, un-augmented, in float32; networks and random stream stay as they were.
+    In eval mode, un-augmented, in the type of the weights; networks and random stream stay as they were.
     """
-    squares = torch.zeros(len(data), device=data.device)
+    dtype = next(ctx.model.parameters()).dtype
+    squares = torch.zeros(len(data), device=data.device, dtype=dtype)
     with ctx.side_pass("eval", grad=True):
         for batch in data.in_order(world=ctx.world):
             found = [_squares(network, batch.input, batch.target) for network in ctx.networks]
@@ -33,7 +34,7 @@ def _squares(network: nn.Module, input: Tensor, target: Tensor) -> Tensor:
 
     def loss(weights: dict[str, Tensor], row: Tensor, label: Tensor) -> Tensor:
         logits: Tensor = functional_call(network, (weights, rest), (row[None],))
-        return cross_entropy(logits.float(), label[None])
+        return cross_entropy(logits, label[None])
 
     def square(row: Tensor, label: Tensor) -> Tensor:
         return torch.stack([g.square().sum() for g in grad(loss)(trained, row, label).values()]).sum()

@@ -26,7 +26,7 @@ class ConfidentLearning(Detector):
 
     def see(self, look: Look) -> None:
         probs = given(look).double()
-        self.value_now = probably_wrong(probs, look.observed) - look.of_given(probs)
+        self.value_now = probably_wrong(probs, look.observed).double() - look.of_given(probs)
 
     def scores(self) -> Tensor:
         return self.value_now

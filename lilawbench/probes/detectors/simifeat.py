@@ -8,19 +8,17 @@ from lilawbench.metrics.consensus import MOST_CLASSES, wrong_shares
 from lilawbench.probes.detectors.base import Detector, Look
 
 FEATURES = ("auto", "inputs", "network")
-LEAST = 1e-8  # share of a class without neighbours
-SPREAD = 18.420680743952367  # -log(1e-8): ranks lie between plus and minus this
 NUMBERS = 1 << 25  # similarities at a time, 128 MB
 
 
 class SimiFeat(Detector):
-    """i + (r / 18.42 - 1) / 2, where i is 1 for the rows that are counted as wrong and 0 for the others, and r, which
-    lies within 18.42 of 0, ranks the rows of a class: above 0 the former, below 0 the latter.
+    """i - q_y, where i is 1 for rows that are counted as wrong and 0 for the others: above 0 the former, below 0 the
+    latter.
 
     q_k is the share of class k among the row and its k - 1 nearest neighbours by cosine similarity, each with that
-    similarity as its weight; r = -log q_y - mean_k(-log q_k). Of the rows with label j, the share
-    1 - P(true = j given observed = j) of the largest r is counted as wrong, as neighbours' labels agree
-    (`metrics/consensus.py`); with more than 100 classes the share whose label loses the vote.
+    similarity as its weight. Of the rows with label j, the share 1 - P(true = j given observed = j) of the smallest
+    q_y is counted as wrong, a share that follows from how neighbours' labels agree (`metrics/consensus.py`); with more
+    than 100 classes, from how many labels lose the vote of `SimiFeatVote`.
 
     High: rows among neighbours that have other labels. Takes N^2 D operations: a minute for 50,000 rows. Without
     features (rows that are no vectors, a last layer that is not dense) all are nan.
@@ -32,7 +30,8 @@ class SimiFeat(Detector):
     Raises:
         ValueError: an option out of range.
     Source: Zhu et al. 2022, algorithm 1, SimiFeat-R. Deviations: one round on features as they are, where theirs is a
-        vote over 21 of augmented images; their code ranks by -log q_y alone and adds a random part to the shares.
+        vote over 21 of augmented images; rows rank by -log q_y as in their code, without the paper's mean over classes
+        (that of log 1e-8 for each class without a neighbour), and without the random part of their shares.
     """
 
     needs_features = True
@@ -65,15 +64,14 @@ class SimiFeat(Detector):
         return look.plain.features if found is None and self.features != "inputs" else found
 
     def _value(self, shares: Tensor, neighbours: Tensor, observed: Tensor) -> Tensor:
-        surprise = -(shares + LEAST).log()
-        rank = surprise.gather(1, observed[:, None])[:, 0] - surprise.mean(1)
+        given = shares.gather(1, observed[:, None])[:, 0]
         if self.num_classes > MOST_CLASSES:
             lost = (shares.argmax(1) != observed).double()
             counts = observed.bincount(minlength=self.num_classes).clamp(min=1)
             share = torch.zeros(self.num_classes, dtype=torch.float64).index_add(0, observed, lost) / counts
         else:
             share = wrong_shares(observed, neighbours[:, :2], self.num_classes)
-        return most_of_each(rank, observed, share) + (rank / SPREAD - 1) / 2
+        return least_of_each(given, observed, share) - given
 
 
 class SimiFeatVote(SimiFeat):
@@ -86,7 +84,7 @@ class SimiFeatVote(SimiFeat):
     """
 
     def _value(self, shares: Tensor, neighbours: Tensor, observed: Tensor) -> Tensor:
-        return (shares.argmax(1) != observed) - shares.gather(1, observed[:, None])[:, 0]
+        return (shares.argmax(1) != observed).double() - shares.gather(1, observed[:, None])[:, 0]
 
 
 def nearest(features: Tensor, count: int) -> tuple[Tensor, Tensor]:
@@ -116,17 +114,17 @@ def class_shares(similarity: Tensor, neighbours: Tensor, observed: Tensor, num_c
     shares = torch.zeros(len(observed), num_classes, dtype=torch.float64)
     shares.scatter_add_(1, observed[neighbours], weight)
     shares.scatter_add_(1, observed[:, None], own)
-    return shares / shares.sum(1, keepdim=True).clamp(min=LEAST)
+    return shares / shares.sum(1, keepdim=True).clamp(min=1e-12)
 
 
-def most_of_each(rank: Tensor, observed: Tensor, share: Tensor) -> Tensor:
-    """1 for the rows of the largest ranks among those of their class, as many as its share, else 0; [N] float64.
+def least_of_each(values: Tensor, observed: Tensor, share: Tensor) -> Tensor:
+    """1 for the rows of the smallest values among those of their class, as many as its share, else 0; [N] float64.
 
     Args:
-        rank: [N]. observed: [N] int64. share: of each class, [K] in [0, 1].
+        values: [N]. observed: [N] int64. share: of each class, [K] in [0, 1].
     """
-    found = torch.zeros(len(rank), dtype=torch.float64)
+    found = torch.zeros(len(values), dtype=torch.float64)
     for label, part in enumerate(share.tolist()):
         rows = torch.nonzero(observed == label)[:, 0]
-        found[rows[rank[rows].argsort(descending=True, stable=True)[: round(part * len(rows))]]] = 1
+        found[rows[values[rows].argsort(stable=True)[: round(part * len(rows))]]] = 1
     return found
