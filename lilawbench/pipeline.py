@@ -89,14 +89,14 @@ def train(cfg: DictConfig, folder: Path, world: World) -> RunRecord:
     probes = probes_of(cfg, source)
     parts = parts_of(cfg, source, labels) if cfg.detect.folds else []
 
-    arrays, task = labels.arrays() | row_ids(source), TASKS[source.task]
+    arrays, task = labels.arrays() | whole_source(source, labels), TASKS[source.task]
     with locked(folder, world) as lock, Recorder(folder, cfg, arrays, task, device, world) as recorder:
         world.main_does(lambda: write_outside(folder, cfg))
         runtime.prepare(device, recorder.threads, cfg.train.deterministic)
         if cfg.train.finetune == "linear_probe" and cfg.train.cache_features:
             train, val, test = use_features(cfg, source, labels, (train, val, test), networks, method)
         ctx = context_of(cfg, source, networks, method, train, val, world, cfg.seed)
-        scene = Scene(source, labels, train, val, test, method, cfg.seed, cfg.train.epochs)
+        scene = Scene(source, labels, train, val, test, method, cfg.seed, cfg.train.epochs, ctx.networks)
         for probe in probes.values():
             probe.setup(scene)
         method.setup(ctx)
@@ -169,7 +169,7 @@ def learners(cfg: DictConfig, scene: Scene, world: World) -> Callable[[int, Rows
             take_features(networks[0])
         ctx = context_of(cfg, source, networks, method, rows, scene.val, world, derive_seed(cfg.seed, "fold", number))
         method.setup(ctx)
-        probes = stopping(cfg, inner := replace(scene, train=rows, method=method))
+        probes = stopping(cfg, inner := replace(scene, train=rows, method=method, networks=ctx.networks))
 
         def ends(epoch: Epoch) -> bool:
             measured(ctx, epoch, inner, probes)
@@ -196,6 +196,20 @@ def draw_labels(cfg: DictConfig, source: Source) -> Labels:
 
     adds_noise = cfg.noise.name != "none" and not getattr(noise, "corrects", False)
     return labels_of(source, noisy, adds_noise, cfg.split, cfg.seed, cfg.dataset.name)
+
+
+def whole_source(source: Source, labels: Labels) -> dict[str, np.ndarray]:
+    """What leads from a run's labels back to the data set, for labels.npz.
+
+    Returns:
+        `ids`, `test_ids`: see `row_ids`. Of every labelled row [N], those that a run leaves out too: `given`, its label
+        before any noise, and `split`: train, val or left out. Of the test rows [M]: `test_target`. `class_names` [K].
+    """
+    split = np.full(source.num_labelled, "left out")
+    split[labels.train], split[labels.val] = "train", "val"
+    names = np.array(list(map(str, source.class_names)))
+    told = {"given": source.labelled_given, "split": split, "test_target": source.test_clean, "class_names": names}
+    return row_ids(source) | told
 
 
 def row_ids(source: Source) -> dict[str, np.ndarray]:

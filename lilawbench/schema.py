@@ -65,7 +65,15 @@ class Detect:
     score: str = "aum"  # the one that ranks suspects.csv
     epochs: list[int] | None = None  # after which scores are compared with clean labels; null: after the last alone
     folds: int = 0  # networks trained on all but one part each, for scores of rows that were not trained on; 0: none
-    orientation: str = "mislabelled"  # what is positive | paper: clean is, of scores as LiLAW's Table 15 took them
+    orientation: str = "mislabelled"  # what is positive | paper: LiLAW's average precision as well, where clean is
+
+
+@dataclass
+class Keep:
+    """What a finished run keeps besides its record; no number depends on it."""
+
+    weights: bool = True  # best.safetensors, last.safetensors and preprocess.json, for `python -m lilawbench.predict`
+    predictions: bool = True  # predictions.npz, predictions.csv and confusion.csv
 
 
 @dataclass
@@ -99,7 +107,7 @@ class Table:
     shown: list[str] | None = None  # columns and averages, in this order; null: all columns, then the averages
     waiting: dict[str, str] = field(default_factory=dict)  # row, column, metric or "table": what it is waiting for
     # metric: its key in result.json, where no rule chooses the epoch: epoch{epoch}.suspects_auroc_{score}
-    keys: dict[str, str] = field(default_factory=dict)
+    result_keys: dict[str, str] = field(default_factory=dict)
     score: str | None = None  # what a row or column puts into these keys; rows that differ in it alone share their runs
     epoch: int | None = None
 
@@ -117,6 +125,7 @@ class Config:
     split: Split = field(default_factory=Split)
     attack: Attack = field(default_factory=Attack)
     detect: Detect = field(default_factory=Detect)
+    keep: Keep = field(default_factory=Keep)
     paths: Paths = field(default_factory=Paths)
     sweep: Sweep = field(default_factory=Sweep)
     launcher: Options = MISSING

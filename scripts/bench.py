@@ -20,6 +20,7 @@ Rows:
     table           reading, checking and splitting a table of a million rows and 40 columns
     collect         reading 10,000 finished runs, without and with the cache
     digests         what names a run by its data: a million files, a table of a million rows; checkpoints verified
+    detectors       scores of wrong labels that need logits alone, relative to an epoch of cross-entropy
     scale           what a run keeps and does for each row, at a million and ten million rows (6 GB of memory)
     startup         the wait before anything is computed: --help, a typo, a table, debug=fast, a plan
 
@@ -31,6 +32,7 @@ import platform
 
 import torch
 from benchmarks.collect import bench_collect
+from benchmarks.detectors import bench_detectors
 from benchmarks.digests import bench_digests
 from benchmarks.dynamic_loss import bench_hypergradients
 from benchmarks.files import bench_files
@@ -64,6 +66,7 @@ ROWS = {
     "table": bench_table,
     "collect": bench_collect,
     "digests": bench_digests,
+    "detectors": bench_detectors,
     "scale": bench_scale,
     "startup": bench_startup,
 }

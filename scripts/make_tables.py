@@ -8,6 +8,7 @@ python scripts/make_tables.py my_table --config-dir FOLDER      # or hydra.searc
 """
 
 import argparse
+import math
 import os
 import sys
 from pathlib import Path
@@ -44,6 +45,8 @@ def main(arguments: list[str] | None = None) -> int:
         default=[],
         help="show only the best value on validation of method.lr ...",
     )
+    parser.add_argument("--rope", metavar="DIFFERENCE", type=size,
+                        help="add how probable a larger difference is; 0.5: half a percentage point")  # fmt: skip
     parser.add_argument(
         "--out",
         metavar="DIR",
@@ -75,6 +78,17 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+def size(text: str) -> float:
+    """A difference as an argument. Raises: argparse.ArgumentTypeError, it is not a finite number of 0 or more."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size; give a number of 0 or more, such as 0.5")
+    return value
+
+
 def sorted_out(names: list[str], further: list[Path], root: Path) -> tuple[list[Path], list[str], list[str]]:
     """Tells folders of runs, experiments and overrides apart.
 
@@ -103,10 +117,10 @@ def report_folders(folders: list[Path], options: argparse.Namespace) -> None:
     common = folders[0] if len(folders) == 1 else Path(os.path.commonpath([f.absolute() for f in folders]))
     selections = (options.select,) if options.select else LEADING
     parts = [folder.name for folder in folders] if len(folders) > 1 else []
-    parts += chosen(select=options.select, metric=options.metric, baseline=options.baseline)
+    parts += chosen(select=options.select, metric=options.metric, baseline=options.baseline, rope=options.rope)
     parts += [f"pick={key}" for key in options.pick]
     out = options.out or place(common, parts)
-    print(report(folders, out, options.baseline, selections, options.metric, options.pick))
+    print(report(folders, out, options.baseline, selections, options.metric, options.pick, options.rope))
 
 
 def report_experiment(name: str, overrides: list[str], options: argparse.Namespace) -> None:
@@ -119,7 +133,7 @@ def report_experiment(name: str, overrides: list[str], options: argparse.Namespa
         return report_folders([options.root / planned.cfg.experiment_name], options)
     if options.baseline:
         raise UserError(f"--baseline is for folders; experiment {name} sets its baselines in table.baselines")
-    print(paper_report(planned, options.root, options.out, options.select, options.metric))
+    print(paper_report(planned, options.root, options.out, options.select, options.metric, rope=options.rope))
 
 
 def list_tables(root: Path, further: list[Path], names: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""The names that a user's program imports: lilawbench.compose, run and load."""
+"""The names that a user's program imports: lilawbench.compose, run, load and load_model."""
 
 import ast
 import inspect
@@ -22,7 +22,12 @@ def test_importing_the_package_imports_nothing_else():
 
 
 def test_the_names_are_there_with_their_documents():
-    assert set(lilawbench.__all__) <= set(dir(lilawbench)) and lilawbench.__all__ == ["compose", "load", "run"]
+    assert set(lilawbench.__all__) <= set(dir(lilawbench)) and lilawbench.__all__ == [
+        "compose",
+        "load",
+        "load_model",
+        "run",
+    ]
     for name in lilawbench.__all__:
         public = getattr(lilawbench, name)
         assert "Raises:" in inspect.getdoc(public) and inspect.signature(public).parameters

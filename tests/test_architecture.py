@@ -29,11 +29,11 @@ LAYERS = {
     "check": 5, "engine": 5,
     "probes": 6,
     "record": 7,
-    "experiment": 8,
+    "experiment": 8, "trained": 8,
     "launch": 9,
     "report": 10,
     "pipeline": 11,
-    "train": 12, "status": 12, "suspects": 12,
+    "train": 12, "status": 12, "suspects": 12, "predict": 12,
 }  # fmt: skip
 MODULES = sorted(p for p in PACKAGE.rglob("*.py") if p != PACKAGE / "__init__.py")
 

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lilawbench.datasets.base import Dataset, Source
+from lilawbench.datasets.encoding import Encoding, Number
+from lilawbench.datasets.new_rows.table import TableReader
+from lilawbench.datasets.spelling import Spelling
 from lilawbench.loading.download import fetch
 from lilawbench.support.errors import DataError
 
@@ -70,6 +73,10 @@ class Adult(Dataset):
             (StandardScaler(), NUMERIC), (OneHotEncoder(handle_unknown="ignore", sparse_output=False), CATEGORICAL)
         ).fit(table.iloc[train])
         features = torch.from_numpy(encoder.transform(table).astype(np.float32))
+        scaler, onehot = (encoder.named_transformers_[name] for name in ("standardscaler", "onehotencoder"))
+        moments = zip(NUMERIC, scaler.mean_.tolist(), scaler.scale_.tolist(), strict=True)
+        known = {name: list(map(str, texts)) for name, texts in zip(CATEGORICAL, onehot.categories_, strict=True)}
+        encoding = Encoding({name: Number(mean, mean, std) for name, mean, std in moments}, [], known)
         tested = table.iloc[test]
         return Source(
             train_input=features[train],
@@ -84,6 +91,7 @@ class Adult(Dataset):
             },
             reference_groups=REFERENCES,
             clean_known=True,
+            reader=TableReader(encoding, "income", spelling=Spelling([])),
         )
 
 

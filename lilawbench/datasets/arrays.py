@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from lilawbench.datasets.base import Dataset, Source
 from lilawbench.datasets.given_labels import checked_names, class_numbers, counted, several, values
+from lilawbench.datasets.new_rows.arrays import ArrayReader
 from lilawbench.datasets.npz import Npz, told
 from lilawbench.datasets.own_images import channel_statistics
-from lilawbench.datasets.scale import standardised
+from lilawbench.datasets.pixel_arrays import pixels_of
+from lilawbench.datasets.scale import Scale
 from lilawbench.loading.split import class_rows, stratified, stratified_test
 from lilawbench.support.errors import DataError, first_of
-
-if TYPE_CHECKING:
-    import torch
 
 log = logging.getLogger("lilawbench")
 
@@ -102,6 +101,8 @@ class Arrays(Dataset):
         self.standardise, self.target_range = standardise, target_range
 
     def load(self, data_dir: Path | None) -> Source:
+        import torch
+
         file = Npz(self.path, data_dir, "dataset.path")
         kind = self._kind(file)
         names, parts = self._parts(file, kind)
@@ -113,7 +114,14 @@ class Arrays(Dataset):
         elif self.task == "multiclass":
             class_rows(train.given, names, 1, str(file.path))
         inputs = [part.input for part in (train, test, val) if part is not None]
-        scaled, mean, std = self._scaled(kind, inputs)
+        mean = std = reader = None
+        if kind == "images":
+            scaled = [torch.from_numpy(array) for array in inputs]
+            mean, std = channel_statistics(scaled[0])
+        else:
+            scale = Scale.fitted(train.input.reshape(-1, train.input.shape[-1])) if self.standardise else None
+            scaled = [torch.from_numpy(array) if scale is None else scale(array) for array in inputs]
+            reader = ArrayReader(train.input.shape[1:], scale)
         self._say(file.path, train, val, test, names, clean_known)
         return Source(
             train_input=scaled[0],
@@ -134,6 +142,7 @@ class Arrays(Dataset):
             val_ids=None if val is None else val.ids,
             test_ids=test.ids,
             drawn_test=0 if "test" in parts else len(test.given),
+            reader=reader,
         )
 
     def _kind(self, file: Npz) -> str:
@@ -212,7 +221,7 @@ class Arrays(Dataset):
         if not array.size or array.ndim not in {"images": (3, 4), "series": (2, 3), "features": (2,)}[kind]:
             raise DataError(f"{file.path}: {name} is {told(array)}; expected {KINDS[kind]}, with rows")
         if kind == "images":
-            return _pixels(array, f"{file.path}: {name}")
+            return pixels_of(array, f"{file.path}: {name}")
         if array.dtype.kind not in "iufb":
             raise DataError(f"{file.path}: {name} is {told(array)}; it must be numbers")
         with np.errstate(over="ignore"):
@@ -229,20 +238,6 @@ class Arrays(Dataset):
         if self.task == "multiclass":
             return stratified_test(given, names, self.test_fraction, self.split_seed, str(path))
         return stratified(given, self.test_fraction, np.random.default_rng(self.split_seed))
-
-    def _scaled(
-        self, kind: str, inputs: list[np.ndarray]
-    ) -> tuple[list[torch.Tensor], tuple[float, ...] | None, tuple[float, ...] | None]:
-        """Inputs as `Source` has them, with mean and std of images."""
-        import torch
-
-        if kind == "images":
-            images = [torch.from_numpy(array) for array in inputs]
-            return (images, *channel_statistics(images[0]))
-        if not self.standardise:
-            return [torch.from_numpy(array) for array in inputs], None, None
-        flat = standardised(*(array.reshape(-1, array.shape[-1]) for array in inputs))
-        return [table.view(array.shape) for table, array in zip(flat, inputs, strict=True)], None, None
 
     def _say(
         self, path: Path, train: Part, val: Part | None, test: Part, names: tuple[str, ...], clean_known: bool
@@ -263,19 +258,3 @@ def _first(file: Npz, part: str, *wanted: str) -> str:
         others = [name for name in file.names if name.startswith(f"{part}_")]
         raise DataError(f"{file.path} has no array {names[0]!r}; of {part} it has {first_of(others)}")
     return found
-
-
-def _pixels(array: np.ndarray, where: str) -> np.ndarray:
-    """Images [N, C, H, W] uint8 from [N, H, W] or [N, H, W, C]; a lossless change of type alone is made."""
-    if array.ndim == 4 and array.shape[3] not in (1, 3):
-        hint = "; channels come last" if array.shape[1] in (1, 3) else ""
-        raise DataError(f"{where} is {told(array)}; images are [N, H, W], [N, H, W, 1] or [N, H, W, 3]{hint}")
-    whole = array.dtype == np.uint8 or (array.dtype.kind in "iu" and array.min() >= 0 and array.max() <= 255)
-    if not whole:
-        spread = f", from {array.min():g} to {array.max():g}" if array.dtype.kind in "iuf" else ""
-        raise DataError(
-            f"{where} is {told(array)}{spread}; pixels are whole numbers from 0 to 255: choose what is black and what "
-            "is white, and save numpy.uint8"
-        )
-    array = array.reshape(*array.shape[:3], -1).astype(np.uint8, copy=False)
-    return np.ascontiguousarray(array.transpose(0, 3, 1, 2))

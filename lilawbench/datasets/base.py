@@ -16,6 +16,8 @@ from lilawbench.tasks import CLASSES, task_of
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from lilawbench.datasets.new_rows.base import Reader
+
 
 @dataclass(frozen=True)
 class Source:
@@ -51,6 +53,7 @@ class Source:
         None  # [N] int64, where training rows stand in a table's file; None: it is no table
     )
     columns: Callable[[np.ndarray], dict[str, list[str]]] | None = None  # lines -> a table's columns there, as text
+    reader: Reader | None = None  # reads new rows as these were read; None: as their inputs' shape says
 
     @property
     def task(self) -> str:

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lilawbench.datasets.parquet_file import read_parquet
+from lilawbench.datasets.parquet_file import plain_columns, read_parquet
 from lilawbench.datasets.spelling import Spelling, plain_number
 from lilawbench.datasets.text_file import TextFile
 from lilawbench.support.errors import DataError, first_of
 
 if TYPE_CHECKING:
+    import pandas
     import pyarrow
 
 UNREADABLE = (OSError, EOFError, RuntimeError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)  # damaged, or locked
@@ -160,10 +161,38 @@ def read_columns(
         )
     if not columns or not len(columns[0]):
         raise DataError(f"{path} has no rows below its column names" if names else f"{path} is empty")
-    table = Columns(path, {}, spelling, text_file)
+    return _spelled(Columns(path, {}, spelling, text_file), names, columns, as_text, as_they_are)
+
+
+def columns_of(
+    frame: "pandas.DataFrame", spelling: Spelling, as_text: Sequence[str] = (), as_they_are: Sequence[str] = ()
+) -> Columns:
+    """A table in memory, as if it had been read from a Parquet file. Arguments: see `read_columns`.
+
+    Raises:
+        DataError: a column of mixed kinds, a name twice, no rows.
+    """
+    import pyarrow
+
+    where = Path("the table")
+    if not len(frame):
+        raise DataError(f"{where} has no rows")
+    try:
+        table = pyarrow.Table.from_pandas(frame, preserve_index=False)
+    except (pyarrow.ArrowException, ValueError, TypeError) as error:
+        raise DataError(f"{where}: {error}") from error
+    names, columns = plain_columns(table)
+    return _spelled(Columns(where, {}, spelling), names, columns, as_text, as_they_are)
+
+
+def _spelled(
+    table: Columns, names: Sequence[str], columns: "list[pyarrow.ChunkedArray]", as_text: Sequence[str],
+    as_they_are: Sequence[str],
+) -> Columns:  # fmt: skip
+    """The empty table filled with columns, each let go as soon as it is read."""
     for name in names:
         column, exact = columns.pop(0), name in as_they_are
-        array, words = spelling.read(column, as_text=exact or name in as_text, exact=exact)
+        array, words = table.spelling.read(column, as_text=exact or name in as_text, exact=exact)
         table.arrays[name] = array
         if words:
             table.gone[name] = words

@@ -8,8 +8,9 @@ import numpy as np
 
 from lilawbench.datasets.arrays import Arrays
 from lilawbench.datasets.base import Dataset, Source
+from lilawbench.datasets.new_rows.arrays import ArrayReader
 from lilawbench.datasets.npz import Npz, told
-from lilawbench.datasets.scale import standardised
+from lilawbench.datasets.scale import Scale
 from lilawbench.loading.split import stratified
 from lilawbench.support.errors import DataError
 from lilawbench.tasks import TASKS
@@ -130,7 +131,8 @@ class Embeddings(Dataset):
         inputs = [part.features for part in (train, val, test)]
         import torch
 
-        scaled = standardised(*inputs) if self.standardise else tuple(map(torch.from_numpy, inputs))
+        scale = Scale.fitted(train.features) if self.standardise else None
+        scaled = [torch.from_numpy(table) if scale is None else scale(table) for table in inputs]
         source_of_row = np.repeat(self.test, [len(parts[name].target) for name in self.test])
         groups = {"source": source_of_row} if len(self.test) > 1 else {}
         groups |= {} if test.group is None else {"group": test.group}
@@ -151,6 +153,7 @@ class Embeddings(Dataset):
             train_ids=train.ids,
             val_ids=None if self.meta is None else val.ids,
             test_ids=test.ids,
+            reader=ArrayReader(train.features.shape[1:], scale),
         )
 
     def _divided(self, parts: dict[str, Part]) -> tuple[list[Part], list[Part], list[Part]]:

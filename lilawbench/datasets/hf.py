@@ -12,9 +12,10 @@ import numpy as np
 from lilawbench.datasets.arrow_files import Bytes, Features, column_of, find_parts, read_columns, read_features
 from lilawbench.datasets.base import Source
 from lilawbench.datasets.given_labels import checked_names, class_numbers, counted
+from lilawbench.datasets.new_rows.arrays import ArrayReader
 from lilawbench.datasets.own_images import OwnImages
 from lilawbench.datasets.own_path import own_path
-from lilawbench.datasets.scale import standardised
+from lilawbench.datasets.scale import Scale
 from lilawbench.loading.packed import PackedImages
 from lilawbench.support.errors import DataError
 from lilawbench.support.plain import Tree
@@ -129,9 +130,8 @@ def _features_source(
     if len(widths := {table.shape[1] for table in values.values()}) > 1:
         raise DataError(f"{where} has {' and '.join(map(str, sorted(widths)))} numbers a row in different parts")
     table = np.concatenate(list(values.values()))
-    others = [part for part in rows if part != "train"]
-    tables = standardised(table[rows["train"]], *(table[rows[part]] for part in others))
-    input = dict(zip(["train", *others], tables, strict=True))
+    scale = Scale.fitted(table[rows["train"]])
+    input = {part: scale(table[of]) for part, of in rows.items()}
     name = {part: ids[of].astype(str) for part, of in rows.items()}
     return Source(
         input["train"],
@@ -144,6 +144,7 @@ def _features_source(
         train_ids=name["train"],
         val_ids=name.get("val"),
         test_ids=name["test"],
+        reader=ArrayReader(table.shape[1:], scale),
     )
 
 

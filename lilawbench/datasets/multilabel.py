@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from lilawbench.datasets.base import Dataset, Source
-from lilawbench.datasets.scale import standardised
+from lilawbench.datasets.new_rows.arrays import ArrayReader
+from lilawbench.datasets.scale import Scale
 from lilawbench.loading.download import fetch
 from lilawbench.support.errors import DataError
 
@@ -29,8 +30,9 @@ class MulanTable(Dataset):
         paths = [fetch(f"multilabel/{self.name}-{part}.arff", [], md5, data_dir) for part, md5 in
                  zip(("train", "test"), self.md5, strict=True)]  # fmt: skip
         (train, train_clean, names), (test, test_clean, _) = (self._read(path) for path in paths)
-        train_input, test_input = standardised(train, test)
-        return Source(train_input, train_clean, test_input, test_clean, class_names=names, clean_known=True)
+        scale = Scale.fitted(train)
+        reader = ArrayReader(train.shape[1:], scale)
+        return Source(scale(train), train_clean, scale(test), test_clean, names, clean_known=True, reader=reader)
 
     def _read(self, path: Path) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
         """Features [N, D] float64, labels [N, K] int64 and their names."""

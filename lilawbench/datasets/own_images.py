@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lilawbench.datasets.base import Dataset, Source
+from lilawbench.datasets.new_rows.images import ImageReader
 from lilawbench.loading.image_files import ImageFiles, check_frame, file_ids
 from lilawbench.loading.split import class_rows, stratified_test
 from lilawbench.support.plain import Options
@@ -130,6 +131,7 @@ class OwnImages(Dataset):
             train_ids=ids["train"],
             val_ids=ids.get("val"),
             test_ids=ids["test"],
+            reader=ImageReader(images.shape[1:], images.resize, images.levels),
             drawn_test=len(rows["test"]) if rows["test"].min() < rows["train"].max() else 0,  # else a later part
         )
 

@@ -22,6 +22,11 @@ def read_parquet(path: Path) -> "tuple[list[str], list[pyarrow.ChunkedArray]]":
         table = parquet.read_table(path)
     except (OSError, ValueError) as error:  # pyarrow's own errors are of these kinds
         raise DataError(f"{path} is not a Parquet file: {error}") from error
+    return plain_columns(table)
+
+
+def plain_columns(table: "pyarrow.Table") -> "tuple[list[str], list[pyarrow.ChunkedArray]]":
+    """As `read_parquet`, of a table in memory."""
     return [name.strip() for name in table.column_names], [_plain(column) for column in table.columns]
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from lilawbench.datasets.base import Dataset, Source
-from lilawbench.datasets.scale import standardised
+from lilawbench.datasets.new_rows.arrays import ArrayReader
+from lilawbench.datasets.scale import Scale
 from lilawbench.loading.download import fetch
 from lilawbench.loading.split import stratified
 from lilawbench.support.errors import DataError
@@ -35,15 +36,16 @@ class RegressionTable(Dataset):
         table = self._read(fetch(self.file, [], self.md5, data_dir))
         values = table[:, -1].astype(np.float32)
         train, test = stratified(values, 0.2, np.random.default_rng(0))
-        train_input, test_input = standardised(table[train, :-1], table[test, :-1])
+        scale = Scale.fitted(table[train, :-1])
         return Source(
-            train_input=train_input,
+            train_input=scale(table[train, :-1]),
             train_clean=values[train],
-            test_input=test_input,
+            test_input=scale(table[test, :-1]),
             test_clean=values[test],
             class_names=(self.value,),
             target_range=float(np.ptp(values[train])),
             clean_known=True,
+            reader=ArrayReader((table.shape[1] - 1,), scale),
         )
 
     def _read(self, path: Path) -> np.ndarray:

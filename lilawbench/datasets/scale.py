@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,14 +11,23 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def standardised(train: np.ndarray, *others: np.ndarray) -> tuple[Tensor, ...]:
-    """Tables [N, D] as float32 with the mean and standard deviation of the training rows: 0 and 1 there.
+@dataclass(frozen=True)
+class Scale:
+    """Takes a mean from each column and divides by a standard deviation, both [D] float64."""
 
-    A column that is constant in training is 0 there.
-    """
-    import torch
+    mean: np.ndarray
+    std: np.ndarray
 
-    train = np.asarray(train, dtype=np.float64)
-    mean, std = train.mean(axis=0), train.std(axis=0)
-    std[std == 0] = 1
-    return tuple(torch.from_numpy(((table - mean) / std).astype(np.float32)) for table in (train, *others))
+    @classmethod
+    def fitted(cls, table: np.ndarray) -> Scale:
+        """Of the rows [N, D]; a column that is constant there becomes 0."""
+        table = np.asarray(table, dtype=np.float64)
+        mean, std = table.mean(axis=0), table.std(axis=0)
+        std[std == 0] = 1
+        return cls(mean, std)
+
+    def __call__(self, table: np.ndarray) -> Tensor:
+        """Of values [..., D], the same as float32."""
+        import torch
+
+        return torch.from_numpy(((table - self.mean) / self.std).astype(np.float32))

@@ -28,7 +28,7 @@ class Spelling:
     """
 
     def __init__(self, missing: Sequence[str] = MISSING, decimal: str = "."):
-        self.decimal = decimal
+        self.missing, self.decimal = list(missing), decimal
         self.words = {unified(word).casefold() for word in missing}
         variants = {form for word in missing for form in (word, word.lower(), word.upper(), word.title())}
         self._variants = ["", *sorted(variants)]

@@ -10,8 +10,9 @@ import numpy as np
 
 from lilawbench.datasets.base import Dataset, Source
 from lilawbench.datasets.columns import Columns, listed, read_columns, release_memory
-from lilawbench.datasets.encoding import Encoding, filled
+from lilawbench.datasets.encoding import Encoding, filled, say_unknown
 from lilawbench.datasets.kinds import Kinds, kinds, shortened
+from lilawbench.datasets.new_rows.table import TableReader
 from lilawbench.datasets.own_path import own_path
 from lilawbench.datasets.spelling import MISSING, Spelling, unified
 from lilawbench.datasets.table_labels import classes, labelled, numbered, values
@@ -150,7 +151,8 @@ class Table(Dataset):
             train, test = np.arange(len(table)), np.arange(len(tested))
             tested.need([*found.numeric, *found.categorical], "as the training file has them")
             test_clean = values(tested, clean_column) if regression else numbered(tested, clean_column, names)
-        features = Encoding(table, train, found.numeric, found.categorical)
+        features = Encoding.fitted(table, train, found.numeric, found.categorical)
+        say_unknown(tested.path, list(features.unknown(tested, test)), len(test), from_share=0.5)
         counts = "" if regression else ", ".join(map("{}: {}".format, names, np.bincount(given)))
         _say(table, f"{self.label} ({counts})" if counts else self.label, found, features)
         return Source(
@@ -168,6 +170,7 @@ class Table(Dataset):
             drawn_test=len(test) if tested is table else 0,
             train_lines=table.lines[train],
             columns=partial(self._columns_at, data_dir),
+            reader=TableReader(features, self.label, self.id, self.spelling, self.delimiter, self.encoding),
         )
 
     def _columns_at(self, data_dir: Path | None, lines: np.ndarray) -> dict[str, list[str]]:

@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lilawbench.datasets.base import Source
 from lilawbench.engine.evaluate import predict, predict_and_features
@@ -48,6 +48,7 @@ class Scene:
     method: Method
     seed: int
     epochs: int  # as planned
+    networks: tuple[nn.Module, ...] = ()
 
     @property
     def task(self) -> Task:

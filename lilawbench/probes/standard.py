@@ -8,6 +8,7 @@ from lilawbench.config import build, probes_asked
 from lilawbench.datasets.base import Source
 from lilawbench.probes.attack import Attack
 from lilawbench.probes.base import Probe, Scene
+from lilawbench.probes.calibration import Calibration
 from lilawbench.probes.chosen import Chosen
 from lilawbench.probes.early_stop import EarlyStop
 from lilawbench.probes.evaluation import Evaluation
@@ -15,9 +16,22 @@ from lilawbench.probes.fit import Fit, Memorisation
 from lilawbench.probes.groups import Groups
 from lilawbench.probes.method_values import MethodValues
 from lilawbench.probes.noise import NoiseRates
+from lilawbench.probes.weights import Weights
 from lilawbench.support.errors import ConfigError
 
-STANDARD = ("fit", "memorisation", "evaluation", "chosen", "groups", "attack", "method", "noise", "early_stop")
+STANDARD = (
+    "fit",
+    "memorisation",
+    "evaluation",
+    "chosen",
+    "calibration",
+    "weights",
+    "groups",
+    "attack",
+    "method",
+    "noise",
+    "early_stop",
+)
 
 
 def probes_of(cfg: DictConfig, source: Source) -> dict[str, Probe]:
@@ -27,7 +41,9 @@ def probes_of(cfg: DictConfig, source: Source) -> dict[str, Probe]:
         ConfigError: one that the config adds has the name of another, or is no probe.
     """
     probes: dict[str, Probe] = {"fit": Fit(), "memorisation": Memorisation(), "evaluation": Evaluation()}
-    probes["chosen"] = Chosen()
+    probes["chosen"] = chosen = Chosen(cfg.keep.predictions)
+    probes["calibration"] = Calibration(chosen)
+    probes["weights"] = Weights(cfg.keep.weights, cfg.train.resize_px)
     if source.test_groups:
         probes["groups"] = Groups()
     patience = cfg.train.early_stop_epochs

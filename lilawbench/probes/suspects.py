@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TypedDict
 
@@ -20,9 +21,9 @@ from lilawbench.probes.detectors import DETECTORS
 from lilawbench.probes.detectors.base import Detector, Look, Plain
 from lilawbench.probes.detectors.loss import MeanLoss
 from lilawbench.probes.detectors.method_values import of_method
-from lilawbench.probes.suspects_list import Suspected, write_list
+from lilawbench.probes.suspects_list import Suspected, write_list, write_rows
 from lilawbench.probes.suspects_sheet import write_sheet
-from lilawbench.support.errors import ConfigError, closest
+from lilawbench.support.errors import ConfigError, DataError, closest
 from lilawbench.support.plain import State, Tree
 
 log = logging.getLogger("lilawbench")
@@ -246,8 +247,12 @@ class Suspects(Probe):
         if short:
             log.info("scores that need more epochs than the run has are nan: %s", ", ".join(short))
         listed, source = self.listed(), self.scene.source
-        write_list(folder, listed, source)
-        write_sheet(folder / "suspects.png", listed, source)
+        write_list(folder / "suspects.csv", listed, source)
+        for show in (partial(write_rows, folder / "suspects_rows.csv"), partial(write_sheet, folder / "suspects.png")):
+            try:
+                show(listed, source)
+            except DataError as error:  # after hours of training
+                log.warning("suspects cannot be shown: %s", error)
         log.info("%s; the list: %s", listed.told(source), folder / "suspects.csv")
 
 

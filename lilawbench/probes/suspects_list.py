@@ -1,6 +1,6 @@
 """suspects.csv: rows from the most to the least suspicious, by the names that a person knows them by."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,8 @@ from lilawbench.support.atomic import replacing
 FIRST = 1000  # rows of a table that suspects_rows.csv repeats with their own columns
 DIGITS = 6  # significant ones, of a score
 WAYS = {"confident": "confident learning", "gmm": "GMM on losses"}  # of estimating how many labels are wrong
+
+Column = Sequence | np.ndarray
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,8 @@ class Suspected:
     def told(self, source: Source) -> str:
         """How many labels are probably wrong, and which is the first, in a line."""
         names = source.class_names
-        row, given, suggested = row_names(source, self.rows[:1])[0], names[self.given[0]], names[self.suggested[0]]
-        first = f"first: row {row}, given {given}, rather {suggested}"
+        first = f"first: {called(row_names(source, self.rows[:1])[0])}, "
+        first += f"given {names[self.given[0]]}, rather {names[self.suggested[0]]}"
         if self.count is None:
             return first
         others = [f"; {count:,} by {WAYS.get(way, way)}" for way, count in self.estimates.items()][1:]
@@ -54,34 +56,48 @@ def row_names(source: Source, rows: np.ndarray) -> list[str]:
     return list(map(str, rows.tolist())) if ids is None else ids[rows].tolist()
 
 
-def write_list(folder: Path, listed: Suspected, source: Source) -> None:
-    """Writes suspects.csv, and suspects_rows.csv where the data set has columns to show.
+def called(name: str) -> str:
+    """A row's name within a sentence: row 7, patient7."""
+    return f"row {name}" if name.isdigit() else name
+
+
+def write_list(path: Path, listed: Suspected, source: Source) -> None:
+    """Writes a CSV of all rows, with the ranking score as `score`, then all scores. Raises: DiskError."""
+    scores = {name: shortened(values) for name, values in listed.scores.items()}
+    _write(path, {**_start(listed, source), "score": scores[listed.score], **scores})
+
+
+def write_rows(path: Path, listed: Suspected, source: Source) -> None:
+    """Writes a CSV of the first 1,000 rows of a table with its own columns; nothing of other data.
 
     Raises:
-        DiskError: a file cannot be written.
+        DataError: the table cannot be read again. DiskError.
     """
-    names = np.array(source.class_names, dtype=object)
-    rows = listed.rows
-    start: dict[str, object] = {"rank": np.arange(1, len(rows) + 1), "row": row_names(source, rows)}
-    lines = None if source.train_lines is None or source.val_clean is not None else source.train_lines[rows]
-    if lines is not None:
-        start["line"] = lines
-    start |= {
-        "given": names[listed.given],
-        "suggested": names[listed.suggested],
-        "suggested_prob": shortened(listed.prob),
-    }
-    if listed.count is not None:
-        start["probably_wrong"] = (np.arange(len(rows)) < listed.count).astype(np.int8)
-    scores = {name: shortened(values) for name, values in listed.scores.items()}
-    _write(folder / "suspects.csv", {**start, "score": scores[listed.score], **scores})
+    lines = _lines(source, listed.rows[:FIRST])
     if lines is None or source.columns is None:
         return
-    shown = source.columns(lines[:FIRST])
-    first = {name: values[:FIRST] for name, values in start.items()}  # type: ignore[index]
-    own = {name if name not in first else f"{name} (data)": values for name, values in shown.items()}
-    if own:
-        _write(folder / "suspects_rows.csv", {**first, **own})
+    start = {name: values[:FIRST] for name, values in _start(listed, source).items()}
+    own: dict[str, Column] = {
+        name if name not in start else f"{name} (data)": values for name, values in source.columns(lines).items()
+    }
+    _write(path, {**start, **own})
+
+
+def _start(listed: Suspected, source: Source) -> dict[str, Column]:
+    """The first columns, by which a person knows a row."""
+    names, rows = np.array(source.class_names, dtype=object), listed.rows
+    start: dict[str, Column] = {"rank": np.arange(1, len(rows) + 1), "row": row_names(source, rows)}
+    if (lines := _lines(source, rows)) is not None:
+        start["line"] = lines
+    start |= {"given": names[listed.given], "suggested": names[listed.suggested]}
+    start["suggested_prob"] = shortened(listed.prob)
+    if listed.count is not None:
+        start["probably_wrong"] = (np.arange(len(rows)) < listed.count).astype(np.int8)
+    return start
+
+
+def _lines(source: Source, rows: np.ndarray) -> np.ndarray | None:
+    return None if source.train_lines is None else source.train_lines[rows]
 
 
 def shortened(values: np.ndarray) -> np.ndarray:
@@ -94,7 +110,7 @@ def shortened(values: np.ndarray) -> np.ndarray:
     return np.round(wide * power) / power
 
 
-def _write(path: Path, columns: Mapping[str, object]) -> None:
+def _write(path: Path, columns: Mapping[str, Column]) -> None:
     """A CSV of columns of equal length; Arrow writes a million rows of twenty numbers in seconds."""
     import pyarrow
     from pyarrow import csv

@@ -27,7 +27,7 @@ UNKNOWN_CLEAN = (
     "labels), and test labels count as given"
 )
 # where, how and why a run is done, not what it computes
-NOT_IDENTITY = ("paths", "logger", "sweep", "launcher", "table", "experiment_name")
+NOT_IDENTITY = ("paths", "logger", "sweep", "launcher", "table", "experiment_name", "keep")
 # options that are newer than some runs: with these values a run keeps the name that it had without them
 LATER: dict[str, Tree] = {
     "probe": {},

@@ -14,7 +14,14 @@ from lilawbench.support.atomic import replacing, writable, write_atomic
 from lilawbench.support.errors import DataError
 from lilawbench.support.plain import Tree
 
-LATER = ("ids", "test_ids")  # arrays that labels.npz did not have at first
+LATER = (
+    "ids",
+    "test_ids",
+    "given",
+    "split",
+    "test_target",
+    "class_names",
+)  # arrays that labels.npz did not have at first
 
 
 def write_json(path: Path, content: dict[str, Tree]) -> None:

@@ -6,7 +6,23 @@ from lilawbench.report.cells import Cell
 from lilawbench.report.grid import Grid
 from lilawbench.report.measured import SELECTIONS, column, spanned
 from lilawbench.report.names import measures, natural, text
-from lilawbench.report.stats import smallest_wilcoxon_p
+from lilawbench.report.spelled import LEVEL
+from lilawbench.report.stats import ALPHA, RESAMPLES, smallest_wilcoxon_p
+
+MANY = 5  # pairs, from which on a table says nothing of their number
+FEW_PAIRS = f"Fewer than {MANY} pairs say little."
+WHY_LITTLE = "The interval of t then rests on normal differences, and that of the bootstrap is too narrow."
+
+ECE = {
+    "ece": "ECE: mean gap between confidence and accuracy over 15 bins of equal width; less is better.",
+    "ece_mass": "ECE mass: mean gap between confidence and accuracy over 15 bins of equally many rows; less is better.",
+    "ece_class": "ECE class: mean over classes of the gap between probability and frequency of a class over 15 bins of "
+    "equal width; less is better.",
+}
+CALIBRATED = (
+    "Calibrated: after one temperature, of several labels one for each, fitted on validation rows and the labels that "
+    "the method sees."
+)
 
 
 def heading(cells: Sequence[Cell]) -> str:
@@ -37,7 +53,7 @@ def details_caption(grid: Grid, cells: Sequence[Cell]) -> str:
     sentences = [
         f"{_name(grid, cells)}: {what}{' at ' * bool(rules)}{' and '.join(rules)}, mean ± sample std over {over}."
     ]
-    sentences += [*_planned(grid), *_noise(grid, used)]
+    sentences += [*_calibration([cell.measured.metric for cell in cells]), *progress(grid), *_noise(grid, used)]
     if grid.planned and any(cell.published for cell in cells):
         sentences.append(
             "The paper's results are as published, for its own setting; how ours differs is at the top of "
@@ -55,7 +71,15 @@ def _name(grid: Grid, cells: Sequence[Cell]) -> str:
     return f"{name}, {columns.pop()}" if len(columns) == 1 and "" not in columns else name
 
 
-def _planned(grid: Grid) -> list[str]:
+def _calibration(metrics: Sequence[str]) -> list[str]:
+    """What errors of calibration and calibrated measures are."""
+    names = {metric.removeprefix("test_").removesuffix("_calibrated") for metric in metrics}
+    said = [text for name, text in ECE.items() if name in names]
+    return said + [CALIBRATED] * any(metric.endswith("_calibrated") for metric in metrics)
+
+
+def progress(grid: Grid) -> list[str]:
+    """How much of a plan is done."""
     if grid.planned is None or not grid.planned.plan.table.rows:
         return []
     found, older = grid.planned.matches.found, len(grid.planned.matches.older)
@@ -108,14 +132,44 @@ def _span(rates: Sequence[float | None], spec: str) -> str:
 def _comparisons(grid: Grid, cells: Sequence[Cell]) -> list[str]:
     to = compared_with(grid, cells)
     if to is None:
-        return []
-    count = sum(cell.comparison.t_p is not None for cell in cells)
+        return _best(cells)
+    count = sum(cell.comparison.p_t is not None for cell in cells)
     to = f"plain training on {to}" if grid.against else to or "another row"
     points = ", in percentage points" if all(cell.measured.unit == "%" for cell in cells) else ""
-    pairs = sorted({cell.comparison.n for cell in cells if cell.comparison.t_p is not None})
+    pairs = sorted({cell.comparison.n for cell in cells if cell.comparison.p_t is not None})
+    differences = f"Differences to {to} are means over pairs of one seed and the same observed labels{points}"
+    if not pairs:
+        return [f"{differences}.", *_best(cells)]
     smallest = ", ".join(f"{smallest_wilcoxon_p(n):.4g} with n = {n}" for n in pairs)
     return [
-        f"Differences to {to} are means over pairs of one seed and the same observed labels{points}; p-values are "
-        f"two-sided, Holm: corrected over the {count} comparison{'' if count == 1 else 's'} of this table, per test.",
-        *([f"The smallest possible two-sided Wilcoxon p is {smallest}."] if pairs else []),
+        f"{differences}; their 95 % intervals are of Student's t and of a bootstrap over seeds ({RESAMPLES:,} "
+        "resamples, BCa); effect is Cohen's d of the paired differences (d_z) with Hedges' correction; p-values are "
+        f"two-sided, Holm: corrected over the {counted(count)} of this table, per test.",
+        f"The smallest possible two-sided Wilcoxon p is {smallest}.",
+        *[FEW_PAIRS, WHY_LITTLE] * (pairs[0] < MANY),
+        *_equivalence(cells),
+        *_best(cells),
     ]
+
+
+def _equivalence(cells: Sequence[Cell]) -> list[str]:
+    regions = {f"{cell.measured.printed * cell.equivalence.rope:g}": None for cell in cells if cell.equivalence}
+    if not regions:
+        return []
+    return [
+        f"Below, within, above: the probabilities that the true difference is below -{' or '.join(regions)}, within, "
+        "and above, by the posterior of a paired t (Benavoli et al. 2017)."
+    ]
+
+
+def _best(cells: Sequence[Cell]) -> list[str]:
+    """What bold and LEVEL mean."""
+    if not any(cell.best for cell in cells):
+        return []
+    count = sum(cell.p_best_holm is not None for cell in cells)
+    tests = f"paired t-test, p at least {ALPHA:g} after Holm over the {counted(count)} with a best"
+    return ["Bold: the best mean" + (f"; {LEVEL}: no test tells it from the best ({tests})." if count else ".")]
+
+
+def counted(count: int) -> str:
+    return f"{count} comparison{'' if count == 1 else 's'}"

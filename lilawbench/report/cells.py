@@ -1,8 +1,8 @@
-"""The cells of a table for one metric: all seeds of each, the published result, and the comparison."""
+"""The cells of a table for one metric: all seeds of each, the published result, and what compare.py adds."""
 
 import functools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -12,10 +12,7 @@ from lilawbench.experiment.published import PublishedResult
 from lilawbench.report.grid import Grid
 from lilawbench.report.measured import Measured, column, values
 from lilawbench.report.names import tasks, text
-from lilawbench.report.stats import Comparison, compare_paired, holm, sample_std
-from lilawbench.support.errors import UserError
-
-NOT_COMPARED = Comparison(0, None, None, None)
+from lilawbench.report.stats import ALPHA, NOT_COMPARED, Comparison, Equivalence, sample_std
 
 
 class Run(NamedTuple):
@@ -45,8 +42,11 @@ class Cell:
     published: PublishedResult | None = None
     baseline: str | None = None
     comparison: Comparison = NOT_COMPARED
-    t_holm: float | None = None
-    wilcoxon_holm: float | None = None
+    p_t_holm: float | None = None
+    p_wilcoxon_holm: float | None = None
+    equivalence: Equivalence | None = None  # if asked for
+    best: bool = False  # has the best mean of its column
+    p_best_holm: float | None = None  # of the paired t-test against the best of its column, after Holm
 
     @property
     def mean(self) -> float | None:
@@ -61,6 +61,11 @@ class Cell:
         """What its method never did in some run of it, such as "never re-weighted"; "": it acted in all."""
         reasons = "; ".join(run.idle for run in self.runs if run.idle).split("; ")
         return " and ".join(dict.fromkeys(reason.partition(":")[0] for reason in reasons))
+
+    @property
+    def level(self) -> bool:
+        """Whether it was tested against the best of its column, and no test tells the two apart."""
+        return self.p_best_holm is not None and self.p_best_holm >= ALPHA
 
     @property
     def paper(self) -> tuple[float | None, float | None]:
@@ -106,40 +111,6 @@ def fill(grid: Grid, measured: Measured) -> list[Cell]:
             cell.published = results.get((row, name))
             shown.append(cell)
     return shown
-
-
-def compare(grid: Grid, cells: Sequence[Cell]) -> None:
-    """Compares each cell with its baseline's, in place; Holm's correction is over all of them, per test.
-
-    Raises: UserError, if a run and its baseline's have different labels.
-    """
-    there = {(cell.measured, cell.row, cell.column): cell for cell in cells if cell.planned}
-    for cell in cells:
-        base = there.get((cell.measured, grid.baselines.get((cell.row, cell.column), ""), cell.column))
-        if base is not None and base is not cell and cell.measured.unit != "rows":
-            cell.baseline = base.row
-            cell.comparison = compare_by_seed(cell.runs, base.runs)
-    t_holm, wilcoxon_holm = (holm([getattr(cell.comparison, test) for cell in cells]) for test in ("t_p", "wilcoxon_p"))
-    for cell, t, wilcoxon in zip(cells, t_holm, wilcoxon_holm, strict=True):
-        cell.t_holm, cell.wilcoxon_holm = t, wilcoxon
-
-
-def compare_by_seed(ours: Iterable[Run], baseline: Iterable[Run]) -> Comparison:
-    """Pairs the runs of two cells by seed; a cell has each seed once. A seed that one cell lacks is left out.
-
-    Raises:
-        UserError: two runs of a pair have different observed labels.
-    """
-    others = {run.seed: run for run in baseline}
-    pairs = [(run, others[run.seed]) for run in sorted(ours, key=lambda run: run.seed) if run.seed in others]
-    for run, other in pairs:
-        if run.labels is None or run.labels != other.labels:
-            raise UserError(
-                f"not paired: seed {run.seed} has different observed labels (labels.sha256) in\n"
-                f"  {run.folder} ({run.row})\n  {other.folder} ({other.row})\n"
-                "Run one of them again with the same data and version of lilawbench as the other."
-            )
-    return compare_paired([run.value for run, _ in pairs], [other.value for _, other in pairs])
 
 
 def _average(measured: Measured, row: str, name: str, parts: Sequence[Cell]) -> Cell:

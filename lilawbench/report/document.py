@@ -21,12 +21,31 @@ class Table:
     rows: list[list[str]]
     numbers: int  # how many columns, from the right, hold numbers
     records: list[dict[str, Value]] = field(default_factory=list)
+    bold: frozenset[tuple[int, int]] = frozenset()  # (line, column) of `rows`
+
+
+@dataclass(frozen=True)
+class Short:
+    """A section as a terminal shows it."""
+
+    title: str
+    tables: list[Table]
+    legend: list[str] = field(default_factory=list)  # sentences
 
 
 @dataclass(frozen=True)
 class Section:
     heading: str
     tables: list[Table]
+    short: Short | None = None  # None: as its tables are
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Runs that are in no table."""
+
+    counts: dict[str, int] = field(default_factory=dict)  # by kind: "failed", "unfinished", "in conflict"
+    notes: list[str] = field(default_factory=list)  # which of a document's notes tell of them
 
 
 @dataclass(frozen=True)
@@ -35,6 +54,7 @@ class Document:
     sections: list[Section]
     notes: list[str] = field(default_factory=list)
     figures: list[str] = field(default_factory=list)  # files beside the document
+    left_out: LeftOut = field(default_factory=LeftOut)
 
     def render(self, suffix: str) -> str:
         """suffix: "md", "tex" or "html"."""
@@ -61,13 +81,15 @@ def _templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    found.filters |= {"tex": _tex, "padded": _padded}
+    found.filters |= {"tex": _tex, "tex_lines": _tex_lines, "padded": _padded}
     return found
 
 
 def _padded(table: Table) -> list[list[str]]:
     """The lines of a Markdown table, padded so that it also reads well in a terminal."""
     lines = [[cell.replace("|", "\\|") for cell in row] for row in [table.header, *table.rows]]
+    for line, column in table.bold:
+        lines[line + 1][column] = f"**{lines[line + 1][column]}**"
     width = [max(2, *map(len, column)) for column in zip(*lines)]  # a Markdown rule needs more than a colon
     words = len(table.header) - table.numbers
     rule = ["-" * w if i < words else "-" * (w - 1) + ":" for i, w in enumerate(width)]
@@ -80,9 +102,25 @@ def markdown_width(table: Table) -> int:
     return max(len(" | ".join(line)) + 4 for line in _padded(table))
 
 
-_TEX = {"\\": r"\textbackslash{}", "±": r"$\pm$", "<": "$<$", ">": "$>$", "~": r"\textasciitilde{}", "^": r"\^{}"}
+_TEX = {
+    "\\": r"\textbackslash{}",
+    "±": r"$\pm$",
+    "≈": r"$\approx$",
+    "†": r"\dag{}",
+    "<": "$<$",
+    ">": "$>$",
+    "~": r"\textasciitilde{}",
+    "^": r"\^{}",
+}
 _TEX |= {character: "\\" + character for character in "&%$#_{}"}
 
 
 def _tex(string: str) -> str:
     return "".join(_TEX.get(character, character) for character in string)
+
+
+def _tex_lines(table: Table) -> list[list[str]]:
+    lines = [[_tex(cell) for cell in row] for row in table.rows]
+    for line, column in table.bold:
+        lines[line][column] = rf"\textbf{{{lines[line][column]}}}"
+    return lines

@@ -110,15 +110,17 @@ def of_plan(
     Args:
         runs: from `collect`. matches: which of them are the plan's, from `match`.
         select: the selection rule of all metrics; None: each metric's own, else the table's.
-        metric: show only this. papers: folder of the published results.
+        metric: show only this, one of the table's or another that its runs have. papers: folder of the published
+            results.
     Raises:
-        UserError: the table has no such metric, or two planned runs of one seed share a cell; see `published`.
+        UserError: there is no such metric, or two planned runs of one seed share a cell; see `published`.
     """
     table = plan.table
     known = published(table.paper, table.number, papers) if table.paper else []
     metrics = [name for name in table.metrics if name not in table.waiting]
     if metric is not None:
-        if metric not in table.metrics:
+        own = any(name.endswith(f".{metric}") for name in table.metrics)  # with a rule of its own
+        if metric not in table.metrics and (own or not any(key.endswith(f".{metric}") for key in runs)):
             raise UserError(f"the table of {plan.name} has no metric {metric!r}; {closest(metric, table.metrics)}")
         metrics = [metric]
     finished = dict(zip((run.folder.name for run in plan.runs), matches.found, strict=True))
@@ -135,15 +137,15 @@ def of_plan(
         published=known,
         planned=Planning(plan, matches),
     )
-    return grid, of_table(metrics, table.select, known, select, table.keys)
+    return grid, of_table(metrics, table.select, known, select, table.result_keys)
 
 
 def _keys(cell: "Planned") -> dict[str, str]:
     table = cell.cfg.table
     try:
-        return {metric: key.format(score=table.score, epoch=table.epoch) for metric, key in table.keys.items()}
+        return {metric: key.format(score=table.score, epoch=table.epoch) for metric, key in table.result_keys.items()}
     except (KeyError, IndexError, ValueError) as error:
-        raise UserError(f"table.keys: {error}: only {{score}} and {{epoch}} are put into a key") from None
+        raise UserError(f"table.result_keys: {error}: only {{score}} and {{epoch}} are put into a key") from None
 
 
 def _common(scenes: list[str]) -> str:

@@ -20,11 +20,16 @@ SELECTIONS = {
 }
 
 
+# Which way is better, by a word of a metric's name. Of others, such as a gap between groups, no value is called best.
+LESS = {"loss", "rmse", "mae", "ece", "nll", "brier", "fpr", "fnr", "error", "memorised"}
+MORE = {"accuracy", "map", "auroc", "auprc", "f1", "precision", "recall", "specificity", "r2", "recovered", "lift"}
+
+
 class Measured(NamedTuple):
     """A metric of a table. Cells hold values times `factor`, tables print them in `unit`."""
 
     metric: str  # "test_accuracy"
-    rule: str  # "last"; "" where the key says it all (`Table.keys`)
+    rule: str  # "last"; "" where the key says it all (`Table.result_keys`)
     unit: str  # "%", "1", "rows" ...
     factor: float = 1.0  # from the value in result.json to that in a cell and the CSV
     written: str = ""  # as in the YAML: "last.test_accuracy"
@@ -43,11 +48,23 @@ class Measured(NamedTuple):
     @property
     def title(self) -> str:
         unit = "" if self.unit == "1" else f" [{self.unit}]"
-        return re.sub(r"\bclass(\d+)", self._class, self.metric.replace("_", " ")) + unit
+        words = re.sub(r"\b(ece|nll)\b", lambda found: found[0].upper(), self.metric.replace("_", " "))
+        return re.sub(r"\bclass(\d+)", self._class, words) + unit
 
     def _class(self, found: re.Match[str]) -> str:
         number = int(found[1])
         return f"({self.classes[number]})" if number < len(self.classes) else found[0]
+
+    @property
+    def better(self) -> int:
+        """1 where more is better, -1 where less is, 0 where neither is known."""
+        words = set(re.split(r"[_.]", self.metric.partition("=")[0].lower()))
+        return -1 if words & LESS else 1 if words & MORE else 0
+
+    @property
+    def printed(self) -> float:
+        """From a value in a cell to the one that is printed."""
+        return (100.0 if self.unit == "%" else 1.0) / self.factor
 
     def spread(self, mean: float | None, std: float | None) -> str:
         """ "74.00 ± 3.00"."""
@@ -59,10 +76,13 @@ class Measured(NamedTuple):
         """ "+2.00"."""
         return "-" if difference is None else self._number(round(difference, 10) + 0.0, "+")
 
+    def interval(self, bounds: tuple[float, float] | None) -> str:
+        """ "[-0.10, +4.10]"."""
+        return "-" if bounds is None else f"[{', '.join(map(self.signed, bounds))}]"
+
     def _number(self, value: float, sign: str = "") -> str:
         digits = {"%": 2, "rows": 0}.get(self.unit, 4)
-        shown = (100.0 if self.unit == "%" else 1.0) / self.factor
-        return f"{shown * value:{sign}.{digits}f}"
+        return f"{self.printed * value:{sign}.{digits}f}"
 
 
 def known_rule(rule: str) -> str:
@@ -74,7 +94,7 @@ def known_rule(rule: str) -> str:
 
 def of_runs(metric: str, rule: str) -> Measured:
     """A metric without a paper: accuracies are printed in percent and stored as fractions."""
-    return Measured(metric, known_rule(rule), "%" if metric.endswith("accuracy") else "1")
+    return Measured(metric, known_rule(rule), "%" if _is_share(metric) else "1")
 
 
 def of_table(
@@ -97,11 +117,15 @@ def of_table(
         head, _, tail = written.partition(".")
         own, metric = (head, tail) if head in SELECTIONS else (None, written)
         units = [one.unit for one in published if one.metric == written]
-        unit = "%" if "%" in units or (not units and metric.endswith("accuracy")) else next(iter(units), "1")
+        unit = "%" if "%" in units or (not units and _is_share(metric)) else next(iter(units), "1")
         factor = 100.0 if unit == "%" else 1.0
         rule = "" if written in keys else known_rule(always or own or select)
         found.append(Measured(metric, rule, unit, factor, written))
     return found
+
+
+def _is_share(metric: str) -> bool:
+    return metric.removesuffix("_calibrated").endswith("accuracy")
 
 
 def shown_p(p: float | None) -> str:

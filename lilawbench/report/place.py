@@ -20,6 +20,6 @@ def place(folder: Path, parts: Iterable[str]) -> Path:
     return folder / "report" / name if name else folder / "report"
 
 
-def chosen(**options: str | None) -> list[str]:
+def chosen(**options: str | float | None) -> list[str]:
     """Options that are set, as parts of a name."""
     return [f"{name}={value}" for name, value in options.items() if value is not None]

@@ -14,8 +14,12 @@ import torch
 LEFT_OUT = ("*seconds*", "*memory*", "versions.*", "git.*", "command", "run", "cell", "config.paths.output_dir")
 # and what the other checkout may not have yet: names of rows and classes, digests of data, options
 LEFT_OUT += ("ids", "test_ids", "class_names*", "config.*._data_", "config.probe", "config.train.strong_policy")
+LEFT_OUT += ("trust_*", "elr_target_*")
+LEFT_OUT += ("given", "split", "test_target", "config.keep.*", "positive_class", "*.per_class*", "*.confusion*")
+LEFT_OUT += ("*.test_precision.*", "*.test_recall.*", "*.test_f1.*")
 LEFT_OUT += tuple(f"config.dataset.{name}*" for name in ("path", "id", "clean", "missing", "white", "background"))
 LEFT_OUT += tuple(f"config.dataset.{name}" for name in ("decimal", "encoding", "drop_unlabelled"))
+LEFT_OUT += ("*.test_ece*", "*.test_nll*", "*.test_brier*", "*_calibrated", "*.temperature*", "*.reliability*")
 # keys that were renamed on purpose, old: new, with everything below them; options as "config.train.lr". The other
 # checkout, which is the older one, gets the option by its old name
 RENAMED: dict[str, str] = {}

@@ -41,7 +41,7 @@ def test_what_was_added_runs(mine, examples, command_line, kind):
     assert all(0 < result["last.test_accuracy"] <= 1 for result in results)
     if kind == "probe":
         (rows,) = (mine.parent / "outputs").rglob("metrics.jsonl")
-        assert any(0 <= json.loads(row).get("test_ece", -1) <= 1 for row in rows.read_text().splitlines())
+        assert any(0 <= json.loads(row).get("test_doubt", -1) <= 1 for row in rows.read_text().splitlines())
     elif kind != "experiment":
         assert results[0][f"config.{kind}._target_"].startswith(f"{name}.")
 

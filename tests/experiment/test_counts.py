@@ -8,6 +8,7 @@ from lilawbench.experiment.plan import plan
 RUNS = {
     "breastmnist": 50, "digits": 15, "dynamic_loss_fashion_lt": 60, "head_to_head": 315, "head_to_head_smoke": 42,
     "lilaw_review": 250, "lilaw_review_pretrain": 1, "lilaw_review_smoke": 40, "multilabel": 80, "regression": 20,
+    "suspects": 20,
     "dynamic_loss_table1": 315, "dynamic_loss_table1_smoke": 18, "dynamic_loss_table2": 90,
     "dynamic_loss_table2_smoke": 16, "dynamic_loss_table3": 180, "dynamic_loss_table3_smoke": 24,
     "dynamic_loss_table4": 350, "dynamic_loss_table4_smoke": 28, "dynamic_loss_table5": 60,
@@ -22,8 +23,8 @@ RUNS = {
     "lilaw_table8_smoke": 30, "lilaw_table9": 30, "lilaw_table9_smoke": 12, "lilaw_table10": 60,
     "lilaw_table10_smoke": 24, "lilaw_table11": 90, "lilaw_table11_smoke": 12, "lilaw_table12": 60,
     "lilaw_table12_smoke": 24, "lilaw_table13": 120, "lilaw_table13_smoke": 12, "lilaw_table14": 600,
-    "lilaw_table14_smoke": 8, "lilaw_table15": 5, "lilaw_table15_smoke": 2, "lilaw_table16": 45,
-    "lilaw_table16_smoke": 4, "lilaw_table17": 20, "lilaw_table17_smoke": 4, "lilaw_table18": 40,
+    "lilaw_table14_smoke": 8, "lilaw_table15": 5, "lilaw_table15_fashion": 10, "lilaw_table15_smoke": 2,
+    "lilaw_table16": 45, "lilaw_table16_smoke": 4, "lilaw_table17": 20, "lilaw_table17_smoke": 4, "lilaw_table18": 40,
     "lilaw_table18_smoke": 16, "lilaw_table19": 50, "lilaw_table19_smoke": 20, "lilaw_table20": 50,
     "lilaw_table20_smoke": 20, "lilaw_table21": 50, "lilaw_table21_smoke": 20, "lilaw_table22": 50,
     "lilaw_table22_smoke": 20,

@@ -76,7 +76,7 @@ def test_every_value_is_possible(lines):
         (("5", "probe + LiLAW", "0 %", "test_auroc"), "0.9883"),  # .9926 - .0038 - .0005
         (("6", "probe + LiLAW (alpha, beta)", "50 %", "test_accuracy"), "75.55"),  # 58.03 + 17.17 + .35
         (("6", "probe + LiLAW (delta)", "0 %", "test_accuracy"), "78.95"),  # 76.41 + 4.44 - 1.90
-        (("7", "probe + LiLAW", "50 %, calibrated", "test_accuracy"), "76.52"),  # 58.43 + 16.77 + 1.32
+        (("7", "probe + LiLAW", "50 %", "test_accuracy_calibrated"), "76.52"),  # 58.43 + 16.77 + 1.32
         (("8", "probe", "50 %, clean validation set", "test_accuracy"), "75.20"),  # 55.42 + 19.78
         (("8", "full", "clean half", "test_top5_accuracy"), "94.94"),
         (("9", "full", "50 %", "test_accuracy"), "46.32"),

@@ -90,17 +90,29 @@ def finish(toy, tmp_path):
 
 
 @pytest.fixture
-def reported(toy, conf, tmp_path):
+def said(toy, conf, tmp_path):
+    """What the command prints."""
+
     def make(**options):
         return paper_report(toy, tmp_path, papers=conf, **options)
 
     return make
 
 
+@pytest.fixture
+def reported(said, markdown):
+    """The .md that it writes."""
+
+    def make(**options):
+        return markdown(said(**options))
+
+    return make
+
+
 def lines(said, heading):
     """Cells of the details below a heading, by row and column."""
-    block = said.split(f"## {heading}\n")[1].split("\n## ")[0].split("\nFiles:")[0]
-    table = [line.strip("| ").split(" | ") for line in block.splitlines() if line.startswith("|")]
+    block = said.split(f"## {heading}\n")[1].split("\n## ")[0]
+    table = [line.replace("**", "").strip("| ").split(" | ") for line in block.splitlines() if line.startswith("|")]
     start = next(i for i, line in enumerate(table) if line[0].strip() == "column")
     return {(line[1].strip(), line[0].strip()): [cell.strip() for cell in line[2:]] for line in table[start + 2 :]}
 
@@ -117,18 +129,19 @@ def three_seeds(finish):
 def test_ours_the_papers_and_the_difference(three_seeds, reported):
     """Holm over two comparisons: .0742 * 2, .25 * 2; 72 - 71.5 = .5; 74 - 75.25 = -1.25."""
     cells = lines(reported(), "test accuracy [%] at best_val")
-    assert cells["CE", "0 %"] == ["3", "72.00 ± 2.00", "71.50", "+0.50", "-", "-", "-", "-", "-"]
-    assert cells["focal", "0 %"][4:] == ["+0.00", "1.0000", "1.0000", "1.0000", "1.0000"]
-    paper = ["75.25 ± 0.40", "-1.25"]
-    assert cells["LiLAW", "0 %"] == ["3", "74.00 ± 3.00", *paper, "+2.00", "0.0742", "0.2500", "0.1484", "0.5000"]
-    assert cells["MAE", "0 %"] == ["-", "-", "60.00", *["-"] * 6]
-    assert cells["LiLAW", "40 %"] == ["0 of 3", *["-"] * 8]
-    assert cells["LiLAW", "Average"] == ["0 of 3", "-", "70.00", *["-"] * 6]
+    assert cells["CE", "0 %"] == ["3", "72.00 ± 2.00 ≈", "71.50", "+0.50", *["-"] * 8]
+    assert cells["focal", "0 %"][4:] == ["+0.00", "[+0.00, +0.00]", "[+0.00, +0.00]", "+0.00", *["1.0000"] * 4]
+    assert cells["LiLAW", "0 %"][:7] == ["3", "74.00 ± 3.00", "75.25 ± 0.40", "-1.25", "+2.00", "[-0.48, +4.48]",
+                                         "[+1.00, +3.00]"]  # fmt: skip
+    assert cells["LiLAW", "0 %"][7:] == ["+1.13", "0.0742", "0.2500", "0.1484", "0.5000"]
+    assert cells["MAE", "0 %"] == ["-", "-", "60.00", *["-"] * 9]
+    assert cells["LiLAW", "40 %"] == ["0 of 3", *["-"] * 11]
+    assert cells["LiLAW", "Average"] == ["0 of 3", "-", "70.00", *["-"] * 9]
 
 
 def test_the_overview_and_the_caption(three_seeds, reported):
     said = reported()
-    assert "| LiLAW | 74.00 ± 3.00 (75.25 ± 0.40) |    - | - (70.00) |" in said
+    assert "| LiLAW | **74.00 ± 3.00 (75.25 ± 0.40)** |    - | - (70.00) |" in said
     assert "toy, Table 5, experiment toy_table5: test accuracy [%] at best_val" in said
     for part in (
         "(the epoch of best validation accuracy, on the validation labels the method sees)",
@@ -155,26 +168,28 @@ def test_units_and_rules_of_the_metrics(three_seeds, reported):
     """last.test_auroc has its rule and is a fraction; --select outdoes both rules."""
     assert lines(reported(), "test auroc at last")["LiLAW", "0 %"][:4] == ["3", "0.9000 ± 0.0000", "0.9500", "-0.0500"]
     said = reported(select="last")
-    assert lines(said, "test accuracy [%] at last")["CE", "0 %"][1] == "62.00 ± 2.00"
+    assert lines(said, "test accuracy [%] at last")["CE", "0 %"][1] == "62.00 ± 2.00 ≈"
     said = reported(select="best_val", metric="last.test_auroc")
     assert "9 finished run(s) have no best_val.test_auroc." in said and "test accuracy" not in said
     with pytest.raises(UserError, match=r"no metric 'test_auroc'; did you mean last.test_auroc"):
         reported(metric="test_auroc")
 
 
-def test_files(three_seeds, reported, tmp_path):
-    said = reported()
+def test_files(three_seeds, said, tmp_path):
+    printed = said()
     paths = [tmp_path / "toys" / "report" / f"toy_table5.{suffix}" for suffix in ("md", "csv", "tex", "html")]
-    assert said.endswith("Files:\n" + "\n".join(f"  {path}" for path in paths))
+    assert printed.endswith("Files:\n" + "\n".join(f"  {path}" for path in paths))
     md, table, tex, html = (path.read_text(encoding="utf-8") for path in paths)
-    assert said.startswith(md)
-    assert r"\toprule" in tex and r"0 \% & LiLAW & 3 & 74.00 $\pm$ 3.00 & 75.25 $\pm$ 0.40 & -1.25 & +2.00" in tex
+    assert "| LiLAW" in md
+    assert (
+        r"\toprule" in tex and r"0 \% & LiLAW & 3 & \textbf{74.00 $\pm$ 3.00} & 75.25 $\pm$ 0.40 & -1.25 & +2.00" in tex
+    )
     [lilaw] = [
         row
         for row in csv.DictReader(io.StringIO(table))
         if (row["row"], row["column"], row["metric"]) == ("LiLAW", "0 %", "test_accuracy")
     ]
-    assert float(lilaw["t_p"]) == pytest.approx(1 - math.sqrt(12 / 14), abs=1e-9)
+    assert float(lilaw["p_t"]) == pytest.approx(1 - math.sqrt(12 / 14), abs=1e-9)
     assert float(lilaw["mean"]) == pytest.approx(74) and float(lilaw["ours_minus_paper"]) == pytest.approx(-1.25)
     assert (lilaw["unit"], lilaw["select"], lilaw["baseline"], lilaw["planned"]) == ("%", "best_val", "CE", "3")
     assert html.startswith("<!doctype html>") and "<td>74.00 ± 3.00</td>" in html and html.count("<table") == 4
@@ -183,7 +198,7 @@ def test_files(three_seeds, reported, tmp_path):
 def test_two_finished_runs_of_one_planned_run_are_shown_and_not_averaged(three_seeds, finish, reported):
     again = finish("LiLAW", "0 %", 1, 0.99, name="again", config__experiment_name="others")
     cells = lines(said := reported(), "test accuracy [%] at best_val")
-    assert cells["LiLAW", "0 %"] == ["0 of 3", "conflict", "75.25 ± 0.40", *["-"] * 6]
+    assert cells["LiLAW", "0 %"] == ["0 of 3", "conflict", "75.25 ± 0.40", *["-"] * 9]
     assert cells["focal", "0 %"][1] == "72.00 ± 2.00"
     assert "conflict (75.25 ± 0.40)" in said
     [note] = [
@@ -244,7 +259,7 @@ def test_bookkeeping_does_not_count(finish, reported):
     assert lines(reported(), "test accuracy [%] at best_val")["CE", "0 %"][1] == "75.00"
 
 
-def test_nothing_is_finished(reported, tmp_path):
+def test_nothing_is_finished(reported):
     said = reported()
     assert "Done 0 of 18 runs." in said and "| - (75.25 ± 0.40) |" in said
 

@@ -1,8 +1,18 @@
 import math
 
+import numpy as np
 import pytest
+from scipy.stats import norm
 
-from lilawbench.report.stats import compare_paired, holm, sample_std, smallest_wilcoxon_p
+from lilawbench.report.stats import (
+    bootstrap_interval,
+    compare_paired,
+    equivalence,
+    holm,
+    sample_std,
+    smallest_wilcoxon_p,
+    t_interval,
+)
 
 
 def test_five_differences_of_one_sign():
@@ -13,55 +23,115 @@ def test_five_differences_of_one_sign():
     t = 3 / math.sqrt(2.5 / 5)
     x = t / math.sqrt(1 + t * t / 4)
     assert result.n == 5
-    assert result.mean_difference == pytest.approx(3)
-    assert result.t_p == pytest.approx(1 - 0.75 * x * (1 - x * x / 12), rel=1e-9) == pytest.approx(0.013236, abs=2e-6)
-    assert result.wilcoxon_p == 0.0625
+    assert result.difference == pytest.approx(3)
+    assert result.p_t == pytest.approx(1 - 0.75 * x * (1 - x * x / 12), rel=1e-9) == pytest.approx(0.013236, abs=2e-6)
+    assert result.p_wilcoxon == 0.0625
 
 
 def test_three_pairs_in_closed_form():
     """Differences 1, 2, 3: t = sqrt(12); with 2 degrees of freedom p = 1 - t / sqrt(2 + t^2)."""
     result = compare_paired([2, 4, 6], [1, 2, 3])
-    assert result.t_p == pytest.approx(1 - math.sqrt(12 / 14))
-    assert result.wilcoxon_p == 0.25
+    assert result.p_t == pytest.approx(1 - math.sqrt(12 / 14))
+    assert result.p_wilcoxon == 0.25
 
 
 def test_swapping_the_sides_changes_the_sign_only():
     one, two = compare_paired([3, 1, 5, 9], [1, 2, 3, 3]), compare_paired([1, 2, 3, 3], [3, 1, 5, 9])
-    assert one.mean_difference == -two.mean_difference
-    assert (one.t_p, one.wilcoxon_p) == pytest.approx((two.t_p, two.wilcoxon_p))
+    assert one.difference == -two.difference
+    assert (one.p_t, one.p_wilcoxon) == pytest.approx((two.p_t, two.p_wilcoxon))
 
 
 def test_wilcoxon_with_ties_and_a_zero_is_exact():
     """Differences -1, 1, 2, 2, 3 and 0: ranks 1.5 1.5 3.5 3.5 5, W- = 1.5; 3 of 32 sign patterns have
     W- <= 1.5, so p = 2 * 3 / 32. The zero is dropped."""
-    assert compare_paired([-1, 1, 2, 2, 3, 0], [0] * 6).wilcoxon_p == pytest.approx(6 / 32)
+    assert compare_paired([-1, 1, 2, 2, 3, 0], [0] * 6).p_wilcoxon == pytest.approx(6 / 32)
 
 
 def test_floating_point_noise_does_not_break_ties():
     """.9 - .8 and .8 - .7 differ in the last bit; both are .1 and tie: W- = 1.5 of ranks 1.5, 1.5, 3."""
     noisy = compare_paired([0.9, 0.7, 0.5], [0.8, 0.8, 0.2])
-    assert noisy.wilcoxon_p == compare_paired([1, -1, 3], [0, 0, 0]).wilcoxon_p == pytest.approx(6 / 8)
+    assert noisy.p_wilcoxon == compare_paired([1, -1, 3], [0, 0, 0]).p_wilcoxon == pytest.approx(6 / 8)
 
 
 def test_no_difference_at_all():
-    assert compare_paired([0.8, 0.9], [0.8, 0.9]) == (2, 0.0, 1.0, 1.0)
+    assert compare_paired([0.8, 0.9, 1.0], [0.8, 0.9, 1.0]) == (3, 0.0, 1.0, 1.0, (0.0, 0.0), (0.0, 0.0), 0.0)
 
 
 def test_constant_difference():
     result = compare_paired([0.9, 0.8, 0.7, 0.6, 0.5], [0.8, 0.7, 0.6, 0.5, 0.4])
-    assert result.mean_difference == pytest.approx(0.1)
-    assert (result.t_p, result.wilcoxon_p) == (0.0, 0.0625)
+    assert result.difference == pytest.approx(0.1)
+    assert (result.p_t, result.p_wilcoxon, result.effect) == (0.0, 0.0625, None)
+    assert result.ci == result.boot == pytest.approx((0.1, 0.1))
 
 
 def test_too_few_pairs():
-    assert compare_paired([], []) == (0, None, None, None)
-    assert compare_paired([0.5], [0.25]) == (1, 0.25, None, None)
+    assert compare_paired([], []) == (0, *[None] * 6)
+    assert compare_paired([0.5], [0.25]) == (1, 0.25, *[None] * 5)
 
 
 @pytest.mark.parametrize("ours", [[1.0], [1.0, float("nan")]])
 def test_bad_pairs_are_refused(ours):
     with pytest.raises(ValueError):
         compare_paired(ours, [1.0, 2.0])
+
+
+def test_the_interval_of_t():
+    """Differences 1, 2, 3: mean 2, sd 1; with 2 degrees of freedom t(.975) = 4.302653: 2 ± 4.302653 / sqrt(3)."""
+    low, high = compare_paired([2, 4, 6], [1, 2, 3]).ci
+    assert (low, high) == pytest.approx((2 - 4.302653 / math.sqrt(3), 2 + 4.302653 / math.sqrt(3)), abs=1e-6)
+
+
+@pytest.mark.parametrize("shift", [-1e-9, 1e-9])
+def test_the_interval_of_t_ends_at_zero_where_p_is_05(shift):
+    """Its lower end moved to 0: p is on either side of .05."""
+    difference = np.array([1.0, 2.0, 4.0, 4.5])
+    moved = difference - t_interval(difference)[0] + shift
+    assert (compare_paired(moved, np.zeros(4)).p_t < 0.05) == (t_interval(moved)[0] > 0) == (shift > 0)
+
+
+def test_the_bootstrap_of_three_pairs_has_ten_outcomes():
+    """Means of three draws of 0, 0 and 3, by hand: 0 (8 of 27), 1 (12), 2 (6) and 3 (1). Percentiles would be 0 and
+    3 (1/27 > .025); BCa moves them: z0 = Phi^-1((8 + 12/2) / 27), a = sum(d^3) / (6 sum(d^2)^1.5), d = -.5, -.5, 1."""
+    difference = np.array([0.0, 0.0, 3.0])
+    z0 = norm.ppf((8 + 12 / 2) / 27)
+    a = (1 - 2 / 8) / (6 * (1 + 2 / 4) ** 1.5)
+    ends = [norm.cdf(z0 + (z0 + z) / (1 - a * (z0 + z))) for z in norm.ppf([0.025, 0.975])]
+    cumulated = np.cumsum([8, 12, 6, 1]) / 27
+    assert bootstrap_interval(difference) == tuple(float(np.searchsorted(cumulated, end)) for end in ends)
+    assert bootstrap_interval(difference) == bootstrap_interval(difference)
+
+
+def test_effect_size_by_hand():
+    """Differences 1..5: d_z = 3 / sqrt(2.5); J(4) = Gamma(2) / (sqrt(2) Gamma(1.5)), Gamma(1.5) = sqrt(pi) / 2."""
+    exact = 3 / math.sqrt(2.5) / (math.sqrt(2) * math.sqrt(math.pi) / 2)
+    assert compare_paired([1, 2, 3, 4, 5], [0] * 5).effect == pytest.approx(exact, rel=1e-12)
+    assert compare_paired([1, 2], [0, 0]).effect is None
+
+
+def test_practical_equivalence_by_hand():
+    """Differences 1..5, rope 1.5: t = 1.5 / sqrt(.5) above the upper end; with 4 degrees of freedom
+    P(T < t) = 1/2 + 3/8 x (1 - x^2 / 12), x = t / sqrt(1 + t^2 / 4); the lower end is at t = 4.5 / sqrt(.5)."""
+
+    def up_to(t):
+        x = t / math.sqrt(1 + t * t / 4)
+        return 0.5 + 3 / 8 * x * (1 - x * x / 12)
+
+    found = equivalence(np.arange(1.0, 6.0), 1.5)
+    above, below = up_to(1.5 / math.sqrt(0.5)), 1 - up_to(4.5 / math.sqrt(0.5))
+    assert found == pytest.approx((1.5, below, 1 - above - below, above))
+
+
+def test_no_region_gives_the_one_sided_p():
+    difference = np.array([1.0, -0.5, 2.0, 0.7])
+    rope, below, within, above = equivalence(difference, 0.0)
+    assert (below, within) == pytest.approx((compare_paired(difference, np.zeros(4)).p_t / 2, 0.0))
+    assert (below + above, rope) == pytest.approx((1.0, 0.0))
+
+
+@pytest.mark.parametrize("value, parts", [(0.5, (0, 1, 0)), (0.6, (0, 0, 1)), (-0.6, (1, 0, 0))])
+def test_equal_differences_are_equivalent_or_not(value, parts):
+    assert equivalence(np.full(3, value), 0.5) == (0.5, *parts)
+    assert equivalence(np.full(1, value), 0.5) is None
 
 
 def test_holm():

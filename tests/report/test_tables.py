@@ -10,22 +10,27 @@ from lilawbench.report.document import Document, Section, records_csv
 from lilawbench.report.measured import SELECTIONS
 from lilawbench.report.names import with_names
 from lilawbench.report.report import report
+from lilawbench.report.rows import INTERVALS, TESTS
 from lilawbench.support.errors import UserError
 
 CAPTION = (
     "digits, symmetric 0.4, mlp: test accuracy [%] at best_val (the epoch of best validation accuracy, on the "
     "validation labels the method sees), mean ± sample std over n = 3 seeds. Noise rate requested 0.4, "
     "realised 0.4000. Differences to ce are means over pairs of one seed and the same observed labels, in "
-    "percentage points; p-values are two-sided, Holm: corrected over the 2 comparisons of this table, per test. "
-    "The smallest possible two-sided Wilcoxon p is 0.25 with n = 3."
+    "percentage points; their 95 % intervals are of Student's t and of a bootstrap over seeds (9,999 resamples, BCa); "
+    "effect is Cohen's d of the paired differences (d_z) with Hedges' correction; p-values are two-sided, Holm: "
+    "corrected over the 2 comparisons of this table, per test. "
+    "The smallest possible two-sided Wilcoxon p is 0.25 with n = 3. Fewer than 5 pairs say little. The interval of t "
+    "then rests on normal differences, and that of the bootstrap is too narrow. Bold: the best mean; ≈: no test "
+    "tells it from the best (paired t-test, p at least 0.05 after Holm over the 2 comparisons with a best)."
 )
-ROWS = """\
-| method | seeds | test accuracy [%] | difference to ce | t-test p | Wilcoxon p | t-test p (Holm) | Wilcoxon p (Holm) |
-| ------ | ----: | ----------------: | ---------------: | -------: | ---------: | --------------: | ----------------: |
-| ce     |     3 |      72.00 ± 2.00 |                - |        - |          - |               - |                 - |
-| focal  |     3 |      72.00 ± 2.00 |            +0.00 |   1.0000 |     1.0000 |          1.0000 |            1.0000 |
-| lilaw  |     3 |      74.00 ± 3.00 |            +2.00 |   0.0742 |     0.2500 |          0.1484 |            0.5000 |
-"""
+OF_LILAW = ["[-0.48, +4.48]", "[+1.00, +3.00]", "+1.13", "0.0742", "0.2500", "0.1484", "0.5000"]
+HEADER = ["method", "seeds", "test accuracy [%]", "difference to ce", *INTERVALS, *TESTS]
+ROWS = {
+    "ce": ["3", "72.00 ± 2.00 ≈", *["-"] * 8],
+    "focal": ["3", "72.00 ± 2.00 ≈", "+0.00", "[+0.00, +0.00]", "[+0.00, +0.00]", "+0.00", *["1.0000"] * 4],
+    "lilaw": ["3", "**74.00 ± 3.00**", "+2.00", *OF_LILAW],
+}
 
 
 def rendered(table, suffix):
@@ -47,16 +52,21 @@ def three_seeds(write_run, tmp_path):
 
 
 def test_the_exact_table(three_seeds, table_of):
-    """Holm over the two comparisons: t .0742 * 2 = .1484, Wilcoxon .25 * 2 = .5; focal stays 1."""
-    assert rendered(table_of(three_seeds), "md") == f"# Results\n\n## best_val\n\n{CAPTION}\n\n{ROWS}\n"
+    """Holm over the two comparisons: t .0742 * 2 = .1484, Wilcoxon .25 * 2 = .5; focal stays 1. The interval is
+    2 ± 4.3027 / sqrt(3); means of three draws of 1, 2, 3 reach from 1 to 3; d_z 2 is corrected by 1 / sqrt(pi)."""
+    head, lines = rendered(table_of(three_seeds), "md").split("| method |")
+    assert head == f"# Results\n\n## best_val\n\n{CAPTION}\n\n"
+    header, rule, *found = [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in lines.splitlines()]
+    assert ["method", *header] == HEADER and len(rule) == len(HEADER)
+    assert {row[0]: row[1:] for row in found if len(row) > 1} == ROWS
 
 
-def test_a_row_whose_method_never_acted_is_marked(write_run, tmp_path, words_only):
+def test_a_row_whose_method_never_acted_is_marked(write_run, tmp_path, words_only, markdown):
     why = "never re-weighted: method.reweight_every_epochs is 10, of 3 epochs"
     for rate in (0.2, 0.4):
         write_run("ce", 0, changes={"config.noise.rate": rate})
         write_run("rrm", 0, changes={"config.noise.rate": rate, "never_acts": why if rate == 0.2 else None})
-    said = report(tmp_path, tmp_path / "report", selections=["last"])
+    said = markdown(report(tmp_path, tmp_path / "report", selections=["last"]))
     assert "| symmetric 0.2 | rrm (never re-weighted) |" in said and "| symmetric 0.4 | rrm  " in said
     assert said.count("70.00 †") == 2 and "† never re-weighted, see the notes." in said
     assert f"Not a result of the method: rrm, symmetric 0.2: {why}." in said
@@ -64,17 +74,24 @@ def test_a_row_whose_method_never_acted_is_marked(write_run, tmp_path, words_onl
 
 def test_csv_has_the_unrounded_numbers(three_seeds, table_of):
     ce, focal, lilaw = csv.DictReader(io.StringIO(as_csv(table_of(three_seeds))))
-    assert float(lilaw["t_p"]) == pytest.approx(1 - math.sqrt(12 / 14), abs=1e-9)
+    assert float(lilaw["p_t"]) == pytest.approx(1 - math.sqrt(12 / 14), abs=1e-9)
     assert (float(lilaw["mean"]), float(lilaw["std"])) == pytest.approx((0.74, 0.03))
-    assert (ce["t_p"], ce["pairs"], focal["pairs"]) == ("", "0", "3")
+    assert (ce["p_t"], ce["pairs"], focal["pairs"]) == ("", "0", "3")
     assert (lilaw["select"], lilaw["metric"], lilaw["baseline"]) == ("best_val", "test_accuracy", "ce")
+    half = 0.04302653 / math.sqrt(3)
+    expected = [0.02, 0.02 - half, 0.02 + half, 0.01, 0.03, 2 / math.sqrt(math.pi)]
+    names = ["difference", "ci_low", "ci_high", "boot_low", "boot_high", "effect"]
+    assert [float(lilaw[name]) for name in names] == pytest.approx(expected, abs=1e-8)
+    assert [row["best"] for row in (ce, focal, lilaw)] == ["False", "False", "True"]
+    assert float(ce["p_best_holm"]) == pytest.approx(2 * (1 - math.sqrt(12 / 14))) and lilaw["p_best_holm"] == ""
 
 
 def test_tex_and_html_show_the_same_cells(three_seeds, table_of):
     table = table_of(three_seeds)
     tex, html = rendered(table, "tex"), rendered(table, "html")
-    assert r"lilaw & 3 & 74.00 $\pm$ 3.00 & +2.00 & 0.0742 & 0.2500 & 0.1484 & 0.5000 \\" in tex
-    assert r"test accuracy [\%]" in tex and r"best\_val" in tex and "{lrrrrrrr}" in tex
+    assert r"lilaw & 3 & \textbf{74.00 $\pm$ 3.00} & +2.00 & [-0.48, +4.48] & [+1.00, +3.00] & +1.13 & 0.0742 &" in tex
+    assert r"ce & 3 & 72.00 $\pm$ 2.00 $\approx$ & -" in tex
+    assert r"test accuracy [\%]" in tex and r"best\_val" in tex and "{lrrrrrrrrrr}" in tex
     assert all(f"<td>{cell}</td>" in html for row in table.rows for cell in row[1:])
     assert '<td class="word">lilaw</td>' in html
     assert html.count("<tr") == 4 and "<caption>digits, symmetric 0.4, mlp" in html
@@ -82,7 +99,7 @@ def test_tex_and_html_show_the_same_cells(three_seeds, table_of):
 
 def test_selection_is_named_and_used(three_seeds, table_of):
     table = table_of(three_seeds, select="last")
-    assert table.rows[0][2] == "62.00 ± 2.00"
+    assert table.rows[0][2] == "62.00 ± 2.00 ≈"
     assert "at last (the last epoch)" in table.caption
     assert set(SELECTIONS) == set(RULES)
 
@@ -99,13 +116,15 @@ def test_one_method_has_no_comparison_columns(write_run, tmp_path, table_of):
     table = table_of(collect(tmp_path), baseline="lilaw")
     assert table.header == ["method", "seeds", "test accuracy [%]"]
     assert table.rows == [["lilaw", "1", "80.00"]]
-    assert "Holm" not in table.caption and "t_p" not in as_csv(table)
+    assert "Holm" not in table.caption and "p_t" not in as_csv(table)
 
 
-def test_one_seed_gives_no_p_values(write_run, tmp_path, table_of):
+def test_one_seed_gives_no_p_values_and_no_interval(write_run, tmp_path, table_of):
     write_run("ce", 0, 0.5)
     write_run("lilaw", 0, 0.75)
-    assert table_of(collect(tmp_path)).rows[1] == ["lilaw", "1", "75.00", "+25.00", "-", "-", "-", "-"]
+    table = table_of(collect(tmp_path))
+    assert (table.header[-1], table.rows[1]) == ("difference to ce", ["lilaw", "1", "75.00", "+25.00"])
+    assert "p-values" not in table.caption and "interval" not in table.caption and "≈" not in table.caption
 
 
 def test_missing_seeds_leave_the_pairs_in_common(write_run, tmp_path, table_of):
@@ -116,7 +135,8 @@ def test_missing_seeds_leave_the_pairs_in_common(write_run, tmp_path, table_of):
         write_run("ce", seed, 0.70)
     ce, lilaw = table_of(collect(tmp_path)).rows
     assert ce[1] == "4"
-    assert lilaw[1:] == ["4 (3 paired)", "78.75 ± 13.52", "+2.00", "0.0742", "0.2500", "0.0742", "0.2500"]
+    assert lilaw[1:4] == ["4 (3 paired)", "78.75 ± 13.52", "+2.00"]
+    assert lilaw[4:] == [*OF_LILAW[:-2], "0.0742", "0.2500"]
 
 
 def test_settings_and_missing_cells(write_run, tmp_path, table_of):
@@ -136,8 +156,14 @@ def test_settings_and_missing_cells(write_run, tmp_path, table_of):
         ["symmetric 0.4", "ce", "2"],
         ["symmetric 0.4", "lilaw", "2"],
     ]
-    assert table.rows[1][3:] == ["-"] * 6
-    assert table.rows[3][4:] == ["+15.00", "0.2048", "0.5000", "0.4097", "1.0000"]  # t = 3: p = 1 - 2/pi atan(3)
+    assert table.rows[1][3:] == ["-"] * 9
+    assert [table.rows[3][4], *table.rows[3][8:]] == [
+        "+15.00",
+        "0.2048",
+        "0.5000",
+        "0.4097",
+        "1.0000",
+    ]  # t = 3: p = 1 - 2/pi atan(3)
     assert table.caption.startswith("digits, mlp, 3 settings: ")
     assert "symmetric 0.2: requested 0.2, realised 0.2000" in table.caption
     assert "the 2 comparisons" in table.caption
@@ -186,11 +212,11 @@ def test_each_method_against_its_own_loss(write_run, tmp_path, table_of):
     table = table_of(collect(tmp_path), baseline="loss")
     assert table.header[3] == "difference to its loss"
     assert {row[0]: row[2:] for row in table.rows} == {
-        "ce": ["70.00 ± 0.00"] + ["-"] * 5,
-        "mse": ["50.00 ± 0.00"] + ["-"] * 5,
-        "rrm": ["72.00 ± 1.00", "+2.00", "0.0742", "0.2500", "0.1484", "0.5000"],
-        "rrm + mse": ["54.00 ± 2.00", "+4.00", "0.0742", "0.2500", "0.1484", "0.5000"],
-        "rrm + gce": ["60.00 ± 0.00"] + ["-"] * 5,
+        "ce": ["70.00 ± 0.00 ≈"] + ["-"] * 8,
+        "mse": ["50.00 ± 0.00"] + ["-"] * 8,
+        "rrm": ["72.00 ± 1.00", "+2.00", *OF_LILAW],
+        "rrm + mse": ["54.00 ± 2.00", "+4.00", "[-0.97, +8.97]", "[+2.00, +6.00]", *OF_LILAW[2:]],
+        "rrm + gce": ["60.00 ± 0.00"] + ["-"] * 8,
     }
     assert "Differences to plain training on its loss are means" in table.caption
     assert "the 2 comparisons" in table.caption
@@ -218,21 +244,21 @@ def test_an_architecture_of_its_own_names_the_model(write_run, tmp_path):
     assert sorted(set(with_names(collect(tmp_path))["setting"])) == ["resnet18", "resnet26d"]
 
 
-def test_classes_are_called_by_their_names(write_run, table_of, tmp_path, words_only):
+def test_classes_are_called_by_their_names(write_run, table_of, tmp_path, words_only, markdown):
     for method in ("ce", "lilaw"):
         write_run(method, 0, changes={"last.test_f1_class1": 0.5, "class_names": ["<=50K", ">50K"]})
-    said = report(tmp_path, tmp_path / "report", metric="test_f1_class1", selections=["last"])
+    said = markdown(report(tmp_path, tmp_path / "report", metric="test_f1_class1", selections=["last"]))
     assert "| test f1 (>50K) |" in said.replace("  ", "") and "class1" in (tmp_path / "report/tables.csv").read_text()
 
 
-def test_a_grids_winner_is_picked_on_validation_and_said_so(write_run, tmp_path, words_only):
+def test_a_grids_winner_is_picked_on_validation_and_said_so(write_run, tmp_path, words_only, markdown):
     """On test 0.1 is better; on validation 0.01 is, over the seeds that both have."""
     for lr, val, test in ((0.1, 0.80, 0.95), (0.01, 0.82, 0.70)):
         for seed in range(2 if lr == 0.01 else 3):
             score = 0.99 if seed == 2 else val
             write_run("lilaw", seed, test, changes={"config.method.lr": lr, "best_val.val_accuracy": score})
     write_run("ce", 0, 0.6, changes={"best_val.val_accuracy": 0.5})
-    said = report(tmp_path, tmp_path / "report", selections=["best_val"], pick=["method.lr"])
+    said = markdown(report(tmp_path, tmp_path / "report", selections=["best_val"], pick=["method.lr"]))
     assert "| lilaw  | 2" in said and "70.00 ± 0.00" in said and "95.00" not in said
     assert said.count("Picked on validation (select_by: val) for lilaw, digits, symmetric 0.4: method.lr=0.01.") == 1
     assert "Mean best_val.val_accuracy of each: method.lr=0.1: 0.8000, method.lr=0.01: 0.8200." in said

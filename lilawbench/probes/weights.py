@@ -1,0 +1,84 @@
+"""The networks of a run as files that anyone can load, and how rows become their inputs."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch import Tensor
+
+from lilawbench.datasets.new_rows.readers import described, reader_of
+from lilawbench.engine.checkpoint import changing
+from lilawbench.engine.loop import Epoch
+from lilawbench.engine.weights_file import on_host, write_weights
+from lilawbench.methods.context import Context
+from lilawbench.probes.base import Predictions, Probe, Scene, Seen
+from lilawbench.probes.best import BestSoFar
+from lilawbench.support.atomic import write_atomic
+from lilawbench.support.plain import State, Tree
+
+PREPROCESS = "preprocess.json"
+
+
+class Weights(Probe):
+    """Keeps the weights of the epoch that `best_val` reports, from when it ended; they are in the checkpoint too.
+
+    files(): last.safetensors and, with validation rows, best.safetensors; preprocess.json. What the checkpoint has is
+    on the disk already, so these are not waited for.
+
+    Args:
+        keep: False does none of this. resize_px: `train.resize_px`.
+    """
+
+    def __init__(self, keep: bool = True, resize_px: int | None = None):
+        self.keep, self.resize_px = keep, resize_px
+        self.best = BestSoFar()
+        self.epochs: dict[str, int] = {}
+        self.weights: dict[str, dict[str, Tensor]] = {}  # as `changing` has them
+
+    def see(self, ctx: Context, epoch: Epoch, predictions: Predictions) -> Seen:
+        self.epochs["last"] = epoch.number
+        if self.best.see(self.scene.task, predictions):
+            self.epochs["best_val"] = epoch.number
+            now = changing(self.scene.networks) if self.keep else {}
+            self.weights = on_host(now, "weights of the best epoch")
+        return {}
+
+    def state_dict(self) -> State:
+        return {"weights": self.weights, "rank": self.best.rank, "epochs": self.epochs}
+
+    def load_state_dict(self, state: State) -> None:
+        kept: Mapping[str, Mapping[str, Tensor]] = state["weights"]
+        self.weights = {key: {name: value.cpu() for name, value in of.items()} for key, of in kept.items()}
+        self.best.rank, self.epochs = state["rank"], dict(state["epochs"])
+
+    def files(self, folder: Path) -> None:
+        if not self.keep:
+            return
+        write_atomic(
+            folder / PREPROCESS, json.dumps(preprocess(self.scene, self.resize_px), indent=1) + "\n", flush=False
+        )
+        whole = {key: network.state_dict() for key, network in zip(changing(self.scene.networks), self.scene.networks)}
+        last = on_host(whole, "weights of the last epoch")
+        write_weights(folder / "last.safetensors", last, {"rule": "last", "epoch": str(self.epochs["last"])})
+        if self.weights:
+            best = {key: of | self.weights[key] for key, of in last.items()}
+            write_weights(
+                folder / "best.safetensors", best, {"rule": "best_val", "epoch": str(self.epochs["best_val"])}
+            )
+
+
+def preprocess(scene: Scene, resize_px: int | None) -> dict[str, Tree]:
+    """All that turns rows into a network's input, and its outputs into names, as plain values."""
+    source = scene.source
+    return {
+        "version": 1,
+        "task": scene.task.name,
+        "class_names": list(map(str, source.class_names)),
+        "positive_class": str(source.class_names[1]) if scene.task.name == "binary" else None,
+        "networks": len(scene.networks),
+        "input_shape": list(source.input_shape),
+        "mean": None if source.mean is None else list(source.mean),
+        "std": None if source.std is None else list(source.std),
+        "resize_px": resize_px,
+        "rows": described(reader_of(source)),
+    }
