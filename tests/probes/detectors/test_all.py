@@ -10,7 +10,7 @@ import lilawbench
 from lilawbench.probes.detectors import DETECTORS
 
 README = Path(lilawbench.__file__).parent / "probes" / "detectors" / "README.md"
-OF_LOGITS = [name for name, kind in DETECTORS.items() if not kind.needs_features]
+OF_LOGITS = [name for name, kind in DETECTORS.items() if not (kind.needs_features or kind.needs_folds)]
 ALL = pytest.mark.parametrize("name", OF_LOGITS)
 
 
