@@ -176,7 +176,7 @@ def test_every_method_learns_folds_and_goes_on_after_a_break(tiny, acting, tmp_p
         ["train.balanced_samples=60"],
         ["method=lilaw", "loss=elr"],
         ["dataset=ecg5000_a", "split.train_samples=100"],
-        ["dataset=breastmnist", "split.train_samples=100"],
+        ["dataset=medmnist", "split.train_samples=100"],
         ["dataset=adult", "split.train_samples=200"],
     ],
     ids=lambda options: options[0],
