@@ -8,6 +8,7 @@ from typing import TypedDict
 
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from lilawbench.engine.evaluate import last_dense
 from lilawbench.engine.loop import Epoch
@@ -125,7 +126,8 @@ class Suspects(Probe):
             return {}
         self._listed = None
         trace = {name: values[-1] for name, values in epoch.trace.items()}
-        given = epoch.number, epoch.logits, self.scene.observed, epoch.seen, epoch.lr
+        logits = epoch.logits[:, : self.scene.source.num_classes]  # model.num_classes may ask for more
+        given = epoch.number, logits, self.scene.observed, epoch.seen, epoch.lr
         look = Look(*given, trace, epoch.sample_values, **self._further(ctx, predictions))
         asked = epoch.number in self.epochs
         for detector in (*self.detectors.values(), self.losses):
@@ -156,7 +158,7 @@ class Suspects(Probe):
         }
 
     def take_out_of_sample(self, probs: Tensor) -> None:
-        self.out_of_sample = probs
+        self.out_of_sample = normalize(probs[:, : self.scene.source.num_classes], p=1, dim=1)
 
     def at_end(self, ctx: Context, predictions: Predictions) -> None:
         self._listed = None
