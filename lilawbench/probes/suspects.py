@@ -21,7 +21,7 @@ from lilawbench.probes.detectors import DETECTORS
 from lilawbench.probes.detectors.base import Detector, Look, Plain
 from lilawbench.probes.detectors.loss import MeanLoss
 from lilawbench.probes.detectors.method_values import of_method
-from lilawbench.probes.suspects_list import Suspected, write_list, write_rows
+from lilawbench.probes.suspects_list import ABOUT, Suspected, write_list, write_rows
 from lilawbench.probes.suspects_sheet import write_sheet
 from lilawbench.support.errors import ConfigError, DataError, closest
 from lilawbench.support.plain import State, Tree
@@ -74,8 +74,10 @@ class Suspects(Probe):
         if named and not folds:
             of = "predictions of rows by networks that did not train on them"
             raise ValueError(f"detect: the score {named[0]} is of {of}: detect.folds=5 trains five")
-        if both := sorted(own.keys() & DETECTORS.keys()):
-            raise ValueError(f"detectors has {both[0]!r}, the name of a score that is there already")
+        if both := sorted(own.keys() & {*DETECTORS, *ABOUT}):
+            raise ValueError(f"detectors has {both[0]!r}, the name of a column that is there already")
+        if odd := [name for name, one in own.items() if not isinstance(one, Detector)]:
+            raise ValueError(f"detectors: {odd[0]} is no Detector: NAME: {{_target_: MODULE.CLASS}}")
         if orientation not in ORIENTATIONS:
             raise ValueError(f"detect.orientation is {orientation!r}; it must be {' or '.join(ORIENTATIONS)}")
         if wrong := [epoch for epoch in epochs or [] if epoch < 1]:

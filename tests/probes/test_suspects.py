@@ -145,7 +145,9 @@ def test_a_score_that_needs_more_epochs_is_nan_and_a_line_says_why(scene, epoch,
         ({"scores": ["loss", "los"]}, "detect.scores has 'los', which is no score; did you mean loss?"),
         ({"orientation": "up"}, "detect.orientation is 'up'; it must be mislabelled or paper"),
         ({"epochs": [0]}, "detect.epochs has 0; epochs count from 1"),
-        ({"detectors": {"aum": Patient()}}, "detectors has 'aum', the name of a score that is there already"),
+        ({"detectors": {"aum": Patient()}}, "detectors has 'aum', the name of a column that is there already"),
+        ({"detectors": {"row": Patient()}}, "detectors has 'row', the name of a column that is there already"),
+        ({"detectors": {"mine": "Patient"}}, "detectors: mine is no Detector: NAME: {_target_: MODULE.CLASS}"),
     ],
 )
 def test_wrong_options(options, message):
