@@ -16,15 +16,14 @@ from lilawbench.support.errors import DataError
 Weights = dict[str, dict[str, Tensor]]  # by network as in a checkpoint, "model", "model2" ..., and by name
 
 
-def on_host(weights: Mapping[str, Mapping[str, Tensor]], why: str) -> Weights:
-    """A copy of weights on the host, which training does not change. `why`: see `host.bring`."""
-    return {
-        key: {
-            name: host.bring(value, why).clone() if value.is_cpu else host.bring(value, why)
-            for name, value in of.items()
-        }
-        for key, of in weights.items()
-    }
+def on_host(weights: Mapping[str, Mapping[str, Tensor]]) -> Weights:
+    """A copy of weights on the host, which training does not change."""
+    return {key: {name: _copy(value) for name, value in of.items()} for key, of in weights.items()}
+
+
+def _copy(value: Tensor) -> Tensor:
+    brought = host.bring(value, "weights to keep")
+    return brought.clone() if value.device == brought.device else brought
 
 
 def write_weights(path: Path, weights: Weights, about: dict[str, str]) -> None:

@@ -40,7 +40,7 @@ class Weights(Probe):
         if self.best.see(self.scene.task, predictions):
             self.epochs["best_val"] = epoch.number
             now = changing(self.scene.networks) if self.keep else {}
-            self.weights = on_host(now, "weights of the best epoch")
+            self.weights = on_host(now)
         return {}
 
     def state_dict(self) -> State:
@@ -58,7 +58,7 @@ class Weights(Probe):
             folder / PREPROCESS, json.dumps(preprocess(self.scene, self.resize_px), indent=1) + "\n", flush=False
         )
         whole = {key: network.state_dict() for key, network in zip(changing(self.scene.networks), self.scene.networks)}
-        last = on_host(whole, "weights of the last epoch")
+        last = on_host(whole)
         write_weights(folder / "last.safetensors", last, {"rule": "last", "epoch": str(self.epochs["last"])})
         if self.weights:
             best = {key: of | self.weights[key] for key, of in last.items()}

@@ -49,6 +49,7 @@ READS = {
     "features to measure": "of training rows, for detectors that ask for them",
     "attacked logits to measure": "of test rows",
     "labels to measure against": "of all three",
+    "weights to keep": "those of the best epoch so far, which training goes on from, and in the end those of the last",
     # once a run
     "labels to balance": "train.balanced_samples: the host draws as many rows of each class",
     "labels at setup": "Dynamic Loss: the size of the meta set follows from that of the smallest class",
@@ -58,7 +59,8 @@ READS = {
     "rows of a loss that is not finite": "the run ends",
 }
 
-WRITTEN = {"epoch to measure", "logits to measure", "labels to measure against", "attacked logits to measure"}
+WRITTEN = {"epoch to measure", "logits to measure", "labels to measure against", "attacked logits to measure",
+           "weights to keep"}  # fmt: skip
 LOOK_AHEAD = {"labels at setup": 1, "rows that train": 1, "whether a forward can be repeated": 1, "mean of g": 1}
 OWN = {  # in two epochs of four steps
     "lilaw": {"trace of an epoch": 2, "lowest weight of an epoch": 1},
