@@ -26,11 +26,11 @@ def _copy(value: Tensor) -> Tensor:
     return brought.clone() if value.device == brought.device else brought
 
 
-def write_weights(path: Path, weights: Weights, about: dict[str, str]) -> None:
+def write_weights(path: Path, weights: Weights) -> None:
     """Writes copies made by `on_host`: no two of them share memory, as those of tied layers would.
 
-    Args:
-        about: texts for the file's head.
+    The same weights always give the same bytes; of several texts in its head, safetensors would draw the order.
+
     Raises:
         DiskError.
     """
@@ -38,7 +38,7 @@ def write_weights(path: Path, weights: Weights, about: dict[str, str]) -> None:
 
     alone = len(weights) == 1
     named = {name if alone else f"{key}.{name}": value for key, of in weights.items() for name, value in of.items()}
-    content = save({name: value.contiguous() for name, value in named.items()}, {"format": "pt", **about})
+    content = save({name: value.contiguous() for name, value in named.items()}, {"format": "pt"})
     with replacing(path, flush=False) as file:
         file.write(content)
 
