@@ -25,9 +25,27 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Short:
+    """A section as a terminal shows it."""
+
+    title: str
+    tables: list[Table]
+    legend: list[str] = field(default_factory=list)  # sentences
+
+
+@dataclass(frozen=True)
 class Section:
     heading: str
     tables: list[Table]
+    short: Short | None = None  # None: as its tables are
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Runs that are in no table."""
+
+    counts: dict[str, int] = field(default_factory=dict)  # by kind: "failed", "unfinished", "in conflict"
+    notes: list[str] = field(default_factory=list)  # which of a document's notes tell of them
 
 
 @dataclass(frozen=True)
@@ -36,6 +54,7 @@ class Document:
     sections: list[Section]
     notes: list[str] = field(default_factory=list)
     figures: list[str] = field(default_factory=list)  # files beside the document
+    left_out: LeftOut = field(default_factory=LeftOut)
 
     def render(self, suffix: str) -> str:
         """suffix: "md", "tex" or "html"."""

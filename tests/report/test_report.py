@@ -28,17 +28,16 @@ def two_methods(write_run, tmp_path):
     return tmp_path / "outputs"
 
 
-def test_report_writes_what_it_names(two_methods, tmp_path, layout):
+def test_report_writes_what_it_names(two_methods, tmp_path, layout, markdown):
     out = tmp_path / "report"
     said = report([two_methods], out)
-    assert said.index("## best_val") < said.index("## last")
-    assert "difference to ce" in said and "+5.00" in said
-    body, files = said.split("Files:\n")
+    body, files = markdown(said), said.split("Files:\n")[1]
+    assert body.index("## best_val") < body.index("## last")
+    assert all("difference to ce" in text and "+5.00" in text for text in (said, body))
     paths = [Path(line.strip()) for line in files.splitlines()]
     names = ["tables.md", "tables.csv", "tables.tex", "tables.html", "accuracy.png", "parameters.png"]
     assert [path.name for path in paths] == names
     assert sorted(out.iterdir()) == sorted(paths) and all(path.stat().st_size > 200 for path in paths)
-    assert (out / "tables.md").read_text(encoding="utf-8") == body.removesuffix("\n")
     assert len((out / "tables.csv").read_text().splitlines()) == 1 + 2 * 2
     assert (out / "tables.html").read_text(encoding="utf-8").count("<table") == 2
 
@@ -110,13 +109,17 @@ def test_accuracy_under_attack(write_run, tmp_path, words_only):
 def test_a_rule_nobody_can_follow_is_noted(write_run, tmp_path, words_only):
     write_run("ce", 0, changes={"best_val.test_accuracy": None})
     said = report(tmp_path, tmp_path / "report")
-    assert "## best_val" not in said and "## last" in said
+    assert "] at best_val\n" not in said and "accuracy [%] at last\n" in said
     assert "No table at best_val: no run has a value for it." in said
 
 
-def test_unfinished_runs_are_told(two_methods, write_run, tmp_path, words_only):
-    (write_run("ce", 9, name="broken") / "result.json").unlink()
-    assert "Not in the tables, unfinished: " in report(two_methods, tmp_path / "report")
+def test_unfinished_runs_are_counted_and_named_in_the_file(two_methods, write_run, tmp_path, words_only, markdown):
+    for seed in (8, 9):
+        (write_run("ce", seed, name=f"broken{seed}") / "result.json").unlink()
+    said = report(two_methods, tmp_path / "report")
+    told = f"Runs in no table: 2 unfinished; which and why: {tmp_path / 'report' / 'tables.md'}"
+    assert told in " ".join(said.split()) and "broken9" not in said
+    assert f"Not in the tables, unfinished: {two_methods / 'broken9'}" in markdown(said)
     for result in two_methods.rglob("result.json"):
         result.unlink()
     with pytest.raises(UserError, match=r"(?s)no finished run.*unfinished: .*broken"):
@@ -127,7 +130,7 @@ def test_script_prints_the_report(two_methods, make_tables, capsys, monkeypatch)
     monkeypatch.chdir(two_methods.parent)
     assert make_tables([]) == 0
     said = capsys.readouterr().out
-    assert "## best_val" in said and "## last" in said
+    assert "at best_val\n" in said and "at last\n" in said
     assert str(Path("outputs/report/tables.md")) in said
     assert Path("outputs/report/accuracy.png").exists()
 
@@ -160,7 +163,7 @@ def test_script_options(two_methods, make_tables, capsys, tmp_path):
     out = tmp_path / "here"
     assert make_tables([str(two_methods), "--select", "last", "--baseline", "lilaw", "--out", str(out)]) == 0
     said = capsys.readouterr().out
-    assert "## best_val" not in said and "difference to lilaw" in said and "-5.00" in said
+    assert "at best_val" not in said and "difference to lilaw" in said and "-5.00" in said
     assert (out / "tables.md").exists()
 
 
