@@ -60,9 +60,10 @@ class Sender:
         self.run, self.rows = self._known()
         if not self.run:
             self.run = client.create_run(self._experiment(job["experiment"]), run_name=job["run"]).info.run_id
-            from lilawbench.record.identity import flatten
+            from lilawbench.record.identity import NOT_IDENTITY, flatten
 
-            self.texts("params", flatten(job["config"], "config"))
+            known = {key: value for key, value in job["config"].items() if key not in NOT_IDENTITY}
+            self.texts("params", flatten(known, "config"))
         tags = {
             "mlflow.source.git.commit": job.get("git.commit"),
             "group": job["group"],

@@ -81,12 +81,16 @@ def sync_command(path: Path) -> str:
 
 
 def sync_of(folders: Iterable[Path]) -> str:
-    """The one command that uploads what the runs in these folders have recorded offline; "": nothing."""
-    offline = [folder for folder in folders if any(folder.glob("wandb/offline-run-*"))]
+    """The one command that uploads what the runs in these folders have recorded offline; "": nothing is left to."""
+    offline = [folder for folder in folders if any(map(_is_waiting, folder.glob("wandb/offline-run-*")))]
     places = dict.fromkeys(shlex.quote(str(folder.parent)) for folder in offline)
     return " ".join(["wandb sync --no-skip-online", *(f"{place}/*/wandb/offline-run-*" for place in places)]) * bool(
         places
     )
+
+
+def _is_waiting(recorded: Path) -> bool:
+    return not any(recorded.glob("*.synced"))
 
 
 def why_offline(mode: str, settings: Settings) -> str:

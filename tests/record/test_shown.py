@@ -1,6 +1,5 @@
 """What mirrors show of a run, whatever they show it on; and who is told what."""
 
-
 import pytest
 
 from lilawbench.record.mirror import need, tags_of

@@ -236,6 +236,9 @@ def test_nothing_temporary_stays_behind(again: SimpleNamespace) -> None:
 def test_one_line_uploads_a_sweep(again: SimpleNamespace, tmp_path: Path) -> None:
     line = sync_of([again.folder, again.folder, tmp_path])
     assert line == f"wandb sync --no-skip-online {again.folder.parent}/*/wandb/offline-run-*"
+    (tmp_path / "wandb" / "offline-run-1").mkdir(parents=True)
+    assert sync_of([tmp_path]) != ""
+    (tmp_path / "wandb" / "offline-run-1" / "run-1.wandb.synced").touch()  # W&B's own mark
     assert sync_of([tmp_path]) == ""
 
 
