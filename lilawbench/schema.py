@@ -65,7 +65,7 @@ class Detect:
     score: str = "aum"  # the one that ranks suspects.csv
     epochs: list[int] | None = None  # after which scores are compared with clean labels; null: after the last alone
     folds: int = 0  # networks trained on all but one part each, for scores of rows that were not trained on; 0: none
-    orientation: str = "mislabelled"  # what is positive | paper: clean is, of scores as LiLAW's Table 15 took them
+    orientation: str = "mislabelled"  # what is positive | paper: LiLAW's average precision as well, where clean is
 
 
 @dataclass

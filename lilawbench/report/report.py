@@ -19,7 +19,7 @@ from lilawbench.report.fairness import fairness_section
 from lilawbench.report.figures import draw_all, drawn
 from lilawbench.report.figures.ranks import draw_ranks
 from lilawbench.report.match import match
-from lilawbench.report.measured import class_names, of_runs
+from lilawbench.report.measured import SELECTIONS, class_names, of_runs
 from lilawbench.report.names import measures, tasks, with_names
 from lilawbench.report.pick import picked, picked_plan
 from lilawbench.report.place import chosen, place
@@ -134,14 +134,16 @@ def paper_report(
     )  # a single column shows all metrics side by side
     for cells in parts:
         compare(grid, cells, rope)
-    ranks = rankings(cell for cell in every if cell.column not in grid.averages)
+    leading = [cell for cell in every if cell.measured.rule or cell.measured == metrics[0]]
+    ranks = rankings(cell for cell in leading if cell.column not in grid.averages)
     planned = {run.folder.name for run in plan.runs}
+    ranked = [f"{'At' if by in SELECTIONS else 'By'} {by}, {found}" for by, found in ranks.items()]
     missing = notes.left_out(
         [run for run in unfinished(there, runs) if run.folder.name in planned],
         notes.conflicts(every),
         *notes.unmatched(matches, runs),
     )
-    remarks = winners + [f"At {rule}, {found}" for rule, found in ranks.items()] + notes.idle(every)
+    remarks = winners + ranked + notes.idle(every)
     remarks += notes.without((cell.measured.key, cell.valueless) for cell in every) + notes.others(matches)
     remarks += [f"Not available yet: {name}, which needs {reason}" for name, reason in plan.table.waiting.items()]
     remarks += missing.notes

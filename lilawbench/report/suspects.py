@@ -52,7 +52,8 @@ class Combined:
     def told(self) -> str:
         """How many labels are probably wrong, with an interval over the runs, and which is the first."""
         first = self.rows.iloc[0]
-        found = f"first: row {first['row']}, given {first['given']}, rather {first['suggested']}"
+        name = f"row {first['row']}" if first["row"].isdigit() else first["row"]
+        found = f"first: {name}, given {first['given']}, rather {first['suggested']}"
         if not self.estimated:
             return found
         mean, size = float(np.mean(self.estimated)), len(self.estimated)
@@ -137,19 +138,21 @@ def _read(folder: Path, class_names: Sequence[str], way: str) -> Run:
 
 def _check_alike(first: Run, other: Run) -> None:
     """Raises: DataError."""
+    alone = "name runs of one data set and one set of labels alone"
     both = f"{first.folder} and {other.folder}"
     if first.class_names != other.class_names:
         lists = " | ".join(first_of(names, 5) for names in (first.class_names, other.class_names))
-        raise DataError(f"{both} have different classes: {lists}")
+        raise DataError(f"{both} have different classes: {lists}; {alone}")
     if not np.array_equal(first.ids, other.ids):
-        raise DataError(f"{both} are of different rows ({len(first.ids):,} and {len(other.ids):,} rows with labels)")
+        counts = f"{len(first.ids):,} and {len(other.ids):,} rows with labels"
+        raise DataError(f"{both} are of different rows ({counts}); {alone}")
     given = first.rows[["row", "given"]].merge(other.rows[["row", "given"]], on="row", suffixes=("", "_other"))
     differ = given[given["given"] != given["given_other"]]
     if len(differ):
         row = differ.iloc[0]
         raise DataError(
             f"{both} have different labels: row {row['row']} is given {row['given']} and {row['given_other']} "
-            f"({len(differ):,} such rows); a list is of one set of labels"
+            f"({len(differ):,} such row{'s' * (len(differ) > 1)}); {alone}"
         )
 
 

@@ -123,5 +123,9 @@ def test_it_runs(command, small_files, command_line, runs_small):
             (first, *_) = Path("outputs/digits").glob("digits-*")
             Path("RUN_FOLDER").symlink_to(first)
             called(str(CONF.parent / words[1]), *words[2:])
+    elif words[:3] == ["python", "-m", "lilawbench.suspects"]:
+        table = ["dataset=table", "dataset.path=patients.csv", "dataset.label=diagnosis"]
+        command_line(*table)
+        assert "labels are probably wrong" in called(*words[1:])
     else:
         pytest.skip("test_commands.py does all that can be done")

@@ -10,6 +10,7 @@ from lilawbench.report.collect import read_metrics
 from lilawbench.report.figures.accuracy import plot_accuracy
 from lilawbench.report.figures.corrector import last_tables, plot_corrector
 from lilawbench.report.figures.pruning import plot_pruning
+from lilawbench.report.figures.reliability import plot_reliability
 from lilawbench.report.figures.traces import plot_traces
 from lilawbench.support.errors import DataError
 
@@ -21,6 +22,7 @@ FIGURES = {
     "parameters.png": plot_traces,
     "pruning.png": plot_pruning,
     "corrector.png": plot_corrector,
+    "reliability.png": plot_reliability,
 }
 
 
