@@ -24,6 +24,7 @@ STATUS = Path(lilawbench.__file__).parent / "status.py"
     "arguments",
     [
         [SCRIPT, "--list", "digits"],
+        pytest.param([SCRIPT, "--list"], marks=pytest.mark.slow),
         pytest.param([SCRIPT, "outputs"], marks=pytest.mark.slow),
         pytest.param([STATUS, "outputs"], marks=pytest.mark.slow),
         pytest.param([STATUS, "digits"], marks=pytest.mark.slow),
