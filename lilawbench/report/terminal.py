@@ -71,7 +71,7 @@ def lines(table: Table, on: Screen) -> list[str]:
             left = room
         blocks[-1].append(words + number)
         left -= width
-    found = []
+    found: list[str] = []
     for block in blocks:
         found += [""] * bool(found) + _block(columns, [*range(words), *block], words, table, on)
     return found

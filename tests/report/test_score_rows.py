@@ -61,7 +61,8 @@ def test_each_cell_shows_its_own_value(toy, conf, tmp_path):
         folder = tmp_path / "toys" / run.folder.name
         folder.mkdir(parents=True)
         (folder / "result.json").write_text(json.dumps(flatten(run.cfg, "config") | record | values))
-    said = paper_report(toy, tmp_path, papers=conf)
+    paper_report(toy, tmp_path, papers=conf)
+    said = (tmp_path / "toys" / "report" / "toy_scores.md").read_text()
     written = (tmp_path / "toys" / "report" / "toy_scores.csv").read_text().splitlines()
     cells = {(line["column"], line["row"]): line for line in csv.DictReader(written)}
     keys = ("mean", "paper_mean", "ours_minus_paper", "difference")
