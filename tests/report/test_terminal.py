@@ -114,7 +114,7 @@ def test_settings_are_blocks_and_if_there_are_many_columns(write_run, said, monk
     legend = "Holm over 2 comparisons. Fewer than 5 pairs say little. ≈: no test tells it from the best."
     assert " ".join(found.split()).endswith(legend)
     monkeypatch.setattr(short, "MOST", 3)
-    assert said().splitlines()[2:5] == [
+    assert said().splitlines()[4:7] == [
         "          symmetric 0.2   symmetric 0.4",
         "  ce     70.00 ± 0.00 ≈  70.00 ± 0.00 ≈",
         "  lilaw    72.50 ± 0.71    72.50 ± 0.71",
