@@ -30,7 +30,10 @@ def section(grid: Grid, cells: Sequence[Cell], name: str | None = None) -> Secti
         cells, groups = [*itertools.compress(cells, shown)], [*itertools.compress(groups, shown)]
     tables = [_details(grid, cells, groups)]
     return Section(
-        name or heading(cells), [wide, *tables] if wide else tables, short(grid, cells, groups), headline(grid, cells)
+        name or heading(cells),
+        [wide, *tables] if wide else tables,
+        short=short(grid, cells, groups),
+        headline=headline(grid, cells),
     )
 
 

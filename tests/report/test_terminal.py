@@ -64,7 +64,7 @@ def test_cut_names(names, width):
 
 def test_a_legend_of_all_sections_is_printed_once():
     def said(*legends):
-        sections = [Section("", [], Short("A table.", [TABLE], legend)) for legend in legends]
+        sections = [Section("", [], short=Short("A table.", [TABLE], legend)) for legend in legends]
         return printed(Document("", sections), Screen())
 
     once = said(["Holm over 2.", "≈: level."], ["Holm over 2."])
