@@ -24,6 +24,7 @@ STATUS, SUSPECTS = (Path(lilawbench.__file__).parent / name for name in ("status
     "arguments",
     [
         [SCRIPT, "--list", "digits"],
+        pytest.param([SCRIPT, "--list"], marks=pytest.mark.slow),
         pytest.param([SCRIPT, "outputs"], marks=pytest.mark.slow),
         pytest.param([STATUS, "outputs"], marks=pytest.mark.slow),
         pytest.param([STATUS, "digits"], marks=pytest.mark.slow),
