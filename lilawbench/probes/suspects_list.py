@@ -11,6 +11,8 @@ from lilawbench.support.atomic import replacing
 
 FIRST = 1000  # rows of a table that suspects_rows.csv repeats with their own columns
 DIGITS = 6  # significant ones, of a score
+# columns of suspects.csv; all others are scores
+ABOUT = ("rank", "row", "line", "given", "suggested", "suggested_prob", "probably_wrong", "score")
 WAYS = {"confident": "confident learning", "gmm": "GMM on losses"}  # of estimating how many labels are wrong
 
 Column = Sequence | np.ndarray
@@ -41,8 +43,8 @@ class Suspected:
     def told(self, source: Source) -> str:
         """How many labels are probably wrong, and which is the first, in a line."""
         names = source.class_names
-        row, given, suggested = row_names(source, self.rows[:1])[0], names[self.given[0]], names[self.suggested[0]]
-        first = f"first: row {row}, given {given}, rather {suggested}"
+        first = f"first: {called(row_names(source, self.rows[:1])[0])}, "
+        first += f"given {names[self.given[0]]}, rather {names[self.suggested[0]]}"
         if self.count is None:
             return first
         others = [f"; {count:,} by {WAYS.get(way, way)}" for way, count in self.estimates.items()][1:]
@@ -54,6 +56,11 @@ def row_names(source: Source, rows: np.ndarray) -> list[str]:
     """What a person calls labelled rows: their names in the data, or their numbers from 0."""
     ids = source.labelled_ids
     return list(map(str, rows.tolist())) if ids is None else ids[rows].tolist()
+
+
+def called(name: str) -> str:
+    """A row's name within a sentence: row 7, patient7."""
+    return f"row {name}" if name.isdigit() else name
 
 
 def write_list(path: Path, listed: Suspected, source: Source) -> None:

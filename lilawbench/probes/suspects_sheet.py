@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 FIRST = 64
 ACROSS = 8
 TILE, TEXT, GAP = 112, 30, 8  # pixels: side of a picture, height of the two lines below it, space between
+FINER = 3  # curves are drawn so many times as large, then made small: no steps in them
 GIVEN, SUGGESTED = (176, 42, 42), (20, 100, 60)
 CURVES = [(31, 90, 160), (200, 110, 20), (20, 130, 90), (150, 60, 140)]  # of a sequence's channels, in turn
 
@@ -46,7 +47,7 @@ def write_sheet(path: Path, listed: Suspected, source: Source) -> None:
         y = GAP + number // ACROSS * (TILE + TEXT + GAP)
         sheet.paste(_curves(input) if is_sequence else _picture(input), (x, y))
         given, suggested = (source.class_names[labels[number]] for labels in (listed.given, listed.suggested))
-        draw.text((x, y + TILE + 1), _cut(f"{number + 1}. {given}", font), GIVEN, font)
+        draw.text((x, y + TILE + 1), _cut(f"#{number + 1} {given}", font), GIVEN, font)
         draw.text((x, y + TILE + 15), _cut(f"→ {suggested}", font), SUGGESTED, font)
     with replacing(path) as file:
         sheet.save(file, "png")
@@ -70,14 +71,17 @@ def _curves(values: np.ndarray) -> "Image.Image":
     """A sequence [T, C] as a tile, a line a channel."""
     from PIL import Image, ImageDraw
 
-    tile = Image.new("RGB", (TILE, TILE), (245, 245, 245))
+    side = TILE * FINER
+    tile = Image.new("RGB", (side, side), (245, 245, 245))
     draw = ImageDraw.Draw(tile)
     low, high = float(values.min()), float(values.max())
-    across = np.linspace(4, TILE - 5, len(values))
-    height = TILE - 5 - (values - low) / max(high - low, 1e-12) * (TILE - 9)
+    edge = 4 * FINER
+    across = np.linspace(edge, side - edge, len(values))
+    height = side - edge - (values - low) / max(high - low, 1e-12) * (side - 2 * edge)
     for channel in reversed(range(values.shape[1])):
-        draw.line(list(zip(across.tolist(), height[:, channel].tolist())), CURVES[channel % len(CURVES)])
-    return tile
+        points = list(zip(across.tolist(), height[:, channel].tolist()))
+        draw.line(points, CURVES[channel % len(CURVES)], width=FINER)
+    return tile.resize((TILE, TILE), Image.Resampling.LANCZOS)
 
 
 def _font() -> "ImageFont.FreeTypeFont | ImageFont.ImageFont":

@@ -6,14 +6,12 @@ from lilawbench.report.cells import Cell
 from lilawbench.report.grid import Grid
 from lilawbench.report.measured import SELECTIONS, column, spanned
 from lilawbench.report.names import measures, natural, text
+from lilawbench.report.spelled import LEVEL
 from lilawbench.report.stats import ALPHA, RESAMPLES, smallest_wilcoxon_p
 
-LEVEL = "≈"  # marks a cell that no test tells from the best
 MANY = 5  # pairs, from which on a table says nothing of their number
-FEW = (
-    f"Fewer than {MANY} pairs say little: the interval of t rests on normal differences, and that of the bootstrap is "
-    "too narrow."
-)
+FEW_PAIRS = f"Fewer than {MANY} pairs say little."
+WHY_LITTLE = "The interval of t then rests on normal differences, and that of the bootstrap is too narrow."
 
 ECE = {
     "ece": "ECE: mean gap between confidence and accuracy over 15 bins of equal width; less is better.",
@@ -55,7 +53,7 @@ def details_caption(grid: Grid, cells: Sequence[Cell]) -> str:
     sentences = [
         f"{_name(grid, cells)}: {what}{' at ' * bool(rules)}{' and '.join(rules)}, mean ± sample std over {over}."
     ]
-    sentences += [*_calibration([cell.measured.metric for cell in cells]), *_planned(grid), *_noise(grid, used)]
+    sentences += [*_calibration([cell.measured.metric for cell in cells]), *progress(grid), *_noise(grid, used)]
     if grid.planned and any(cell.published for cell in cells):
         sentences.append(
             "The paper's results are as published, for its own setting; how ours differs is at the top of "
@@ -80,7 +78,8 @@ def _calibration(metrics: Sequence[str]) -> list[str]:
     return said + [CALIBRATED] * any(metric.endswith("_calibrated") for metric in metrics)
 
 
-def _planned(grid: Grid) -> list[str]:
+def progress(grid: Grid) -> list[str]:
+    """How much of a plan is done."""
     if grid.planned is None or not grid.planned.plan.table.rows:
         return []
     found, older = grid.planned.matches.found, len(grid.planned.matches.older)
@@ -147,7 +146,7 @@ def _comparisons(grid: Grid, cells: Sequence[Cell]) -> list[str]:
         "resamples, BCa); effect is Cohen's d of the paired differences (d_z) with Hedges' correction; p-values are "
         f"two-sided, Holm: corrected over the {counted(count)} of this table, per test.",
         f"The smallest possible two-sided Wilcoxon p is {smallest}.",
-        *[FEW] * (pairs[0] < MANY),
+        *[FEW_PAIRS, WHY_LITTLE] * (pairs[0] < MANY),
         *_equivalence(cells),
         *_best(cells),
     ]

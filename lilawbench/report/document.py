@@ -64,12 +64,31 @@ class Picture:
 
 
 @dataclass(frozen=True)
+class Short:
+    """A section as a terminal shows it."""
+
+    title: str
+    tables: list[Table]
+    legend: list[str] = field(default_factory=list)  # sentences
+
+
+@dataclass(frozen=True)
 class Section:
     heading: str
     tables: list[Table]
+    short: Short | None = None  # None: as its tables are
+    headline: str = ""  # what it shows, in a sentence
     pictures: list[Picture] = field(default_factory=list)  # on the page alone, as what follows
     lines: list[str] = field(default_factory=list)
     folded: bool = False
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Runs that are in no table."""
+
+    counts: dict[str, int] = field(default_factory=dict)  # by kind: "failed", "unfinished", "in conflict"
+    notes: list[str] = field(default_factory=list)  # which of a document's notes tell of them
 
 
 @dataclass(frozen=True)
@@ -80,6 +99,7 @@ class Document:
     sections: list[Section]
     notes: list[str] = field(default_factory=list)
     figures: list[Picture] = field(default_factory=list)
+    left_out: LeftOut = field(default_factory=LeftOut)
     summary: str = ""
     details: list[Section] = field(default_factory=list)
 

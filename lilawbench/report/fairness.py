@@ -1,11 +1,11 @@
-"""The table of gaps between groups of test rows."""
+"""The section of gaps between groups of test rows."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from lilawbench.metrics.fairness import LARGEST, MEASURES
-from lilawbench.report.document import Table, Value
+from lilawbench.report.document import Section, Short, Table, Value
 from lilawbench.report.measured import SELECTIONS
 from lilawbench.report.names import natural
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # tables need no torch
     from pandas import DataFrame
 
 
-def fairness_table(runs: DataFrame, select: str = "best_val") -> Table | None:
+def fairness_section(runs: DataFrame, select: str = "best_val") -> Section | None:
     """Gaps per group and method: means over seeds of the gaps and of the bounds of their 95 % bootstrap intervals.
 
     Args:
@@ -54,26 +54,39 @@ def fairness_table(runs: DataFrame, select: str = "best_val") -> Table | None:
         "n",
         *(f"{name} gap" for name in MEASURES),
     ]
-    rows = [
-        [row["setting"]] * several
-        + [row["attribute"], row["group"], row["method"], str(row["seeds"]), f"{row['n']:.0f}"]
-        + [_shown(row, name) for name in MEASURES]
-        for row in records
-    ]
+    rows, short = (
+        [
+            [row["setting"]] * several
+            + [row["attribute"], row["group"], row["method"], str(row["seeds"]), f"{row['n']:.0f}"]
+            + [_shown(row, name, bounds) for name in MEASURES]
+            for row in records
+        ]
+        for bounds in (True, False)
+    )
     against = ", ".join(f"{attribute}: {' or '.join(names)}" for attribute, names in references.items())
     caption = (
         f"Gaps to the reference group ({against}) at {select} ({SELECTIONS[select]}): means over seeds; in brackets, "
-        "of the bounds of each seed's 95 % bootstrap interval. DP: share predicted positive; TPR and FPR: the same "
-        "among positives and negatives; PPV: share of predicted positives that are positive; ACC: accuracy. The "
-        "largest gap is the largest absolute value over the groups."
+        f"of the bounds of each seed's 95 % bootstrap interval. {_positive(named)}"
+        "DP: share predicted positive; TPR and FPR: the same among positives and negatives; PPV: share of predicted "
+        "positives that are positive; ACC: accuracy. The largest gap is the largest absolute value over the groups."
     )
-    return Table(caption, header, rows, len(MEASURES) + 2, records)
+    numbers = len(MEASURES) + 2
+    whole = Table(caption, header, rows, numbers, records)
+    title = f"Gaps to the reference group ({against}) at {select}"
+    return Section(f"{select}, groups", [whole], short=Short(title, [Table("", header, short, numbers)]))
 
 
-def _shown(row: dict[str, Value], name: str) -> str:
-    """ "-0.1712 [-0.18, -0.16]"."""
+def _positive(runs: DataFrame) -> str:
+    """Which class is the positive one, by setting where that differs; runs of old do not say."""
+    names = runs.get("class_names", [])
+    known = [str(classes[1]) for classes in names if isinstance(classes, list | tuple) and len(classes) == 2]
+    return f"Positive is the class {' or '.join(dict.fromkeys(known))}. " if known else ""
+
+
+def _shown(row: dict[str, Value], name: str, bounds: bool) -> str:
+    """ "-0.1712 [-0.18, -0.16]"; without bounds "-0.1712"."""
     value, low, high = row[name], row[f"{name}_low"], row[f"{name}_high"]
     if value != value:
         return "-"
     sign = "" if row["group"] == LARGEST else "+"
-    return f"{value:{sign}.4f} [{low:{sign}.3f}, {high:{sign}.3f}]"
+    return f"{value:{sign}.4f}" + f" [{low:{sign}.3f}, {high:{sign}.3f}]" * bounds

@@ -119,7 +119,8 @@ def of_plan(
     known = published(table.paper, table.number, papers) if table.paper else []
     metrics = [name for name in table.metrics if name not in table.waiting]
     if metric is not None:
-        if metric not in table.metrics and not any(key.endswith(f".{metric}") for key in runs):
+        own = any(name.endswith(f".{metric}") for name in table.metrics)  # with a rule of its own
+        if metric not in table.metrics and (own or not any(key.endswith(f".{metric}") for key in runs)):
             raise UserError(f"the table of {plan.name} has no metric {metric!r}; {closest(metric, table.metrics)}")
         metrics = [metric]
     finished = dict(zip((run.folder.name for run in plan.runs), matches.found, strict=True))

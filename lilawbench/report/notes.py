@@ -1,11 +1,13 @@
 """What the tables of a report do not show, a sentence each: conflicts, and which runs were left out and why."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from lilawbench.record.identity import UNKNOWN_CLEAN
 from lilawbench.report.cells import Cell
 from lilawbench.report.collect import Unfinished
+from lilawbench.report.document import LeftOut
 from lilawbench.report.match import Matches
 from lilawbench.support.errors import first_of
 
@@ -49,8 +51,18 @@ def idle(cells: Iterable[Cell]) -> list[str]:
     return [f"Not a result of the method: {first_of(list(names), 3)}: {why}." for why, names in places.items()]
 
 
-def unmatched(matches: Matches, runs: "DataFrame") -> list[str]:
-    """Finished runs in a plan's folder that are in none of its cells."""
+def left_out(
+    missing: Sequence[Unfinished], in_conflict: Sequence[str] = (), near: int = 0, of_near: Sequence[str] = ()
+) -> LeftOut:
+    """Runs that are in no table. in_conflict: from `conflicts`. near, of_near: from `unmatched`."""
+    counts = dict(Counter(run.state for run in missing))
+    counts |= {"in conflict": len(in_conflict)} if in_conflict else {}
+    counts |= {"with other options": near} if near else {}
+    return LeftOut(counts, [*in_conflict, *of_near, *unfinished(missing)])
+
+
+def unmatched(matches: Matches, runs: "DataFrame") -> tuple[int, list[str]]:
+    """Finished runs in a plan's folder that lack an option of it, or have one more: how many, and which."""
     near: dict[tuple[str, ...], list[str]] = {}
     for position, leaves in matches.near:
         near.setdefault(tuple(leaves), []).append(runs["folder"].iloc[position])
@@ -59,9 +71,13 @@ def unmatched(matches: Matches, runs: "DataFrame") -> list[str]:
         + first_of(folders, 3)
         for leaves, folders in near.items()
     ]
-    if matches.others:
-        notes.append(f"{matches.others} other finished run(s) in the same folder belong to no cell of this table.")
-    return notes
+    return len(matches.near), notes
+
+
+def others(matches: Matches) -> list[str]:
+    """Finished runs in a plan's folder that are of another setting."""
+    count = matches.others
+    return [f"{count} other finished run(s) in the same folder belong to no cell of this table."] if count else []
 
 
 def unfinished(runs: Sequence[Unfinished]) -> list[str]:

@@ -107,16 +107,20 @@ def ranking(scores: "DataFrame") -> Ranking | None:
 
 
 def rankings(cells: Iterable[Cell]) -> dict[str, Ranking]:
-    """The ranking of the rows over the columns by their task's main metric, for each selection rule."""
+    """The ranking of the rows over the columns by their task's main metric, for each selection rule.
+
+    Where no rule chooses the epoch (`Table.result_keys`) by the metric, under its title; the larger, the better.
+    """
     import pandas as pd
 
     scores: dict[str, dict[tuple[str, str, int], float]] = {}
     for cell in cells:
         for run in cell.runs:
             task = TASKS[run.task]
-            if cell.measured.metric == f"test_{task.measure}":
-                score = run.value if task.maximise else -run.value
-                scores.setdefault(cell.measured.rule, {})[cell.column, cell.row, run.seed] = score
+            if cell.measured.metric == f"test_{task.measure}" or not cell.measured.rule:
+                score = run.value if task.maximise or not cell.measured.rule else -run.value
+                by = cell.measured.rule or cell.measured.title
+                scores.setdefault(by, {})[cell.column, cell.row, run.seed] = score
     names = ["cell", "method", "seed", "score"]
     tables = {rule: [(*place, score) for place, score in of.items()] for rule, of in scores.items()}
     found = {rule: ranking(pd.DataFrame(rows, columns=names)) for rule, rows in tables.items()}

@@ -16,11 +16,11 @@ from lilawbench.report.cells import fill
 from lilawbench.report.collect import collect, unfinished
 from lilawbench.report.compare import compare
 from lilawbench.report.document import Document, Picture, Section, records_csv
-from lilawbench.report.fairness import fairness_table
+from lilawbench.report.fairness import fairness_section
 from lilawbench.report.figures import draw_all, drawn
 from lilawbench.report.figures.ranks import draw_ranks
 from lilawbench.report.match import match
-from lilawbench.report.measured import class_names, of_runs
+from lilawbench.report.measured import SELECTIONS, class_names, of_runs
 from lilawbench.report.names import measures, tasks, with_names
 from lilawbench.report.pick import picked, picked_plan
 from lilawbench.report.place import PAGE, chosen, place
@@ -28,6 +28,7 @@ from lilawbench.report.ranks import rankings
 from lilawbench.report.repeated import with_unique_names
 from lilawbench.report.rows import section
 from lilawbench.report.suspected import suspected
+from lilawbench.report.terminal import printed, screen
 from lilawbench.support.atomic import write_atomic
 from lilawbench.support.errors import UserError
 from lilawbench.tasks import PLAIN_LOSSES, TASKS
@@ -66,7 +67,7 @@ def report(
         pick: hyper-parameters, such as "method.lr", of which only the best setting on validation rows is shown.
         rope: differences up to it count as none (see `compare`), in the tables' unit; None: not asked for.
     Returns:
-        The tables as Markdown, what is missing, and the paths of the files.
+        The tables for a terminal, what is missing, and the paths of the files; if nothing is written, all as Markdown.
     Raises:
         UserError: no finished run, or runs that cannot be compared (see `of_runs` and `compare`).
         DataError: a folder does not exist.
@@ -74,18 +75,17 @@ def report(
     folders = [folders] if isinstance(folders, str | Path) else list(folders)
     runs = collect(folders)
     lacking = unfinished(folders, runs)
-    missing = notes.unfinished(lacking)
+    missing = notes.left_out(lacking)
     if runs.empty:
         where = ", ".join(map(str, folders)) or "no folder"
-        raise UserError("\n".join([f"no finished run (result.json) in or below {where}", *missing]))
+        raise UserError("\n".join([f"no finished run (result.json) in or below {where}", *missing.notes]))
     runs, winners = picked(runs, pick) if pick else (runs, [])
     runs = with_unique_names(runs)
     sections, remarks = _sections(runs, baseline, selections, metric, rope)
-    gaps = [
-        Section(f"{rule}, groups", [table]) for rule in selections if (table := fairness_table(runs, rule)) is not None
-    ]
+    gaps = [gap for rule in selections if (gap := fairness_section(runs, rule)) is not None]
     ranks = _ranks(runs)
-    remarks += winners + [f"At {rule}: {found}" for rule, found in ranks.items()] + missing + notes.unknown_clean(runs)
+    remarks += winners + [f"At {rule}: {found}" for rule, found in ranks.items()]
+    remarks += missing.notes + notes.unknown_clean(runs)
     if out_dir is None:
         return Document("lilawbench: results", sections + gaps, remarks).render("md")
     out_dir = Path(out_dir)
@@ -96,7 +96,8 @@ def report(
     places = dict.fromkeys(Path(folder).parent for folder in runs["folder"])
     suspects = suspected(runs)
     details = [*([suspects] if suspects else []), *about(runs, lacking, places)]
-    document = Document("lilawbench: results", sections + gaps, remarks, pictures, summary(runs, lacking), details)
+    told = summary(runs, lacking)
+    document = Document("lilawbench: results", sections + gaps, remarks, pictures, missing, told, details)
     if not gaps:
         (out_dir / "fairness.csv").unlink(missing_ok=True)
     (out_dir / "tables.html").unlink(missing_ok=True)  # of an earlier version
@@ -122,7 +123,7 @@ def paper_report(
         select: the selection rule of all metrics; None: each metric's own, else the table's. metric: show only this.
         papers: folder of the published results. rope: as of `report`.
     Returns:
-        The text of the .md, and the paths of the files.
+        The table for a terminal, and the paths of the files.
     Raises:
         UserError: see `of_plan` and `compare`. DataError: a file of published results is damaged.
     """
@@ -142,20 +143,26 @@ def paper_report(
     )  # a single column shows all metrics side by side
     for cells in parts:
         compare(grid, cells, rope)
-    ranks = rankings(cell for cell in every if cell.column not in grid.averages)
+    leading = [cell for cell in every if cell.measured.rule or cell.measured == metrics[0]]
+    ranks = rankings(cell for cell in leading if cell.column not in grid.averages)
     planned = {run.folder.name for run in plan.runs}
-    remarks = winners + [f"At {rule}, {found}" for rule, found in ranks.items()] + notes.conflicts(every)
-    remarks += notes.idle(every)
-    remarks += notes.without((cell.measured.key, cell.valueless) for cell in every) + notes.unmatched(matches, runs)
+    ranked = [f"{'At' if by in SELECTIONS else 'By'} {by}, {found}" for by, found in ranks.items()]
+    missing = notes.left_out(
+        [run for run in unfinished(there, runs) if run.folder.name in planned],
+        notes.conflicts(every),
+        *notes.unmatched(matches, runs),
+    )
+    remarks = winners + ranked + notes.idle(every)
+    remarks += notes.without((cell.measured.key, cell.valueless) for cell in every) + notes.others(matches)
     remarks += [f"Not available yet: {name}, which needs {reason}" for name, reason in plan.table.waiting.items()]
-    remarks += notes.unfinished([run for run in unfinished(there, runs) if run.folder.name in planned])
+    remarks += missing.notes
     if out_dir is None:
         out_dir = place(folders[0], [*plan.asked, *chosen(select=select, metric=metric, rope=rope)])
     out_dir = Path(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
     pictures = _ranks_drawn(ranks, out_dir / f"{plan.name}_ranks.png")
     title = f"{grid.name} ({plan.name})" if plan.table.paper else grid.name
-    document = Document(title, [section(grid, cells) for cells in parts if cells], remarks, pictures)
+    document = Document(title, [section(grid, cells) for cells in parts if cells], remarks, pictures, missing)
     return _written(out_dir, plan.name, document, {f"{plan.name}.csv": document.sections}, f"{plan.name}.html")
 
 
@@ -215,5 +222,6 @@ def _written(out_dir: Path, stem: str, document: Document, tables: dict[str, lis
     files |= {f"{stem}.tex": tex, page: html}
     for name, content in files.items():
         write_atomic(out_dir / name, content)
+    said = printed(document, screen(), str(out_dir / f"{stem}.md"))
     names = [*files, *(picture.path.name for picture in document.figures)]
-    return "\n".join([body, "Files:", *(f"  {out_dir / name}" for name in names)])
+    return "\n".join([said, "Files:", *(f"  {out_dir / name}" for name in names)])

@@ -3,13 +3,15 @@
 import itertools
 from collections.abc import Sequence
 
-from lilawbench.report.captions import LEVEL, compared_with, details_caption, heading
+from lilawbench.report.captions import compared_with, details_caption, heading
 from lilawbench.report.cells import Cell
 from lilawbench.report.document import Section, Table, Value, markdown_width
 from lilawbench.report.grid import Grid
+from lilawbench.report.headline import headline
 from lilawbench.report.measured import shown_p
+from lilawbench.report.short import short
+from lilawbench.report.spelled import IDLE, difference, equivalence, ours, seeds, to_paper, with_paper
 
-IDLE = "†"  # marks a cell whose method never acted
 WIDEST = 140  # characters of an overview in Markdown
 INTERVALS = ["95 % interval", "bootstrap", "effect"]
 TESTS = ["t-test p", "Wilcoxon p", "t-test p (Holm)", "Wilcoxon p (Holm)"]
@@ -21,12 +23,21 @@ def section(grid: Grid, cells: Sequence[Cell], name: str | None = None) -> Secti
     Args:
         name: of the section; None: what is measured.
     """
-    groups = _groups(grid, cells)
-    tables = [_overview(grid, cells, groups), _details(grid, cells, groups)]
-    return Section(name or heading(cells), [table for table in tables if table is not None])
+    groups = _groups(cells)
+    wide = _overview(grid, cells, groups)
+    if grid.planned:  # cells that are neither planned nor published have no line
+        shown = [bool(cell.planned or cell.published) for cell in cells]
+        cells, groups = [*itertools.compress(cells, shown)], [*itertools.compress(groups, shown)]
+    tables = [_details(grid, cells, groups)]
+    return Section(
+        name or heading(cells),
+        [wide, *tables] if wide else tables,
+        short=short(grid, cells, groups),
+        headline=headline(grid, cells),
+    )
 
 
-def _groups(grid: Grid, cells: Sequence[Cell]) -> list[str]:
+def _groups(cells: Sequence[Cell]) -> list[str]:
     """The column of each cell, or its metric if there are several."""
     measured = list(dict.fromkeys(cell.measured for cell in cells))
     if len(measured) == 1:
@@ -37,7 +48,7 @@ def _groups(grid: Grid, cells: Sequence[Cell]) -> list[str]:
 
 def _overview(grid: Grid, cells: Sequence[Cell], groups: list[str]) -> Table | None:
     """Rows x columns or the transpose, whichever is narrow enough; None: neither, or the details say the same."""
-    shown = {(cell.row, group): _with_paper(cell) for cell, group in zip(cells, groups)}
+    shown = {(cell.row, group): with_paper(cell) for cell, group in zip(cells, groups)}
     rows, columns = (list(dict.fromkeys(names)) for names in zip(*shown))
     if len(columns) == 1:
         return None
@@ -57,9 +68,6 @@ def _overview(grid: Grid, cells: Sequence[Cell], groups: list[str]) -> Table | N
 
 
 def _details(grid: Grid, cells: Sequence[Cell], groups: list[str]) -> Table:
-    if grid.planned:  # cells that are neither planned nor published have no line
-        shown = [bool(cell.planned or cell.published) for cell in cells]
-        cells, groups = [*itertools.compress(cells, shown)], [*itertools.compress(groups, shown)]
     several, has_paper = len(set(groups)) > 1, any(cell.published for cell in cells)
     to = compared_with(grid, cells)
     one_metric = len({cell.measured for cell in cells}) == 1
@@ -75,13 +83,11 @@ def _details(grid: Grid, cells: Sequence[Cell], groups: list[str]) -> Table:
     lines = []
     for cell, group in zip(cells, groups):
         name = f"{cell.row} ({cell.idle})" if cell.idle else cell.row
-        line = [group] * several + [name, _seeds(cell, grid.planned is not None), _ours(cell)]
+        line = [group] * several + [name, seeds(cell, grid.planned is not None), ours(cell)]
         if has_paper:
-            line += [cell.measured.spread(*cell.paper), cell.measured.signed(_to_paper(cell))]
+            line += [cell.measured.spread(*cell.paper), cell.measured.signed(to_paper(cell))]
         if to is not None:
-            difference = cell.measured.signed(cell.comparison.difference)
-            line.append(difference if to or difference == "-" else f"{cell.baseline} {difference}")
-            line += _tests(cell) * tested + [shown_equivalence(cell)] * rope
+            line += [difference(cell, to), *_tests(cell) * tested, *[equivalence(cell)] * rope]
         lines.append(line)
     records = [_record(grid, cell, to is not None) for cell in cells]
     bold = frozenset((number, value) for number, cell in enumerate(cells) if cell.best)
@@ -94,35 +100,6 @@ def _tests(cell: Cell) -> list[str]:
     effect = "-" if of.effect is None else f"{of.effect:+.2f}"
     p_values = of.p_t, of.p_wilcoxon, cell.p_t_holm, cell.p_wilcoxon_holm
     return [measured.interval(of.ci), measured.interval(of.boot), effect, *map(shown_p, p_values)]
-
-
-def shown_equivalence(cell: Cell) -> str:
-    """ "0.02, 0.35, 0.63": below, within and above the region of practical equivalence."""
-    return "-" if cell.equivalence is None else ", ".join(f"{part:.2f}" for part in cell.equivalence[1:])
-
-
-def _ours(cell: Cell) -> str:
-    if cell.conflicts:
-        return "conflict"
-    return cell.measured.spread(cell.mean, cell.std) + f" {IDLE}" * bool(cell.idle) + f" {LEVEL}" * cell.level
-
-
-def _with_paper(cell: Cell) -> str:
-    paper = cell.measured.spread(*cell.paper)
-    return _ours(cell) if paper == "-" else f"{_ours(cell)} ({paper})"
-
-
-def _to_paper(cell: Cell) -> float | None:
-    paper, _ = cell.paper
-    return None if cell.mean is None or paper is None else cell.mean - paper
-
-
-def _seeds(cell: Cell, planned: bool) -> str:
-    if planned and not cell.planned:
-        return "-"
-    done, pairs = len(cell.runs), cell.comparison.n
-    shown = f"{done} of {cell.planned}" if planned and done < cell.planned else f"{done}"
-    return f"{shown} ({pairs} paired)" if 0 < pairs < done else shown
 
 
 def _record(grid: Grid, cell: Cell, compared: bool) -> dict[str, Value]:
@@ -139,7 +116,7 @@ def _record(grid: Grid, cell: Cell, compared: bool) -> dict[str, Value]:
             "conflicts": len(cell.conflicts),
             "paper_mean": paper,
             "paper_std": paper_std,
-            "ours_minus_paper": _to_paper(cell),
+            "ours_minus_paper": to_paper(cell),
         }
     row, column = grid.labels
     record: dict[str, Value] = {

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lilawbench.probes.suspects_list import ABOUT
 from lilawbench.report.collect import collect
 from lilawbench.support.atomic import write_atomic
 from lilawbench.support.errors import DataError, closest, first_of
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 FILE = "suspects.csv"
 TEXTS = ("row", "given", "suggested")
-NO_SCORES = ("rank", "row", "line", "given", "suggested", "suggested_prob", "probably_wrong", "score")
 CONFIDENCE = 0.95
 SHOWN = 3  # runs that a message names
 
@@ -52,7 +52,8 @@ class Combined:
     def told(self) -> str:
         """How many labels are probably wrong, with an interval over the runs, and which is the first."""
         first = self.rows.iloc[0]
-        found = f"first: row {first['row']}, given {first['given']}, rather {first['suggested']}"
+        name = f"row {first['row']}" if first["row"].isdigit() else first["row"]
+        found = f"first: {name}, given {first['given']}, rather {first['suggested']}"
         if not self.estimated:
             return found
         mean, size = float(np.mean(self.estimated)), len(self.estimated)
@@ -137,19 +138,21 @@ def _read(folder: Path, class_names: Sequence[str], way: str) -> Run:
 
 def _check_alike(first: Run, other: Run) -> None:
     """Raises: DataError."""
+    alone = "name runs of one data set and one set of labels alone"
     both = f"{first.folder} and {other.folder}"
     if first.class_names != other.class_names:
         lists = " | ".join(first_of(names, 5) for names in (first.class_names, other.class_names))
-        raise DataError(f"{both} have different classes: {lists}")
+        raise DataError(f"{both} have different classes: {lists}; {alone}")
     if not np.array_equal(first.ids, other.ids):
-        raise DataError(f"{both} are of different rows ({len(first.ids):,} and {len(other.ids):,} rows with labels)")
+        counts = f"{len(first.ids):,} and {len(other.ids):,} rows with labels"
+        raise DataError(f"{both} are of different rows ({counts}); {alone}")
     given = first.rows[["row", "given"]].merge(other.rows[["row", "given"]], on="row", suffixes=("", "_other"))
     differ = given[given["given"] != given["given_other"]]
     if len(differ):
         row = differ.iloc[0]
         raise DataError(
             f"{both} have different labels: row {row['row']} is given {row['given']} and {row['given_other']} "
-            f"({len(differ):,} such rows); a list is of one set of labels"
+            f"({len(differ):,} such row{'s' * (len(differ) > 1)}); {alone}"
         )
 
 
@@ -196,7 +199,7 @@ def _ranked(run: Run, score: str | None) -> "DataFrame":
     """A run's rows by a score, with the share of the rows that is ranked before each."""
     rows = run.rows
     if score is not None:
-        scores = [name for name in rows if name not in NO_SCORES]
+        scores = [name for name in rows if name not in ABOUT]
         if score not in scores:
             raise DataError(f"{run.folder / FILE} has no score {score}; {closest(score, scores)}")
         rows = rows.sort_values(score, ascending=False, kind="stable", na_position="last", ignore_index=True)

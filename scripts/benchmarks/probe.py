@@ -14,12 +14,12 @@ from timm.models.vision_transformer import VisionTransformer
 
 from benchmarks.scenes import Setup
 from benchmarks.timing import ratio
+from lilawbench import train
 from lilawbench.config import compose
 from lilawbench.datasets.base import Dataset, Source
 from lilawbench.loading.resident import Resident
 from lilawbench.pipeline import initialise_network
 from lilawbench.support import searchpath
-from lilawbench.train import run
 
 SIDE, EPOCHS = 224, 10
 ROWS = {"train": 48, "val": 8, "test": 8}
@@ -109,7 +109,7 @@ def _bare_pass(setup: Setup) -> Cost:
 
 def _run(setup: Setup, folder: str, *overrides: str) -> Cost:
     cfg = _config(setup, folder, *overrides)
-    return _cost(lambda: run(cfg))
+    return _cost(lambda: train.run(cfg))
 
 
 def _config(setup: Setup, folder: str, *overrides: str):

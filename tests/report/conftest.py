@@ -2,6 +2,7 @@
 
 import functools
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -116,14 +117,30 @@ def words_only(monkeypatch):
 
 
 @pytest.fixture
-def table_of():
-    """table_of(runs, ...) -> the table of methods within settings that a report has for one rule and metric."""
+def markdown():
+    """markdown(said) -> the text of the .md that a report has written, from what it says."""
+
+    def read(said):
+        return Path(said.split("Files:\n  ")[1].split("\n")[0]).read_text(encoding="utf-8")
+
+    return read
+
+
+@pytest.fixture
+def section_of():
+    """section_of(runs, ...) -> the section of methods within settings that a report has for one rule and metric."""
 
     def make(runs, baseline="ce", select="best_val", metric="test_accuracy"):
         measured = of_runs(metric, select)
         grid = grids.of_runs(with_unique_names(runs), measured, baseline)
         cells = fill(grid, measured)
         compare(grid, cells)
-        return section(grid, cells).tables[-1]
+        return section(grid, cells)
 
     return make
+
+
+@pytest.fixture
+def table_of(section_of):
+    """table_of(runs, ...) -> its details."""
+    return lambda *args, **options: section_of(*args, **options).tables[-1]

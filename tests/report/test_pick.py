@@ -39,17 +39,17 @@ def finish(run, root, val, test):
     (folder / "result.json").write_text(json.dumps(own | flatten(recorded(run.cfg), "config") | measured))
 
 
-def test_a_tables_cells_show_their_winners(grid, tmp_path, words_only):
+def test_a_tables_cells_show_their_winners(grid, tmp_path, words_only, markdown):
     """CE wins on validation with 0.1, LiLAW with 0.3, each worse on test."""
     assert len(grid.cells) == 8
     for run in grid.runs:
         wins = run.cfg.train.lr == (0.1 if run.row == "CE" else 0.3)
         finish(run, tmp_path, val=0.8 if wins else 0.7, test=0.5 + 0.1 * (run.row == "CE") if wins else 0.9)
-    said = paper_report(grid, tmp_path)
+    said = markdown(paper_report(grid, tmp_path))
     assert "| CE    |     2 |  **60.00 ± 0.00** |" in said and "| LiLAW |     2 |      50.00 ± 0.00 |" in said
     assert "Picked on validation (select_by: val) for ce, digits, symmetric 0.4: train.lr=0.1." in said
     assert "for lilaw, digits, symmetric 0.4: method.lr=0.01, train.lr=0.3." in said
 
 
-def test_a_grid_that_has_not_begun_has_its_cells(grid, tmp_path):
-    assert "| CE    | 0 of 2 |" in paper_report(grid, tmp_path)
+def test_a_grid_that_has_not_begun_has_its_cells(grid, tmp_path, markdown):
+    assert "| CE    | 0 of 2 |" in markdown(paper_report(grid, tmp_path))

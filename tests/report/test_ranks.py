@@ -7,8 +7,10 @@ import pandas as pd
 import pytest
 from scipy.stats import friedmanchisquare
 
+from lilawbench.report.cells import Cell, Run
 from lilawbench.report.figures.ranks import draw_ranks
-from lilawbench.report.ranks import Ranking, rank, ranking
+from lilawbench.report.measured import Measured
+from lilawbench.report.ranks import Ranking, rank, ranking, rankings
 from lilawbench.report.report import report
 
 # AUC of C4.5, with m, with cf, with both, on 14 data sets (Demsar 2006, where .9751 is printed .975 but ranked so)
@@ -102,12 +104,22 @@ def test_the_picture_joins_what_cannot_be_told_apart(write_run, tmp_path, monkey
     assert (tmp_path / "ranks.png").stat().st_size > 10_000
 
 
-def test_the_smallest_error_is_the_best_regression(write_run, tmp_path):
+def test_the_smallest_error_is_the_best_regression(write_run, tmp_path, markdown):
     for seed in range(5):
         for method, rmse in (("squared", 3.0), ("lilaw", 1.0), ("rrm", 2.0)):
             changes = {"task": "regression", "best_val.test_rmse": rmse, "last.test_rmse": rmse}
             write_run(
                 method, seed, changes=changes | {"best_val.test_accuracy": None}, epochs=[{"test_rmse": rmse}] * 2
             )
-    said = report(tmp_path / "outputs", tmp_path / "report")
+    said = markdown(report(tmp_path / "outputs", tmp_path / "report"))
     assert "At last: average ranks over 5 seeds of 1 cell (not independent, so p is too low) (1 is best): lilaw" in said
+
+
+def test_a_metric_without_a_rule_ranks_the_larger_better():
+    """Scores of wrong labels, of a regression too."""
+    measured = Measured("mislabel_auroc", "", "1")
+    cells = [
+        Cell(measured, row, "", runs=[Run(row, seed, value, "", "", "regression") for seed in range(5)])
+        for row, value in (("AUM", 0.9), ("W", 0.7), ("loss", 0.8))
+    ]
+    assert rankings(cells)["mislabel auroc"].methods == ["AUM", "loss", "W"]

@@ -1,5 +1,6 @@
 import importlib.util
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -28,18 +29,17 @@ def two_methods(write_run, tmp_path):
     return tmp_path / "outputs"
 
 
-def test_report_writes_what_it_names(two_methods, tmp_path, layout):
+def test_report_writes_what_it_names(two_methods, tmp_path, layout, markdown):
     out = tmp_path / "report"
     said = report([two_methods], out)
-    assert said.index("## best_val") < said.index("## last")
-    assert "difference to ce" in said and "+5.00" in said
-    body, files = said.split("Files:\n")
+    body, files = markdown(said), said.split("Files:\n")[1]
+    assert body.index("## best_val") < body.index("## last")
+    assert all("difference to ce" in text and "+5.00" in text for text in (said, body))
     paths = [Path(line.strip()) for line in files.splitlines()]
     names = ["tables.md", "tables.csv", "tables.tex", "report.html", "accuracy.png", "parameters.png"]
     assert [path.name for path in paths] == names
     vectors = [path.with_suffix(".svg") for path in paths[-2:]]
     assert sorted(out.iterdir()) == sorted(paths + vectors) and all(path.stat().st_size > 200 for path in out.iterdir())
-    assert (out / "tables.md").read_text(encoding="utf-8") == body.removesuffix("\n")
     assert len((out / "tables.csv").read_text().splitlines()) == 1 + 2 * 2
     assert (out / "report.html").read_text(encoding="utf-8").count("<table") >= 2
 
@@ -111,13 +111,17 @@ def test_accuracy_under_attack(write_run, tmp_path, words_only):
 def test_a_rule_nobody_can_follow_is_noted(write_run, tmp_path, words_only):
     write_run("ce", 0, changes={"best_val.test_accuracy": None})
     said = report(tmp_path, tmp_path / "report")
-    assert "## best_val" not in said and "## last" in said
+    assert "] at best_val\n" not in said and "accuracy [%] at last\n" in said
     assert "No table at best_val: no run has a value for it." in said
 
 
-def test_unfinished_runs_are_told(two_methods, write_run, tmp_path, words_only):
-    (write_run("ce", 9, name="broken") / "result.json").unlink()
-    assert "Not in the tables, unfinished: " in report(two_methods, tmp_path / "report")
+def test_unfinished_runs_are_counted_and_named_in_the_file(two_methods, write_run, tmp_path, words_only, markdown):
+    for seed in (8, 9):
+        (write_run("ce", seed, name=f"broken{seed}") / "result.json").unlink()
+    said = report(two_methods, tmp_path / "report")
+    told = f"Runs in no table: 2 unfinished; which and why: {tmp_path / 'report' / 'tables.md'}"
+    assert told in " ".join(said.split()) and "broken9" not in said
+    assert f"Not in the tables, unfinished: {two_methods / 'broken9'}" in markdown(said)
     for result in two_methods.rglob("result.json"):
         result.unlink()
     with pytest.raises(UserError, match=r"(?s)no finished run.*unfinished: .*broken"):
@@ -128,7 +132,7 @@ def test_script_prints_the_report(two_methods, make_tables, capsys, monkeypatch)
     monkeypatch.chdir(two_methods.parent)
     assert make_tables([]) == 0
     said = capsys.readouterr().out
-    assert "## best_val" in said and "## last" in said
+    assert "at best_val\n" in said and "at last\n" in said
     assert str(Path("outputs/report/tables.md")) in said
     assert Path("outputs/report/accuracy.png").exists()
 
@@ -147,6 +151,18 @@ def test_a_part_never_replaces_the_report_of_a_folder(two_methods, make_tables, 
     assert all(f"| {method} " in whole.read_text(encoding="utf-8") for method in ("ce", "lilaw", "rrm"))
 
 
+@pytest.mark.parametrize(("logger", "lines"), [("wandb", 1), ("none", 0)])
+def test_a_sweep_ends_with_one_line_for_wandb(tmp_path, capsys, logger, lines):
+    runs = [RunRecord(tmp_path / "digits" / name, "failed", error="e") for name in "abc"]
+    for run in runs[:2]:
+        (run.folder / "wandb" / "offline-run-1").mkdir(parents=True)
+    settings = SimpleNamespace(logger=SimpleNamespace(name=logger))
+    conclude(runs, SimpleNamespace(cfg=settings, table=SimpleNamespace(rows={}, pick=[])))
+    said = [line for line in capsys.readouterr().out.splitlines() if "wandb sync" in line]
+    assert len(said) == lines
+    assert all(line.endswith(f"--no-skip-online {tmp_path}/digits/*/wandb/offline-run-*") for line in said)
+
+
 def test_a_narrowed_table_has_a_place_of_its_own(write_run, make_tables, tmp_path, words_only):
     write_run("ce", 0, name="digits/a")
     root = ["--root", str(tmp_path / "outputs")]
@@ -161,7 +177,7 @@ def test_script_options(two_methods, make_tables, capsys, tmp_path):
     out = tmp_path / "here"
     assert make_tables([str(two_methods), "--select", "last", "--baseline", "lilaw", "--out", str(out)]) == 0
     said = capsys.readouterr().out
-    assert "## best_val" not in said and "difference to lilaw" in said and "-5.00" in said
+    assert "at best_val" not in said and "difference to lilaw" in said and "-5.00" in said
     assert (out / "tables.md").exists()
 
 

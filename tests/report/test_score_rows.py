@@ -61,10 +61,11 @@ def test_each_cell_shows_its_own_value(toy, conf, tmp_path):
         folder = tmp_path / "toys" / run.folder.name
         folder.mkdir(parents=True)
         (folder / "result.json").write_text(json.dumps(flatten(run.cfg, "config") | record | values))
-    said = paper_report(toy, tmp_path, papers=conf)
+    paper_report(toy, tmp_path, papers=conf)
+    said = (tmp_path / "toys" / "report" / "toy_scores.md").read_text()
     written = (tmp_path / "toys" / "report" / "toy_scores.csv").read_text().splitlines()
     cells = {(line["column"], line["row"]): line for line in csv.DictReader(written)}
-    keys = ("mean", "paper_mean", "ours_minus_paper", "mean_difference")
+    keys = ("mean", "paper_mean", "ours_minus_paper", "difference")
     shown = {place: [float(line[key] or "nan") for key in keys] for place, line in cells.items()}
     assert shown["epoch 3", "AUM"] == pytest.approx([0.96, 0.968, -0.008, 0.06])
     assert shown["epoch 10", "AUM"] == pytest.approx([0.8, math.nan, math.nan, -0.1], nan_ok=True)

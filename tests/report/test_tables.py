@@ -20,9 +20,9 @@ CAPTION = (
     "percentage points; their 95 % intervals are of Student's t and of a bootstrap over seeds (9,999 resamples, BCa); "
     "effect is Cohen's d of the paired differences (d_z) with Hedges' correction; p-values are two-sided, Holm: "
     "corrected over the 2 comparisons of this table, per test. "
-    "The smallest possible two-sided Wilcoxon p is 0.25 with n = 3. Fewer than 5 pairs say little: the interval of t "
-    "rests on normal differences, and that of the bootstrap is too narrow. Bold: the best mean; ≈: no test tells it "
-    "from the best (paired t-test, p at least 0.05 after Holm over the 2 comparisons with a best)."
+    "The smallest possible two-sided Wilcoxon p is 0.25 with n = 3. Fewer than 5 pairs say little. The interval of t "
+    "then rests on normal differences, and that of the bootstrap is too narrow. Bold: the best mean; ≈: no test "
+    "tells it from the best (paired t-test, p at least 0.05 after Holm over the 2 comparisons with a best)."
 )
 OF_LILAW = ["[-0.48, +4.48]", "[+1.00, +3.00]", "+1.13", "0.0742", "0.2500", "0.1484", "0.5000"]
 HEADER = ["method", "seeds", "test accuracy [%]", "difference to ce", *INTERVALS, *TESTS]
@@ -61,12 +61,12 @@ def test_the_exact_table(three_seeds, table_of):
     assert {row[0]: row[1:] for row in found if len(row) > 1} == ROWS
 
 
-def test_a_row_whose_method_never_acted_is_marked(write_run, tmp_path, words_only):
+def test_a_row_whose_method_never_acted_is_marked(write_run, tmp_path, words_only, markdown):
     why = "never re-weighted: method.reweight_every_epochs is 10, of 3 epochs"
     for rate in (0.2, 0.4):
         write_run("ce", 0, changes={"config.noise.rate": rate})
         write_run("rrm", 0, changes={"config.noise.rate": rate, "never_acts": why if rate == 0.2 else None})
-    said = report(tmp_path, tmp_path / "report", selections=["last"])
+    said = markdown(report(tmp_path, tmp_path / "report", selections=["last"]))
     assert "| symmetric 0.2 | rrm (never re-weighted) |" in said and "| symmetric 0.4 | rrm  " in said
     assert said.count("70.00 †") == 2 and "† never re-weighted, see the notes." in said
     assert f"Not a result of the method: rrm, symmetric 0.2: {why}." in said
@@ -244,21 +244,21 @@ def test_an_architecture_of_its_own_names_the_model(write_run, tmp_path):
     assert sorted(set(with_names(collect(tmp_path))["setting"])) == ["resnet18", "resnet26d"]
 
 
-def test_classes_are_called_by_their_names(write_run, table_of, tmp_path, words_only):
+def test_classes_are_called_by_their_names(write_run, table_of, tmp_path, words_only, markdown):
     for method in ("ce", "lilaw"):
         write_run(method, 0, changes={"last.test_f1_class1": 0.5, "class_names": ["<=50K", ">50K"]})
-    said = report(tmp_path, tmp_path / "report", metric="test_f1_class1", selections=["last"])
+    said = markdown(report(tmp_path, tmp_path / "report", metric="test_f1_class1", selections=["last"]))
     assert "| test f1 (>50K) |" in said.replace("  ", "") and "class1" in (tmp_path / "report/tables.csv").read_text()
 
 
-def test_a_grids_winner_is_picked_on_validation_and_said_so(write_run, tmp_path, words_only):
+def test_a_grids_winner_is_picked_on_validation_and_said_so(write_run, tmp_path, words_only, markdown):
     """On test 0.1 is better; on validation 0.01 is, over the seeds that both have."""
     for lr, val, test in ((0.1, 0.80, 0.95), (0.01, 0.82, 0.70)):
         for seed in range(2 if lr == 0.01 else 3):
             score = 0.99 if seed == 2 else val
             write_run("lilaw", seed, test, changes={"config.method.lr": lr, "best_val.val_accuracy": score})
     write_run("ce", 0, 0.6, changes={"best_val.val_accuracy": 0.5})
-    said = report(tmp_path, tmp_path / "report", selections=["best_val"], pick=["method.lr"])
+    said = markdown(report(tmp_path, tmp_path / "report", selections=["best_val"], pick=["method.lr"]))
     assert "| lilaw  | 2" in said and "70.00 ± 0.00" in said and "95.00" not in said
     assert said.count("Picked on validation (select_by: val) for lilaw, digits, symmetric 0.4: method.lr=0.01.") == 1
     assert "Mean best_val.val_accuracy of each: method.lr=0.1: 0.8000, method.lr=0.01: 0.8200." in said

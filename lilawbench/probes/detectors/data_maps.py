@@ -22,8 +22,9 @@ class DataIQ(MeanOverEpochs):
 class DataIQAleatoric(MeanOverEpochs):
     """mean over epochs of p_y (1 - p_y), in [0, 1/4]: Data-IQ's aleatoric uncertainty.
 
-    High: ambiguous rows. It tells neither sure and right nor sure and wrong rows, for both are low: read it beside
-    `data_iq`, which says whether a row with little of it is easy or hard.
+    High: ambiguous rows. Sure and right rows are low, and so are those that are surely something else: read it beside
+    `data_iq`, which says which of the two a row is. As a score of wrong labels it is upside down while right rows are
+    still in doubt.
 
     Source: Seedat et al. 2022, section 3. Deviations: see DataIQ.
     """

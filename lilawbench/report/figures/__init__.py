@@ -16,6 +16,7 @@ from lilawbench.report.figures.matrices import plot_confusion, plot_transitions
 from lilawbench.report.figures.memorised import plot_memorised
 from lilawbench.report.figures.noise import plot_noise
 from lilawbench.report.figures.pruning import plot_pruning
+from lilawbench.report.figures.reliability import plot_reliability
 from lilawbench.report.figures.traces import plot_traces
 from lilawbench.report.figures.weighing import FILE as WEIGHING
 from lilawbench.report.figures.weighing import plot_weighing
@@ -78,6 +79,11 @@ FIGURES = {
         "What the label corrector learned",
         "The weight g of an observed label over loss bins, the margins of the classes, and how often a corrected label "
         "is the clean one.",
+    ),
+    "reliability.png": Drawing(
+        plot_reliability,
+        "Whether confidence can be trusted",
+        "Accuracy of test rows against confidence, before and after one temperature; on the diagonal they agree.",
     ),
 }
 

@@ -44,7 +44,8 @@ def draw_ranks(found: dict[str, Ranking], path: str | Path) -> "Figure | None":
         panel.set_xlim(1, len(ranking.methods))
         panel.set_xticks(range(1, len(ranking.methods) + 1))
         tests = f"Friedman p {ranking.shown_p}, critical difference {ranking.critical_difference:.2f}"
-        panel.set_title(f"{rule}: {SELECTIONS.get(rule, rule)}\n{tests}", loc="left", fontsize=11, pad=14)
+        chosen = f"{rule}: {SELECTIONS[rule]}" if rule in SELECTIONS else rule
+        panel.set_title(f"{chosen}\n{tests}", loc="left", fontsize=11, pad=14)
     units = dict.fromkeys(f"{ranking.blocks} {ranking.unit}" for ranking in found.values())
     figure.supxlabel(f"average rank (1 is best) over {'; '.join(units)}", fontsize=9)
     save(figure, path)

@@ -94,7 +94,8 @@ def test_the_corrector_learns_which_labels_are_wrong():
     assert wrong[(method.targets == 0) & (method.bins >= 8)].float().mean() > 0.9
     g = method.logs()["g"]
     assert g[0, 8:].max() < 0.1 and g[1:].min() > 0.9
-    label, chosen = (method.sample_values()[name] for name in ("corrected_label", "in_meta_set"))
+    label, chosen, trust = (method.sample_values()[name] for name in ("corrected_label", "in_meta_set", "trust"))
+    assert trust[wrong].max() < 0.1 and trust[~wrong].mean() > 0.7
     assert (label == clean)[wrong].float().mean() > 0.9 and (label == clean)[~wrong].float().mean() > 0.95
     assert not wrong[chosen].any()
 

@@ -159,6 +159,8 @@ def test_logs_and_sample_values(begin, small):
     assert torch.equal(run.method.sample_values()["corrected_label"], run.method.logits.argmax(1))
     g.data.fill_(1.0)
     assert torch.equal(run.method.sample_values()["corrected_label"], run.data.target)
+    trusted = [logs["g"][label, rank] for label, rank in zip(run.data.target, run.method.bins)]
+    assert torch.equal(values["trust"], torch.stack(trusted))
     assert values["corrected_label"].shape == (90,) and values["in_meta_set"].sum() == 9
 
 

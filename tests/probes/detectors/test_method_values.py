@@ -1,6 +1,7 @@
 """Values of a method as scores: their sign, labels, rows that never trained, and the losses that have some."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -43,6 +44,15 @@ def test_larger_is_more_suspicious(method, name, value, wanted, looks, scored):
 def test_nothing_before_the_method_has_a_value(looks, scored):
     found = scored(of_method(RRM())["method_weight"], looks(torch.zeros(1, 2, 2), [0, 1]))
     assert found.isnan().all()
+
+
+@pytest.mark.parametrize("make", [Supervised, RRM])
+def test_a_method_hands_on_what_its_loss_knows(make):
+    method, labels = make(loss=ELR()), torch.tensor([0, 1])
+    method.setup(SimpleNamespace(num_train=2, num_classes=2, device=torch.device("cpu"), targets=labels))
+    method.per_sample.update(torch.tensor([[3.0, 1.0], [3.0, 1.0]]).log(), labels)
+    torch.testing.assert_close(method.sample_values()["elr_target"], torch.tensor([0.75, 0.25]))
+    assert not any("observed" in name for name in method.state_dict())
 
 
 def test_elrs_target_of_the_given_label():

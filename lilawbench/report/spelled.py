@@ -1,0 +1,48 @@
+"""How a cell is printed."""
+
+from lilawbench.report.cells import Cell
+
+IDLE = "†"  # marks a cell whose method never acted
+LEVEL = "≈"  # marks a cell that no test tells from the best
+
+
+def ours(cell: Cell) -> str:
+    """ "74.00 ± 3.00 ≈"."""
+    return "conflict" if cell.conflicts else cell.measured.spread(cell.mean, cell.std) + marks(cell)
+
+
+def marks(cell: Cell) -> str:
+    """ " ≈"."""
+    return f" {IDLE}" * bool(cell.idle) + f" {LEVEL}" * cell.level
+
+
+def with_paper(cell: Cell) -> str:
+    """ "74.00 ± 3.00 (75.25)"."""
+    paper = cell.measured.spread(*cell.paper)
+    return ours(cell) if paper == "-" else f"{ours(cell)} ({paper})"
+
+
+def to_paper(cell: Cell) -> float | None:
+    """Ours - the paper's, in the cell's unit."""
+    paper, _ = cell.paper
+    return None if cell.mean is None or paper is None else cell.mean - paper
+
+
+def seeds(cell: Cell, planned: bool) -> str:
+    """ "5", "2 of 5", "5 (3 paired)"."""
+    if planned and not cell.planned:
+        return "-"
+    done, pairs = len(cell.runs), cell.comparison.n
+    shown = f"{done} of {cell.planned}" if planned and done < cell.planned else f"{done}"
+    return f"{shown} ({pairs} paired)" if 0 < pairs < done else shown
+
+
+def difference(cell: Cell, to: str | None) -> str:
+    """ "+2.00", or "CE +2.00" where the rows have several baselines (`to` is empty)."""
+    shown = cell.measured.signed(cell.comparison.difference)
+    return shown if to or shown == "-" else f"{cell.baseline} {shown}"
+
+
+def equivalence(cell: Cell) -> str:
+    """ "0.02, 0.35, 0.63": below, within and above the region of practical equivalence."""
+    return "-" if cell.equivalence is None else ", ".join(f"{part:.2f}" for part in cell.equivalence[1:])
