@@ -1,6 +1,5 @@
 """Matrices of classes, and samples on the surfaces of their weights."""
 
-
 import numpy as np
 import pytest
 import torch
