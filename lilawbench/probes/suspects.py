@@ -22,7 +22,7 @@ from lilawbench.probes.detectors import DETECTORS
 from lilawbench.probes.detectors.base import Detector, Look, Plain
 from lilawbench.probes.detectors.loss import MeanLoss
 from lilawbench.probes.detectors.method_values import of_method
-from lilawbench.probes.suspects_list import Suspected, write_list, write_rows
+from lilawbench.probes.suspects_list import ABOUT, Suspected, write_list, write_rows
 from lilawbench.probes.suspects_sheet import write_sheet
 from lilawbench.support.errors import ConfigError, DataError, closest
 from lilawbench.support.plain import State, Tree
@@ -46,7 +46,8 @@ class Suspects(Probe):
     """Scores every training row by all detectors, and lists the rows from the most to the least suspicious.
 
     The suggested label is the most probable class other than the given one, by the mean of the probabilities that the
-    row had in training over the epochs; of more than 50 million probabilities, by those of the row's last epoch.
+    row had in training over the epochs; of more than 50 million probabilities, by those of the row's last epoch. With
+    folds it is by the networks that did not train on the row.
 
     Args:
         scores, score, epochs, orientation: see `schema.Detect`. folds: see there too; the pipeline trains them.
@@ -74,8 +75,10 @@ class Suspects(Probe):
         if named and not folds:
             of = "predictions of rows by networks that did not train on them"
             raise ValueError(f"detect: the score {named[0]} is of {of}: detect.folds=5 trains five")
-        if both := sorted(own.keys() & DETECTORS.keys()):
-            raise ValueError(f"detectors has {both[0]!r}, the name of a score that is there already")
+        if both := sorted(own.keys() & {*DETECTORS, *ABOUT}):
+            raise ValueError(f"detectors has {both[0]!r}, the name of a column that is there already")
+        if odd := [name for name, one in own.items() if not isinstance(one, Detector)]:
+            raise ValueError(f"detectors: {odd[0]} is no Detector: NAME: {{_target_: MODULE.CLASS}}")
         if orientation not in ORIENTATIONS:
             raise ValueError(f"detect.orientation is {orientation!r}; it must be {' or '.join(ORIENTATIONS)}")
         if wrong := [epoch for epoch in epochs or [] if epoch < 1]:
@@ -226,9 +229,10 @@ class Suspects(Probe):
             return self._listed
         labels, names = self.scene.labels, list(self.detectors)
         count = len(labels.train) - (0 if labels.copied is None else len(labels.copied))
-        probs = (self.probs / self.times.clamp(min=1)[:, None])[:count]
+        in_sample = self.probs / self.times.clamp(min=1)[:, None]
+        probs = (in_sample if self.out_of_sample is None else self.out_of_sample)[:count]
         given = self.scene.observed[:count]
-        best = probs.scatter(1, given[:, None], -1).max(1)
+        best = probs.float().scatter(1, given[:, None], -1).max(1)
         scores = torch.stack([detector.scores().double() for detector in self.detectors.values()])[:, :count]
         order = torch.argsort(scores[names.index(self.score)].nan_to_num(nan=-torch.inf), descending=True, stable=True)
         self._listed = Suspected(

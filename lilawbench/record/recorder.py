@@ -45,9 +45,9 @@ SAVED = {  # of a checkpoint; it has more
 
 
 class Mirror(Protocol):
-    """What `logger` in the config names: it shows the run elsewhere, see `WandbMirror`."""
+    """What `logger` in the config names: it shows the run elsewhere, see `mirror.ChildMirror`."""
 
-    def start(self, folder: Path, run: str, cell: str, config: Tree) -> None: ...
+    def start(self, folder: Path, run: str, group: str, config: Tree) -> None: ...
     def finish(self, summary: dict[str, Tree], failed: bool = False) -> None: ...
 
 
@@ -107,7 +107,8 @@ class Recorder:
     def __enter__(self) -> "Recorder":
         if self.mirror:
             config = OmegaConf.to_container(self.cfg, resolve=True)
-            self.mirror.start(folder=self.folder, run=self.folder.name, cell=cell_name(self.cfg), config=config)
+            group, _, _ = cell_name(self.cfg).rpartition("-")  # less the hash
+            self.mirror.start(folder=self.folder, run=self.folder.name, group=group, config=config)
         return self
 
     def __exit__(
