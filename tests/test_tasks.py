@@ -96,7 +96,8 @@ def test_a_report_shows_each_task_by_its_own_measure(small, tmp_path, no_layout)
     for scene in (EMOTIONS, YACHT):
         for method in ("ce", "lilaw"):
             run(small(*scene, f"method={method}", "train.epochs=2"))
-    said = report(tmp_path / "outputs", tmp_path / "report")
+    assert "test mAP at best_val\n" in report(tmp_path / "outputs", tmp_path / "report")
+    said = (tmp_path / "report" / "tables.md").read_text(encoding="utf-8")
     for title in ("## best_val, test_mAP", "## last, test_rmse"):
         assert title in said
     assert "difference to bce" in said and "difference to squared" in said

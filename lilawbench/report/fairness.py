@@ -73,7 +73,7 @@ def fairness_section(runs: DataFrame, select: str = "best_val") -> Section | Non
     numbers = len(MEASURES) + 2
     whole = Table(caption, header, rows, numbers, records)
     title = f"Gaps to the reference group ({against}) at {select}"
-    return Section(f"{select}, groups", [whole], Short(title, [Table("", header, short, numbers)]))
+    return Section(f"{select}, groups", [whole], short=Short(title, [Table("", header, short, numbers)]))
 
 
 def _positive(runs: DataFrame) -> str:
