@@ -101,9 +101,9 @@ class Arrays(Dataset):
         self.standardise, self.target_range = standardise, target_range
 
     def load(self, data_dir: Path | None) -> Source:
-        import torch
-
         file = Npz(self.path, data_dir, "dataset.path")
+        import torch  # not needed to tell that there is no file
+
         kind = self._kind(file)
         names, parts = self._parts(file, kind)
         train, val, test = parts["train"], parts.get("val"), parts.get("test")

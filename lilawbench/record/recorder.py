@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 import lilawbench
 from lilawbench.config import build
-from lilawbench.engine import checkpoint, runtime
+from lilawbench.engine import checkpoint, folds, runtime
 from lilawbench.engine.forward import is_channels_last
 from lilawbench.engine.loop import Epoch
 from lilawbench.engine.optim import load_optimizer
@@ -120,7 +120,8 @@ class Recorder:
         if isinstance(error, RunFailed):
             with suppress(DiskError):  # without the file the run is tried again
                 write_json(self.folder / "failed.json", {"error": str(error)})
-        refused = isinstance(error, DataError | ConfigError | PartError) and not self.epochs
+        worked = self.epochs or (self.folder / folds.FOLDER).exists()
+        refused = isinstance(error, DataError | ConfigError | PartError) and not worked
         if isinstance(error, KeyboardInterrupt):
             log.info("stopped: interrupted", extra=FOR_FILES)  # the command itself says so on the terminal
         elif error is not None and not refused:

@@ -92,5 +92,10 @@ def _summarise(records: list[RunRecord]) -> None:
             where = f"\n  its log: {log_path}" if log_path.exists() else ""
             error = record.error if len(errors) == 1 else first_line(record.error)
             print(f"{record.status}: {record.folder}: {error}{where}")
+    listed = [record for record in records if "suspects_score" in record.result]
+    places = {shlex.quote(str(record.folder.parent)) for record in listed}
+    labels = {record.result["labels.sha256"] for record in listed}
+    if len(listed) > 1 and len(places) == len(labels) == 1:
+        print(f"which labels are probably wrong, by all of them: python -m lilawbench.suspects {places.pop()}")
     for folder in dict.fromkeys(record.folder.parent for record in records if record.status == "submitted"):
         print(f"how far they are: python -m lilawbench.status {shlex.quote(str(folder))}")

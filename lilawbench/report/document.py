@@ -38,6 +38,7 @@ class Section:
     heading: str
     tables: list[Table]
     short: Short | None = None  # None: as its tables are
+    headline: str = ""  # what it shows, in a sentence
 
 
 @dataclass(frozen=True)

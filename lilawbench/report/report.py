@@ -90,7 +90,7 @@ def report(
     pictures, damaged = draw_all(runs, out_dir)
     remarks += notes.not_drawn(damaged)
     pictures += _ranks_drawn(ranks, out_dir / "ranks.png")
-    document = Document("lilawbench: results", sections + gaps, remarks, pictures, missing)
+    document = Document("lilawbench: results", sections + gaps, remarks, pictures, left_out=missing)
     if not gaps:
         (out_dir / "fairness.csv").unlink(missing_ok=True)
     return _written(out_dir, "tables", document, {"tables.csv": sections} | ({"fairness.csv": gaps} if gaps else {}))
@@ -153,7 +153,7 @@ def paper_report(
     out_dir.mkdir(parents=True, exist_ok=True)
     pictures = _ranks_drawn(ranks, out_dir / f"{plan.name}_ranks.png")
     title = f"{grid.name} ({plan.name})" if plan.table.paper else grid.name
-    document = Document(title, [section(grid, cells) for cells in parts if cells], remarks, pictures, missing)
+    document = Document(title, [section(grid, cells) for cells in parts if cells], remarks, pictures, left_out=missing)
     return _written(out_dir, plan.name, document, {f"{plan.name}.csv": document.sections})
 
 

@@ -7,6 +7,7 @@ from lilawbench.report.captions import compared_with, details_caption, heading
 from lilawbench.report.cells import Cell
 from lilawbench.report.document import Section, Table, Value, markdown_width
 from lilawbench.report.grid import Grid
+from lilawbench.report.headline import headline
 from lilawbench.report.measured import shown_p
 from lilawbench.report.short import short
 from lilawbench.report.spelled import IDLE, difference, equivalence, ours, seeds, to_paper, with_paper
@@ -28,7 +29,12 @@ def section(grid: Grid, cells: Sequence[Cell], name: str | None = None) -> Secti
         shown = [bool(cell.planned or cell.published) for cell in cells]
         cells, groups = [*itertools.compress(cells, shown)], [*itertools.compress(groups, shown)]
     tables = [_details(grid, cells, groups)]
-    return Section(name or heading(cells), [wide, *tables] if wide else tables, short(grid, cells, groups))
+    return Section(
+        name or heading(cells),
+        [wide, *tables] if wide else tables,
+        short=short(grid, cells, groups),
+        headline=headline(grid, cells),
+    )
 
 
 def _groups(cells: Sequence[Cell]) -> list[str]:

@@ -34,8 +34,8 @@ def printed(document: Document, on: Screen, more: str = "") -> str:
     shorts = [section.short or Short(section.heading, section.tables) for section in document.sections]
     once = len({one.legend[0] for one in shorts if one.legend}) == 1
     parts = []
-    for one in shorts:
-        parts += _wrapped(one.title, on.width)
+    for section, one in zip(document.sections, shorts, strict=True):
+        parts += [*_wrapped(one.title, on.width), *_wrapped(section.headline, on.width)]
         for table in one.tables:
             parts += ["", *_wrapped(table.caption, on.width), *lines(table, on)]
         parts += ["", *_wrapped(" ".join(one.legend), on.width)] if one.legend and not once else []

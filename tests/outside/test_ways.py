@@ -50,7 +50,7 @@ def test_a_run_of_own_parts_alone(own, parts, main, tmp_path, way):
 
 def test_a_sweep_of_a_table(own, main, no_layout):
     code, out, err = main("--config-dir", str(own), "experiment=own_table", *FAST)
-    assert code == 0 and "2 done, 0 skipped, 0 failed" in out and "| own" in out, err
+    assert code == 0 and "2 done, 0 skipped, 0 failed" in out and "\n  own" in out, err
 
 
 @pytest.mark.slow
@@ -129,7 +129,7 @@ def test_make_tables_takes_the_same_flags(own, main, capsys, way):
     spec.loader.exec_module(make_tables)
     given = ["--config-dir", str(own)] if way == "--config-dir" else [as_searchpath(own)]
     assert make_tables.main(["own_table", *FAST, "seed=0", *given]) == 0
-    assert "| own" in capsys.readouterr().out
+    assert "\n  own" in capsys.readouterr().out
     assert make_tables.main(["--list", "own_table", *given]) == 0
     said = capsys.readouterr().out
     assert "own_table: done 0 of 2 runs, runnable here" in said and "Mine against plain training." in said

@@ -171,8 +171,8 @@ def test_units_and_rules_of_the_metrics(three_seeds, reported):
     assert lines(said, "test accuracy [%] at last")["CE", "0 %"][1] == "62.00 ± 2.00 ≈"
     said = reported(select="best_val", metric="last.test_auroc")
     assert "9 finished run(s) have no best_val.test_auroc." in said and "test accuracy" not in said
-    with pytest.raises(UserError, match=r"no metric 'test_auroc'; did you mean last.test_auroc"):
-        reported(metric="test_auroc")
+    with pytest.raises(UserError, match=r"no metric 'test_aurok'; did you mean last.test_auroc"):
+        reported(metric="test_aurok")
 
 
 def test_files(three_seeds, said, tmp_path):

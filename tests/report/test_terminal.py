@@ -64,7 +64,7 @@ def test_cut_names(names, width):
 
 def test_a_legend_of_all_sections_is_printed_once():
     def said(*legends):
-        sections = [Section("", [], Short("A table.", [TABLE], legend)) for legend in legends]
+        sections = [Section("", [], short=Short("A table.", [TABLE], legend)) for legend in legends]
         return printed(Document("", sections), Screen())
 
     once = said(["Holm over 2.", "≈: level."], ["Holm over 2."])
@@ -99,19 +99,22 @@ def test_one_seed_has_neither_interval_nor_p(write_run, said):
     ]
 
 
-def test_settings_stand_below_each_other_and_in_columns_where_there_are_many(write_run, said, monkeypatch):
+def test_settings_are_blocks_and_if_there_are_many_columns(write_run, said, monkeypatch):
     """lilaw - ce: 2 and 3 points; the interval is 2.5 ± 12.706 / 2."""
     for rate in (0.2, 0.4):
         for seed in (0, 1):
             write_run("ce", seed, 0.70, changes={"config.noise.rate": rate})
             write_run("lilaw", seed, 0.72 + 0.01 * seed, changes={"config.noise.rate": rate})
     found = said()
-    assert found.startswith("digits, mlp, 2 settings: test accuracy [%] at best_val\n\nsymmetric 0.2\n  method ")
+    assert found.startswith(
+        "digits, mlp, 2 settings: test accuracy [%] at best_val\nlilaw is above ce at best_val in 2 of "
+    )
+    assert "\n\nsymmetric 0.2\n  method " in found
     assert "\n\nsymmetric 0.4\n  method" in found and found.count("  +2.50 [-3.85, +8.85]    0.2513  2\n") == 2
     legend = "Holm over 2 comparisons. Fewer than 5 pairs say little. ≈: no test tells it from the best."
     assert " ".join(found.split()).endswith(legend)
     monkeypatch.setattr(short, "MOST", 3)
-    assert said().splitlines()[2:5] == [
+    assert said().splitlines()[4:7] == [
         "          symmetric 0.2   symmetric 0.4",
         "  ce     70.00 ± 0.00 ≈  70.00 ± 0.00 ≈",
         "  lilaw    72.50 ± 0.71    72.50 ± 0.71",
