@@ -7,8 +7,8 @@ train.py is the entry point, and imports this only when a run really begins: imp
 
 import inspect
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -23,32 +23,35 @@ from lilawbench.config import bind, build
 from lilawbench.datasets.base import Source
 from lilawbench.engine import runtime
 from lilawbench.engine.context import make_context
-from lilawbench.engine.features import use_features
+from lilawbench.engine.features import Features, take_features, use_features
+from lilawbench.engine.folds import Learner, divided, out_of_sample
 from lilawbench.engine.forward import lay_out
 from lilawbench.engine.graphs import GraphedStep
-from lilawbench.engine.loop import fit
+from lilawbench.engine.loop import Epoch, fit
 from lilawbench.engine.optim import build_schedule
 from lilawbench.launch import preempt
 from lilawbench.loading.download import fetch
 from lilawbench.loading.image_files import ImageFiles, loaded
 from lilawbench.loading.rows import Rows, Splits
 from lilawbench.loading.streamed import rows_of
+from lilawbench.methods.base import Method
+from lilawbench.methods.context import Context
 from lilawbench.methods.fgsm import Pixels
 from lilawbench.models.finetune import finetune
 from lilawbench.noise.labels import Labels
 from lilawbench.noise.labels import draw_labels as labels_of
 from lilawbench.probes.base import Scene
-from lilawbench.probes.gather import measured
-from lilawbench.probes.standard import probes_of, stopped
+from lilawbench.probes.gather import ended, measured
+from lilawbench.probes.standard import probes_of, stopped, stopping
 from lilawbench.record.data import check_unchanged
 from lilawbench.record.identity import RunRecord, write_outside
-from lilawbench.record.lock import RunLock
+from lilawbench.record.lock import locked
 from lilawbench.record.recorder import Recorder
 from lilawbench.support.console import current
 from lilawbench.support.distributed import World
-from lilawbench.support.errors import ConfigError, DataError, PartError
+from lilawbench.support.errors import ConfigError
 from lilawbench.support.plain import Options, Tree
-from lilawbench.support.seeding import derive, derive_torch, seed_global
+from lilawbench.support.seeding import derive, derive_seed, derive_torch, seed_global
 from lilawbench.tasks import TASKS
 
 log = logging.getLogger("lilawbench")
@@ -82,9 +85,9 @@ def train(cfg: DictConfig, folder: Path, world: World) -> RunRecord:
     if "strong" in method.views and not source.is_image:
         wanting = f"the strong view of method={cfg.method.name} needs images"
         raise ConfigError([f"{wanting}; dataset={cfg.dataset.name} has none"])
-    networks = [initialise_network(cfg, source, number).to(device) for number in range(method.networks)]
-    networks = [lay_out(network, cfg.train.channels_last, device) for network in networks]
+    networks = initialise_networks(cfg, source, method, device)
     probes = probes_of(cfg, source)
+    parts = parts_of(cfg, source, labels) if cfg.detect.folds else []
 
     arrays, task = labels.arrays() | whole_source(source, labels), TASKS[source.task]
     with locked(folder, world) as lock, Recorder(folder, cfg, arrays, task, device, world) as recorder:
@@ -92,18 +95,7 @@ def train(cfg: DictConfig, folder: Path, world: World) -> RunRecord:
         runtime.prepare(device, recorder.threads, cfg.train.deterministic)
         if cfg.train.finetune == "linear_probe" and cfg.train.cache_features:
             train, val, test = use_features(cfg, source, labels, (train, val, test), networks, method)
-        ctx = make_context(
-            networks,
-            train,
-            val,
-            num_classes=num_outputs(cfg, source),
-            options=cfg.train,
-            seed=cfg.seed,
-            views=method.views,
-            pixels=pixels_of(source, device),
-            target_range=source.target_range,
-            world=world,
-        )
+        ctx = context_of(cfg, source, networks, method, train, val, world, cfg.seed)
         scene = Scene(source, labels, train, val, test, method, cfg.seed, cfg.train.epochs, ctx.networks)
         for probe in probes.values():
             probe.setup(scene)
@@ -111,6 +103,15 @@ def train(cfg: DictConfig, folder: Path, world: World) -> RunRecord:
         for reason in method.never_acts(cfg.train.epochs, len(ctx.loader)):
             log.warning("method=%s loss=%s: %s", cfg.method.name, cfg.loss.name, reason)
         recorder.resume(ctx, method, probes, scene)
+        if parts:
+
+            def fold_saved() -> None:
+                world.main_does(lock.check)
+                preempt.check(world)
+
+            probs = out_of_sample(folder, train, parts, learners(cfg, scene, world), cfg.train, fold_saved, world)
+            for probe in probes.values():
+                probe.take_out_of_sample(probs)
         schedule, step = build_schedule(cfg.train), GraphedStep() if cfg.train.cuda_graphs else None
         epochs = fit(ctx, method, schedule, epochs=cfg.train.epochs, name=current(folder.name), step=step)
         while not world.agree(stopped(probes.values())) and (epoch := next(epochs, None)) is not None:
@@ -119,7 +120,64 @@ def train(cfg: DictConfig, folder: Path, world: World) -> RunRecord:
             recorder.checkpoint(ctx, method, probes)
             if epoch.number < cfg.train.epochs:
                 preempt.check(world)
+        ended(ctx, scene, probes)
         return RunRecord(folder, "done", recorder.finish(ctx, probes))
+
+
+def context_of(
+    cfg: DictConfig,
+    source: Source,
+    networks: Sequence[torch.nn.Module],
+    method: Method,
+    train: Rows,
+    val: Rows,
+    world: World,
+    seed: int,
+) -> Context:
+    """What a method works with; the seed is that of the order and the views of the rows."""
+    return make_context(
+        networks,
+        train,
+        val,
+        num_classes=num_outputs(cfg, source),
+        options=cfg.train,
+        seed=seed,
+        views=method.views,
+        pixels=pixels_of(source, train.device),
+        target_range=source.target_range,
+        world=world,
+    )
+
+
+def parts_of(cfg: DictConfig, source: Source, labels: Labels) -> list[np.ndarray]:
+    """The folds of the training rows. Raises: ConfigError, a class is too small for so many."""
+    rows = labels.train
+    return divided(rows, labels.observed[rows], source.class_names, cfg.detect.folds, cfg.seed)
+
+
+def learners(cfg: DictConfig, scene: Scene, world: World) -> Callable[[int, Rows], Learner]:
+    """What trains the folds as the run itself trains, but for the rows: number of a fold, rows -> its `Learner`.
+
+    First weights, method, loss, schedule, validation rows and early stop are the run's; the order of the rows is not.
+    """
+    source, device = scene.source, scene.train.device
+
+    def made(number: int, rows: Rows) -> Learner:
+        method = build(cfg.method, loss=bind(cfg.loss)).to(device)
+        networks = initialise_networks(cfg, source, method, device)
+        if isinstance(rows, Features):
+            take_features(networks[0])
+        ctx = context_of(cfg, source, networks, method, rows, scene.val, world, derive_seed(cfg.seed, "fold", number))
+        method.setup(ctx)
+        probes = stopping(cfg, inner := replace(scene, train=rows, method=method, networks=ctx.networks))
+
+        def ends(epoch: Epoch) -> bool:
+            measured(ctx, epoch, inner, probes)
+            return world.agree(stopped(probes.values()))
+
+        return Learner(ctx, method, ends, GraphedStep() if cfg.train.cuda_graphs else None)
+
+    return made
 
 
 def draw_labels(cfg: DictConfig, source: Source) -> Labels:
@@ -220,29 +278,13 @@ def initialise_network(cfg: DictConfig, source: Source, number: int = 0) -> torc
     return finetune(network, cfg.train.finetune)
 
 
+def initialise_networks(cfg: DictConfig, source: Source, method: Method, device: torch.device) -> list[torch.nn.Module]:
+    """As many networks as the method trains, on the device, in its layout. Raises: ConfigError."""
+    networks = [initialise_network(cfg, source, number).to(device) for number in range(method.networks)]
+    return [lay_out(network, cfg.train.channels_last, device) for network in networks]
+
+
 def num_outputs(cfg: DictConfig, source: Source) -> int:
     """model.num_classes, or as many as the data set has."""
     asked = cfg.model.get("num_classes")
     return source.num_classes if asked is None else asked
-
-
-@contextmanager
-def locked(folder: Path, world: World) -> Iterator[RunLock]:
-    """Makes the folder and locks it for this run (the main process does so for all ranks).
-
-    What was made for a run that is refused is removed: empty folders, since the recorder has removed its own.
-    """
-    made = [path for path in (folder, *folder.parents) if not path.exists()]
-    lock = RunLock(folder)
-    world.main_does(lock.acquire)
-    try:
-        yield lock
-    except (ConfigError, DataError, PartError):
-        lock.release()
-        with suppress(OSError):  # others may have written there
-            for path in made if world.is_main else ():
-                if path.exists():
-                    path.rmdir()
-        raise
-    finally:
-        lock.release()

@@ -14,6 +14,8 @@ SCRIPTS = Path(__file__).parents[1] / "scripts"
 ABSENT = (
     "medmnist",
     "wandb",
+    "tensorboard",
+    "mlflow",
     "fairlearn",
     "statsmodels",
     "pooch",

@@ -42,7 +42,7 @@ def test_without_clean_labels(own, acting, caplog, method):
     assert record.result["last.test_accuracy"] > 0.4
     assert "the clean labels are unknown: measures that need clean labels are left out" in caplog.text
     with np.load(record.folder / "labels.npz") as labels:
-        assert set(labels) == {"observed", "train", "val", "ids", "test_ids"}
+        assert {"observed", "train", "val", "ids", "test_ids"} < set(labels) and "clean" not in labels
         assert labels["ids"][0].startswith("line ")
 
 

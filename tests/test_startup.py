@@ -25,6 +25,7 @@ ASKED = {
 }
 SWEEP = ["-m", "seed=0,1", "sweep.retry_failed=false", "paths.output_dir={out}"]
 HEAVY = ("torch", "torchvision", "timm", "sklearn", "scipy", "medmnist", "wandb", "torchmetrics", "matplotlib")
+HEAVY += ("tensorboard", "mlflow")
 ASK = """
 import json, sys
 from lilawbench import train

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from lilawbench.record.identity import RunRecord
+from lilawbench.report.conclude import conclude
 from lilawbench.suspects import main
 from lilawbench.train import run
 
@@ -194,3 +196,12 @@ def test_find_fix_train_again(composed, flowers, tmp_path, capsys, caplog):
         names = np.array(again.result["class_names"])[labels["observed"]]
         assert dict(zip(labels["ids"].tolist(), names.tolist())) == corrected
         assert "clean" not in labels
+
+
+def test_a_sweep_with_one_set_of_labels_says_how_to_put_its_lists_together(tmp_path, capsys):
+    def said(*labels):
+        results = [{"suspects_score": "aum", "labels.sha256": label} for label in labels]
+        conclude([RunRecord(tmp_path / f"run{i}", "submitted", result) for i, result in enumerate(results)])
+        return f"python -m lilawbench.suspects {tmp_path}" in capsys.readouterr().out
+
+    assert [said("a", "a"), said("a", "b"), said("a")] == [True, False, False]

@@ -20,6 +20,8 @@ def wrong_settings(cfg: Plain) -> tuple[list[str], bool]:
     if wrong:
         return wrong, False
     problems = _check_train(cfg.train) + _check_split(cfg.split) + _check_attack(cfg.attack)
+    if cfg.detect.folds < 0 or cfg.detect.folds == 1:
+        problems.append(f"detect.folds is {cfg.detect.folds}; it must be 0 (none) or >= 2")
     return problems + ([f"seed is {cfg.seed}; it must be >= 0"] if cfg.seed < 0 else []), True
 
 

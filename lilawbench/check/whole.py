@@ -59,6 +59,8 @@ def check(cfg: DictConfig | Plain, num_classes: int | None = None, official_val:
         if lines := misfits(cfg, task, unknown):
             problems += lines.values()
             unknown |= {group: [line] for group, line in lines.items()}
+        if typed and cfg.detect.folds and task not in CLASSES:
+            problems.append(f"detect.folds is for one class a sample; dataset={cfg.dataset.name} is {task}")
     loss = attempt("loss", lambda: bind(cfg.loss))
     method = attempt("method", lambda: sound(build(cfg.method, loss=loss))) if loss is not None else None
     for name, node in cfg.probe.items():

@@ -26,8 +26,7 @@ def predict_and_features(ctx: Context, method: Method, data: Rows) -> tuple[Tens
 
     None: that layer is not dense, or takes more than one vector of a row.
     """
-    last = list(layers(ctx.model))[-1].module
-    if not isinstance(last, nn.Linear):
+    if (last := last_dense(ctx.model)) is None:
         return predict(ctx, method, data), None
     entered: list[Tensor] = []
     handle = last.register_forward_pre_hook(lambda module, inputs: entered.append(inputs[0].detach().float()))
@@ -49,3 +48,9 @@ def predict_and_features(ctx: Context, method: Method, data: Rows) -> tuple[Tens
         features = torch.zeros(len(data), last.in_features, device=data.device) if features is None else features
         features = ctx.world.sum_(features)
     return ctx.world.sum_(logits), features
+
+
+def last_dense(model: nn.Module) -> nn.Linear | None:
+    """The last layer of a network, if it is dense."""
+    last = list(layers(model))[-1].module
+    return last if isinstance(last, nn.Linear) else None

@@ -5,6 +5,7 @@ noise, split, method or seed. So all runs of a sweep share it, unless the frozen
 draws those. A run then trains on features instead of inputs, and its model's forward is the last two layers.
 """
 
+import copy
 import errno
 import hashlib
 import json
@@ -59,6 +60,13 @@ class Features(Rows[Tensor]):
         for rows in parts:
             yield rows, self.input.index_select(0, self.table_rows[rows])
 
+    def part(self, rows: Tensor) -> "Features":
+        """As `Rows.part`; the table is shared."""
+        here = rows.to(self.device)
+        part = copy.copy(self)
+        part.target, part.table_rows = self.target[here], self.table_rows[here]
+        return part
+
 
 def use_features(
     cfg: DictConfig,
@@ -97,6 +105,13 @@ def use_features(
         Features(features, torch.from_numpy(place), split.target) for place, split in zip(places, splits, strict=True)
     )
     return train, val, test
+
+
+def take_features(network: nn.Module) -> None:
+    """Gives a network the forward that takes features, where `use_features` gave it to another of its kind."""
+    parts = cut(network)
+    assert parts is not None  # else there were no features
+    network.forward = parts.logits
 
 
 def features_key(

@@ -7,8 +7,8 @@ import torch
 from omegaconf import DictConfig
 from torch import nn
 
-from lilawbench.engine.lean import lean
 from lilawbench.schema import Train
+from lilawbench.support.lean import lean
 from lilawbench.support.plain import State
 
 

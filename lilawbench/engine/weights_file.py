@@ -16,22 +16,21 @@ from lilawbench.support.errors import DataError
 Weights = dict[str, dict[str, Tensor]]  # by network as in a checkpoint, "model", "model2" ..., and by name
 
 
-def on_host(weights: Mapping[str, Mapping[str, Tensor]], why: str) -> Weights:
-    """A copy of weights on the host, which training does not change. `why`: see `host.bring`."""
-    return {
-        key: {
-            name: host.bring(value, why).clone() if value.is_cpu else host.bring(value, why)
-            for name, value in of.items()
-        }
-        for key, of in weights.items()
-    }
+def on_host(weights: Mapping[str, Mapping[str, Tensor]]) -> Weights:
+    """A copy of weights on the host, which training does not change."""
+    return {key: {name: _copy(value) for name, value in of.items()} for key, of in weights.items()}
 
 
-def write_weights(path: Path, weights: Weights, about: dict[str, str]) -> None:
+def _copy(value: Tensor) -> Tensor:
+    brought = host.bring(value, "weights to keep")
+    return brought.clone() if value.device == brought.device else brought
+
+
+def write_weights(path: Path, weights: Weights) -> None:
     """Writes copies made by `on_host`: no two of them share memory, as those of tied layers would.
 
-    Args:
-        about: texts for the file's head.
+    The same weights always give the same bytes; of several texts in its head, safetensors would draw the order.
+
     Raises:
         DiskError.
     """
@@ -39,7 +38,7 @@ def write_weights(path: Path, weights: Weights, about: dict[str, str]) -> None:
 
     alone = len(weights) == 1
     named = {name if alone else f"{key}.{name}": value for key, of in weights.items() for name, value in of.items()}
-    content = save({name: value.contiguous() for name, value in named.items()}, {"format": "pt", **about})
+    content = save({name: value.contiguous() for name, value in named.items()}, {"format": "pt"})
     with replacing(path, flush=False) as file:
         file.write(content)
 

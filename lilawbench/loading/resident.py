@@ -1,6 +1,7 @@
 """Rows in the device's memory: a batch is one index_select, normalised and augmented there."""
 
 from collections.abc import Iterable, Iterator
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -32,6 +33,11 @@ class Resident(Rows[Tensor]):
         if self.windows is None or self.windows.crop_px != crop_px:
             self.windows = Windows(self.input, crop_px)
         return self.windows(rows, generator)
+
+    def part(self, rows: Tensor) -> Self:
+        part = super().part(rows)
+        part.windows = None
+        return part
 
     def normalised(self) -> "Resident":
         """This split normalised once, in four times the memory: a meta step draws from it at every step.

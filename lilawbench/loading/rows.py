@@ -1,8 +1,9 @@
 """What every split gives to training and evaluation: its rows in batches on the device, wherever they are kept."""
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
-from typing import Generic, TypeVar
+from typing import Generic, Self, TypeVar
 
 import torch
 from torch import Tensor
@@ -89,6 +90,14 @@ class Rows(ABC, Generic[Input]):
         """As `batch`, part by part."""
         for rows, raw in self.pixels(parts):
             yield Batch(rows, self.normalise(raw), self.target.index_select(0, rows))
+
+    def part(self, rows: Tensor) -> Self:
+        """Some rows [n] int64, sorted and different, as a split of their own; inputs on the device are copied."""
+        part = copy.copy(self)
+        here = rows.to(self.device)
+        part.target = self.target[here]
+        part.input = self.input[here] if isinstance(self.input, Tensor) else self.input[rows.numpy()]
+        return part
 
     def expect(self, rows: Tensor) -> None:
         """Announces the rows that `batch` will be asked for next, so that they can be made ready."""

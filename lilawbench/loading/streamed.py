@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -88,6 +89,11 @@ class Streamed(Rows[ImageFiles]):
     def expect(self, rows: Tensor) -> None:
         """Starts to decode them."""
         self.expected = rows, self._start(rows)
+
+    def part(self, rows: Tensor) -> Self:
+        part = super().part(rows)
+        part.expected = None
+        return part
 
     def batch(self, rows: Tensor) -> Batch:
         """As `Rows.batch`; expected rows are being decoded already."""

@@ -3,10 +3,11 @@
     for probe in probes: probe.setup(scene)
     for epoch of training:
         for probe in probes: row |= probe.see(ctx, epoch, predictions)
+    for probe in probes: probe.at_end(ctx, predictions)
     for probe in probes: result |= probe.result();  probe.files(folder)
 
-The loop knows no probe, and a probe changes nothing in training. Under torchrun every rank calls `see`, in the same
-order, since predictions are made together; only the main one calls `result` and `files`.
+The loop knows no probe, and a probe changes nothing in training. Under torchrun every rank calls `see` and
+`at_end`, in the same order, since predictions are made together; only the main one calls `result` and `files`.
 """
 
 from abc import ABC, abstractmethod
@@ -19,6 +20,8 @@ from torch import Tensor, nn
 
 from lilawbench.datasets.base import Source
 from lilawbench.engine.evaluate import predict, predict_and_features
+from lilawbench.engine.features import Features
+from lilawbench.engine.gradients import gradient_norms
 from lilawbench.engine.loop import Epoch
 from lilawbench.loading.rows import Rows
 from lilawbench.methods.base import Method
@@ -60,6 +63,15 @@ class Scene:
     def clean(self) -> Tensor | None:
         """Clean labels of the training rows, on the host; None: unknown."""
         return None if self.labels.clean is None else torch.from_numpy(self.labels.clean[self.labels.train])
+
+    @cached_property
+    def train_vectors(self) -> Tensor | None:
+        """Inputs of the training rows, on the host, where they are vectors or features of a frozen network, [N, D]."""
+        train = self.train
+        if not isinstance(train.input, Tensor) or not (train.input.ndim == 2 or isinstance(train, Features)):
+            return None
+        rows = torch.cat([batch.input for batch in train.in_order()])
+        return host.bring(rows, "inputs to measure").flatten(1)
 
     @cached_property
     def val_target(self) -> Tensor:
@@ -105,6 +117,11 @@ class Predictions:
         return brought, None if features is None else host.bring(features, "features to measure")
 
     @cached_property
+    def train_gradient_norms(self) -> Tensor:
+        """Norms of the gradients of each training row's loss, [N]: see `engine.gradients`."""
+        return host.bring(gradient_norms(self.ctx, self.scene.train), "gradients to measure")
+
+    @cached_property
     def val_measures(self) -> dict[str, float]:
         """All measures of the validation rows, against the labels that the method sees; empty: there are none."""
         return {} if self.val is None else measure(self.val, self.scene.val_target)
@@ -135,6 +152,18 @@ class Probe(ABC):
         Args:
             epoch: results of training, its tensors on the host.
         """
+
+    def take_out_of_sample(self, probs: Tensor) -> None:
+        """Called once before the first epoch that is trained, where detect.folds asks for folds.
+
+        Args:
+            probs: of the training rows, each by a network that did not train on it, [N, K] on the host.
+        """
+        return
+
+    def at_end(self, ctx: Context, predictions: Predictions) -> None:
+        """Called once when training has ended, before `result`; on every rank, with predictions of the last epoch."""
+        return
 
     def state_dict(self) -> State:
         """What a resumed run needs: tensors and plain values."""

@@ -40,6 +40,13 @@ def measured(ctx: Context, epoch: Epoch, scene: Scene, probes: Mapping[str, Prob
     return epoch, seen
 
 
+def ended(ctx: Context, scene: Scene, probes: Mapping[str, Probe]) -> None:
+    """Training has ended: probes look at the networks once more."""
+    predictions = Predictions(ctx, scene)
+    for probe in probes.values():
+        probe.at_end(ctx, predictions)
+
+
 def results(probes: Mapping[str, Probe], taken: Collection[str]) -> dict[str, Tree]:
     """What the probes say at the end. After hours of training a bad value is left out with a warning, no more.
 

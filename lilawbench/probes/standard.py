@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 from lilawbench.config import build, probes_asked
 from lilawbench.datasets.base import Source
 from lilawbench.probes.attack import Attack
-from lilawbench.probes.base import Probe
+from lilawbench.probes.base import Probe, Scene
 from lilawbench.probes.calibration import Calibration
 from lilawbench.probes.chosen import Chosen
 from lilawbench.probes.early_stop import EarlyStop
@@ -58,6 +58,15 @@ def probes_of(cfg: DictConfig, source: Source) -> dict[str, Probe]:
     if problems:
         raise ConfigError(problems)
     return probes | own
+
+
+def stopping(cfg: DictConfig, scene: Scene) -> dict[str, Probe]:
+    """Those of the standard ones that may end a training, set up for another than the run's own."""
+    patience = cfg.train.early_stop_epochs
+    probes: dict[str, Probe] = {} if patience is None else {"early_stop": EarlyStop(patience)}
+    for probe in probes.values():
+        probe.setup(scene)
+    return probes
 
 
 def stopped(probes: Iterable[Probe]) -> bool:

@@ -1,15 +1,19 @@
 """The labels that are probably wrong: every training row scored by detectors, listed at the end."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TypedDict
 
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
+from lilawbench.engine.evaluate import last_dense
 from lilawbench.engine.loop import Epoch
 from lilawbench.methods.context import Context
+from lilawbench.metrics.confident import estimated_wrong_confident
 from lilawbench.metrics.detection import detection, paper_auprc
 from lilawbench.metrics.measure import corrupted
 from lilawbench.metrics.mixture import estimated_wrong_gmm
@@ -18,7 +22,7 @@ from lilawbench.probes.detectors import DETECTORS
 from lilawbench.probes.detectors.base import Detector, Look, Plain
 from lilawbench.probes.detectors.loss import MeanLoss
 from lilawbench.probes.detectors.method_values import of_method
-from lilawbench.probes.suspects_list import Suspected, write_list, write_rows
+from lilawbench.probes.suspects_list import ABOUT, Suspected, write_list, write_rows
 from lilawbench.probes.suspects_sheet import write_sheet
 from lilawbench.support.errors import ConfigError, DataError, closest
 from lilawbench.support.plain import State, Tree
@@ -29,11 +33,21 @@ ORIENTATIONS = ("mislabelled", "paper")
 MOST_PROBABILITIES = 50_000_000  # rows x classes whose mean over epochs is kept, 200 MB
 
 
+class Further(TypedDict):
+    """Arguments of a `Look`."""
+
+    in_order: Callable[[], Plain]
+    inputs: Callable[[], Tensor | None]
+    gradient_norms: Callable[[], Tensor]
+    out_of_sample: Tensor | None
+
+
 class Suspects(Probe):
     """Scores every training row by all detectors, and lists the rows from the most to the least suspicious.
 
     The suggested label is the most probable class other than the given one, by the mean of the probabilities that the
-    row had in training over the epochs; of more than 50 million probabilities, by those of the row's last epoch.
+    row had in training over the epochs; of more than 50 million probabilities, by those of the row's last epoch. With
+    folds it is by the networks that did not train on the row.
 
     Args:
         scores, score, epochs, orientation: see `schema.Detect`. folds: see there too; the pipeline trains them.
@@ -57,14 +71,21 @@ class Suspects(Probe):
             for name in names:
                 if name not in known and not name.startswith(OF_METHOD):
                     raise ValueError(f"detect.{option} has {name!r}, which is no score; {closest(name, known)}")
-        if both := sorted(own.keys() & DETECTORS.keys()):
-            raise ValueError(f"detectors has {both[0]!r}, the name of a score that is there already")
+        named = [name for name in [score, *(scores or [])] if name in DETECTORS and DETECTORS[name].needs_folds]
+        if named and not folds:
+            of = "predictions of rows by networks that did not train on them"
+            raise ValueError(f"detect: the score {named[0]} is of {of}: detect.folds=5 trains five")
+        if both := sorted(own.keys() & {*DETECTORS, *ABOUT}):
+            raise ValueError(f"detectors has {both[0]!r}, the name of a column that is there already")
+        if odd := [name for name, one in own.items() if not isinstance(one, Detector)]:
+            raise ValueError(f"detectors: {odd[0]} is no Detector: NAME: {{_target_: MODULE.CLASS}}")
         if orientation not in ORIENTATIONS:
             raise ValueError(f"detect.orientation is {orientation!r}; it must be {' or '.join(ORIENTATIONS)}")
         if wrong := [epoch for epoch in epochs or [] if epoch < 1]:
             raise ValueError(f"detect.epochs has {wrong[0]}; epochs count from 1")
         self.own, self.scores, self.score, self.orientation = own, scores, score, orientation
-        self.epochs = list(epochs or [])
+        self.epochs, self.folds = list(epochs or []), folds
+        self.out_of_sample: Tensor | None = None
         self.detectors: dict[str, Detector] = {}
         self.measured: dict[int, dict[str, float]] = {}  # by epoch
         self._listed: Suspected | None = None  # what result and files both need
@@ -90,6 +111,7 @@ class Suspects(Probe):
         """The detectors that were asked for; of all, those for the task of the data that cost no pass of their own."""
         of_package = {name: kind() for name, kind in DETECTORS.items()}
         there = {**of_package, **of_method(scene.method), **self.own}
+        there = {name: one for name, one in there.items() if self.folds or not one.needs_folds}
         fitting = {name: one for name, one in there.items() if scene.task.name in one.tasks}
         if not fitting:
             return {}
@@ -107,23 +129,48 @@ class Suspects(Probe):
             return {}
         self._listed = None
         trace = {name: values[-1] for name, values in epoch.trace.items()}
-
-        def plain() -> Plain:
-            return Plain(*predictions.train_and_features)
-
-        given = epoch.number, epoch.logits, self.scene.observed, epoch.seen, epoch.lr
-        look = Look(*given, trace, epoch.sample_values, plain)
+        logits = epoch.logits[:, : self.scene.source.num_classes]  # model.num_classes may ask for more
+        given = epoch.number, logits, self.scene.observed, epoch.seen, epoch.lr
+        look = Look(*given, trace, epoch.sample_values, **self._further(ctx, predictions))
+        asked = epoch.number in self.epochs
         for detector in (*self.detectors.values(), self.losses):
-            detector.see(look)
+            if asked or not detector.when_asked:
+                detector.see(look)
         if self.probs.numel() <= MOST_PROBABILITIES:
             self.probs += look.probs * epoch.seen[:, None]
             self.times += epoch.seen
         else:
             self.probs[epoch.seen], self.times[epoch.seen] = look.probs[epoch.seen], 1
-        if epoch.number not in self.epochs:
+        if not asked:
             return {}
         self.measured[epoch.number] = self.measures()
         return dict(self.measured[epoch.number])
+
+    def _further(self, ctx: Context, predictions: Predictions) -> Further:
+        """What a look offers beside the epoch."""
+
+        def plain() -> Plain:
+            last = last_dense(ctx.model)
+            return Plain(*predictions.train_and_features, bias=last is not None and last.bias is not None)
+
+        return {
+            "in_order": plain,
+            "inputs": lambda: self.scene.train_vectors,
+            "gradient_norms": lambda: predictions.train_gradient_norms,
+            "out_of_sample": self.out_of_sample,
+        }
+
+    def take_out_of_sample(self, probs: Tensor) -> None:
+        self.out_of_sample = normalize(probs[:, : self.scene.source.num_classes], p=1, dim=1)
+
+    def at_end(self, ctx: Context, predictions: Predictions) -> None:
+        self._listed = None
+        late = [detector for detector in self.detectors.values() if detector.when_asked]
+        nothing = torch.zeros(len(self.scene.observed), self.scene.source.num_classes)
+        given = ctx.epoch, nothing, self.scene.observed, nothing[:, 0] > 0
+        look = Look(*given, **self._further(ctx, predictions))
+        for detector in late:
+            detector.see(look)
 
     def measures(self) -> dict[str, float]:
         """How well each score tells corrupted labels, "suspects_auroc_aum" and so on; empty: nobody knows them.
@@ -181,9 +228,10 @@ class Suspects(Probe):
             return self._listed
         labels, names = self.scene.labels, list(self.detectors)
         count = len(labels.train) - (0 if labels.copied is None else len(labels.copied))
-        probs = (self.probs / self.times.clamp(min=1)[:, None])[:count]
+        in_sample = self.probs / self.times.clamp(min=1)[:, None]
+        probs = (in_sample if self.out_of_sample is None else self.out_of_sample)[:count]
         given = self.scene.observed[:count]
-        best = probs.scatter(1, given[:, None], -1).max(1)
+        best = probs.float().scatter(1, given[:, None], -1).max(1)
         scores = torch.stack([detector.scores().double() for detector in self.detectors.values()])[:, :count]
         order = torch.argsort(scores[names.index(self.score)].nan_to_num(nan=-torch.inf), descending=True, stable=True)
         self._listed = Suspected(
@@ -193,7 +241,7 @@ class Suspects(Probe):
             prob=best.values[order].numpy(),
             scores=dict(zip(names, scores[:, order].numpy())),
             score=self.score,
-            estimates=estimates(self.losses.scores()[:count]),
+            estimates=estimates(self.losses.scores()[:count], self.out_of_sample, given),
         )
         return self._listed
 
@@ -214,13 +262,17 @@ class Suspects(Probe):
         log.info("%s; the list: %s", listed.told(source), folder / "suspects.csv")
 
 
-def estimates(losses: Tensor) -> dict[str, int]:
+def estimates(losses: Tensor, out_of_sample: Tensor | None, given: Tensor) -> dict[str, int]:
     """How many labels are probably wrong, by way of telling; the first is the one to go by.
 
     Args:
-        losses: mean over epochs, [N]; rows never seen are nan.
+        losses: mean over epochs, [n]; rows never seen are nan. out_of_sample: probabilities of at least these rows, by
+            networks that did not train on them; None: there are none. given: their labels, [n].
     """
-    return {"gmm": estimated_wrong_gmm(losses)}
+    by_mixture = {"gmm": estimated_wrong_gmm(losses)}
+    if out_of_sample is None:
+        return by_mixture
+    return {"confident": estimated_wrong_confident(out_of_sample[: len(given)], given), **by_mixture}
 
 
 def _on_host(state: State) -> State:

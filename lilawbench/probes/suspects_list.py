@@ -11,6 +11,8 @@ from lilawbench.support.atomic import replacing
 
 FIRST = 1000  # rows of a table that suspects_rows.csv repeats with their own columns
 DIGITS = 6  # significant ones, of a score
+# columns of suspects.csv; all others are scores
+ABOUT = ("rank", "row", "line", "given", "suggested", "suggested_prob", "probably_wrong", "score")
 WAYS = {"confident": "confident learning", "gmm": "GMM on losses"}  # of estimating how many labels are wrong
 
 Column = Sequence | np.ndarray

@@ -47,7 +47,7 @@ def write_sheet(path: Path, listed: Suspected, source: Source) -> None:
         y = GAP + number // ACROSS * (TILE + TEXT + GAP)
         sheet.paste(_curves(input) if is_sequence else _picture(input), (x, y))
         given, suggested = (source.class_names[labels[number]] for labels in (listed.given, listed.suggested))
-        draw.text((x, y + TILE + 1), _cut(f"{number + 1}. {given}", font), GIVEN, font)
+        draw.text((x, y + TILE + 1), _cut(f"#{number + 1} {given}", font), GIVEN, font)
         draw.text((x, y + TILE + 15), _cut(f"→ {suggested}", font), SUGGESTED, font)
     with replacing(path) as file:
         sheet.save(file, "png")

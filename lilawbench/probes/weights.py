@@ -32,24 +32,21 @@ class Weights(Probe):
     def __init__(self, keep: bool = True, resize_px: int | None = None):
         self.keep, self.resize_px = keep, resize_px
         self.best = BestSoFar()
-        self.epochs: dict[str, int] = {}
         self.weights: dict[str, dict[str, Tensor]] = {}  # as `changing` has them
 
     def see(self, ctx: Context, epoch: Epoch, predictions: Predictions) -> Seen:
-        self.epochs["last"] = epoch.number
         if self.best.see(self.scene.task, predictions):
-            self.epochs["best_val"] = epoch.number
             now = changing(self.scene.networks) if self.keep else {}
-            self.weights = on_host(now, "weights of the best epoch")
+            self.weights = on_host(now)
         return {}
 
     def state_dict(self) -> State:
-        return {"weights": self.weights, "rank": self.best.rank, "epochs": self.epochs}
+        return {"weights": self.weights, "rank": self.best.rank}
 
     def load_state_dict(self, state: State) -> None:
         kept: Mapping[str, Mapping[str, Tensor]] = state["weights"]
         self.weights = {key: {name: value.cpu() for name, value in of.items()} for key, of in kept.items()}
-        self.best.rank, self.epochs = state["rank"], dict(state["epochs"])
+        self.best.rank = state["rank"]
 
     def files(self, folder: Path) -> None:
         if not self.keep:
@@ -58,13 +55,10 @@ class Weights(Probe):
             folder / PREPROCESS, json.dumps(preprocess(self.scene, self.resize_px), indent=1) + "\n", flush=False
         )
         whole = {key: network.state_dict() for key, network in zip(changing(self.scene.networks), self.scene.networks)}
-        last = on_host(whole, "weights of the last epoch")
-        write_weights(folder / "last.safetensors", last, {"rule": "last", "epoch": str(self.epochs["last"])})
+        last = on_host(whole)
+        write_weights(folder / "last.safetensors", last)
         if self.weights:
-            best = {key: of | self.weights[key] for key, of in last.items()}
-            write_weights(
-                folder / "best.safetensors", best, {"rule": "best_val", "epoch": str(self.epochs["best_val"])}
-            )
+            write_weights(folder / "best.safetensors", {key: of | self.weights[key] for key, of in last.items()})
 
 
 def preprocess(scene: Scene, resize_px: int | None) -> dict[str, Tree]:

@@ -11,11 +11,13 @@ import os
 import socket
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from lilawbench.support.atomic import remove_parts, replacing, writable
-from lilawbench.support.errors import RunBusy
+from lilawbench.support.distributed import World
+from lilawbench.support.errors import ConfigError, DataError, PartError, RunBusy
 from lilawbench.support.plain import Tree
 
 BEAT_SECONDS = 20.0  # network file systems cache a file's attributes for up to 60 s
@@ -179,3 +181,25 @@ def _alive(pid: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+@contextmanager
+def locked(folder: Path, world: World) -> Iterator[RunLock]:
+    """Makes the folder and locks it for this run (the main process does so for all ranks).
+
+    What was made for a run that is refused is removed: empty folders, since the recorder has removed its own.
+    """
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    lock = RunLock(folder)
+    world.main_does(lock.acquire)
+    try:
+        yield lock
+    except (ConfigError, DataError, PartError):
+        lock.release()
+        with suppress(OSError):  # others may have written there
+            for path in made if world.is_main else ():
+                if path.exists():
+                    path.rmdir()
+        raise
+    finally:
+        lock.release()

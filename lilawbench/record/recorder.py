@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 import lilawbench
 from lilawbench.config import build
-from lilawbench.engine import checkpoint, runtime
+from lilawbench.engine import checkpoint, folds, runtime
 from lilawbench.engine.forward import is_channels_last
 from lilawbench.engine.loop import Epoch
 from lilawbench.engine.optim import load_optimizer
@@ -45,9 +45,9 @@ SAVED = {  # of a checkpoint; it has more
 
 
 class Mirror(Protocol):
-    """What `logger` in the config names: it shows the run elsewhere, see `WandbMirror`."""
+    """What `logger` in the config names: it shows the run elsewhere, see `mirror.ChildMirror`."""
 
-    def start(self, folder: Path, run: str, cell: str, config: Tree) -> None: ...
+    def start(self, folder: Path, run: str, group: str, config: Tree) -> None: ...
     def finish(self, summary: dict[str, Tree], failed: bool = False) -> None: ...
 
 
@@ -107,7 +107,8 @@ class Recorder:
     def __enter__(self) -> "Recorder":
         if self.mirror:
             config = OmegaConf.to_container(self.cfg, resolve=True)
-            self.mirror.start(folder=self.folder, run=self.folder.name, cell=cell_name(self.cfg), config=config)
+            group, _, _ = cell_name(self.cfg).rpartition("-")  # less the hash
+            self.mirror.start(folder=self.folder, run=self.folder.name, group=group, config=config)
         return self
 
     def __exit__(
@@ -119,7 +120,8 @@ class Recorder:
         if isinstance(error, RunFailed):
             with suppress(DiskError):  # without the file the run is tried again
                 write_json(self.folder / "failed.json", {"error": str(error)})
-        refused = isinstance(error, DataError | ConfigError | PartError) and not self.epochs
+        worked = self.epochs or (self.folder / folds.FOLDER).exists()
+        refused = isinstance(error, DataError | ConfigError | PartError) and not worked
         if isinstance(error, KeyboardInterrupt):
             log.info("stopped: interrupted", extra=FOR_FILES)  # the command itself says so on the terminal
         elif error is not None and not refused:

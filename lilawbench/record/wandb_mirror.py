@@ -1,42 +1,32 @@
-"""Mirror of a run on Weights & Biases: a process beside the training that follows metrics.jsonl.
+"""Mirror of a run on Weights & Biases, by a process beside the training."""
 
-W&B only shows what is on disk, so training passes nothing on. It is a process, not a thread: wandb's Python code would
-compete with training for the interpreter lock (steps of 1.4 ms, a row for each, take 2.2 ms with a thread and 1.5 ms
-beside the process), and its exit hook waits minutes for a server that is gone. This file is both sides: `WandbMirror`
-in the run and, started as a script, the child, which imports nothing of lilawbench so that it starts fast.
-"""
-
-import contextlib
 import hashlib
-import importlib.util
-import io
-import json
-import logging
 import os
 import shlex
 import ssl
-import subprocess
 import sys
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, Literal
 
-Fields = dict[str, Any]  # a JSON object
+from lilawbench.record.mirror import ChildMirror, Ending, Fields, Say, beside, follow, need
+from lilawbench.record.shown import Left, left, values_of
+
 Settings = Any  # wandb.Settings; wandb is imported only in the child
 MODES = ("auto", "online", "offline")
 PROBE_SECONDS = 2.0  # for the server's first answer
 INIT_SECONDS = 15.0  # for wandb.init online; then offline instead
 UPLOAD_SECONDS = 60.0  # for what is left to upload when the run has ended
-POLL_SECONDS = 0.5
+LONGEST_TAG = 64  # characters, W&B's limit
+LONGEST_NAME = 128  # likewise
 
-log = logging.getLogger("lilawbench")
 
-
-class WandbMirror:
-    """Shows metrics.jsonl, config, tags and group on W&B, or records them offline for `wandb sync`.
+class WandbMirror(ChildMirror):
+    """Shows metrics.jsonl, config, tags and group on W&B, or records them offline for `wandb sync`; in the end the
+    values of result.json under their names, its tables (confusion, reliability, groups), suspects.csv and pictures.
 
     Rows become `step/<name>` and `epoch/<name>`, drawn over the axes `step` and `epoch`; W&B's own step is the line
     number in metrics.jsonl. Rows of kind "method" hold tables and stay on disk. The W&B run id follows from the names
@@ -54,12 +44,14 @@ class WandbMirror:
         mode: `auto` obeys WANDB_MODE (offline, disabled); otherwise it is online if there is a key (WANDB_API_KEY,
             netrc, wandb's settings) and the server (WANDB_BASE_URL) answers within 2 s, and offline if not.
             `online` does not ask the server first, `offline` makes no connection; both overrule WANDB_MODE.
-        tags: 1 to 64 characters each.
+        tags: 1 to 64 characters each, beside those of data set, noise, model, method and experiment.
         finish_seconds: how long `finish` waits for the child, which then goes on alone for about a minute at most.
     Raises:
         ValueError: an impossible mode, project, tag or time.
         UserError: wandb is not installed.
     """
+
+    name = "wandb"
 
     def __init__(
         self,
@@ -69,68 +61,18 @@ class WandbMirror:
         tags: list[str] | None = None,
         finish_seconds: float = 5.0,
     ):
-        project, tags = str(project), [str(tag) for tag in tags or []]
+        project = str(project)
+        super().__init__({"project": project, "entity": entity, "mode": mode}, tags, finish_seconds)
         if mode not in MODES:
             raise ValueError(f"mode is {mode!r}; it must be one of {', '.join(MODES)}")
         if not 1 <= len(project) <= 128 or set(project) & set("/\\#?%:"):
             raise ValueError(f"project is {project!r}; it must have 1 to 128 characters and none of / \\ # ? % :")
-        if wrong := [tag for tag in tags if not 1 <= len(tag) <= 64]:
-            raise ValueError(f"tags must have 1 to 64 characters each: {wrong}")
-        if not 0 <= finish_seconds <= 86400:
-            raise ValueError(f"finish_seconds is {finish_seconds}; it must be from 0 to 86400, a day")
-        spec = importlib.util.find_spec("wandb")
-        if spec is None or spec.origin is None:  # no origin: a mere folder of that name
-            from lilawbench.support.errors import UserError
+        if wrong := [tag for tag in self.tags if not 1 <= len(tag) <= LONGEST_TAG]:
+            raise ValueError(f"tags must have 1 to {LONGEST_TAG} characters each: {wrong}")
+        need("wandb", "wandb")
 
-            raise UserError("wandb is not installed: run `pip install wandb`, or choose logger=none")
-        self.options = {"project": project, "entity": entity, "mode": mode, "tags": tags}
-        self.finish_seconds = finish_seconds
-        self._child: subprocess.Popen[bytes] | None = None
-
-    def start(self, folder: Path, run: str, cell: str, config: Fields) -> None:
-        """Starts the child and returns. A resumed run must have cut metrics.jsonl back to its checkpoint.
-
-        Args:
-            folder: of the run; W&B's files go to `wandb` inside it. run: its name.
-            cell: all but the seed; W&B's group. config: resolved, as JSON values.
-        """
-        folder = Path(folder).resolve()
-        run_id = hashlib.sha256(f"{folder.parent.name}/{folder.name}".encode()).hexdigest()[:16]
-        names = {"id": run_id, "name": run[-128:], "group": cell[-128:]}  # W&B's limit; the hash comes last
-        try:
-            child = subprocess.Popen(
-                [sys.executable, "-P", __file__],  # -P: so that files beside this one are not importable
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                bufsize=0,
-                process_group=0,  # Ctrl-C is for the run; in a session of its own os.nice would have less effect
-            )
-            _send(child, {**self.options, **names, "folder": str(folder), "config": config})
-        except OSError as error:
-            log.warning("wandb: this run is not mirrored: %s", error)
-            return
-        self._folder, self._child = folder, child
-        self._ear = threading.Thread(target=_relay, args=(child,), daemon=True)
-        self._ear.start()
-
-    def finish(self, summary: Fields, failed: bool = False) -> None:
-        """Tells the child that metrics.jsonl is complete, and waits for it, at most `finish_seconds`.
-
-        Args:
-            summary: content of result.json, or empty; `config.*` is left out, since W&B has the config.
-            failed: the run ended with an error; W&B shows it as failed.
-        """
-        if self._child is None:
-            return
-        child, self._child = self._child, None
-        summary = {key: value for key, value in summary.items() if not key.startswith("config.")}
-        with contextlib.suppress(OSError):  # the child is gone and has said why
-            _send(child, {"summary": summary, "exit_code": int(failed)}, last=True)
-        self._ear.join(self.finish_seconds)
-        if self._ear.is_alive():
-            text = "wandb: left to finish alone after %g s; if the run is not whole on W&B later: %s/*run-*"
-            log.warning(text, self.finish_seconds, sync_command(self._folder / "wandb"))
+    def left_alone(self) -> str:
+        return f"; if the run is not whole on W&B later: {sync_command(self.folder / 'wandb')}/*run-*"
 
 
 def sync_command(path: Path) -> str:
@@ -138,54 +80,17 @@ def sync_command(path: Path) -> str:
     return f"wandb sync --no-skip-online {shlex.quote(str(path))}"
 
 
-def _send(child: subprocess.Popen[bytes], message: Fields, last: bool = False) -> None:
-    if child.stdin is not None:
-        data = json.dumps(message, default=str).encode() + b"\n"
-        while data:
-            data = data[child.stdin.write(data) :]
-        if last:
-            child.stdin.close()
+def sync_of(folders: Iterable[Path]) -> str:
+    """The one command that uploads what the runs in these folders have recorded offline; "": nothing is left to."""
+    offline = [folder for folder in folders if any(map(_is_waiting, folder.glob("wandb/offline-run-*")))]
+    places = dict.fromkeys(shlex.quote(str(folder.parent)) for folder in offline)
+    return " ".join(["wandb sync --no-skip-online", *(f"{place}/*/wandb/offline-run-*" for place in places)]) * bool(
+        places
+    )
 
 
-def _relay(child: subprocess.Popen[bytes]) -> None:
-    """Logs what the child says until it ends."""
-    if child.stdout is not None:
-        with child.stdout as lines:
-            for line in lines:
-                log.info("wandb: %s", line.decode(errors="replace").rstrip())
-    if child.wait():
-        log.warning("wandb: the mirror ended with exit code %d, the run goes on", child.returncode)
-
-
-class Ending(threading.Thread):
-    """In the child: waits on stdin for the run's last message. A run that dies without one has failed."""
-
-    def __init__(self, stdin: BinaryIO):
-        super().__init__(daemon=True)
-        self.stdin, self.heard = stdin, threading.Event()
-        self.message: Fields = {"summary": {}, "exit_code": 1}
-
-    def run(self) -> None:
-        line = self.stdin.readline()
-        if line.endswith(b"\n"):
-            self.message = json.loads(line)
-        self.heard.set()
-
-
-def follow(path: Path, ended: threading.Event) -> Iterator[Fields]:
-    """The rows of a JSON-lines file that grows, from the first one, until `ended` is set and all are read."""
-    position, last = 0, False
-    while not last:
-        last = ended.wait(POLL_SECONDS)
-        if not path.exists():
-            continue
-        with path.open("rb") as file:
-            file.seek(position)
-            for line in file:
-                if not line.endswith(b"\n"):  # half written
-                    break
-                position += len(line)
-                yield json.loads(line)
+def _is_waiting(recorded: Path) -> bool:
+    return not any(recorded.glob("*.synced"))
 
 
 def why_offline(mode: str, settings: Settings) -> str:
@@ -214,7 +119,7 @@ def answers(url: str) -> bool:
     return True
 
 
-def mirror(job: Fields, ending: Ending, online: bool, note: str, say: Callable[[str], None]) -> None:
+def mirror(job: Fields, ending: Ending, online: bool, note: str, say: Say) -> None:
     """One W&B run from its first row to its end.
 
     Args:
@@ -223,12 +128,17 @@ def mirror(job: Fields, ending: Ending, online: bool, note: str, say: Callable[[
     """
     import wandb
 
-    names = {key: job[key] for key in ("project", "entity", "id", "name", "group", "tags", "config")}
+    folder = Path(job["folder"])
+    names = {key: job[key] for key in ("project", "entity", "config")}
+    names |= {"id": hashlib.sha256(f"{folder.parent.name}/{folder.name}".encode()).hexdigest()[:16]}
+    names |= {"name": job["run"][-LONGEST_NAME:], "group": job["group"][:LONGEST_NAME]}  # the hash comes last
+    names["tags"] = [tag[:LONGEST_TAG] for tag in job["tags"]]
     quiet = {"silent": True, "console": "off", "program": "lilawbench.train", "stop_fn": lambda: None}
     light = dict.fromkeys(("disable_git", "disable_code", "label_disable", "x_disable_stats"), True)
     bounds = {"init_timeout": INIT_SECONDS, "finish_timeout": UPLOAD_SECONDS, "finish_timeout_raises": True}
     safe = {"x_transaction_log_flush_interval": 1.0}  # seconds; the file is whole even if the child is killed
-    settings = wandb.Settings(**quiet, **light, **bounds, **safe, x_save_requirements=False)
+    commit = {"git_commit": job["git.commit"]} if "git.commit" in job else {}
+    settings = wandb.Settings(**quiet, **light, **bounds, **safe, **commit, x_save_requirements=False)
     mode: Literal["online", "offline"] = "online" if online else "offline"
     run = wandb.init(**names, dir=job["folder"], mode=mode, resume="allow", settings=settings)
     files = Path(run.dir).parent
@@ -236,55 +146,44 @@ def mirror(job: Fields, ending: Ending, online: bool, note: str, say: Callable[[
     for axis in ("step", "epoch"):
         run.define_metric(axis, hidden=True)
         run.define_metric(f"{axis}/*", step_metric=axis)
-    for number, row in enumerate(follow(Path(job["folder"], "metrics.jsonl"), ending.heard), start=1):
-        kind = row.pop("kind")
-        if kind == "method":
-            continue
-        axes = {axis: row.pop(axis) for axis in ("step", "epoch") if axis in row}
-        values = {f"{kind}/{key}": value for key, value in row.items() if value is not None}
-        run.log(values | axes, step=number, commit=True)
-    run.summary.update(ending.message["summary"])
+    number = 0
+    for number, row in enumerate(follow(folder / "metrics.jsonl", ending.heard), start=1):
+        values, axes = values_of(row)
+        if values:
+            run.log(values | axes, step=number, commit=True)
+    found = left(folder, ending.message["summary"])
+    if media := _media(found):
+        run.log(media, step=number + 1, commit=True)
+    run.summary.update(found.values)
     try:
         run.finish(ending.message["exit_code"])
     except TimeoutError:
         say(f"not all was uploaded within {UPLOAD_SECONDS:g} s; to upload the rest: {sync_command(files)}")
 
 
-def main() -> None:
-    """The child: online if it can be, else offline; ends soon after the run does."""
-    if hasattr(os, "nice"):  # not on Windows
-        os.nice(5)  # training has priority
-    status = os.dup(1)
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # wandb and its service print elsewhere
+def _media(found: Left) -> Fields:
+    import wandb
 
-    def say(text: str) -> None:
-        with contextlib.suppress(OSError):  # the run is gone
-            os.write(status, " ".join(text.split()).encode() + b"\n")
+    tables = {name: wandb.Table(columns=table.columns, data=table.rows) for name, table in found.tables.items()}
+    return {**tables, **{f"pictures/{name}": wandb.Image(str(path)) for name, path in found.pictures.items()}}
 
-    stdin = io.FileIO(0, closefd=False)  # unbuffered: a buffer's lock held by a thread would be fatal at exit
-    job = json.loads(stdin.readline())
-    ending = Ending(stdin)
-    ending.start()
+
+def either(job: Fields, ending: Ending, say: Say) -> None:
+    """Online if it can be, else offline."""
     os.environ.pop("WANDB_SERVICE", None)  # a wandb service of its own, which no other process can end
-    try:
-        import wandb
+    import wandb
 
-        wandb_settings = wandb.setup(wandb.Settings(silent=True)).settings
-        if job["mode"] == "auto" and wandb_settings.mode == "disabled":
-            return say("WANDB_MODE=disabled, the run is not mirrored")
-        try:
-            note = why_offline(job["mode"], wandb_settings)
-            if not note:
-                return mirror(job, ending, online=True, note="", say=say)
-        except Exception as error:
-            note = f"online failed: {type(error).__name__}: {error}"
-            shut_down()
-        mirror(job, ending, online=False, note=note, say=say)
+    wandb_settings = wandb.setup(wandb.Settings(silent=True)).settings
+    if job["mode"] == "auto" and wandb_settings.mode == "disabled":
+        return say("WANDB_MODE=disabled, the run is not mirrored")
+    try:
+        note = why_offline(job["mode"], wandb_settings)
+        if not note:
+            return mirror(job, ending, online=True, note="", say=say)
     except Exception as error:
-        say(f"the mirror stopped, the run goes on: {type(error).__name__}: {error}")
-    finally:
+        note = f"online failed: {type(error).__name__}: {error}"
         shut_down()
-        os._exit(0)  # wandb's exit hook would wait for a server that does not answer
+    return mirror(job, ending, online=False, note=note, say=say)
 
 
 def shut_down() -> None:
@@ -296,4 +195,4 @@ def shut_down() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    beside(either, shut_down)

@@ -19,6 +19,7 @@ log = logging.getLogger("lilawbench")
 
 RUN_FILES = {"config.yaml", "labels.npz", "metrics.jsonl", "checkpoint.pt", "result.json", "failed.json"}
 KINDS = ("epoch", "step", "method")  # of lines in metrics.jsonl
+NO_RUNS = ("conf", "mlruns")  # folders; MLflow's has several for each run
 SHOWN = 3  # folders of a kind that are named in a message; further ones are counted
 
 Folders = str | Path | Iterable[str | Path]
@@ -135,7 +136,7 @@ def _found(folders: Folders) -> Iterator[tuple[str, list[_Run]]]:
 
 
 def _walk(place: str) -> Iterator[_Run]:
-    """Every run folder in or below a folder, sorted; not in hidden ones and conf/. No file is opened."""
+    """Every run folder in or below a folder, sorted; not in hidden ones, conf/ and mlruns/. No file is opened."""
     try:
         with os.scandir(place) as entries:
             here = {entry.name: entry for entry in entries}
@@ -150,7 +151,7 @@ def _walk(place: str) -> Iterator[_Run]:
         yield _Run(place, _mark(here.get("result.json")))
         return
     for name in sorted(here):
-        if not name.startswith(".") and name != "conf" and here[name].is_dir(follow_symlinks=False):
+        if not name.startswith(".") and name not in NO_RUNS and here[name].is_dir(follow_symlinks=False):
             yield from _walk(os.path.join(place, name))
 
 

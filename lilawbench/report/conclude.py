@@ -7,6 +7,7 @@ from pathlib import Path
 from lilawbench.experiment.plan import Plan
 from lilawbench.experiment.plan import plan as planned
 from lilawbench.record.identity import RunRecord
+from lilawbench.record.wandb_mirror import sync_of
 from lilawbench.report.place import place
 from lilawbench.support.errors import UserError, first_line
 from lilawbench.support.searchpath import override_of
@@ -31,6 +32,8 @@ def conclude(records: list[RunRecord], plan: Plan | None = None) -> int:
         elif finished := [record.folder for record in records if record.status not in UNFINISHED]:
             _show(lambda: _comparison(finished, plan.table.pick if plan is not None else []))
         _summarise(records)
+        if plan is not None and plan.cfg.logger.name == "wandb" and (line := sync_of(one.folder for one in records)):
+            print(f"recorded offline; this uploads it to W&B: {line}")
     if not any(record.status in FAULTY for record in records):
         return 0
     return 2 if all(record.exit_code == 2 for record in records) else 1
@@ -89,5 +92,10 @@ def _summarise(records: list[RunRecord]) -> None:
             where = f"\n  its log: {log_path}" if log_path.exists() else ""
             error = record.error if len(errors) == 1 else first_line(record.error)
             print(f"{record.status}: {record.folder}: {error}{where}")
+    listed = [record for record in records if "suspects_score" in record.result]
+    places = {shlex.quote(str(record.folder.parent)) for record in listed}
+    labels = {record.result["labels.sha256"] for record in listed}
+    if len(listed) > 1 and len(places) == len(labels) == 1:
+        print(f"which labels are probably wrong, by all of them: python -m lilawbench.suspects {places.pop()}")
     for folder in dict.fromkeys(record.folder.parent for record in records if record.status == "submitted"):
         print(f"how far they are: python -m lilawbench.status {shlex.quote(str(folder))}")

@@ -66,14 +66,21 @@ def fairness_section(runs: DataFrame, select: str = "best_val") -> Section | Non
     against = ", ".join(f"{attribute}: {' or '.join(names)}" for attribute, names in references.items())
     caption = (
         f"Gaps to the reference group ({against}) at {select} ({SELECTIONS[select]}): means over seeds; in brackets, "
-        "of the bounds of each seed's 95 % bootstrap interval. DP: share predicted positive; TPR and FPR: the same "
-        "among positives and negatives; PPV: share of predicted positives that are positive; ACC: accuracy. The "
+        f"of the bounds of each seed's 95 % bootstrap interval. {_positive(named)}"
+        "DP: share predicted positive; TPR and FPR: the same among positives and negatives; PPV: share of predicted positives that are positive; ACC: accuracy. The "
         "largest gap is the largest absolute value over the groups."
     )
     numbers = len(MEASURES) + 2
     whole = Table(caption, header, rows, numbers, records)
     title = f"Gaps to the reference group ({against}) at {select}"
     return Section(f"{select}, groups", [whole], short=Short(title, [Table("", header, short, numbers)]))
+
+
+def _positive(runs: DataFrame) -> str:
+    """Which class is the positive one, by setting where that differs; runs of old do not say."""
+    names = runs.get("class_names", [])
+    known = [str(classes[1]) for classes in names if isinstance(classes, list | tuple) and len(classes) == 2]
+    return f"Positive is the class {' or '.join(dict.fromkeys(known))}. " if known else ""
 
 
 def _shown(row: dict[str, Value], name: str, bounds: bool) -> str:

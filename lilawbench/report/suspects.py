@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lilawbench.probes.suspects_list import ABOUT
 from lilawbench.report.collect import collect
 from lilawbench.support.atomic import write_atomic
 from lilawbench.support.errors import DataError, closest, first_of
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 FILE = "suspects.csv"
 TEXTS = ("row", "given", "suggested")
-NO_SCORES = ("rank", "row", "line", "given", "suggested", "suggested_prob", "probably_wrong", "score")
 CONFIDENCE = 0.95
 SHOWN = 3  # runs that a message names
 
@@ -199,7 +199,7 @@ def _ranked(run: Run, score: str | None) -> "DataFrame":
     """A run's rows by a score, with the share of the rows that is ranked before each."""
     rows = run.rows
     if score is not None:
-        scores = [name for name in rows if name not in NO_SCORES]
+        scores = [name for name in rows if name not in ABOUT]
         if score not in scores:
             raise DataError(f"{run.folder / FILE} has no score {score}; {closest(score, scores)}")
         rows = rows.sort_values(score, ascending=False, kind="stable", na_position="last", ignore_index=True)

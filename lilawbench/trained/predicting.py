@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -114,7 +115,7 @@ def predict(
             "lilawbench.load_model gives them"
         )
     used = rule or ("best_val" if (folder / "best.safetensors").exists() else "last")
-    temperature = _temperature(result.get(f"{used}.temperature"), folder, used) if calibrated else None
+    temperature = _temperature(result, folder, used) if calibrated else None
     rows, place = prepared.read(data, labels), choose_device(device)
     network = lay_out(network.to(place), cfg.train.channels_last, place)
     cfg.train.compile = False  # which costs more than one pass gains
@@ -126,10 +127,15 @@ def predict(
     return Predicted(prepared.task, outputs, rows.ids, scaled, rows.given)
 
 
-def _temperature(found: Tree, folder: Path, rule: str) -> Tensor:
+def _temperature(result: Mapping[str, Tree], folder: Path, rule: str) -> Tensor:
     """[] or, of several labels, [K]."""
-    if found is None:
+    found = result.get(f"{rule}.temperature", "")
+    if found == "":
         raise DataError(
-            f"{folder} has no temperature of {rule}: it is fitted on validation rows, by this version or a later one"
+            f"{folder} has no temperature of {rule}: one is fitted to classes and labels, on validation rows, by this "
+            "version or a later one"
         )
+    if None in (found if isinstance(found, list) else [found]):
+        raise DataError(f"{folder}: the temperature of {rule} is not finite: on validation rows, right and wrong "
+                        "predictions have the same confidence")  # fmt: skip
     return torch.tensor(found, dtype=torch.float32)

@@ -21,7 +21,7 @@ def bench_detectors(setup: Setup) -> None:
     step = statistics.median(interleaved({"ce": stepper(TRAINED, setup.device)}, setup.rounds, 1, setup.device)["ce"])
     epoch = step * ROWS / TRAINED.batch
     print(f"CE epoch of {ROWS:,} rows, {TRAINED}: {epoch:.1f} s, extrapolated from a step of {step * 1e3:.1f} ms\n")
-    names = [name for name, kind in DETECTORS.items() if not kind.needs_features]
+    names = [name for name, kind in DETECTORS.items() if not (kind.needs_features or kind.needs_folds)]
     small, large = (timings(names, rows, setup) for rows in (ROWS, MORE_ROWS))
     print(f"| score | ms at {ROWS:,} rows | % of the CE epoch | at most | ms at {MORE_ROWS:,} rows |")
     print("|---|---|---|---|---|")

@@ -88,6 +88,8 @@ def test_it_is_right(command, mine, small_files, command_line, nothing_runs, mon
         assert words[3] == "outputs" or is_experiment([f"experiment={words[3]}"])
     elif words[:3] == ["python", "-m", "lilawbench.suspects"]:
         parses("lilawbench/suspects.py", words[3:], monkeypatch)
+    elif words[:3] == ["python", "-m", "lilawbench.predict"]:
+        parses("lilawbench/predict.py", words[3:], monkeypatch)
     elif words[0] == "python":
         options = parses(words[1], words[2:], monkeypatch)
         if words[1] == "scripts/make_tables.py":
@@ -130,7 +132,9 @@ def test_wheels_are_those_of_the_list(readmes):
 
 
 GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir())
-OPTION = re.compile(rf"^(?:{'|'.join([*GROUPS, 'train', 'split', 'attack', 'detect', 'paths', 'sweep'])})(?:\.\w+)+$")
+OPTION = re.compile(
+    rf"^(?:{'|'.join([*GROUPS, 'train', 'split', 'attack', 'detect', 'keep', 'paths', 'sweep'])})(?:\.\w+)+$"
+)
 
 
 RESULTS = {"noise.requested_rate", "noise.realised_rate", "train.log"}  # keys of result.json, files: no options

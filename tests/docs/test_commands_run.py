@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -127,5 +128,14 @@ def test_it_runs(command, small_files, command_line, runs_small):
         table = ["dataset=table", "dataset.path=patients.csv", "dataset.label=diagnosis"]
         command_line(*table)
         assert "labels are probably wrong" in called(*words[1:])
+    elif words[:3] == ["python", "-m", "lilawbench.predict"]:
+        command_line("dataset=table", "dataset.path=patients.csv", "dataset.label=diagnosis", "train.epochs=1")
+        (first,) = Path("outputs/default").glob("table-*")
+        Path("RUN_FOLDER").symlink_to(first)
+        Path("new.csv").write_text(Path("patients.csv").read_text())
+        if "--export" in words and find_spec("onnxscript") is None:
+            pytest.skip("onnxscript is not installed")
+        said = called(*words[1:])
+        assert ("90 rows" in said) == ("--data" in words)
     else:
         pytest.skip("test_commands.py does all that can be done")

@@ -47,10 +47,15 @@ READS = {
     "epoch to measure": "the logits of training and what a method made of each sample: metrics are the host's work",
     "logits to measure": "of validation and test rows",
     "features to measure": "of training rows, for detectors that ask for them",
+    "inputs to measure": "likewise, where rows are vectors",
+    "gradients to measure": "likewise, norms of each row's",
     "attacked logits to measure": "of test rows",
     "labels to measure against": "of all three",
+    "weights to keep": "those of the best epoch so far, which training goes on from, and in the end those of the last",
     # once a run
     "labels to balance": "train.balanced_samples: the host draws as many rows of each class",
+    "labels of the folds": "their files say which labels they are of",
+    "logits of a fold": "of the rows that its network did not train on",
     "labels at setup": "Dynamic Loss: the size of the meta set follows from that of the smallest class",
     "estimated matrix": "loss corrections: it is inverted, and checked, on the host",
     # never with rows of one device
@@ -58,7 +63,8 @@ READS = {
     "rows of a loss that is not finite": "the run ends",
 }
 
-WRITTEN = {"epoch to measure", "logits to measure", "labels to measure against", "attacked logits to measure"}
+WRITTEN = {"epoch to measure", "logits to measure", "labels to measure against", "attacked logits to measure",
+           "weights to keep"}  # fmt: skip
 LOOK_AHEAD = {"labels at setup": 1, "rows that train": 1, "whether a forward can be repeated": 1, "mean of g": 1}
 OWN = {  # in two epochs of four steps
     "lilaw": {"trace of an epoch": 2, "lowest weight of an epoch": 1},

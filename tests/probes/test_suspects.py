@@ -18,6 +18,7 @@ from lilawbench.probes.detectors.base import Latest
 from lilawbench.probes.suspects import Suspects
 from lilawbench.probes.suspects_sheet import GAP, TEXT, TILE, write_sheet
 from lilawbench.record.identity import run_name
+from lilawbench.record.recorder import Recorder
 from lilawbench.support.errors import ConfigError
 from lilawbench.train import run
 
@@ -144,7 +145,9 @@ def test_a_score_that_needs_more_epochs_is_nan_and_a_line_says_why(scene, epoch,
         ({"scores": ["loss", "los"]}, "detect.scores has 'los', which is no score; did you mean loss?"),
         ({"orientation": "up"}, "detect.orientation is 'up'; it must be mislabelled or paper"),
         ({"epochs": [0]}, "detect.epochs has 0; epochs count from 1"),
-        ({"detectors": {"aum": Patient()}}, "detectors has 'aum', the name of a score that is there already"),
+        ({"detectors": {"aum": Patient()}}, "detectors has 'aum', the name of a column that is there already"),
+        ({"detectors": {"row": Patient()}}, "detectors has 'row', the name of a column that is there already"),
+        ({"detectors": {"mine": "Patient"}}, "detectors: mine is no Detector: NAME: {_target_: MODULE.CLASS}"),
     ],
 )
 def test_wrong_options(options, message):
@@ -294,3 +297,28 @@ def test_labels_of_a_split_are_what_rows_are_called_by(scene):
     source = replace(scene().source, train_ids=np.array(list("jklmnopqr")))
     labels = Labels(source.train_clean, None, np.array([8, 2, 5]), np.array([0]))
     assert suspects_list.row_names(source, labels.train) == ["r", "l", "o"]
+
+
+@pytest.mark.slow
+def test_a_run_that_broke_off_writes_the_same_files(tiny, monkeypatch):
+    """With a method's own scores and scores of networks that did not train on the row."""
+    options = ["noise=symmetric", "noise.rate=0.2", "method=lilaw", "train.epochs=4", "detect.epochs=[1,4]",
+               "detect.folds=2", "detect.score=self_confidence_oos"]  # fmt: skip
+    whole = run(tiny(*options, "experiment_name=whole"))
+    checkpoint = Recorder.checkpoint
+
+    def cut(self, ctx, *rest):
+        if ctx.epoch == 3:
+            raise KeyboardInterrupt
+        return checkpoint(self, ctx, *rest)
+
+    monkeypatch.setattr(Recorder, "checkpoint", cut)
+    with pytest.raises(KeyboardInterrupt):
+        run(tiny(*options))
+    monkeypatch.undo()
+    broken = run(tiny(*options))
+    for name in ("suspects.csv", "suspects.png"):
+        assert (broken.folder / name).read_bytes() == (whole.folder / name).read_bytes()
+    measures = {key: value for key, value in whole.result.items() if "suspects" in key and not key.startswith("config")}
+    assert measures == {key: broken.result[key] for key in measures} and len(measures) > 100
+    assert whole.result["suspects_estimated_by"] == "confident learning"

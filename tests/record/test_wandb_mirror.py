@@ -16,12 +16,15 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from PIL import Image
 
-from lilawbench.record.wandb_mirror import WandbMirror, answers
+from lilawbench.record.provenance import commit
+from lilawbench.record.wandb_mirror import WandbMirror, answers, sync_of
 from lilawbench.support.errors import UserError
 
 CONFIG = {"seed": 3, "method": {"name": "lilaw"}}
-SUMMARY = {"last.test_accuracy": 0.5, "config.seed": 3}
+SUMMARY = {"last.test_accuracy": 0.5, "config.seed": 3, "class_names": ["cat", "dog"]}
+CONFUSION = {"last.confusion": [[3, 1], [0, 4]], "last.reliability": {"before": [[None, None, 0], [0.9, 0.8, 5]]}}
 ROWS = [
     {"kind": "step", "epoch": 1, "step": 1, "train_loss": 2.25, "alpha": 9.5},
     {"kind": "step", "epoch": 1, "step": 2, "train_loss": 1.5, "alpha": 9.0},
@@ -81,7 +84,13 @@ def read(folder: Path, pattern: str = "offline-run-*") -> SimpleNamespace:
 
 def values(items: Iterable) -> dict:
     """What was logged under whole names that are not W&B's own."""
-    named = {(item.key or item.nested_key[0]): json.loads(item.value_json) for item in items}
+    named: dict = {}
+    for item in items:
+        (head, *rest), value = [item.key] if item.key else item.nested_key, json.loads(item.value_json)
+        if rest:  # of a table or a picture
+            named.setdefault(head, {})[rest[0]] = value
+        else:
+            named[head] = value
     return {name: value for name, value in named.items() if not name.startswith("_")}
 
 
@@ -132,6 +141,9 @@ def again(tmp_path_factory: pytest.TempPathFactory, said: list[str]) -> SimpleNa
     folder = tmp_path_factory.mktemp("outputs") / "again"
     with pytest.MonkeyPatch.context() as patch:
         clear(patch, folder)
+        temporary = folder.parent / "temporary"
+        temporary.mkdir()
+        patch.setenv("TMPDIR", str(temporary))
         write(folder, ROWS[:3], end='{"kind": "st')
         subprocess.run([sys.executable, "-c", KILLED, str(folder)], check=False)
         wait_for(lambda: list(folder.glob("wandb/offline-run-*/*.wandb")) and read(folder).exit_code is not None)
@@ -139,10 +151,10 @@ def again(tmp_path_factory: pytest.TempPathFactory, said: list[str]) -> SimpleNa
         (folder / "metrics.jsonl").unlink()
         write(folder, ROWS[:2])  # cut back to the checkpoint
         going_on = WandbMirror(tags=["a", "b"], finish_seconds=60)
-        going_on.start(folder, "the-run", "the-cell", CONFIG)
+        going_on.start(folder, "the-run", "the-group", CONFIG)
         write(folder, ROWS[2:])
     going_on.finish(SUMMARY)
-    return SimpleNamespace(folder=folder, killed=killed)
+    return SimpleNamespace(folder=folder, killed=killed, temporary=temporary)
 
 
 @pytest.fixture(scope="module")
@@ -158,13 +170,13 @@ def asked(tmp_path_factory: pytest.TempPathFactory, said: list[str], serve: Call
         connect(patch, hole.getsockname()[1])
         began = time.monotonic()
         mirror = WandbMirror(finish_seconds=0.1)
-        mirror.start(silent, "the-run", "the-cell", CONFIG)
+        mirror.start(silent, "the-run", "the-group", CONFIG)
         mirror.finish(SUMMARY)
         seconds = time.monotonic() - began
 
         connect(patch, server.server_port)
         failing = WandbMirror(tags=["a", "b"], finish_seconds=60)
-        failing.start(online, "the-run", "the-cell", CONFIG)
+        failing.start(online, "the-run", "the-group", CONFIG)
         write(online, ROWS)
     failing.finish({}, failed=True)
     wait_for(lambda: not mirror._ear.is_alive())
@@ -184,14 +196,50 @@ def test_offline_record_is_whole(again: SimpleNamespace, said: list[str]) -> Non
     record = read(again.folder)
     assert record.history == LOGGED
     assert record.config == CONFIG
-    assert (record.run.project, record.run.display_name, record.run.run_group) == ("lilawbench", "the-run", "the-cell")
-    assert list(record.run.tags) == ["a", "b"]
-    assert record.summary["last.test_accuracy"] == 0.5
+    assert (record.run.project, record.run.display_name, record.run.run_group) == ("lilawbench", "the-run", "the-group")
+    assert list(record.run.tags) == ["lilaw", "a", "b"]
+    assert record.run.git.commit == commit()["git.commit"]
+    assert (record.summary["last.test_accuracy"], record.summary["class_names"]) == (0.5, ["cat", "dog"])
     assert record.summary["epoch/test_accuracy"] == 0.5 and "config.seed" not in record.summary
     assert record.exit_code == 0
     (line,) = [line for line in said if str(again.folder) in line]
     assert line.startswith("wandb: offline (no API key")
     assert f"wandb sync --no-skip-online {again.folder}/wandb/offline-run-" in line
+
+
+@pytest.mark.slow
+def test_tables_and_pictures(tmp_path: Path, clean_env: pytest.MonkeyPatch) -> None:
+    """Beside the values of result.json: what has rows and columns, the first suspects, pictures."""
+    write(tmp_path, ROWS)
+    (tmp_path / "suspects.csv").write_text("rank,row,given\n1,a.png,cat\n")
+    Image.new("RGB", (2, 1)).save(tmp_path / "suspects.png")
+    mirror = WandbMirror(mode="offline", finish_seconds=60)
+    mirror.start(tmp_path, "the-run", "the-group", CONFIG)
+    mirror.finish(SUMMARY | CONFUSION)
+    (media,) = [row for step, row in read(tmp_path).history.items() if step not in LOGGED]
+    assert {name: value["_type"] for name, value in media.items()} == {
+        **dict.fromkeys(("last.confusion", "last.reliability", "suspects"), "table-file"),
+        "pictures/suspects": "image-file",
+    }
+    (folder,) = tmp_path.glob("wandb/offline-run-*/files")
+    tables = {name: json.loads((folder / media[name]["path"]).read_text()) for name in ("last.confusion", "suspects")}
+    assert tables["last.confusion"] == {"columns": ["clean", "cat", "dog"], "data": [["cat", 3, 1], ["dog", 0, 4]]}
+    assert tables["suspects"] == {"columns": ["rank", "row", "given"], "data": [[1, "a.png", "cat"]]}
+    assert (folder / media["pictures/suspects"]["path"]).read_bytes() == (tmp_path / "suspects.png").read_bytes()
+
+
+def test_nothing_temporary_stays_behind(again: SimpleNamespace) -> None:
+    """wandb removes its folders when Python exits, which the mirror's process does not wait for."""
+    assert again.temporary and not any(again.temporary.iterdir())
+
+
+def test_one_line_uploads_a_sweep(again: SimpleNamespace, tmp_path: Path) -> None:
+    line = sync_of([again.folder, again.folder, tmp_path])
+    assert line == f"wandb sync --no-skip-online {again.folder.parent}/*/wandb/offline-run-*"
+    (tmp_path / "wandb" / "offline-run-1").mkdir(parents=True)
+    assert sync_of([tmp_path]) != ""
+    (tmp_path / "wandb" / "offline-run-1" / "run-1.wandb.synced").touch()  # W&B's own mark
+    assert sync_of([tmp_path]) == ""
 
 
 def test_run_that_goes_on_is_one_run(again: SimpleNamespace) -> None:
@@ -214,7 +262,7 @@ def test_silent_server_delays_nothing(asked: SimpleNamespace, said: list[str]) -
 @pytest.mark.slow
 def test_online(asked: SimpleNamespace, said: list[str]) -> None:
     first = asked.server.upserts[0]
-    assert (first["project"], first["groupName"], first["tags"]) == ("lilawbench", "the-cell", ["a", "b"])
+    assert (first["project"], first["groupName"], first["tags"]) == ("lilawbench", "the-group", ["lilaw", "a", "b"])
     assert json.loads(first["config"])["method"]["value"] == CONFIG["method"]
     history = [files for sent in asked.server.streamed if (files := sent.get("files", {}).get("wandb-history.jsonl"))]
     lines = [json.loads(line) for files in history for line in files["content"]]
@@ -241,7 +289,7 @@ def test_server_that_dies_delays_nothing(
     server = serve()
     connect(clean_env, server.server_port)
     mirror = WandbMirror(finish_seconds=0.1)
-    mirror.start(tmp_path / "died", "the-run", "the-cell", CONFIG)
+    mirror.start(tmp_path / "died", "the-run", "the-group", CONFIG)
     child = mirror._child
     wait_for(lambda: [line for line in said if "online" in line and str(tmp_path) in line])
     server.shutdown()
@@ -259,7 +307,7 @@ def test_server_that_dies_delays_nothing(
 def test_disabled_by_environment(tmp_path: Path, clean_env: pytest.MonkeyPatch, said: list[str]) -> None:
     clean_env.setenv("WANDB_MODE", "disabled")
     mirror = WandbMirror(finish_seconds=60)
-    mirror.start(tmp_path, "the-run", "the-cell", CONFIG)
+    mirror.start(tmp_path, "the-run", "the-group", CONFIG)
     mirror.finish(SUMMARY)
     assert said[-1] == "wandb: WANDB_MODE=disabled, the run is not mirrored"
     assert not (tmp_path / "wandb").exists()
@@ -268,7 +316,7 @@ def test_disabled_by_environment(tmp_path: Path, clean_env: pytest.MonkeyPatch, 
 def test_no_child_no_harm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: list[str]) -> None:
     monkeypatch.setattr(sys, "executable", str(tmp_path / "no-python"))
     mirror = WandbMirror()
-    mirror.start(tmp_path, "the-run", "the-cell", CONFIG)
+    mirror.start(tmp_path, "the-run", "the-group", CONFIG)
     mirror.finish(SUMMARY)
     assert "not mirrored" in said[-1]
 

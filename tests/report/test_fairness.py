@@ -19,7 +19,7 @@ def rows(gap):
 
 def test_the_table_shows_means_over_seeds(write_run, tmp_path):
     for seed, gap in enumerate([0.2, 0.3]):
-        write_run("ce", seed, changes={"best_val.fairness": rows(gap)})
+        write_run("ce", seed, changes={"best_val.fairness": rows(gap), "class_names": ["poor", "rich"]})
     write_run("lilaw", 0, changes={"best_val.fairness": rows(0.1)})
     section = fairness_section(with_unique_names(collect(tmp_path / "outputs")))
     [table], [short] = section.tables, section.short.tables
@@ -30,6 +30,7 @@ def test_the_table_shows_means_over_seeds(write_run, tmp_path):
     ]  # fmt: skip
     assert table.rows[0][5] == "-0.2500 [-0.350, -0.150]" and table.rows[3][9] == "0.1000 [0.000, 0.200]"
     assert [line[5] for line in short.rows] == ["-0.2500", "-0.1000", "0.2500", "0.1000"]
+    assert "Positive is the class rich. DP: share" in table.caption
     assert "sex: Male" in table.caption and "sex: Male" in section.short.title and "Male" not in str(table.rows)
 
 

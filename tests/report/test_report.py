@@ -1,5 +1,6 @@
 import importlib.util
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -147,6 +148,18 @@ def test_a_part_never_replaces_the_report_of_a_folder(two_methods, make_tables, 
 
     conclude([RunRecord(write_run("rrm", seed, 0.9), "done") for seed in range(2)])
     assert all(f"| {method} " in whole.read_text(encoding="utf-8") for method in ("ce", "lilaw", "rrm"))
+
+
+@pytest.mark.parametrize(("logger", "lines"), [("wandb", 1), ("none", 0)])
+def test_a_sweep_ends_with_one_line_for_wandb(tmp_path, capsys, logger, lines):
+    runs = [RunRecord(tmp_path / "digits" / name, "failed", error="e") for name in "abc"]
+    for run in runs[:2]:
+        (run.folder / "wandb" / "offline-run-1").mkdir(parents=True)
+    settings = SimpleNamespace(logger=SimpleNamespace(name=logger))
+    conclude(runs, SimpleNamespace(cfg=settings, table=SimpleNamespace(rows={}, pick=[])))
+    said = [line for line in capsys.readouterr().out.splitlines() if "wandb sync" in line]
+    assert len(said) == lines
+    assert all(line.endswith(f"--no-skip-online {tmp_path}/digits/*/wandb/offline-run-*") for line in said)
 
 
 def test_a_narrowed_table_has_a_place_of_its_own(write_run, make_tables, tmp_path, words_only):

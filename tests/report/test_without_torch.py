@@ -17,7 +17,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
-STATUS = Path(lilawbench.__file__).parent / "status.py"
+STATUS, SUSPECTS = (Path(lilawbench.__file__).parent / name for name in ("status.py", "suspects.py"))
 
 
 @pytest.mark.parametrize(
@@ -28,6 +28,7 @@ STATUS = Path(lilawbench.__file__).parent / "status.py"
         pytest.param([SCRIPT, "outputs"], marks=pytest.mark.slow),
         pytest.param([STATUS, "outputs"], marks=pytest.mark.slow),
         pytest.param([STATUS, "digits"], marks=pytest.mark.slow),
+        pytest.param([SUSPECTS, "--help"], marks=pytest.mark.slow),
     ],
 )
 def test_no_torch(arguments, write_run, tmp_path):

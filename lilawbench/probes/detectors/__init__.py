@@ -4,13 +4,23 @@ from lilawbench.probes.detectors.aum import AUM
 from lilawbench.probes.detectors.base import Detector
 from lilawbench.probes.detectors.cnlcu import CNLCUS
 from lilawbench.probes.detectors.confidence import ConfidenceWeightedEntropy, SelfConfidence
+from lilawbench.probes.detectors.confident_learning import ConfidentLearning
 from lilawbench.probes.detectors.data_maps import DataIQ, DataIQAleatoric, DataMaps
 from lilawbench.probes.detectors.el2n import EL2N
 from lilawbench.probes.detectors.forgetting import Forgetting
+from lilawbench.probes.detectors.grand import GraNd, GraNdAll
 from lilawbench.probes.detectors.lilaw import W, WAlpha, WBeta, WDelta
 from lilawbench.probes.detectors.loss import MeanLoss
 from lilawbench.probes.detectors.loss_gmm import LossGMM
 from lilawbench.probes.detectors.margin import AveragedMargin, Margin, NormalisedMargin
+from lilawbench.probes.detectors.out_of_sample import (
+    ConfidenceWeightedEntropyOOS,
+    MarginOOS,
+    NormalisedMarginOOS,
+    SelfConfidenceOOS,
+)
+from lilawbench.probes.detectors.simifeat import SimiFeat, SimiFeatVote
+from lilawbench.probes.detectors.tracin import TracIn
 
 DETECTORS: dict[str, type[Detector]] = {
     "loss": MeanLoss,
@@ -31,4 +41,14 @@ DETECTORS: dict[str, type[Detector]] = {
     "w_beta": WBeta,
     "w_delta": WDelta,
     "w": W,
+    "grand": GraNd,
+    "grand_all": GraNdAll,
+    "tracin": TracIn,
+    "simifeat": SimiFeat,
+    "simifeat_vote": SimiFeatVote,
+    "confident_learning": ConfidentLearning,
+    "self_confidence_oos": SelfConfidenceOOS,
+    "normalised_margin_oos": NormalisedMarginOOS,
+    "confidence_weighted_entropy_oos": ConfidenceWeightedEntropyOOS,
+    "margin_oos": MarginOOS,
 }

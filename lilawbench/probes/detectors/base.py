@@ -38,6 +38,11 @@ class Look:
     trace: Mapping[str, float] = field(default_factory=dict)  # the method's own values after the last step
     values: Mapping[str, Tensor] = field(default_factory=dict)  # its values per row, `Method.sample_values`
     in_order: Callable[[], "Plain"] | None = None  # an un-augmented pass in eval mode; None: nobody can make one
+    inputs: Callable[[], Tensor | None] = lambda: None  # rows that are vectors, [N, D]; None: they are no vectors
+    gradient_norms: Callable[[], Tensor] | None = None  # [N], of each row's loss by all weights that train: a long pass
+    out_of_sample: Tensor | None = (
+        None  # [N, K], probabilities by networks that did not train on the row (detect.folds)
+    )
 
     @cached_property
     def plain(self) -> "Plain":
@@ -86,6 +91,7 @@ class Plain:
 
     logits: Tensor  # [N, K]
     features: Tensor | None  # [N, D] that enter the last layer; None: the network has no such layer
+    bias: bool = True  # whether that layer has one
 
 
 class Detector(ABC):
@@ -96,7 +102,11 @@ class Detector(ABC):
 
     tasks: ClassVar[tuple[str, ...]] = CLASSES
     epochs: ClassVar[int] = 1  # that it must see before its scores say anything
-    needs_features: ClassVar[bool] = False  # whether it asks for `Look.plain.features`
+    needs_features: ClassVar[bool] = False  # whether it may ask for `Look.plain`, a pass of its own
+    needs_folds: ClassVar[bool] = False  # whether it asks for `Look.out_of_sample`
+    # Whether it sees only the epochs after which its scores are asked for, and the end of training, where there is no
+    # epoch to look at: logits and what the method says are 0 or empty there, the rest of a look is as ever.
+    when_asked: ClassVar[bool] = False
     # Table 15 took its score with this sign, larger = right; 1: it took the score as it is, where larger = wrong
     paper_sign: ClassVar[int] = -1
 

@@ -31,12 +31,12 @@ class ConfidenceWeightedEntropy(Latest):
     """
 
     def value(self, look: Look) -> Tensor:
-        z = look.logits.T.contiguous()  # several times as fast over [K, N]
-        top = z.max(0)
-        least = -80 if z.dtype == torch.float32 else -700  # exp overflows soon after
-        below = (z - top.values).clamp_(min=least)
-        rest = below.exp().scatter_(0, top.indices[None], 0).sum(0)
-        surprise = torch.log1p(rest) - below  # -log p; without log1p that of a sure row would round to 0
-        ratio = (below - below.gather(0, look.observed[None])).exp_()  # p / p_y
-        x = (ratio * surprise).sum(0) / math.log(len(z))
+        below = look.logits.T.clone(memory_format=torch.contiguous_format)  # several times as fast over [K, N]
+        least = -80 if below.dtype == torch.float32 else -700  # exp underflows soon after
+        below.sub_(below.amax(0)).clamp_(min=least)
+        e, top = below.exp(), below == 0  # p_j / max p, and whether it is 1
+        given, weighed = e.gather(0, look.observed[None])[0], below.mul_(e).sum(0)
+        rest = e.masked_fill_(top, 0).sum(0) + (top.sum(0, dtype=torch.int32) - 1)  # of e, all but one of the largest
+        # -log p = log(1 + rest) - below; without log1p that of a sure row would round to 0
+        x = (torch.log1p(rest) * (1 + rest) - weighed) / (given * math.log(len(e)))
         return -(torch.log1p(x) / x).where(x > 0, 1)
