@@ -67,8 +67,8 @@ def fairness_section(runs: DataFrame, select: str = "best_val") -> Section | Non
     caption = (
         f"Gaps to the reference group ({against}) at {select} ({SELECTIONS[select]}): means over seeds; in brackets, "
         f"of the bounds of each seed's 95 % bootstrap interval. {_positive(named)}"
-        "DP: share predicted positive; TPR and FPR: the same among positives and negatives; PPV: share of predicted positives that are positive; ACC: accuracy. The "
-        "largest gap is the largest absolute value over the groups."
+        "DP: share predicted positive; TPR and FPR: the same among positives and negatives; PPV: share of predicted "
+        "positives that are positive; ACC: accuracy. The largest gap is the largest absolute value over the groups."
     )
     numbers = len(MEASURES) + 2
     whole = Table(caption, header, rows, numbers, records)
