@@ -43,7 +43,7 @@ def suspected(runs: "DataFrame") -> Section | None:
         return None
     if len(runs) > 1:
         lines.append("One list from several runs: python -m lilawbench.suspects RUN...")
-    return Section("Labels that are probably wrong", tables, pictures, lines)
+    return Section("Labels that are probably wrong", tables, pictures=pictures, lines=lines)
 
 
 def _lists(runs: "DataFrame") -> "Iterator[tuple[str, Series]]":
