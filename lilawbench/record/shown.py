@@ -22,7 +22,7 @@ def values_of(row: dict[str, Tree]) -> Values:
     kind = row.pop("kind")
     if kind == "method":
         return Values({}, {})
-    axes = {axis: row.pop(axis) for axis in ("step", "epoch") if axis in row}
+    axes: dict[str, int] = {axis: row.pop(axis) for axis in ("step", "epoch") if axis in row}
     return Values({f"{kind}/{key}": value for key, value in row.items() if value is not None}, axes)
 
 
