@@ -18,7 +18,7 @@ INCHES = (6.4, 4.0)  # width, height of a panel
 MOST_TOGETHER = 6  # methods in a panel; more get small panels of their own
 SMALL = (2.5, 1.9)
 ACROSS = 4
-MOST_SMALL = 120
+MOST_SMALL = 48
 OTHERS = "#D9D9D9"
 
 
