@@ -106,6 +106,7 @@ def test_tex_and_html_show_the_same_cells(three_seeds, table_of):
     assert r"ce & 3 & 72.00 $\pm$ 2.00 $\approx$ & -" in tex
     assert r"test accuracy [\%]" in tex and r"best\_val" in tex and "{lrrrrrrrrrr}" in tex
     assert re.findall(r"<td[^>]*>(.*?)</td>", html) == [cell for row in table.rows for cell in row]
+    assert '<td class="word">lilaw</td>' in html
     assert html.count("<tr") == 4 and "<caption>digits, symmetric 0.4, mlp" in html
 
 
