@@ -8,15 +8,13 @@ python scripts/make_tables.py my_table --config-dir FOLDER      # or hydra.searc
 """
 
 import argparse
-import math
 import os
 import sys
 from pathlib import Path
 
-from lilawbench.report.measured import SELECTIONS
 from lilawbench.report.named import neither
-from lilawbench.report.place import chosen, place
-from lilawbench.report.report import LEADING, paper_report, report
+from lilawbench.report.options import add_options, report_folders
+from lilawbench.report.report import paper_report
 from lilawbench.support import searchpath
 from lilawbench.support.errors import UserError
 from lilawbench.support.reader import ending_quietly
@@ -35,24 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--root", metavar="DIR", type=Path, default=Path("outputs"),
                         help="folder of the experiments (default: outputs)")  # fmt: skip
-    parser.add_argument("--select", choices=SELECTIONS, help="which epoch to report (default: best_val, then last)")
-    parser.add_argument("--baseline", metavar="METHOD", help="to compare with; loss: plain training with the same loss")
-    parser.add_argument("--metric", help="such as test_attacked_0.1_accuracy (default: accuracy, mAP or RMSE)")
-    parser.add_argument(
-        "--pick",
-        metavar="KEY",
-        action="append",
-        default=[],
-        help="show only the best value on validation of method.lr ...",
-    )
-    parser.add_argument("--rope", metavar="DIFFERENCE", type=size,
-                        help="add how probable a larger difference is; 0.5: half a percentage point")  # fmt: skip
-    parser.add_argument(
-        "--out",
-        metavar="DIR",
-        type=Path,
-        help="for the files (default: report/ in the folder, or below it if options or overrides show a part)",
-    )
+    add_options(parser)
     parser.add_argument("--config-dir", metavar="DIR", help="your own folder of YAML files, as for runs")
     options = parser.parse_intermixed_args(arguments)
     try:
@@ -64,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
             list_tables(options.root, further, experiments)
             return 0
         if folders or not experiments:
-            report_folders(folders or [options.root], options)
+            print(report_folders(folders or [options.root], options))
         for name in experiments:
             report_experiment(name, overrides, options)
     except UserError as error:
@@ -76,17 +57,6 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: cannot write the report: {error}", file=sys.stderr)
         return 2
     return 0
-
-
-def size(text: str) -> float:
-    """A difference as an argument. Raises: argparse.ArgumentTypeError, it is not a finite number of 0 or more."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 <= value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a size; give a number of 0 or more, such as 0.5")
-    return value
 
 
 def sorted_out(names: list[str], further: list[Path], root: Path) -> tuple[list[Path], list[str], list[str]]:
@@ -113,16 +83,6 @@ def sorted_out(names: list[str], further: list[Path], root: Path) -> tuple[list[
     return folders, experiments, overrides
 
 
-def report_folders(folders: list[Path], options: argparse.Namespace) -> None:
-    common = folders[0] if len(folders) == 1 else Path(os.path.commonpath([f.absolute() for f in folders]))
-    selections = (options.select,) if options.select else LEADING
-    parts = [folder.name for folder in folders] if len(folders) > 1 else []
-    parts += chosen(select=options.select, metric=options.metric, baseline=options.baseline, rope=options.rope)
-    parts += [f"pick={key}" for key in options.pick]
-    out = options.out or place(common, parts)
-    print(report(folders, out, options.baseline, selections, options.metric, options.pick, options.rope))
-
-
 def report_experiment(name: str, overrides: list[str], options: argparse.Namespace) -> None:
     """Prints an experiment's table or, if it has none, the report of its folder."""
     from lilawbench.experiment.plan import plan
@@ -130,7 +90,8 @@ def report_experiment(name: str, overrides: list[str], options: argparse.Namespa
     picking = [f"table.pick=[{','.join(options.pick)}]"] if options.pick else []
     planned = plan([f"experiment={name}", *overrides, *picking])
     if not (planned.table.rows or planned.table.paper):
-        return report_folders([options.root / planned.cfg.experiment_name], options)
+        print(report_folders([options.root / planned.cfg.experiment_name], options))
+        return
     if options.baseline:
         raise UserError(f"--baseline is for folders; experiment {name} sets its baselines in table.baselines")
     print(paper_report(planned, options.root, options.out, options.select, options.metric, rope=options.rope))

@@ -9,6 +9,7 @@ import os
 from dataclasses import is_dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -190,3 +191,10 @@ def no_space(monkeypatch):
 
     monkeypatch.setattr(os, "fsync", fsync)
     return lambda name, after=0: now.update(name=name, after=after)
+
+
+@pytest.fixture
+def stable(monkeypatch):
+    """cleanlab with ties in the order of rows: NumPy's own order of them depends on the machine."""
+    sort = np.argsort
+    monkeypatch.setattr(np, "argsort", lambda values, axis=-1, kind=None: sort(values, axis, kind="stable"))

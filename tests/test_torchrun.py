@@ -44,6 +44,8 @@ SAME = {
     "dynamic_loss": DYNAMIC,
     "dynamic_loss_finetune": [*DYNAMIC, "method.finetune_on_meta=true", "method.margin=false"],
 }
+FOLDS = ["detect.folds=2", "detect.epochs=[2]", "detect.score=confident_learning"]
+SAME["folds"] = ["method=lilaw", "method.lr=0.5", *FOLDS, "detect.scores=[margin_oos,grand,grand_all,tracin,simifeat]"]
 CONTROLS = {"no_mean": "ce", "no_meta_mean": "dynamic_loss"}
 BATCHNORM = ["method=lilaw", "model=cnn", "model.channels=[4,4,4]", "model.dense=8", "method.lr=0.5"]
 

@@ -126,7 +126,7 @@ def _gaps(probs: Tensor, there: tuple[Tensor, ...]) -> Tensor:
     shape = probs.shape[1], BINS
     rows, columns = (probs >= 1 / BINS).nonzero(as_tuple=True)
     high = probs[rows, columns]
-    sums = torch.bincount(columns * BINS + _bin_of(high), high, minlength=shape[0] * BINS).view(shape)
+    sums = torch.bincount(columns * BINS + _bin_of(high), high, minlength=shape[0] * BINS).double().view(shape)
     sums[:, 0] += probs.sum(0) - sums.sum(1)
     place = there[1] * BINS + _bin_of(probs[there])
     return sums - torch.bincount(place, minlength=shape[0] * BINS).view(shape)

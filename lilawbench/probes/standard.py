@@ -16,6 +16,7 @@ from lilawbench.probes.fit import Fit, Memorisation
 from lilawbench.probes.groups import Groups
 from lilawbench.probes.method_values import MethodValues
 from lilawbench.probes.noise import NoiseRates
+from lilawbench.probes.weighing import Weighing
 from lilawbench.probes.weights import Weights
 from lilawbench.support.errors import ConfigError
 
@@ -29,6 +30,7 @@ STANDARD = (
     "groups",
     "attack",
     "method",
+    "weighing",
     "noise",
     "early_stop",
 )
@@ -49,7 +51,7 @@ def probes_of(cfg: DictConfig, source: Source) -> dict[str, Probe]:
     patience = cfg.train.early_stop_epochs
     if cfg.attack.eps:
         probes["attack"] = Attack(**cfg.attack, every_epoch=patience is not None)
-    probes |= {"method": MethodValues(), "noise": NoiseRates(cfg.noise)}
+    probes |= {"method": MethodValues(), "weighing": Weighing(), "noise": NoiseRates(cfg.noise)}
     if patience is not None:
         probes["early_stop"] = EarlyStop(patience)
     own = {name: build(node) for name, node in probes_asked(cfg).items()}

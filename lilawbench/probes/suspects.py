@@ -59,7 +59,7 @@ class Suspects(Probe):
     def __init__(
         self,
         scores: Sequence[str] | None = None,
-        score: str = "aum",
+        score: str = "loss",
         epochs: Sequence[int] | None = None,
         folds: int = 0,
         orientation: str = "mislabelled",
@@ -161,7 +161,8 @@ class Suspects(Probe):
         }
 
     def take_out_of_sample(self, probs: Tensor) -> None:
-        self.out_of_sample = normalize(probs[:, : self.scene.source.num_classes], p=1, dim=1)
+        classes = self.scene.source.num_classes
+        self.out_of_sample = probs if probs.shape[1] == classes else normalize(probs[:, :classes], p=1, dim=1)
 
     def at_end(self, ctx: Context, predictions: Predictions) -> None:
         self._listed = None

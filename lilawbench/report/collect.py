@@ -13,6 +13,7 @@ from lilawbench.report import cache
 from lilawbench.support.errors import DataError
 
 if TYPE_CHECKING:
+    import numpy as np
     from pandas import DataFrame
 
 log = logging.getLogger("lilawbench")
@@ -96,6 +97,27 @@ def read_metrics(folder: str | Path, kind: str) -> "DataFrame":
 def logged_at_steps(folder: str | Path) -> list[str]:
     """The names in the first logged step of a run; reads no more of its metrics.jsonl. Raises: see `read_metrics`."""
     return list(next(_lines(Path(folder) / "metrics.jsonl", "step"), {}))
+
+
+def has_labels(folder: str | Path) -> bool:
+    """Whether a run's labels.npz is there."""
+    return (Path(folder) / "labels.npz").exists()
+
+
+def read_labels(folder: str | Path) -> "dict[str, np.ndarray]":
+    """The arrays of a run's labels.npz. Raises: DataError, it is missing or damaged."""
+    return read_arrays(Path(folder) / "labels.npz")
+
+
+def read_arrays(path: Path) -> "dict[str, np.ndarray]":
+    """The arrays of a file of a run. Raises: DataError, it is missing or damaged."""
+    import numpy as np
+
+    try:
+        with path.open("rb") as file:  # np.load leaves a damaged archive open
+            return dict(np.load(file, allow_pickle=False))
+    except Exception as error:  # of zip, zlib or NumPy, by where the damage is
+        raise DataError(f"cannot read {path}: {error}. Delete the folder and start the run again.") from None
 
 
 def _lines(path: Path, kind: str) -> Iterator[dict]:

@@ -1,14 +1,14 @@
 """The end of a command: a summary of its runs, the report of the finished ones, and the exit code."""
 
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from lilawbench.experiment.plan import Plan
 from lilawbench.experiment.plan import plan as planned
 from lilawbench.record.identity import RunRecord
 from lilawbench.record.wandb_mirror import sync_of
-from lilawbench.report.place import place
+from lilawbench.report.place import PAGE, place
 from lilawbench.support.errors import UserError, first_line
 from lilawbench.support.searchpath import override_of
 
@@ -51,12 +51,12 @@ def _table(plan: Plan) -> str:
     from lilawbench.report.report import paper_report  # pandas, scipy and matplotlib are not needed to train
 
     root = plan.cfg.paths.output_dir
-    text = paper_report(plan, root)
-    if not plan.asked:
-        return text
-    whole = planned([*override_of(plan.folders), *(one for one in plan.given if one not in plan.asked)])
-    files = paper_report(whole, root).partition("Files:\n")[2].splitlines()
-    return "\n".join([text, f"The whole table of {plan.name}:", files[0]])
+    lines = [paper_report(plan, root)]
+    if plan.asked:
+        whole = planned([*override_of(plan.folders), *(one for one in plan.given if one not in plan.asked)])
+        files = paper_report(whole, root).partition("Files:\n")[2].splitlines()
+        lines += [f"The whole table of {plan.name}:", files[0]]
+    return "\n".join([*lines, *_pages(run.folder.parent for run in plan.runs)])
 
 
 def _comparison(folders: list[Path], pick: Sequence[str] = ()) -> str:
@@ -68,15 +68,22 @@ def _comparison(folders: list[Path], pick: Sequence[str] = ()) -> str:
     if len(parents) == 1 and done <= set(folders) and not pick:
         return report(parents, place(parents[0], []))
     chosen = place(parents[0], [f"pick={key}" for key in pick]) if pick else None
-    lines = [report(folders, chosen, pick=pick)]
-    for parent in parents:
+    return "\n".join([report(folders, chosen, pick=pick), *_pages(parents)])
+
+
+def _pages(parents: Iterable[Path]) -> list[str]:
+    """Writes the report of all finished runs in each of these folders; a line says where it is."""
+    from lilawbench.report.report import report
+
+    lines = []
+    for parent in dict.fromkeys(parents):
         out = place(parent, [])
         try:
             report(parent, out)
-            lines.append(f"All finished runs in {parent}: {out / 'tables.md'}")
+            lines.append(f"All finished runs in {parent}: {out / PAGE}")
         except UserError as error:
             lines.append(f"no report of all runs in {parent}: {error}")
-    return "\n".join(lines)
+    return lines
 
 
 def _summarise(records: list[RunRecord]) -> None:

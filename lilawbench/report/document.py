@@ -1,15 +1,24 @@
-"""A report as one object, rendered to Markdown, LaTeX and HTML by templates/, and to CSV with unrounded numbers."""
+"""A report as one object, rendered to Markdown, LaTeX and HTML by templates/, and to CSV with unrounded numbers.
 
+The HTML is a page that stands by itself: its pictures, style and script are inside, and it names no address.
+"""
+
+import base64
 import csv
+import gzip
 import io
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from lilawbench import __version__
+
 Value = str | float | bool | None
+MOST_VECTOR = 400_000  # bytes of a packed SVG
 
 
 @dataclass(frozen=True)
@@ -22,6 +31,36 @@ class Table:
     numbers: int  # how many columns, from the right, hold numbers
     records: list[dict[str, Value]] = field(default_factory=list)
     bold: frozenset[tuple[int, int]] = frozenset()  # (line, column) of `rows`
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure, in a file beside the document; an SVG of the same name is for further use."""
+
+    path: Path  # PNG
+    title: str
+    shows: str = ""  # a sentence or two
+
+    @property
+    def address(self) -> str:
+        """The whole file, as a data: address."""
+        return "data:image/png;base64," + base64.b64encode(self.path.read_bytes()).decode()
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels, from the file's head."""
+        with self.path.open("rb") as file:
+            head = file.read(24)
+        return int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big")
+
+    @cached_property
+    def vector(self) -> str:
+        """The SVG, by gzip and base64; "": there is none, or it is too large to be carried along."""
+        try:
+            packed = gzip.compress(self.path.with_suffix(".svg").read_bytes(), 6, mtime=0)
+        except FileNotFoundError:
+            return ""
+        return base64.b64encode(packed).decode() if len(packed) <= MOST_VECTOR else ""
 
 
 @dataclass(frozen=True)
@@ -39,6 +78,9 @@ class Section:
     tables: list[Table]
     short: Short | None = None  # None: as its tables are
     headline: str = ""  # what it shows, in a sentence
+    pictures: list[Picture] = field(default_factory=list)  # on the page alone, as what follows
+    lines: list[str] = field(default_factory=list)
+    folded: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,15 +93,19 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Document:
+    """`sections` and `notes` are in every spelling; on the page there are `summary`, `figures` and `details` too."""
+
     title: str
     sections: list[Section]
     notes: list[str] = field(default_factory=list)
-    figures: list[str] = field(default_factory=list)  # files beside the document
+    figures: list[Picture] = field(default_factory=list)
     left_out: LeftOut = field(default_factory=LeftOut)
+    summary: str = ""
+    details: list[Section] = field(default_factory=list)
 
     def render(self, suffix: str) -> str:
         """suffix: "md", "tex" or "html"."""
-        return _templates().get_template(f"report.{suffix}.jinja").render(document=self)
+        return _templates().get_template(f"report.{suffix}.jinja").render(document=self, version=__version__)
 
 
 def records_csv(sections: Iterable[Section]) -> str:
@@ -82,7 +128,7 @@ def _templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    found.filters |= {"tex": _tex, "tex_lines": _tex_lines, "padded": _padded}
+    found.filters |= {"tex": _tex, "tex_lines": _tex_lines, "padded": _padded, "anchor": _anchor}
     return found
 
 
@@ -101,6 +147,10 @@ def _padded(table: Table) -> list[list[str]]:
 def markdown_width(table: Table) -> int:
     """Characters of the widest line of its Markdown, the caption left out."""
     return max(len(" | ".join(line)) + 4 for line in _padded(table))
+
+
+def _anchor(heading: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", heading.lower()).strip("-")
 
 
 _TEX = {

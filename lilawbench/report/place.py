@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+PAGE = "report.html"  # of a folder's report, for a browser
 LONGEST = 100  # characters of a folder's name
 
 

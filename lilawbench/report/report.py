@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 from lilawbench.experiment.published import FOLDER
 from lilawbench.report import grid as grids
 from lilawbench.report import notes
+from lilawbench.report.about import about, summary
 from lilawbench.report.cells import fill
 from lilawbench.report.collect import collect, unfinished
 from lilawbench.report.compare import compare
-from lilawbench.report.document import Document, Section, records_csv
+from lilawbench.report.document import Document, Picture, Section, records_csv
 from lilawbench.report.fairness import fairness_section
 from lilawbench.report.figures import draw_all, drawn
 from lilawbench.report.figures.ranks import draw_ranks
@@ -22,10 +23,11 @@ from lilawbench.report.match import match
 from lilawbench.report.measured import SELECTIONS, class_names, of_runs
 from lilawbench.report.names import measures, tasks, with_names
 from lilawbench.report.pick import picked, picked_plan
-from lilawbench.report.place import chosen, place
+from lilawbench.report.place import PAGE, chosen, place
 from lilawbench.report.ranks import rankings
 from lilawbench.report.repeated import with_unique_names
 from lilawbench.report.rows import section
+from lilawbench.report.suspected import suspected
 from lilawbench.report.terminal import printed, screen
 from lilawbench.support.atomic import write_atomic
 from lilawbench.support.errors import UserError
@@ -49,8 +51,8 @@ def report(
     pick: Sequence[str] = (),
     rope: float | None = None,
 ) -> str:
-    """Writes tables.md, .csv, .tex, .html, fairness.csv (for runs with groups) and the figures that the runs have
-    values for (see figures/). A file that no run has data for is not written, and an older one is removed.
+    """Writes report.html, tables.md, .csv, .tex, fairness.csv (for runs with groups) and the figures that the runs
+    have values for (see figures/). A file that no run has data for is not written, and an older one is removed.
 
     Args:
         folders: run folders, or folders above them.
@@ -72,7 +74,8 @@ def report(
     """
     folders = [folders] if isinstance(folders, str | Path) else list(folders)
     runs = collect(folders)
-    missing = notes.left_out(unfinished(folders, runs))
+    lacking = unfinished(folders, runs)
+    missing = notes.left_out(lacking)
     if runs.empty:
         where = ", ".join(map(str, folders)) or "no folder"
         raise UserError("\n".join([f"no finished run (result.json) in or below {where}", *missing.notes]))
@@ -90,10 +93,16 @@ def report(
     pictures, damaged = draw_all(runs, out_dir)
     remarks += notes.not_drawn(damaged)
     pictures += _ranks_drawn(ranks, out_dir / "ranks.png")
-    document = Document("lilawbench: results", sections + gaps, remarks, pictures, left_out=missing)
+    places = dict.fromkeys(Path(folder).parent for folder in runs["folder"])
+    suspects = suspected(runs)
+    details = [*([suspects] if suspects else []), *about(runs, lacking, places)]
+    told = summary(runs, lacking)
+    document = Document("lilawbench: results", sections + gaps, remarks, pictures, missing, told, details)
     if not gaps:
         (out_dir / "fairness.csv").unlink(missing_ok=True)
-    return _written(out_dir, "tables", document, {"tables.csv": sections} | ({"fairness.csv": gaps} if gaps else {}))
+    (out_dir / "tables.html").unlink(missing_ok=True)  # of an earlier version
+    tables = {"tables.csv": sections} | ({"fairness.csv": gaps} if gaps else {})
+    return _written(out_dir, "tables", document, tables, PAGE)
 
 
 def paper_report(
@@ -153,8 +162,8 @@ def paper_report(
     out_dir.mkdir(parents=True, exist_ok=True)
     pictures = _ranks_drawn(ranks, out_dir / f"{plan.name}_ranks.png")
     title = f"{grid.name} ({plan.name})" if plan.table.paper else grid.name
-    document = Document(title, [section(grid, cells) for cells in parts if cells], remarks, pictures, left_out=missing)
-    return _written(out_dir, plan.name, document, {f"{plan.name}.csv": document.sections})
+    document = Document(title, [section(grid, cells) for cells in parts if cells], remarks, pictures, missing)
+    return _written(out_dir, plan.name, document, {f"{plan.name}.csv": document.sections}, f"{plan.name}.html")
 
 
 def _sections(
@@ -201,16 +210,18 @@ def _ranks(runs: "DataFrame") -> "dict[str, Ranking]":
     return rankings(cells)
 
 
-def _ranks_drawn(ranks: "dict[str, Ranking]", path: Path) -> list[str]:
-    return [path.name] if drawn(draw_ranks(ranks, path), path) else []
+def _ranks_drawn(ranks: "dict[str, Ranking]", path: Path) -> list[Picture]:
+    shows = "Methods at their average ranks; a bar joins those that do not differ significantly."
+    return [Picture(path, "Average ranks", shows)] if drawn(draw_ranks(ranks, path), path) else []
 
 
-def _written(out_dir: Path, stem: str, document: Document, tables: dict[str, list[Section]]) -> str:
+def _written(out_dir: Path, stem: str, document: Document, tables: dict[str, list[Section]], page: str) -> str:
     """Writes the document and its CSV files. Returns what the command prints."""
     body, tex, html = (document.render(suffix) for suffix in ("md", "tex", "html"))
     files = {f"{stem}.md": body} | {name: records_csv(sections) for name, sections in tables.items()}
-    files |= {f"{stem}.tex": tex, f"{stem}.html": html}
+    files |= {f"{stem}.tex": tex, page: html}
     for name, content in files.items():
         write_atomic(out_dir / name, content)
     said = printed(document, screen(), str(out_dir / f"{stem}.md"))
-    return "\n".join([said, "Files:", *(f"  {out_dir / name}" for name in (*files, *document.figures))])
+    names = [*files, *(picture.path.name for picture in document.figures)]
+    return "\n".join([said, "Files:", *(f"  {out_dir / name}" for name in names)])

@@ -55,14 +55,9 @@ def lines(table: Table, on: Screen) -> list[str]:
     """A table within the width: names are cut, columns that do not fit go below the others."""
     words = len(table.header) - table.numbers
     columns = [list(column) for column in zip(table.header, *table.rows)]
-    numbers = [max(map(len, column)) + len(GAP) for column in columns[words:]]
-    names = max(map(len, columns[0]))
-    others = sum(max(map(len, column)) + len(GAP) for column in columns[1:words])
-    room = on.width - len(GAP) - others
-    if words:
-        all_beside = room - sum(numbers)
-        columns[0] = cut(columns[0], max(LEAST, all_beside) if names > all_beside else names)
-        room -= max(map(len, columns[0]))
+    numbers = [_width(column) + len(GAP) for column in columns[words:]]
+    columns[:words] = _cut_to(on.width - len(GAP), columns[:words], numbers)
+    room = on.width - sum(_width(column) + len(GAP) for column in columns[:words])
     blocks: list[list[int]] = [[]]
     left = room
     for number, width in enumerate(numbers):
@@ -77,13 +72,29 @@ def lines(table: Table, on: Screen) -> list[str]:
     return found
 
 
+def _cut_to(width: int, words: list[list[str]], numbers: list[int]) -> list[list[str]]:
+    """Columns of words, cut so that all columns of numbers fit beside them or, where that is too narrow, the widest."""
+    widest = max(numbers, default=0)
+    share = (width - widest) // max(1, len(words)) - len(GAP)
+    if sum(map(_width, words)) > len(words) * share:
+        words = [*words[:1], *(cut(column, share) for column in words[1:])]
+    room = width - sum(_width(column) + len(GAP) for column in words[1:])
+    if not words or _width(words[0]) <= room - sum(numbers):
+        return words
+    return [cut(words[0], max(room - sum(numbers), min(LEAST, room - widest))), *words[1:]]
+
+
+def _width(column: Sequence[str]) -> int:
+    return max(map(len, column))
+
+
 def _block(columns: Sequence[Sequence[str]], chosen: Sequence[int], words: int, table: Table, on: Screen) -> list[str]:
-    found = []
+    found, widths = [], {at: _width(columns[at]) for at in chosen}
     for line in range(len(table.rows) + 1):
         cells = []
         for at in chosen:
-            text, width = columns[at][line], max(map(len, columns[at]))
-            spaces = " " * (width - len(text))
+            text = columns[at][line]
+            spaces = " " * (widths[at] - len(text))
             if on.bold and (line - 1, at) in table.bold:
                 text = f"\x1b[1m{text}\x1b[0m"
             cells.append(text + spaces if at < words else spaces + text)

@@ -40,6 +40,9 @@ def nothing_runs(monkeypatch):
     monkeypatch.setattr(train, "run", lambda cfg: check(cfg) or SKIPPED)
 
 
+REPORT = "lilawbench/report/__main__.py"
+
+
 def arguments_of(words: list[str]) -> list[str] | None:
     """Of a command that trains, in one process or several."""
     return words[words.index("lilawbench.train") + 1 :] if "lilawbench.train" in words else None
@@ -86,6 +89,8 @@ def test_it_is_right(command, mine, small_files, command_line, nothing_runs, mon
         compile(words[2], "README", "exec")
     elif words[:3] == ["python", "-m", "lilawbench.status"]:
         assert words[3] == "outputs" or is_experiment([f"experiment={words[3]}"])
+    elif words[:3] == ["python", "-m", "lilawbench.report"]:
+        assert all(str(name).startswith("outputs") for name in parses(REPORT, words[3:], monkeypatch).folders)
     elif words[:3] == ["python", "-m", "lilawbench.suspects"]:
         parses("lilawbench/suspects.py", words[3:], monkeypatch)
     elif words[:3] == ["python", "-m", "lilawbench.predict"]:

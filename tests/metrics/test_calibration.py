@@ -131,6 +131,13 @@ def test_several_labels_are_decisions_in_one_pool():
     assert found["nll"] == pytest.approx(-math.log(0.9 * 0.7) / 2)
 
 
+def test_probabilities_that_are_all_in_the_first_bin():
+    """Of 20 classes, all of probability .05; class 0 has 3 rows of 4, class 1 one: gaps .7, .2 and 18 of .05."""
+    found = calibration(torch.zeros(4, 20), torch.tensor([0, 0, 0, 1]))
+    assert found.measures["ece_class"] == pytest.approx((0.7 + 0.2 + 18 * 0.05) / 20)
+    assert found.measures["ece"] == pytest.approx(0.75 - 0.05)
+
+
 def test_no_temperature_is_best():
     """Where all rows are right, and where the logits mislead."""
     logits, _ = made(4, 1.0)

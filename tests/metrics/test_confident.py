@@ -2,7 +2,6 @@
 
 import warnings
 
-import numpy as np
 import pytest
 import torch
 
@@ -38,13 +37,6 @@ def test_a_row_below_all_thresholds_counts_nowhere_and_a_class_without_rows_take
     assert confident_class(probs, given).tolist() == [0, -1, -1, 1]
     assert confident_joint(probs, given).tolist() == [[2, 0, 0], [0, 2, 0], [0, 0, 0]]  # scaled to two rows a class
     assert estimated_wrong_confident(probs, given) == 0
-
-
-@pytest.fixture
-def stable(monkeypatch):
-    """cleanlab with ties in the order of rows: NumPy's own order of them depends on the machine."""
-    sort = np.argsort
-    monkeypatch.setattr(np, "argsort", lambda values, axis=-1, kind=None: sort(values, axis, kind="stable"))
 
 
 @pytest.mark.slow  # cleanlab takes seconds to import

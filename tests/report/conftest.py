@@ -1,5 +1,6 @@
 """Fake finished runs, written as a run writes them."""
 
+import functools
 import json
 from pathlib import Path
 
@@ -15,8 +16,14 @@ from lilawbench.report.rows import section
 
 
 @pytest.fixture
-def write_run(tmp_path):
-    """write_run(method, seed, accuracy, **changes) -> folder of a finished run below tmp_path.
+def write_run(tmp_path, run_writer):
+    """write_run(method, seed, accuracy, **changes) -> folder of a finished run below tmp_path."""
+    return run_writer(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def run_writer():
+    """run_writer(root) -> write_run, which writes below it.
 
     accuracy: best_val test accuracy, a fraction; the last one is 0.1 lower. curve: test accuracies per epoch.
     parameters: (alpha, beta, delta) per step. Keys with dots go through `changes={...}`; a value of None removes one.
@@ -25,6 +32,7 @@ def write_run(tmp_path):
     count = iter(range(10_000))
 
     def write(
+        root,
         method="ce",
         seed=0,
         accuracy=0.8,
@@ -37,7 +45,7 @@ def write_run(tmp_path):
         tables=(),
         clean=None,
     ):
-        folder = tmp_path / "outputs" / (name or f"run{next(count):04d}-{method}-s{seed}")
+        folder = root / "outputs" / (name or f"run{next(count):04d}-{method}-s{seed}")
         folder.mkdir(parents=True)
         file = "supervised" if method in ("ce", "focal") else method
         record = {
@@ -81,7 +89,7 @@ def write_run(tmp_path):
         (folder / "result.json").write_text(json.dumps(record))
         return folder
 
-    return write
+    return lambda root: functools.partial(write, root)
 
 
 @pytest.fixture

@@ -1,15 +1,24 @@
 """One document, all its spellings."""
 
+import base64
+import gzip
+import re
+
 import pytest
 
-from lilawbench.report.document import Document, Section, Table, records_csv
+from lilawbench.report.document import Document, Picture, Section, Table, records_csv
+
+PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + (300).to_bytes(4, "big") + (200).to_bytes(4, "big")
 
 
 @pytest.fixture
-def document():
+def document(tmp_path):
+    (tmp_path / "curve.png").write_bytes(PNG)
+    (tmp_path / "curve.svg").write_bytes(b"<svg/>")
     first = Table("50 % & <b>", ["name", "x"], [["a|b", "1.00 ± 0.10"]], 1, [{"name": "a|b", "x": 1.0, "p": None}])
     second = Table("two", ["", "y", "z"], [["c_d", "2", "-"], ["e", "3", "4"]], 2, [{"name": 'c"d', "y": 2}])
-    return Document("T & U", [Section("one", [first]), Section("two", [second])], ["a < b"], ["curve.png"])
+    curve = Picture(tmp_path / "curve.png", "Curve", "x < y")
+    return Document("T & U", [Section("one", [first]), Section("two", [second])], ["a < b"], [curve])
 
 
 def test_markdown_is_padded(document):
@@ -29,11 +38,24 @@ def test_latex_is_escaped(document):
 
 
 def test_html_is_escaped_and_stands_by_itself(document):
+    """It names no address but its own data:, and Chromium may load nothing else either."""
     html = document.render("html")
     assert "<h1>T &amp; U</h1>" in html and "<caption>50 % &amp; &lt;b&gt;</caption>" in html
     assert '<td class="word">c_d</td><td>2</td>' in html and "<li>a &lt; b</li>" in html
-    assert '<img src="curve.png" alt="curve">' in html and "http" not in html
-    assert "<ul>" not in Document("empty", []).render("html")
+    assert "<p>x &lt; y</p>" in html
+    assert not re.search(r"https?:|//[a-z]|<link|@import|url\(", re.sub(r"data:image/png[^\"]*", "", html))
+    assert "default-src 'none'" in html
+    assert 'id="notes"' not in Document("empty", []).render("html")
+
+
+def test_a_picture_is_in_the_page_whole_and_can_be_saved_as_svg(document):
+    html = document.render("html")
+    [(packed, width, height)] = re.findall(
+        r'<img src="data:image/png;base64,(.*?)".* width="(\d+)" height="(\d+)"', html
+    )
+    assert base64.b64decode(packed) == PNG and (width, height) == ("300", "200")
+    [vector] = re.findall(r'data-name="curve.svg" data-packed="(.*?)"', html)
+    assert gzip.decompress(base64.b64decode(vector)) == b"<svg/>"
 
 
 def test_csv_joins_tables_of_other_columns(document):

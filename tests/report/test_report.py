@@ -36,11 +36,12 @@ def test_report_writes_what_it_names(two_methods, tmp_path, layout, markdown):
     assert body.index("## best_val") < body.index("## last")
     assert all("difference to ce" in text and "+5.00" in text for text in (said, body))
     paths = [Path(line.strip()) for line in files.splitlines()]
-    names = ["tables.md", "tables.csv", "tables.tex", "tables.html", "accuracy.png", "parameters.png"]
+    names = ["tables.md", "tables.csv", "tables.tex", "report.html", "accuracy.png", "parameters.png"]
     assert [path.name for path in paths] == names
-    assert sorted(out.iterdir()) == sorted(paths) and all(path.stat().st_size > 200 for path in paths)
+    vectors = [path.with_suffix(".svg") for path in paths[-2:]]
+    assert sorted(out.iterdir()) == sorted(paths + vectors) and all(path.stat().st_size > 200 for path in out.iterdir())
     assert len((out / "tables.csv").read_text().splitlines()) == 1 + 2 * 2
-    assert (out / "tables.html").read_text(encoding="utf-8").count("<table") == 2
+    assert (out / "report.html").read_text(encoding="utf-8").count("<table") >= 2
 
 
 def test_without_ce_the_first_method_is_the_baseline(write_run, tmp_path, words_only):
@@ -70,13 +71,13 @@ def test_what_methods_logged_is_drawn_and_goes_with_them(write_run, tmp_path, la
     said = report(tmp_path / "outputs", out)
     for name in ("pruning.png", "corrector.png"):
         assert f"  {out / name}" in said.splitlines() and (out / name).read_bytes()[:4] == b"\x89PNG"
-        assert f'<img src="{name}"' in (out / "tables.html").read_text(encoding="utf-8")
+        assert f'data-picture="{name}"' in (out / "report.html").read_text(encoding="utf-8")
     for run in (rrm, dynamic):
         (run / "result.json").unlink()
     said = report(tmp_path / "outputs", out)
     assert "pruning.png" not in said and "corrector.png" not in said and "accuracy.png" in said
     assert not (out / "pruning.png").exists() and not (out / "corrector.png").exists()
-    assert "pruning.png" not in (out / "tables.html").read_text(encoding="utf-8")
+    assert "pruning.png" not in (out / "report.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow

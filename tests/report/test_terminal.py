@@ -1,11 +1,14 @@
 """What a report looks like in a terminal: within its width, nothing of a table lost."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from lilawbench.report import short
 from lilawbench.report.collect import collect
 from lilawbench.report.document import Document, LeftOut, Section, Short, Table
-from lilawbench.report.terminal import ELLIPSIS, Screen, cut, lines, printed, screen
+from lilawbench.report.terminal import ELLIPSIS, GAP, Screen, cut, lines, printed, screen
 
 HEADER = ["method", "mean ± std", "difference to ce [95 %]", "p (Holm)", "n"]
 ROWS = [
@@ -25,6 +28,16 @@ def test_an_exact_table():
     ]
 
 
+def test_the_readme_shows_this_form():
+    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    shown = [line for line in text.split("```text\ndigits, ")[1].split("```")[0].splitlines() if line.startswith(GAP)]
+    header, *rows = [re.split(r" {2,}", line.strip()) for line in shown]
+    assert (header, len(rows)) == (HEADER, 3)
+    values = [row[1] + "  " * (not row[1].endswith("≈")) for row in rows]
+    table = Table("", header, [[row[0], value, *row[2:]] for row, value in zip(rows, values)], 4)
+    assert lines(table, Screen()) == shown
+
+
 def test_bold_changes_no_width():
     bold = lines(TABLE, Screen(100, bold=True))
     assert bold[2].count("\x1b[1m74.00 ± 3.00\x1b[0m") == 1 and "\x1b" not in bold[1] + bold[3]
@@ -40,6 +53,16 @@ def test_no_line_is_wider_than_the_screen_and_no_number_is_lost(width, columns):
     found = lines(table, Screen(width))
     assert max(map(len, found)) <= width
     assert all("\n".join(found).count(number) == 1 for line in numbers for number in line)
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_several_columns_of_words_fit(width):
+    words = [[f"{place} {'long ' * 6}{line}" for place in "abcd"] for line in range(3)]
+    found = lines(
+        Table("", ["a", "b", "c", "d", "one", "two"], [[*line, "0.25", "-1.25"] for line in words], 2), Screen(width)
+    )
+    assert max(map(len, found)) <= width
+    assert all(len({line.split("  ")[at] for line in found[1:4]}) == 3 for at in range(1, 5))
 
 
 def test_at_80_characters_names_are_cut_and_stay_different():

@@ -10,9 +10,11 @@ import pytest
 import torch
 
 import lilawbench
+from lilawbench.config import build
 from lilawbench.predict import main
 from lilawbench.probes.chosen import Chosen
 from lilawbench.support.errors import ConfigError, DataError
+from lilawbench.train import run
 from lilawbench.trained.predicting import Predicted, predict
 
 
@@ -211,3 +213,24 @@ def test_labels_lead_back_to_every_row(table_run):
         assert sorted(np.flatnonzero(kept["split"] == "val")) == sorted(kept["val"])
         assert len(kept["ids"]) == len(kept["split"]) == len(kept["given"]) == len(kept["observed"]) == 90
         assert kept["class_names"].tolist() == ["healthy", "ill"] and len(kept["test_ids"]) == len(kept["test_target"])
+
+
+@pytest.mark.slow
+def test_a_linear_probe_on_cached_features_is_kept_whole(composed, tmp_path):
+    record = run(composed("train.finetune=linear_probe", "train.epochs=4", "train.lr=0.01"))
+    assert (tmp_path / "outputs" / "features").is_dir()
+    images = build(composed("dataset=digits").dataset).load(None).test_input
+    np.savez(tmp_path / "new.npz", images=images[:, 0].numpy())
+    for rule in ("best_val", "last"):
+        found = predict(record.folder, tmp_path / "new.npz", rule).logits
+        np.testing.assert_allclose(found, recorded(record)[f"{rule}.test"], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [["train.precision=bf16"], ["model=cnn", "train.channels_last=true"]])
+def test_precision_and_layout_are_those_of_the_run(composed, tmp_path, options):
+    record = run(composed(*options, "train.epochs=1", "split.train_samples=128"))
+    images = build(composed("dataset=digits").dataset).load(None).test_input
+    np.savez(tmp_path / "new.npz", images=images[:, 0].numpy())
+    found = predict(record.folder, tmp_path / "new.npz", "last", device="cpu").logits
+    assert found.numpy().tobytes() == recorded(record)["last.test"].tobytes()

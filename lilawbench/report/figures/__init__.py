@@ -3,34 +3,96 @@
 `plot(runs, path)` writes the picture, or returns None if no run has them. `ranks` is drawn from the tables' cells.
 """
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from lilawbench.report.collect import read_metrics
+from lilawbench.report.collect import has_labels, read_arrays, read_labels, read_metrics
+from lilawbench.report.document import Picture
 from lilawbench.report.figures.accuracy import plot_accuracy
 from lilawbench.report.figures.corrector import last_tables, plot_corrector
+from lilawbench.report.figures.drawing import save
+from lilawbench.report.figures.matrices import plot_confusion, plot_transitions
+from lilawbench.report.figures.memorised import plot_memorised
+from lilawbench.report.figures.noise import plot_noise
 from lilawbench.report.figures.pruning import plot_pruning
 from lilawbench.report.figures.reliability import plot_reliability
 from lilawbench.report.figures.traces import plot_traces
+from lilawbench.report.figures.weighing import FILE as WEIGHING
+from lilawbench.report.figures.weighing import plot_weighing
 from lilawbench.support.errors import DataError
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from pandas import DataFrame
 
+
+class Drawing(NamedTuple):
+    """How a figure is drawn, and what the page says of it."""
+
+    plot: "Callable[[DataFrame, Path], Figure | None]"
+    title: str
+    shows: str
+    vector: bool = False  # whether there is an SVG beside the PNG
+
+
 FIGURES = {
-    "accuracy.png": plot_accuracy,
-    "parameters.png": plot_traces,
-    "pruning.png": plot_pruning,
-    "corrector.png": plot_corrector,
-    "reliability.png": plot_reliability,
+    "accuracy.png": Drawing(
+        plot_accuracy, "Test measure per epoch", "The mean over seeds, and a band of one standard deviation.", True
+    ),
+    "memorised.png": Drawing(
+        plot_memorised,
+        "Corrupted labels: memorised and recovered",
+        "Of the training samples whose label is wrong, how many are predicted as that label, and how many as the clean "
+        "one.",
+        True,
+    ),
+    "noise.png": Drawing(
+        plot_noise, "Test measure against noise", "Over the noise rate that was asked for, by kind of noise.", True
+    ),
+    "transitions.png": Drawing(
+        plot_transitions,
+        "How labels were corrupted",
+        "The realised transition matrix: of the samples of each clean class, the share with each observed label.",
+    ),
+    "confusion.png": Drawing(
+        plot_confusion,
+        "What was predicted",
+        "The confusion matrix of test rows: of the rows of each class, the share predicted as each one.",
+    ),
+    "parameters.png": Drawing(
+        plot_traces, "What the methods log", "Values of a method's own per step or epoch, a panel each.", True
+    ),
+    "weighing.png": Drawing(
+        plot_weighing,
+        "How samples were weighed",
+        "Samples of the last epoch over the probabilities of the likeliest class (s_max) and of the observed one "
+        "(s_y), on the surface of the weight where its formula is known; weights of clean and of corrupted samples.",
+    ),
+    "pruning.png": Drawing(
+        plot_pruning,
+        "What was pruned",
+        "The share of samples pruned, how many of them are corrupted, and the weights of clean and corrupted samples.",
+    ),
+    "corrector.png": Drawing(
+        plot_corrector,
+        "What the label corrector learned",
+        "The weight g of an observed label over loss bins, the margins of the classes, and how often a corrected label "
+        "is the clean one.",
+    ),
+    "reliability.png": Drawing(
+        plot_reliability,
+        "Whether confidence can be trusted",
+        "Accuracy of test rows against confidence, before and after one temperature; on the diagonal they agree.",
+    ),
 }
 
 
-def draw_all(runs: "DataFrame", out_dir: Path) -> tuple[list[str], dict[str, str]]:
+def draw_all(runs: "DataFrame", out_dir: Path) -> tuple[list[Picture], dict[str, str]]:
     """Draws every figure that the runs have values for.
 
     Returns:
-        Names of the files; and the folders of runs that are in none, since their metrics.jsonl or labels.npz is
+        The pictures; and the folders of runs that are in none, since their metrics.jsonl or labels.npz is
         damaged, with the reason.
     """
     try:
@@ -44,15 +106,23 @@ def draw_all(runs: "DataFrame", out_dir: Path) -> tuple[list[str], dict[str, str
 
 
 def drawn(figure: object, path: Path) -> bool:
-    """Whether the figure was drawn; if not, an older file is removed."""
+    """Whether the figure was drawn; if not, older files are removed."""
     if figure is None:
         path.unlink(missing_ok=True)
+        path.with_suffix(".svg").unlink(missing_ok=True)
     return figure is not None
 
 
-def _draw(runs: "DataFrame", out_dir: Path) -> list[str]:
-    figures = FIGURES.items()
-    return [name for name, plot in figures if drawn(None if runs.empty else plot(runs, out_dir / name), out_dir / name)]
+def _draw(runs: "DataFrame", out_dir: Path) -> list[Picture]:
+    pictures = []
+    for name, drawing in FIGURES.items():
+        path = out_dir / name
+        figure = None if runs.empty else drawing.plot(runs, path)
+        if drawn(figure, path):
+            if figure is not None and drawing.vector:
+                save(figure, path.with_suffix(".svg"))
+            pictures.append(Picture(path, drawing.title, drawing.shows))
+    return pictures
 
 
 def _damage(run: "DataFrame") -> str:
@@ -61,6 +131,10 @@ def _damage(run: "DataFrame") -> str:
         folder = run["folder"].iloc[0]
         epochs, _ = read_metrics(folder, "epoch"), read_metrics(folder, "step")
         last_tables(run)
+        if has_labels(folder):
+            read_labels(folder)
+        if Path(folder, WEIGHING).exists():
+            read_arrays(Path(folder, WEIGHING))
     except DataError as error:
         return str(error)
     return "" if any(name.startswith("test_") for name in epochs) else "metrics.jsonl has no test measures per epoch"

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lilawbench.report.collect import read_metrics
-from lilawbench.report.figures.drawing import COLOURS, NOTE, curves, draw_percent, dress, look, three_panels
-from lilawbench.support.errors import DataError
+from lilawbench.report.collect import read_labels, read_metrics
+from lilawbench.report.figures.drawing import NOTE, curves, draw_percent, dress, three_panels
+from lilawbench.report.figures.looks import COLOURS, look
 
 if TYPE_CHECKING:
     import numpy as np
@@ -68,20 +68,16 @@ def last_tables(cell: "DataFrame") -> "dict[str, np.ndarray]":
         last = rows.dropna(subset=["g", "margin"]).iloc[-1]
         for name in ("g", "margin"):
             tables[name].append(last[name])
-        tables["sizes"].append(_class_sizes(Path(folder, "labels.npz"), len(last["margin"])))
+        tables["sizes"].append(_class_sizes(folder, len(last["margin"])))
     return {name: np.array(values) for name, values in tables.items()}
 
 
-def _class_sizes(path: Path, num_classes: int) -> "np.ndarray":
+def _class_sizes(folder: str, num_classes: int) -> "np.ndarray":
     import numpy as np
 
-    try:
-        with path.open("rb") as file:  # np.load leaves a damaged archive open
-            labels = np.load(file, allow_pickle=False)
-            known = labels["clean" if "clean" in labels else "observed"]  # the given labels, if no clean ones are known
-            return np.bincount(known[labels["train"]], minlength=num_classes)
-    except Exception as error:  # of zip, zlib or NumPy, by where the damage is
-        raise DataError(f"cannot read {path}: {error}. Delete the folder and start the run again.") from None
+    labels = read_labels(folder)
+    known = labels.get("clean", labels["observed"])  # the given labels, if no clean ones are known
+    return np.bincount(known[labels["train"]], minlength=num_classes)
 
 
 def _draw_corrector(panel: "Axes", g: "np.ndarray") -> None:

@@ -1,4 +1,4 @@
-"""Shared by all figures: colours, panels, curves as mean and band over seeds, titles, saving."""
+"""Shared by all figures: panels, curves as mean and band over seeds, titles, saving."""
 
 import textwrap
 from collections.abc import Callable, Sequence
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lilawbench.report.collect import read_metrics
+from lilawbench.report.figures.looks import look
 from lilawbench.report.names import natural
 from lilawbench.support.atomic import replacing
 
@@ -14,9 +15,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
-# Okabe and Ito 2008: distinguishable with every common colour blindness. Yellow is left out: too pale on white.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
-STYLES = ("-", "--", ":", "-.")  # for further rounds of colours
 ROW_INCHES = (4.4, 3.2)  # width, height of one of a row's three panels
 MOST_ROWS = 12
 NOTE = "line: mean over seeds, band: ± 1 standard deviation"
@@ -49,19 +47,14 @@ def curves(cell: "DataFrame", kind: str, names: Sequence[str]) -> "dict[str, Dat
     }
 
 
-def draw(panel: "Axes", curve: "DataFrame", label: str, number: int) -> None:
-    """Mean line and band of a table of curves, [points, seeds]; no band for one seed. `number` selects the colour."""
+def draw(panel: "Axes", curve: "DataFrame", label: str, look: tuple[str, str]) -> None:
+    """Mean line and band of a table of curves, [points, seeds]; no band for one seed. look: colour and line style."""
     mean, std = curve.mean(axis=1), curve.std(axis=1, ddof=1)
     marker = "o" if len(curve) == 1 else None
-    colour, style = look(number)
+    colour, style = look
     panel.plot(curve.index, mean, color=colour, linestyle=style, linewidth=1.8, label=label, marker=marker)
     if curve.shape[1] > 1:
         panel.fill_between(curve.index, mean - std, mean + std, color=colour, alpha=0.18, linewidth=0)
-
-
-def look(number: int) -> tuple[str, str]:
-    """Colour and style of the n-th line of a panel."""
-    return COLOURS[number % len(COLOURS)], STYLES[number // len(COLOURS) % len(STYLES)]
 
 
 def panels(rows: int, columns: int, count: int, inches: tuple[float, float]) -> "tuple[Figure, list[Axes]]":
@@ -77,14 +70,14 @@ def panels(rows: int, columns: int, count: int, inches: tuple[float, float]) -> 
     return figure, axes[:count]
 
 
-def dress(panel: "Axes", title: str, x: str, y: str) -> None:
-    """Sets title, axis labels, grid, and ticks at integer x."""
+def dress(panel: "Axes", title: str, x: str, y: str, integers: bool = True) -> None:
+    """Sets title, axis labels, grid, and ticks: at integer x, unless told otherwise."""
     from matplotlib.ticker import MaxNLocator
 
     panel.set_title(title, loc="left", fontsize=11)
     panel.set_xlabel(x, fontsize=11)
     panel.set_ylabel(y, fontsize=11)
-    panel.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+    panel.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=integers))
     panel.ticklabel_format(useOffset=False, style="plain")
     panel.tick_params(labelsize=10)
     panel.grid(alpha=0.25, linewidth=0.6)
@@ -98,10 +91,17 @@ def title(first: str, cell: "DataFrame", width: int) -> str:
 
 
 def save(figure: "Figure", path: str | Path) -> None:
-    """Writes a temporary file and renames it, so that nobody sees half a picture."""
+    """Writes a temporary file and renames it, so that nobody sees half a picture. An SVG keeps its words as text.
+
+    Saved again in another format, the figure keeps its layout, which takes half of the time.
+    """
+    from matplotlib import rc_context
+
     path = Path(path)
-    with replacing(path) as file:
-        figure.savefig(file, format=path.suffix[1:] or "png", dpi=150)
+    kind = path.suffix[1:] or "png"
+    with replacing(path) as file, rc_context({"svg.fonttype": "none", "svg.hashsalt": "lilawbench"}):
+        figure.savefig(file, format=kind, dpi=150, metadata={"Date": None} if kind == "svg" else None)
+    figure.set_layout_engine("none")
 
 
 def three_panels(
@@ -157,7 +157,7 @@ def _legend_below(column: "list[Axes]", legend_title: str) -> None:
 def draw_percent(panel: "Axes", found: "dict[str, DataFrame]", labels: dict[str, str]) -> None:
     for number, (name, label) in enumerate(labels.items()):
         if name in found:
-            draw(panel, 100 * found[name], label, number)
+            draw(panel, 100 * found[name], label, look(number))
     panel.set_ylim(-3, 103)
 
 

@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lilawbench.report.figures.drawing import COLOURS, save
+from lilawbench.report.figures.drawing import save
+from lilawbench.report.figures.looks import COLOURS
 from lilawbench.report.measured import SELECTIONS
 from lilawbench.report.ranks import ALPHA, Ranking
 

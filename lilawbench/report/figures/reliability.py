@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lilawbench.report.figures.drawing import cells, dress, look, panels, save, title
+from lilawbench.report.figures.drawing import cells, dress, panels, save, title
+from lilawbench.report.figures.looks import colour
 from lilawbench.report.measured import column
-from lilawbench.report.names import natural
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,9 +39,8 @@ def plot_reliability(runs: "DataFrame", path: str | Path) -> "Figure | None":
     shown = found[:MOST_CELLS]
     across = min(ACROSS, len(shown))
     figure, axes = panels(-(-len(shown) // across), across, len(shown), INCHES)
-    numbers = {method: number for number, method in enumerate(sorted(runs["method"].unique(), key=natural))}
     for panel, (name, cell, rule) in zip(axes, shown):
-        _draw(panel, cell, rule, numbers[cell["method"].iloc[0]])
+        _draw(panel, cell, rule)
         dress(panel, "", "confidence", "accuracy")
         panel.set_title(title(f"{name}, {rule}", cell, 46) + "\n" + _said(cell, rule), loc="left", fontsize=9)
         panel.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xticks=[0, 0.25, 0.5, 0.75, 1], aspect="equal")
@@ -61,18 +60,18 @@ def _rule(cell: "DataFrame") -> str | None:
     return None
 
 
-def _draw(panel: "Axes", cell: "DataFrame", rule: str, number: int) -> None:
+def _draw(panel: "Axes", cell: "DataFrame", rule: str) -> None:
     diagrams = [diagram for diagram in column(cell, f"{rule}.reliability") if diagram]
-    colour, _ = look(number)
+    own = colour(cell["method"].iloc[0])
     panel.plot([0, 1], [0, 1], color="black", linewidth=0.8, linestyle=":")
-    for when, style, fill in (("before", "--", "white"), ("after", "-", colour)):
+    for when, style, fill in (("before", "--", "white"), ("after", "-", own)):
         confidence, accuracy, share = _pooled([one[when] for one in diagrams if when in one])
         if when == "before":
             width = 1 / len(share)
             panel.bar([width * (at + 0.5) for at in range(len(share))], share, width, color=ROWS, linewidth=0)
         full = share > 0
         panel.plot(
-            confidence[full], accuracy[full], color=colour, linestyle=style, linewidth=1.6, marker="o", markersize=4,
+            confidence[full], accuracy[full], color=own, linestyle=style, linewidth=1.6, marker="o", markersize=4,
             markerfacecolor=fill, label=when,
         )  # fmt: skip
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from lilawbench.report.collect import logged_at_steps, read_metrics
 from lilawbench.report.figures import corrector, pruning
 from lilawbench.report.figures.drawing import NOTE, cells, curves, draw, dress, panels, save, title
+from lilawbench.report.figures.looks import look
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -44,7 +45,7 @@ def plot_traces(runs: "DataFrame", path: str | Path) -> "Figure | None":
     for name, cell, found in shown:
         of_cell = axes[row * across :]
         for number, ((label, curve, x), panel) in enumerate(zip(found, of_cell)):
-            draw(panel, curve, label, number)
+            draw(panel, curve, label, look(number))
             dress(panel, title(name, cell, 120) if number == 0 else "", x, label)
         row += -(-len(found) // across)
     for panel in axes:

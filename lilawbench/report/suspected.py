@@ -1,0 +1,70 @@
+"""The labels that are probably wrong, as a page shows them: the first of each list, with its picture."""
+
+import csv
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lilawbench.report.document import Picture, Section, Table
+from lilawbench.report.measured import column
+from lilawbench.report.names import natural
+
+if TYPE_CHECKING:
+    from pandas import DataFrame, Series
+
+FIRST = 50  # rows of a list
+MOST = 3  # lists
+WIDEST = 60  # characters of a value
+SCORE = "score"  # the last column that is shown; what follows are the other scores
+
+
+def suspected(runs: "DataFrame") -> Section | None:
+    """One list for each of the first settings whose runs have some: that of its first run. None: no run has a list.
+
+    Args:
+        runs: named, from `with_unique_names`.
+    """
+    tables, pictures, lines = [], [], []
+    found = list(itertools.islice(_lists(runs), MOST))
+    for name, run in found:
+        folder = Path(run["folder"])
+        header, rows = _read(folder / "suspects.csv")
+        estimated, count = run.get("suspects_estimated"), run.get("suspects_rows")
+        if _known(estimated, count):
+            way = f"estimated by {run['suspects_estimated_by']}"
+            lines.append(f"{name}: about {int(estimated):,} of {int(count):,} labels are probably wrong, {way}.")
+        numbers = len(header) - header.index("suggested") - 1 if "suggested" in header else 1
+        caption = f"{name}: the first {len(rows)} rows of {folder.name}/suspects.csv, the most suspicious first."
+        tables.append(Table(caption, header, rows, numbers))
+        if (picture := folder / "suspects.png").exists():
+            pictures.append(Picture(picture, f"Most suspicious of {name}", "Given label, and the suggested one."))
+    if not tables:
+        return None
+    if len(runs) > 1:
+        lines.append("One list from several runs: python -m lilawbench.suspects RUN...")
+    return Section("Labels that are probably wrong", tables, pictures=pictures, lines=lines)
+
+
+def _lists(runs: "DataFrame") -> "Iterator[tuple[str, Series]]":
+    """Name and record of the first run of each setting that has a list."""
+    for scene in sorted(runs["scene"].unique(), key=natural):
+        here = runs[runs["scene"] == scene].sort_values(["config.seed", "method"])
+        for at, folder in enumerate(column(here, "folder")):
+            if Path(folder, "suspects.csv").exists():
+                run = here.iloc[at]
+                yield f"{scene}, {run['method']}, seed {run['config.seed']}", run
+                break
+
+
+def _read(path: Path) -> tuple[list[str], list[list[str]]]:
+    """Header and first rows, without the scores that did not rank."""
+    with path.open(encoding="utf-8", newline="") as file:
+        header, *rows = itertools.islice(csv.reader(file), FIRST + 1)
+    last = header.index(SCORE) + 1 if SCORE in header else len(header)
+    shown = [[value if len(value) <= WIDEST else value[: WIDEST - 1] + "…" for value in row[:last]] for row in rows]
+    return header[:last], shown
+
+
+def _known(*values: object) -> bool:
+    return all(isinstance(value, int | float) and value == value for value in values)
