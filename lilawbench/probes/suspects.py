@@ -61,7 +61,7 @@ class Suspects(Probe):
     def __init__(
         self,
         scores: Sequence[str] | None = None,
-        score: str = "aum",
+        score: str = "loss",
         epochs: Sequence[int] | None = None,
         folds: int = 0,
         orientation: str = "mislabelled",
