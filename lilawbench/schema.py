@@ -62,7 +62,7 @@ class Detect:
     """What probe=suspects does. Own data have it unless probe=none; any option that is set here asks for it too."""
 
     scores: list[str] | None = None  # by name (lilawbench/probes/detectors/); null: all that cost no pass of their own
-    score: str = "aum"  # the one that ranks suspects.csv
+    score: str = "loss"  # the one that ranks suspects.csv; why: outputs/README.md
     epochs: list[int] | None = None  # after which scores are compared with clean labels; null: after the last alone
     folds: int = 0  # networks trained on all but one part each, for scores of rows that were not trained on; 0: none
     orientation: str = "mislabelled"  # what is positive | paper: LiLAW's average precision as well, where clean is

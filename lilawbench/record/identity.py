@@ -31,7 +31,7 @@ NOT_IDENTITY = ("paths", "logger", "sweep", "launcher", "table", "experiment_nam
 # options that are newer than some runs: with these values a run keeps the name that it had without them
 LATER: dict[str, Tree] = {
     "probe": {},
-    "detect": {"scores": None, "score": "aum", "epochs": None, "folds": 0, "orientation": "mislabelled"},
+    "detect": {"scores": None, "score": "loss", "epochs": None, "folds": 0, "orientation": "mislabelled"},
     "attack.space": "input",
     "method.fgsm.space": "input",
     "train.cuda_graphs": False,

@@ -39,7 +39,7 @@ def seen(scene, epoch):
     """seen(scores=..., ...) -> the probe after the two epochs of `EPOCHS`."""
 
     def make(of=None, looks=EPOCHS, **options):
-        probe = Suspects(**{"scores": ["loss", "aum"], **options})
+        probe = Suspects(**{"scores": ["loss", "aum"], "score": "aum", **options})
         probe.setup(of or scene())
         for number, rows in enumerate(looks, start=1):
             probe.see(None, replace(epoch(), number=number, logits=rows), None)
@@ -129,7 +129,7 @@ class Patient(Latest):
 
 def test_a_score_that_needs_more_epochs_is_nan_and_a_line_says_why(scene, epoch, tmp_path, caplog):
     caplog.set_level("INFO")
-    probe = Suspects(scores=["aum", "patient"], detectors={"patient": Patient()})
+    probe = Suspects(scores=["aum", "patient"], score="aum", detectors={"patient": Patient()})
     probe.setup(replace(scene(), epochs=2))
     for rows in EPOCHS:
         probe.see(None, replace(epoch(), logits=rows), None)
