@@ -9,7 +9,8 @@ from torch.nn import functional as F
 
 import lilawbench
 
-KNOWN = ("LiLAW()", "import reweight", "import Network, hypergradient", "lilawbench.load")  # a word of each block
+# a word of each block; a detector of one's own is run in probes/detectors/test_all.py
+KNOWN = ("LiLAW()", "import reweight", "import Network, hypergradient", "lilawbench.load", "Sharpness")
 
 
 @pytest.fixture(scope="module")
