@@ -52,6 +52,6 @@ class Weighing(Probe):
         import numpy as np
 
         if self.kept:
-            arrays = {name: value.numpy() for name, value in self.kept.items()}
             with replacing(folder / FILE) as file:
-                np.savez_compressed(file, allow_pickle=False, **arrays)
+                arrays = {name: value.numpy() for name, value in self.kept.items()}
+                np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # none is called allow_pickle

@@ -70,7 +70,7 @@ def plot_weighing(runs: "DataFrame", path: str | Path) -> "Figure | None":
             for column in range(columns)
         ]
         *planes, last = [figure.add_axes(box) for box in boxes[: max(1, len(one.surfaces)) + 1]]
-        for column, (panel, (title, surface)) in enumerate(zip(planes, one.surfaces.items() or [("weight", None)])):
+        for column, (panel, (title, surface)) in enumerate(zip(planes, _titled(one.surfaces))):
             _plane(panel, one.arrays, title, surface, first=column == 0)
         _histogram(last, one.arrays)
     left_out = f"; the first {len(shown)} cells" if len(shown) < len(found) else ""
@@ -107,6 +107,11 @@ def _surfaces(run: "DataFrame") -> "dict[str, np.ndarray]":
     return surfaces
 
 
+def _titled(surfaces: "dict[str, np.ndarray]") -> "list[tuple[str, np.ndarray | None]]":
+    """Surfaces with their titles; of a method without any, the plane alone."""
+    return [*surfaces.items()] or [("weight", None)]
+
+
 def _plane(
     panel: "Axes", arrays: "dict[str, np.ndarray]", title: str, surface: "np.ndarray | None", first: bool
 ) -> None:
@@ -125,9 +130,9 @@ def _histogram(panel: "Axes", arrays: "dict[str, np.ndarray]") -> None:
     import numpy as np
 
     weight = arrays["weight"]
-    bins = np.linspace(min(0.0, weight.min()), max(weight.max(), 1e-6) * 1.001, BINS + 1)
+    bins = np.linspace(min(0.0, weight.min()), max(weight.max(), 1e-6) * 1.001, BINS + 1).tolist()
     for kind, (chosen, colour) in _by_kind(arrays).items():
-        panel.hist(weight[chosen], bins.tolist(), color=colour, alpha=0.55, label=kind)
+        panel.hist(weight[chosen], bins, color=colour, alpha=0.55, label=kind)
     panel.set_title("samples by weight", loc="left", fontsize=9)
     panel.set_xlabel("weight", fontsize=9)
     panel.tick_params(labelsize=7)
