@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypedDict
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
@@ -28,6 +29,7 @@ from lilawbench.support.errors import ConfigError, DataError, closest
 from lilawbench.support.plain import State, Tree
 
 log = logging.getLogger("lilawbench")
+FEATURES = [name for name, kind in DETECTORS.items() if kind.needs_features]
 OF_METHOD = "method_"  # of which only a run tells which scores there are
 ORIENTATIONS = ("mislabelled", "paper")
 MOST_PROBABILITIES = 50_000_000  # rows x classes whose mean over epochs is kept, 200 MB
@@ -254,6 +256,9 @@ class Suspects(Probe):
         if short:
             log.info("scores that need more epochs than the run has are nan: %s", ", ".join(short))
         listed, source = self.listed(), self.scene.source
+        blank = [name for name in FEATURES if name in listed.scores and np.isnan(listed.scores[name]).all()]
+        if blank:
+            log.info("nan, since the network has no dense last layer: %s", ", ".join(blank))
         write_list(folder / "suspects.csv", listed, source)
         for show in (partial(write_rows, folder / "suspects_rows.csv"), partial(write_sheet, folder / "suspects.png")):
             try:
