@@ -120,9 +120,11 @@ def need(module: str, package: str) -> None:
 
 
 def _environment() -> dict[str, str]:
-    """The child finds this lilawbench, wherever it was imported from."""
-    places = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, places))}
+    """The child finds this lilawbench, a checkout that is not installed too."""
+    place = Path(__file__).parents[2]
+    if place.name in ("site-packages", "dist-packages"):  # of PYTHONPATH they would come before Python's own modules
+        return dict(os.environ)
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(place), os.environ.get("PYTHONPATH", "")]))}
 
 
 def _send(child: subprocess.Popen[bytes], message: Fields, last: bool = False) -> None:

@@ -3,6 +3,7 @@
 import csv
 import itertools
 from collections.abc import Iterator
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,7 +34,7 @@ def suspected(runs: "DataFrame") -> Section | None:
         estimated, count = run.get("suspects_estimated"), run.get("suspects_rows")
         if _known(estimated, count):
             way = f"estimated by {run['suspects_estimated_by']}"
-            lines.append(f"{name}: about {int(estimated):,} of {int(count):,} labels are probably wrong, {way}.")
+            lines.append(f"{name}: about {estimated:,.0f} of {count:,.0f} labels are probably wrong, {way}.")
         numbers = len(header) - header.index("suggested") - 1 if "suggested" in header else 1
         caption = f"{name}: the first {len(rows)} rows of {folder.name}/suspects.csv, the most suspicious first."
         tables.append(Table(caption, header, rows, numbers))
@@ -67,4 +68,4 @@ def _read(path: Path) -> tuple[list[str], list[list[str]]]:
 
 
 def _known(*values: object) -> bool:
-    return all(isinstance(value, int | float) and value == value for value in values)
+    return all(isinstance(value, Real) and value == value for value in values)

@@ -1,12 +1,12 @@
 """The network of a finished run, with the weights of the epoch that a rule reports."""
 
-import logging
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
+import yaml
 from hydra.errors import InstantiationException
-from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
 from lilawbench.config import build
@@ -16,10 +16,8 @@ from lilawbench.record import marks
 from lilawbench.support import searchpath
 from lilawbench.support.errors import ConfigError, DataError
 from lilawbench.support.locate import locate
-from lilawbench.support.plain import Tree
+from lilawbench.support.plain import Plain, Tree, to_plain
 from lilawbench.trained.prepared import FILE, Prepared, read_prepared
-
-log = logging.getLogger("lilawbench")
 
 FILES = {"best_val": "best.safetensors", "last": "last.safetensors"}
 AGAIN = "the same command with sweep.redo=true does it again"
@@ -57,24 +55,41 @@ def load_model(
     Raises:
         DataError: no such run, not finished, or without what is needed. ConfigError: no such rule or folder.
     """
+    kept = load(run, rule, config_dir)
+    return kept.network, kept.prepared
+
+
+class Kept(NamedTuple):
+    """What a finished run has kept."""
+
+    folder: Path
+    result: Mapping[str, Tree]
+    cfg: Plain
+    rule: str  # whose epoch the weights are of
+    network: nn.Module  # see `load_model`
+    prepared: Prepared
+
+
+def load(run: str | Path, rule: str | None = None, config_dir: str | Path | None = None) -> Kept:
+    """As `load_model`, with the run's record."""
     folder, result = finished(Path(run).expanduser())
     name = rule or ("best_val" if (folder / FILES["best_val"]).exists() else "last")
     if name not in FILES:
         raise ConfigError([f"rule is {rule}; it must be {' or '.join(FILES)}"])
     if missing := [file for file in (FILE, FILES[name]) if not (folder / file).exists()]:
         raise DataError(f"{folder} has no {missing[0]}: {_why(name, missing[0], result)}")
-    prepared = read_prepared(folder)
+    prepared, cfg = read_prepared(folder), config_of(folder)
     searchpath.use(searchpath.folders_of(config_dir)[0])
-    cfg = config_of(folder)
     weights = read_weights(folder / FILES[name], prepared.networks)
     with torch.random.fork_rng(devices=[]):
-        networks = [_network(cfg, prepared, folder) for _ in range(prepared.networks)]
+        networks = [_network(cfg.model, prepared, folder) for _ in range(prepared.networks)]
     for network, state in zip(networks, weights.values(), strict=True):
         try:
             network.load_state_dict(state)
         except RuntimeError as error:
             raise DataError(f"{folder / FILES[name]} does not fit the network of config.yaml: {error}") from error
-    return (networks[0] if len(networks) == 1 else Mean(networks)).eval(), prepared
+    network = (networks[0] if len(networks) == 1 else Mean(networks)).eval()
+    return Kept(folder, result, cfg, name, network, prepared)
 
 
 def finished(folder: Path) -> tuple[Path, Mapping[str, Tree]]:
@@ -93,33 +108,31 @@ def finished(folder: Path) -> tuple[Path, Mapping[str, Tree]]:
     return folder, result
 
 
-def config_of(folder: Path) -> DictConfig:
+def config_of(folder: Path) -> Plain:
     """The resolved config of a run. Raises: DataError, its config.yaml cannot be read."""
     path = folder / "config.yaml"
     try:
-        cfg = OmegaConf.load(path)
-    except Exception as error:  # of the file system, YAML or OmegaConf
+        cfg = to_plain(yaml.load(path.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
+    except (OSError, ValueError, yaml.YAMLError) as error:
         raise DataError(f"{path} cannot be read ({type(error).__name__}: {error}); do the run again") from error
-    if not isinstance(cfg, DictConfig) or not {"model", "method", "train"} <= cfg.keys():
+    if not isinstance(cfg, Plain) or not all(isinstance(cfg.get(key), Plain) for key in ("model", "method", "train")):
         raise DataError(f"{path} is no config of a run; do the run again")
     return cfg
 
 
-def own_prediction(cfg: DictConfig) -> bool:
+def own_prediction(cfg: Plain) -> bool:
     """Whether the method predicts in a way of its own, which needs more than the networks."""
     try:
-        method = locate(cfg.method._target_)
+        method = locate(cfg.method["_target_"])
     except ImportError:
         return False
     return getattr(method, "predict", Method.predict) is not Method.predict
 
 
-def _network(cfg: DictConfig, prepared: Prepared, folder: Path) -> nn.Module:
+def _network(model: Plain, prepared: Prepared, folder: Path) -> nn.Module:
     """A network of the run, freshly made; published weights are not asked for, since its own follow."""
-    node = cfg.model.copy()
-    for option, value in (("pretrained", False), ("checkpoint", None)):
-        if option in node:
-            node[option] = value
+    unasked = {option: value for option, value in (("pretrained", False), ("checkpoint", None)) if option in model}
+    node = Plain({**model, **unasked})
     outputs = node.get("num_classes") or len(prepared.class_names)
     try:
         network: nn.Module = build(node, num_classes=outputs, input_shape=prepared.network_shape)

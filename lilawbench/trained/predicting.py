@@ -15,10 +15,11 @@ from torch import Tensor
 
 from lilawbench.engine.forward import forward_in, lay_out
 from lilawbench.engine.runtime import choose_device
+from lilawbench.schema import Train
 from lilawbench.support.errors import DataError
 from lilawbench.support.plain import Tree
 from lilawbench.tasks import CLASSES
-from lilawbench.trained.model import config_of, finished, load_model, own_prediction
+from lilawbench.trained.model import load, own_prediction
 
 log = logging.getLogger("lilawbench")
 
@@ -106,20 +107,17 @@ def predict(
     Raises:
         DataError, ConfigError: as `load_model`; the rows are not as the run's own were; no temperature is recorded.
     """
-    folder, result = finished(Path(run).expanduser())
-    cfg = config_of(folder)
-    network, prepared = load_model(folder, rule, config_dir)
-    if own_prediction(cfg):
+    kept = load(run, rule, config_dir)
+    folder, prepared, train = kept.folder, kept.prepared, kept.cfg.train
+    if own_prediction(kept.cfg):
         raise DataError(
-            f"{folder}: method={cfg.method.name} predicts in a way of its own, which the networks alone do not tell; "
-            "lilawbench.load_model gives them"
+            f"{folder}: method={kept.cfg.method.name} predicts in a way of its own, which the networks alone do not "
+            "tell; lilawbench.load_model gives them"
         )
-    used = rule or ("best_val" if (folder / "best.safetensors").exists() else "last")
-    temperature = _temperature(result, folder, used) if calibrated else None
+    temperature = _temperature(kept.result, folder, kept.rule) if calibrated else None
     rows, place = prepared.read(data, labels), choose_device(device)
-    network = lay_out(network.to(place), cfg.train.channels_last, place)
-    cfg.train.compile = False  # which costs more than one pass gains
-    forward = forward_in(cfg.train, network, place)
+    network = lay_out(kept.network.to(place), train.channels_last, place)
+    forward = forward_in(Train(precision=train.precision), network, place)
     with torch.no_grad():
         logits = torch.cat([forward(input).float().cpu() for input in prepared.batches(rows, place)])
     outputs = (*prepared.class_names, *map(str, range(len(prepared.class_names), logits.shape[1])))

@@ -130,11 +130,11 @@ def markdown():
 def section_of():
     """section_of(runs, ...) -> the section of methods within settings that a report has for one rule and metric."""
 
-    def make(runs, baseline="ce", select="best_val", metric="test_accuracy"):
+    def make(runs, baseline="ce", select="best_val", metric="test_accuracy", rope=None):
         measured = of_runs(metric, select)
         grid = grids.of_runs(with_unique_names(runs), measured, baseline)
         cells = fill(grid, measured)
-        compare(grid, cells)
+        compare(grid, cells, rope)
         return section(grid, cells)
 
     return make

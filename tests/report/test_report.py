@@ -199,6 +199,15 @@ def test_script_errors_are_messages(two_methods, make_tables, capsys, monkeypatc
     assert captured.out == "" and not Path("outputs/report").exists()
 
 
+@pytest.mark.parametrize("rope", ["-1", "nan", "inf", "half"])
+def test_a_region_is_a_size(make_tables, capsys, rope):
+    with pytest.raises(SystemExit, match="2"):
+        make_tables(["outputs", "--rope", rope])
+    assert (
+        f"argument --rope: {rope!r} is not a size; give a number of 0 or more, such as 0.5" in capsys.readouterr().err
+    )
+
+
 @pytest.mark.parametrize("name, says", [("digits", "difference to ce"), ("lilaw_table5_fashion", "Done 0 of 6 runs")])
 def test_script_takes_names_of_experiments(write_run, make_tables, capsys, tmp_path, name, says, words_only):
     """Of one without a table, the report of its folder; of one with, the table, here cut down to two cells."""

@@ -1,6 +1,7 @@
 import csv
 import io
 import math
+import re
 
 import pytest
 
@@ -72,6 +73,18 @@ def test_a_row_whose_method_never_acted_is_marked(write_run, tmp_path, words_onl
     assert f"Not a result of the method: rrm, symmetric 0.2: {why}." in said
 
 
+def test_a_region_of_practical_equivalence(three_seeds, table_of):
+    """Of 2 points around a mean of 2, scale 1 / sqrt(3): half is above; below, t = -4 sqrt(3) with 2 degrees of
+    freedom: (1 - t / sqrt(2 + t^2)) / 2 = .0101. The CSV has the region in its own unit, a fraction."""
+    table = table_of(three_seeds, rope=2.0)
+    below = (1 - 4 * math.sqrt(3) / math.sqrt(2 + 48)) / 2
+    assert table.header[-1] == "below, within, above"
+    assert [row[-1] for row in table.rows] == ["-", "0.00, 1.00, 0.00", "0.01, 0.49, 0.50"]
+    assert "true difference is below -2, within, and above" in table.caption
+    found = [table.records[2][name] for name in ("rope", "below", "within", "above")]
+    assert found == pytest.approx([0.02, below, 0.5 - below, 0.5])
+
+
 def test_csv_has_the_unrounded_numbers(three_seeds, table_of):
     ce, focal, lilaw = csv.DictReader(io.StringIO(as_csv(table_of(three_seeds))))
     assert float(lilaw["p_t"]) == pytest.approx(1 - math.sqrt(12 / 14), abs=1e-9)
@@ -92,7 +105,7 @@ def test_tex_and_html_show_the_same_cells(three_seeds, table_of):
     assert r"lilaw & 3 & \textbf{74.00 $\pm$ 3.00} & +2.00 & [-0.48, +4.48] & [+1.00, +3.00] & +1.13 & 0.0742 &" in tex
     assert r"ce & 3 & 72.00 $\pm$ 2.00 $\approx$ & -" in tex
     assert r"test accuracy [\%]" in tex and r"best\_val" in tex and "{lrrrrrrrrrr}" in tex
-    assert all(f"<td>{cell}</td>" in html for row in table.rows for cell in row[1:])
+    assert re.findall(r"<td[^>]*>(.*?)</td>", html) == [cell for row in table.rows for cell in row]
     assert '<td class="word">lilaw</td>' in html
     assert html.count("<tr") == 4 and "<caption>digits, symmetric 0.4, mlp" in html
 

@@ -19,7 +19,7 @@ WIDTH, HEIGHT = 2.5, 2.9  # inches of a panel and what is around it
 GRID = 81  # points of a surface, each way
 BINS = 40
 PARAMETERS = ("alpha", "beta", "delta")
-KINDS = {"clean": COLOURS[0], "corrupted": COLOURS[1]}
+CLEAN, CORRUPTED = COLOURS[:2]
 
 
 class Weighed(NamedTuple):
@@ -140,7 +140,7 @@ def _by_kind(arrays: "dict[str, np.ndarray]") -> "dict[str, tuple[np.ndarray, st
     import numpy as np
 
     if "corrupted" not in arrays:
-        return {"all": (np.ones(len(arrays["weight"]), dtype=bool), COLOURS[0])}
+        return {"all": (np.ones(len(arrays["weight"]), dtype=bool), CLEAN)}
     wrong = arrays["corrupted"]
-    found = {"clean": (~wrong, KINDS["clean"]), "corrupted": (wrong, KINDS["corrupted"])}
+    found = {"clean": (~wrong, CLEAN), "corrupted": (wrong, CORRUPTED)}
     return {kind: each for kind, each in found.items() if each[0].any()}
