@@ -46,7 +46,8 @@ def test_bad_input_is_two_and_writes_nothing(in_process, tmp_path):
     assert done.returncode == 2
     assert done.stderr == (
         "lilawbench: the configuration cannot run:\n  - typo is not an option (valid: dataset, noise, model, loss, "
-        "method, logger, probe, train, split, attack, paths, sweep, launcher, table, seed, experiment_name)\n"
+        "method, logger, probe, train, split, attack, detect, keep, paths, sweep, launcher, table, seed, "
+        "experiment_name)\n"
     )
     assert done.stdout == "" and list(tmp_path.iterdir()) == []
 

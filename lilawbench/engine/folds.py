@@ -150,7 +150,7 @@ class File:
             self.path.parent.mkdir(exist_ok=True)
         content = {"rows": self.rows, "observed": self.observed, "probs": probs}
         with replacing(self.path) as file:
-            np.savez(file, sha256=np.array(self._digest(probs)), **content)  # type: ignore[arg-type]
+            np.savez(file, sha256=np.array(self._digest(probs)), **content)  # type: ignore[arg-type]  # none is called allow_pickle
 
     def read(self) -> np.ndarray | None:
         """Probabilities [n, K]; None: there is no file, or it is damaged or of other rows or labels."""

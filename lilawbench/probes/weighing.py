@@ -53,4 +53,5 @@ class Weighing(Probe):
 
         if self.kept:
             with replacing(folder / FILE) as file:
-                np.savez_compressed(file, **{name: value.numpy() for name, value in self.kept.items()})
+                arrays = {name: value.numpy() for name, value in self.kept.items()}
+                np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # none is called allow_pickle

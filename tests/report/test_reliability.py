@@ -31,6 +31,13 @@ def test_a_panel_has_all_rows_of_a_cell(write_run, tmp_path, unsaved):
     assert panel.get_title(loc="left").endswith("ECE 0.250 to 0.125, T 2.00 (clean labels: 1.00)")
 
 
+def test_without_validation_rows_there_is_no_after(write_run, tmp_path, unsaved):
+    write_run(changes={"last.reliability": {"before": [EMPTY, [0.5, 0.25, 4]]}, "last.test_ece": 0.25})
+    (panel,) = plot_reliability(with_unique_names(collect(tmp_path / "outputs")), tmp_path / "r.png").axes
+    assert [line.get_label() for line in panel.lines][1:] == ["before"]
+    assert panel.get_title(loc="left").endswith("ECE 0.250")
+
+
 def test_nothing_is_drawn_of_runs_without_one(write_run, tmp_path):
     write_run()
     assert plot_reliability(with_unique_names(collect(tmp_path / "outputs")), tmp_path / "r.png") is None

@@ -18,7 +18,7 @@ INCHES = (6.4, 4.0)  # width, height of a panel
 MOST_TOGETHER = 6  # methods in a panel; more get small panels of their own
 SMALL = (2.5, 1.9)
 ACROSS = 4
-MOST_SMALL = 120
+MOST_SMALL = 48
 OTHERS = "#D9D9D9"
 
 
@@ -80,7 +80,7 @@ def _small(shown: Sequence[Curves], look: dict[str, tuple[str, str]], x: str, in
             dress(panel, "", "", one.y if column == 0 else "", integers)
             panel.set_title("\n".join(textwrap.wrap(method, 34)[:2]), loc="left", fontsize=8)
             panel.tick_params(labelsize=7)
-            panel.yaxis.label.set_size(8)
+            panel.yaxis.label.set_fontsize(8)
         top -= -(-len(one.methods) // ACROSS) * SMALL[1]
     left_out = f"; the first {len(fitting)} of {len(shown)} settings" if len(fitting) < len(shown) else ""
     figure.text(0.01, 0.1 / height, f"horizontal: {x}; {NOTE}; grey: the other methods{left_out}", fontsize=8)
@@ -89,7 +89,8 @@ def _small(shown: Sequence[Curves], look: dict[str, tuple[str, str]], x: str, in
 
 def _fitting(shown: Sequence[Curves]) -> list[Curves]:
     """The first settings, as many as have room, at least one."""
-    fitting, count = [], 0
+    fitting: list[Curves] = []
+    count = 0
     for one in shown:
         count += len(one.methods)
         if fitting and count > MOST_SMALL:

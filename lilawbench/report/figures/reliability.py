@@ -65,7 +65,9 @@ def _draw(panel: "Axes", cell: "DataFrame", rule: str) -> None:
     own = colour(cell["method"].iloc[0])
     panel.plot([0, 1], [0, 1], color="black", linewidth=0.8, linestyle=":")
     for when, style, fill in (("before", "--", "white"), ("after", "-", own)):
-        confidence, accuracy, share = _pooled([one[when] for one in diagrams if when in one])
+        if not (there := [one[when] for one in diagrams if when in one]):  # no validation rows to fit a temperature
+            continue
+        confidence, accuracy, share = _pooled(there)
         if when == "before":
             width = 1 / len(share)
             panel.bar([width * (at + 0.5) for at in range(len(share))], share, width, color=ROWS, linewidth=0)
@@ -81,8 +83,6 @@ def _pooled(diagrams: "Sequence[list]") -> "tuple[np.ndarray, np.ndarray, np.nda
     import numpy as np
 
     rows = np.array([[[value or 0.0 for value in row] for row in diagram] for diagram in diagrams], dtype=float)
-    if not len(rows):
-        return np.empty(0), np.empty(0), np.empty(0)
     counts = rows[:, :, 2].sum(axis=0)
     with np.errstate(invalid="ignore"):
         confidence, accuracy = ((rows[:, :, at] * rows[:, :, 2]).sum(axis=0) / counts for at in (0, 1))

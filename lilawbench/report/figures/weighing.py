@@ -70,7 +70,7 @@ def plot_weighing(runs: "DataFrame", path: str | Path) -> "Figure | None":
             for column in range(columns)
         ]
         *planes, last = [figure.add_axes(box) for box in boxes[: max(1, len(one.surfaces)) + 1]]
-        for column, (panel, (title, surface)) in enumerate(zip(planes, (one.surfaces or {"weight": None}).items())):
+        for column, (panel, (title, surface)) in enumerate(zip(planes, _titled(one.surfaces))):
             _plane(panel, one.arrays, title, surface, first=column == 0)
         _histogram(last, one.arrays)
     left_out = f"; the first {len(shown)} cells" if len(shown) < len(found) else ""
@@ -103,8 +103,13 @@ def _surfaces(run: "DataFrame") -> "dict[str, np.ndarray]":
     above = s_y > s_max + 1e-9
     surfaces = {f"W_{name}, {name} = {values[name]:.3g}": np.where(above, np.nan, one) for name, one in terms.items()}
     if len(terms) > 1 and not run.get("config.method.scales"):
-        surfaces["W, their sum"] = sum(surfaces.values())
+        surfaces["W, their sum"] = np.sum(list(surfaces.values()), axis=0)
     return surfaces
+
+
+def _titled(surfaces: "dict[str, np.ndarray]") -> "list[tuple[str, np.ndarray | None]]":
+    """Surfaces with their titles; of a method without any, the plane alone."""
+    return [*surfaces.items()] or [("weight", None)]
 
 
 def _plane(
@@ -125,7 +130,7 @@ def _histogram(panel: "Axes", arrays: "dict[str, np.ndarray]") -> None:
     import numpy as np
 
     weight = arrays["weight"]
-    bins = np.linspace(min(0.0, weight.min()), max(weight.max(), 1e-6) * 1.001, BINS + 1)
+    bins = np.linspace(min(0.0, weight.min()), max(weight.max(), 1e-6) * 1.001, BINS + 1).tolist()
     for kind, (chosen, colour) in _by_kind(arrays).items():
         panel.hist(weight[chosen], bins, color=colour, alpha=0.55, label=kind)
     panel.set_title("samples by weight", loc="left", fontsize=9)
