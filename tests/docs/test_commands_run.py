@@ -72,6 +72,8 @@ def small(cfg, monkeypatch):
         monkeypatch.setattr(kind, "load", lambda self, data_dir=None: source)
     cfg.split["train_samples"] = 128 if kind is Digits else None
     cfg.train.update(epochs=1, batch_size=16, threads=1, resize_px=cfg.train.resize_px and 32)
+    if cfg.detect.epochs:  # of an epoch there is no third one
+        cfg.detect["epochs"] = cfg.probe["suspects"]["epochs"] = [1]
     if cfg.dataset.get("imbalance"):
         cfg.dataset["imbalance"] = 2  # of classes of a dozen rows
     if "num_bins" in cfg.method:
