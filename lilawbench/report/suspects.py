@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 FILE = "suspects.csv"
+START, START_LABELS = "rank,row", "id,corrected"  # of the files that are written here
 TEXTS = ("row", "given", "suggested")
 CONFIDENCE = 0.95
 SHOWN = 3  # runs that a message names
