@@ -116,7 +116,7 @@ WRONG = {
         "different classes: cat, dog, eel | cat, dog, ",
     ),
     "rows": (lambda to: write(to, SECOND, 1, given={**GIVEN, "u": "cat"}), "different rows (5 and 6 rows with labels)"),
-    "list": (lambda to: write(to, SECOND, 1, listed=False), "no suspects.csv; run it again with probe=suspects"),
+    "list": (lambda to: write(to, SECOND, 1, listed=False), "no suspects.csv; of classes, a run with probe="),
     "names": (lambda to: write(to, [*SECOND, SECOND[0]], 1), "1 names are shared by several rows, such as p"),
     "broken": (lambda to: (write(to, SECOND, 1), (to / "labels.npz").write_text("")), "are damaged"),
     "none": (lambda to: to.mkdir(), "there is no finished run in or below"),
