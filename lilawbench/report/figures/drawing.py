@@ -74,7 +74,7 @@ def dress(panel: "Axes", title: str, x: str, y: str, integers: bool = True) -> N
     """Sets title, axis labels, grid, and ticks: at integer x, unless told otherwise."""
     from matplotlib.ticker import MaxNLocator
 
-    panel.set_title(title, loc="left", fontsize=11)
+    above(panel, title)
     panel.set_xlabel(x, fontsize=11)
     panel.set_ylabel(y, fontsize=11)
     panel.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=integers))
@@ -83,6 +83,14 @@ def dress(panel: "Axes", title: str, x: str, y: str, integers: bool = True) -> N
     panel.grid(alpha=0.25, linewidth=0.6)
     panel.spines[["top", "right"]].set_visible(False)
     panel.margins(x=0.01)
+
+
+def above(panel: "Axes", text: str, fontsize: float = 11, **options: float) -> None:
+    """Sets a panel's title, on the left.
+
+    Its height is given: Matplotlib would lay out every tick again to find room above ticks, which are all below.
+    """
+    panel.set_title(text, loc="left", fontsize=fontsize, y=1.0, **options)
 
 
 def title(first: str, cell: "DataFrame", width: int) -> str:
@@ -126,7 +134,7 @@ def three_panels(
     for number, (name, cell, found) in enumerate(shown):
         of_row = axes[3 * number : 3 * number + 3]
         draw_row(cell, of_row, *found)
-        of_row[0].set_title(title(name, cell, 140), loc="left", fontsize=11)
+        above(of_row[0], title(name, cell, 140))
     if len(shown) < len(logged):
         figure.suptitle(f"the first {len(shown)} of {len(logged)} cells", x=0.01, ha="left", fontsize=11)
     for column, legend_title in enumerate(legend_titles):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from lilawbench.report.figures.drawing import NOTE, draw, dress, panels, save
+from lilawbench.report.figures.drawing import NOTE, above, draw, dress, panels, save
 from lilawbench.report.figures.looks import looks
 from lilawbench.report.names import natural
 
@@ -78,7 +78,7 @@ def _small(shown: Sequence[Curves], look: dict[str, tuple[str, str]], x: str, in
             _behind(panel, one, method)
             draw(panel, one.methods[method], method, look[method])
             dress(panel, "", "", one.y if column == 0 else "", integers)
-            panel.set_title("\n".join(textwrap.wrap(method, 34)[:2]), loc="left", fontsize=8)
+            above(panel, "\n".join(textwrap.wrap(method, 34)[:2]), 8)
             panel.tick_params(labelsize=7)
             panel.yaxis.label.set_fontsize(8)
         top -= -(-len(one.methods) // ACROSS) * SMALL[1]

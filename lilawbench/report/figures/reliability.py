@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lilawbench.report.figures.drawing import cells, dress, panels, save, title
+from lilawbench.report.figures.drawing import above, cells, dress, panels, save, title
 from lilawbench.report.figures.looks import colour
 from lilawbench.report.measured import column
 
@@ -42,7 +42,7 @@ def plot_reliability(runs: "DataFrame", path: str | Path) -> "Figure | None":
     for panel, (name, cell, rule) in zip(axes, shown):
         _draw(panel, cell, rule)
         dress(panel, "", "confidence", "accuracy")
-        panel.set_title(title(f"{name}, {rule}", cell, 46) + "\n" + _said(cell, rule), loc="left", fontsize=9)
+        above(panel, title(f"{name}, {rule}", cell, 46) + "\n" + _said(cell, rule), 9)
         panel.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xticks=[0, 0.25, 0.5, 0.75, 1], aspect="equal")
         panel.legend(loc="upper left", fontsize=8, frameon=False)
     if len(shown) < len(found):
