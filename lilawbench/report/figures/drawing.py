@@ -1,9 +1,9 @@
 """Shared by all figures: panels, curves as mean and band over seeds, titles, saving."""
 
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from lilawbench.report.collect import read_metrics
 from lilawbench.report.figures.looks import look
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 ROW_INCHES = (4.4, 3.2)  # width, height of one of a row's three panels
 MOST_ROWS = 12
+LINE = 1.25 / 72  # inches of a line of text, by its font size
 NOTE = "line: mean over seeds, band: ± 1 standard deviation"
 
 
@@ -68,6 +69,40 @@ def panels(rows: int, columns: int, count: int, inches: tuple[float, float]) -> 
     for empty in axes[count:]:
         empty.remove()
     return figure, axes[:count]
+
+
+class Room(NamedTuple):
+    """Inches around a panel."""
+
+    left: float
+    below: float
+    right: float
+    above: float
+
+
+def placed(
+    rows: int, columns: int, count: int, inches: tuple[float, float], room: Room, foot: float
+) -> "tuple[Figure, list[Axes]]":
+    """As `panels`, where it is known how much room words need: a layout measures each of them several times.
+
+    Args:
+        inches: width and height of each panel, with the room around it. foot: inches below all panels.
+    """
+    from matplotlib.figure import Figure
+
+    width, height = inches[0] * columns, inches[1] * rows + foot
+    size = (inches[0] - room.left - room.right) / width, (inches[1] - room.below - room.above) / height
+    figure, axes = Figure(figsize=(width, height)), []
+    for number in range(count):
+        row, column = divmod(number, columns)
+        corner = (column * inches[0] + room.left) / width, (height - (row + 1) * inches[1] + room.below) / height
+        axes.append(figure.add_axes((*corner, *size)))
+    return figure, axes
+
+
+def room_above(titles: Iterable[str], fontsize: float) -> float:
+    """Inches that the tallest of some titles needs."""
+    return (1 + max(title.count("\n") for title in titles)) * fontsize * LINE + 0.13
 
 
 def dress(panel: "Axes", title: str, x: str, y: str, integers: bool = True) -> None:
