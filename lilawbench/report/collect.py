@@ -1,9 +1,12 @@
 """Reads finished runs from disk, one row per run."""
 
+import gc
 import json
 import logging
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,6 +23,7 @@ log = logging.getLogger("lilawbench")
 
 RUN_FILES = {"config.yaml", "labels.npz", "metrics.jsonl", "checkpoint.pt", "result.json", "failed.json"}
 KINDS = ("epoch", "step", "method")  # of lines in metrics.jsonl
+_KEPT: "ContextVar[dict[str, DataFrame] | None]" = ContextVar("epochs of runs by folder", default=None)
 NO_RUNS = ("conf", "mlruns")  # folders; MLflow's has several for each run
 SHOWN = 3  # folders of a kind that are named in a message; further ones are counted
 
@@ -50,12 +54,13 @@ def collect(folders_or_root: Folders) -> "DataFrame":
     import pandas as pd
 
     records, refused = [], dict[str, list[str]]()
-    for root, runs in _found(folders_or_root):
-        for folder, text in _texts(root, runs):
-            try:
-                records.append(_record(folder, text))
-            except DataError as error:
-                refused.setdefault(str(error), []).append(folder)
+    with _without_collector():
+        for root, runs in _found(folders_or_root):
+            for folder, text in _texts(root, runs):
+                try:
+                    records.append(_record(folder, text))
+                except DataError as error:
+                    refused.setdefault(str(error), []).append(folder)
     if refused:
         log.warning(_left_out(refused, len(records)))
     table = pd.DataFrame(records, dtype=object)
@@ -89,6 +94,25 @@ def read_metrics(folder: str | Path, kind: str) -> "DataFrame":
     Raises:
         DataError: the file does not exist, or a line is damaged.
     """
+    kept = _KEPT.get()
+    if kept is None or kind != "epoch":  # steps are asked for by one figure, and may be a hundred times as many
+        return _frame(folder, kind)
+    if str(folder) not in kept:
+        kept[str(folder)] = _frame(folder, kind)
+    return kept[str(folder)].copy()
+
+
+@contextmanager
+def reading_once() -> Iterator[None]:
+    """Within it, `read_metrics` reads the epochs of a run a single time, whoever asks."""
+    token = _KEPT.set({})
+    try:
+        yield
+    finally:
+        _KEPT.reset(token)
+
+
+def _frame(folder: str | Path, kind: str) -> "DataFrame":
     import pandas as pd
 
     return pd.DataFrame(list(_lines(Path(folder) / "metrics.jsonl", kind)))
@@ -133,6 +157,18 @@ def _lines(path: Path, kind: str) -> Iterator[dict]:
                     yield row
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot read {path}: {error}. {REPAIR}") from None
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """JSON has no cycles; the collector would search the thousands of lists of it again and again."""
+    on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if on:
+            gc.enable()
 
 
 class _Run(NamedTuple):

@@ -20,7 +20,7 @@ from lilawbench.report.fairness import fairness_section
 from lilawbench.report.figures import draw_all, drawn
 from lilawbench.report.figures.ranks import draw_ranks
 from lilawbench.report.match import match
-from lilawbench.report.measured import SELECTIONS, class_names, of_runs
+from lilawbench.report.measured import SELECTIONS, class_names, of_runs, whole_run
 from lilawbench.report.names import measures, tasks, with_names
 from lilawbench.report.pick import picked, picked_plan
 from lilawbench.report.place import PAGE, chosen, place
@@ -50,6 +50,7 @@ def report(
     metric: str | None = None,
     pick: Sequence[str] = (),
     rope: float | None = None,
+    vectors: bool = False,
 ) -> str:
     """Writes report.html, tables.md, .csv, .tex, fairness.csv (for runs with groups) and the figures that the runs
     have values for (see figures/). A file that no run has data for is not written, and an older one is removed.
@@ -66,6 +67,7 @@ def report(
             by task.
         pick: hyper-parameters, such as "method.lr", of which only the best setting on validation rows is shown.
         rope: differences up to it count as none (see `compare`), in the tables' unit; None: not asked for.
+        vectors: whether curves are written as SVG too; if not, older ones are removed.
     Returns:
         The tables for a terminal, what is missing, and the paths of the files; if nothing is written, all as Markdown.
     Raises:
@@ -90,7 +92,7 @@ def report(
         return Document("lilawbench: results", sections + gaps, remarks).render("md")
     out_dir = Path(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
-    pictures, damaged = draw_all(runs, out_dir)
+    pictures, damaged = draw_all(runs, out_dir, vectors)
     remarks += notes.not_drawn(damaged)
     pictures += _ranks_drawn(ranks, out_dir / "ranks.png")
     places = dict.fromkeys(Path(folder).parent for folder in runs["folder"])
@@ -177,12 +179,14 @@ def _sections(
         if some:
             of_task = with_names(of_task)
         possible = [rule for rule in selections if _has(of_task, f"{rule}.{name}")] or list(selections)
+        if _is_number(of_task, name):  # of the whole run, such as suspects_auroc_loss
+            possible, selections = [""], []
         for rule in possible:
-            measured = of_runs(name, rule)._replace(classes=class_names(of_task))
+            measured = (of_runs(name, rule) if rule else whole_run(name))._replace(classes=class_names(of_task))
             grid = grids.of_runs(of_task, measured, baseline or _baseline(of_task))
             cells = fill(grid, measured)
             compare(grid, cells, rope)
-            sections.append(section(grid, cells, f"{rule}, {name}" if some else rule))
+            sections.append(section(grid, cells, f"{rule}, {name}" if rule and some else rule or name))
             remarks += [note for note in notes.idle(cells) if note not in remarks]
             remarks += notes.without([(measured.key, len(of_task) - len(grid.runs))])
         remarks += [f"No table at {rule}: no run has a value for it." for rule in selections if rule not in possible]
@@ -198,6 +202,10 @@ def _baseline(runs: "DataFrame") -> str:
 
 def _has(runs: "DataFrame", key: str) -> bool:
     return key in runs and bool(runs[key].notna().any())
+
+
+def _is_number(runs: "DataFrame", key: str) -> bool:
+    return _has(runs, key) and not key.startswith("config.") and runs[key].dtype.kind in "iuf"
 
 
 def _ranks(runs: "DataFrame") -> "dict[str, Ranking]":

@@ -228,6 +228,10 @@ def test_files_of_a_run_for_people(table_run):
     assert [row for row in table if row[0] == "last"] == [
         ["last", name, *map(str, row)] for name, row in zip(names, counts.tolist())
     ]
+    (ill,) = [
+        row for row in lines_of(record.folder / "per_class.csv") if (row["rule"], row["class"]) == ("last", "ill")
+    ]
+    assert int(ill["n"]) == counts[1].sum() and float(ill["recall"]) == record.result["last.test_recall.ill"]
     assert record.result["positive_class"] == "ill" and Chosen().keep
 
 
