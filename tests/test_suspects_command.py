@@ -16,12 +16,12 @@ NAMES = ("cat", "dog", "eel")
 GIVEN = {"p": "cat", "q": "cat", "r": "dog", "s": "eel", "t": "dog"}
 
 
-def write(folder, rows, wrong, *, given=GIVEN, names=NAMES, listed=True, observed=None):
+def write(folder, rows, wrong, *, given=GIVEN, names=NAMES, listed=True, observed=None, believed=0.05):
     """A finished run's folder with a list.
 
     Args:
         rows: of each, the most suspicious first: name, suggested label, its probability, loss. wrong: how many of the
-            first are above the threshold.
+            first are above the threshold. believed: probability of every given label.
     """
     folder.mkdir(parents=True)
     record = {"schema_version": 1, "status": "done", "config.seed": 0, "config.method.name": "ce"}
@@ -31,9 +31,10 @@ def write(folder, rows, wrong, *, given=GIVEN, names=NAMES, listed=True, observe
     if listed:
         with (folder / "suspects.csv").open("w", newline="") as file:
             lines = csv.writer(file)
-            lines.writerow(["rank", "row", "given", "suggested", "suggested_prob", "probably_wrong", "score", "loss"])
+            probs = ["suggested_prob", "given_prob"]
+            lines.writerow(["rank", "row", "given", "suggested", *probs, "probably_wrong", "score", "loss"])
             for rank, (row, suggested, prob, loss) in enumerate(rows, start=1):
-                lines.writerow([rank, row, given[row], suggested, prob, int(rank <= wrong), -rank, loss])
+                lines.writerow([rank, row, given[row], suggested, prob, believed, int(rank <= wrong), -rank, loss])
     return str(folder)
 
 
@@ -60,14 +61,15 @@ def test_by_hand(runs, tmp_path, capsys):
     assert main([*runs, "--out", str(tmp_path / "all.csv")]) == 0
     found = [tuple(row.values()) for row in table(tmp_path / "all.csv")]
     assert list(table(tmp_path / "all.csv")[0]) == (
-        ["rank", "row", "given", "suggested", "suggested_prob", "mean_rank", "runs", "agree", "probably_wrong"]
+        ["rank", "row", "given", "suggested", "suggested_prob", "given_prob"]
+        + ["mean_rank", "runs", "agree", "probably_wrong"]
     )
     assert found == [
-        ("1", "p", "cat", "dog", "0.85", "1.33333", "3", "2", "1"),
-        ("2", "r", "dog", "cat", "0.6", "2", "3", "2", "1"),
-        ("3", "t", "dog", "cat", "0.4", "3", "2", "1", "0"),
-        ("4", "q", "cat", "eel", "0.25", "3.5", "2", "0", "0"),
-        ("5", "s", "eel", "cat", "0.15", "3.5", "2", "0", "0"),
+        ("1", "p", "cat", "dog", "0.85", "0.05", "1.33333", "3", "2", "1"),
+        ("2", "r", "dog", "cat", "0.6", "0.05", "2", "3", "2", "1"),
+        ("3", "t", "dog", "cat", "0.4", "0.05", "3", "2", "1", "0"),
+        ("4", "q", "cat", "eel", "0.25", "0.05", "3.5", "2", "0", "0"),
+        ("5", "s", "eel", "cat", "0.15", "0.05", "3.5", "2", "0", "0"),
     ]
     low, high = stats.t.interval(0.95, 2, loc=5 / 3, scale=np.std([2, 2, 1], ddof=1) / 3**0.5)
     said = capsys.readouterr().out
@@ -102,7 +104,20 @@ def test_labels_to_train_on(runs, tmp_path, capsys, agree, expected):
 
 def test_rows_that_no_run_trained_on_are_counted(runs, tmp_path, capsys):
     assert main([runs[0], "--labels", str(tmp_path / "corrected.csv")]) == 0
-    assert "2 of 5 labels replaced (as they were where no run trained on the row: 1): " in capsys.readouterr().out
+    assert "2 of 5 labels replaced (left as they were: no run trained on the row: 1): " in capsys.readouterr().out
+
+
+def test_a_given_label_that_is_the_likeliest_stays(tmp_path, capsys):
+    """p and r are above the line; of these dog has .9 against .85, and cat .8."""
+    folder = write(tmp_path / "run", FIRST, 2, believed=0.85)
+    assert main([folder, "--labels", str(tmp_path / "corrected.csv")]) == 0
+    labels = {row["id"]: row["corrected"] for row in table(tmp_path / "corrected.csv")}
+    assert labels == {**GIVEN, "p": "dog"}
+    said = capsys.readouterr().out
+    assert (
+        "1 of 5 labels replaced (left as they were: above the line, yet the given label is the likeliest: 1; no "
+        in said
+    )
 
 
 OTHER = {**GIVEN, "r": "eel"}

@@ -238,16 +238,16 @@ class Suspects(Probe):
         scores = torch.stack([detector.scores().double() for detector in self.detectors.values()])[:, :count]
         order = torch.argsort(scores[names.index(self.score)].nan_to_num(nan=-torch.inf), descending=True, stable=True)
         found = estimates(self.losses.scores()[:count], self.out_of_sample, given)
-        believed = probs.float().gather(1, given[:, None])[:, 0] >= best.values
+        of_given = probs.float().gather(1, given[:, None])[:, 0]
         self._listed = Suspected(
             rows=labels.train[:count][order.numpy()],
             given=given[order].numpy(),
             suggested=best.indices[order].numpy(),
             prob=best.values[order].numpy(),
+            given_prob=of_given[order].numpy(),
             scores=dict(zip(names, scores[:, order].numpy())),
             score=self.score,
             estimates=found,
-            likeliest=int(believed[order][: next(iter(found.values()))].sum()),
         )
         return self._listed
 

@@ -12,7 +12,7 @@ from lilawbench.support.atomic import replacing
 FIRST = 1000  # rows of a table that suspects_rows.csv repeats with their own columns
 DIGITS = 6  # significant ones, of a score
 # columns of suspects.csv; all others are scores
-ABOUT = ("rank", "row", "line", "given", "suggested", "suggested_prob", "probably_wrong", "score")
+ABOUT = ("rank", "row", "line", "given", "suggested", "suggested_prob", "given_prob", "probably_wrong", "score")
 WAYS = {"confident": "confident learning", "gmm": "GMM on losses"}  # of estimating how many labels are wrong
 
 Column = Sequence | np.ndarray
@@ -26,15 +26,20 @@ class Suspected:
     given: np.ndarray  # [n] int64, the observed class
     suggested: np.ndarray  # [n] int64, the most probable other class
     prob: np.ndarray  # [n], its probability
+    given_prob: np.ndarray  # [n], that of the observed class
     scores: Mapping[str, np.ndarray]  # [n] by detector, larger = more likely to be wrong
     score: str  # the one that ranks
     estimates: Mapping[str, int]  # how many labels are probably wrong, by way of telling
-    likeliest: int = 0  # of the rows above the threshold, those whose given label is the most probable nevertheless
 
     @property
     def count(self) -> int | None:
         """How many of the first rows are above the threshold; None: nobody can tell."""
         return next(iter(self.estimates.values()), None)
+
+    @property
+    def likeliest(self) -> int:
+        """Of the rows above the threshold, those whose given label is the most probable nevertheless."""
+        return int((self.given_prob >= self.prob)[: self.count].sum())
 
     @property
     def way(self) -> str | None:
@@ -95,7 +100,7 @@ def _start(listed: Suspected, source: Source) -> dict[str, Column]:
     if (lines := _lines(source, rows)) is not None:
         start["line"] = lines
     start |= {"given": names[listed.given], "suggested": names[listed.suggested]}
-    start["suggested_prob"] = shortened(listed.prob)
+    start |= {"suggested_prob": shortened(listed.prob), "given_prob": shortened(listed.given_prob)}
     if listed.count is not None:
         start["probably_wrong"] = (np.arange(len(rows)) < listed.count).astype(np.int8)
     return start

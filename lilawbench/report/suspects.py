@@ -40,9 +40,9 @@ class Run:
 class Combined:
     """Rows by their mean rank, the most suspicious first.
 
-    rows: rank, row, line (of a table), given, suggested (by most runs), suggested_prob (mean), mean_rank, runs (that
-    trained on the row) and, where the number of wrong labels was estimated, agree (how many of these have it above the
-    threshold) and probably_wrong (enough do).
+    rows: rank, row, line (of a table), given, suggested (by most runs), suggested_prob and given_prob (means),
+    mean_rank, runs (that trained on the row) and, where the number of wrong labels was estimated, agree (how many
+    of these have it above the threshold) and probably_wrong (enough do).
     """
 
     rows: "DataFrame"
@@ -79,11 +79,14 @@ class Labels:
     ids: Sequence[str]
     names: Sequence[str]  # of the classes
     replaced: int
+    kept: int  # rows that are probably wrong, whose given label is the likeliest yet
     unseen: int  # rows that no run trained on
 
     def told(self) -> str:
-        unseen = f" (as they were where no run trained on the row: {self.unseen:,})" if self.unseen else ""
-        return f"{self.replaced:,} of {len(self.ids):,} labels replaced{unseen}"
+        kept = [f"above the line, yet the given label is the likeliest: {self.kept:,}"] if self.kept else []
+        kept += [f"no run trained on the row: {self.unseen:,}"] if self.unseen else []
+        as_were = f" (left as they were: {'; '.join(kept)})" if kept else ""
+        return f"{self.replaced:,} of {len(self.ids):,} labels replaced{as_were}"
 
     def write(self, path: Path) -> None:
         """Writes columns `id` and `corrected`. Raises: DiskError."""
@@ -127,7 +130,7 @@ def _read(folder: Path, class_names: Sequence[str], way: str) -> Run:
             ids = labels["ids"] if "ids" in labels else np.arange(len(observed)).astype(str)
     except Exception as error:  # of Arrow, zip, zlib or NumPy, by where the damage is
         raise DataError(f"{folder}: its list or labels are damaged ({error}); do the run again") from error
-    if lost := [name for name in ("rank", *TEXTS, "suggested_prob") if name not in rows]:
+    if lost := [name for name in ("rank", *TEXTS, "suggested_prob", "given_prob") if name not in rows]:
         raise DataError(f"{folder / FILE} has no column {lost[0]}; it is not as the run wrote it")
     if twice := rows["row"][rows["row"].duplicated()].tolist():
         raise DataError(
@@ -176,6 +179,7 @@ def combined(runs: Sequence[Run], score: str | None = None, agree: int | None = 
     means = {"mean_rank": ("rank", "mean"), "runs": ("rank", "size")}
     estimated = all("probably_wrong" in table for table in tables)
     means |= {"agree": ("probably_wrong", "sum")} if estimated else {}
+    means |= {"given_prob": ("given_prob", "mean")}
     about = by_row.agg(share=("share", "mean"), given=("given", "first"), **means)
     if "line" in together:
         about["line"] = by_row["line"].first()
@@ -187,9 +191,9 @@ def combined(runs: Sequence[Run], score: str | None = None, agree: int | None = 
     if estimated:
         enough = rows["agree"] > rows["runs"] / 2 if agree is None else rows["agree"] >= agree
         rows["probably_wrong"] = enough.astype(int)
-    order = ("rank", "row", "line", "given", "suggested", "suggested_prob", *means, "probably_wrong")
+    order = ("rank", "row", "line", "given", "suggested", "suggested_prob", "given_prob", *means, "probably_wrong")
     return Combined(
-        rows[[name for name in order if name in rows]],
+        rows[[name for name in dict.fromkeys(order) if name in rows]],
         [int(table["probably_wrong"].sum()) for table in tables] if estimated else [],
         round(float(np.mean([len(table) for table in tables]))),
         list(dict.fromkeys(run.way for run in runs if run.way)),
@@ -211,7 +215,7 @@ def _ranked(run: Run, score: str | None) -> "DataFrame":
 
 
 def corrected(runs: Sequence[Run], found: Combined) -> Labels:
-    """All labels, with the suggested ones for rows that are probably wrong.
+    """All labels, with the suggested ones for rows that are probably wrong and whose given label is less likely.
 
     Raises:
         DataError: nobody has estimated how many are wrong.
@@ -221,7 +225,10 @@ def corrected(runs: Sequence[Run], found: Combined) -> Labels:
     first = runs[0]
     labels = np.array(first.class_names, dtype=object)[first.observed]
     place = {name: number for number, name in enumerate(first.ids.tolist())}
-    wrong = found.rows[found.rows["probably_wrong"] == 1]
+    above = found.rows[found.rows["probably_wrong"] == 1]
+    wrong = above[above["suggested_prob"] > above["given_prob"]]
     for row, suggested in zip(wrong["row"], wrong["suggested"]):
         labels[place[row]] = suggested
-    return Labels(first.ids.tolist(), labels.tolist(), len(wrong), len(first.ids) - len(found.rows))
+    return Labels(
+        first.ids.tolist(), labels.tolist(), len(wrong), len(above) - len(wrong), len(first.ids) - len(found.rows)
+    )

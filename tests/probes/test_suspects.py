@@ -68,10 +68,10 @@ def test_by_hand(seen, tmp_path, monkeypatch, caplog):
     }
     probe.files(tmp_path)
     assert (tmp_path / "suspects.csv").read_text().splitlines()[:4] == [
-        '"rank","row","given","suggested","suggested_prob","probably_wrong","score","loss","aum"',
-        '1,"2","b","c",0.75,1,1.6661,1.95601,1.6661',
-        '2,"5","c","a",0.5,1,0.223144,0.916291,0.223144',
-        '3,"0","a","b",0.1,0,-2.07944,0.223144,-2.07944',
+        '"rank","row","given","suggested","suggested_prob","given_prob","probably_wrong","score","loss","aum"',
+        '1,"2","b","c",0.75,0.15,1,1.6661,1.95601,1.6661',
+        '2,"5","c","a",0.5,0.4,1,0.223144,0.916291,0.223144',
+        '3,"0","a","b",0.1,0.8,0,-2.07944,0.223144,-2.07944',
     ]
     assert [row["row"] for row in table(tmp_path / "suspects.csv")] == ["2", "5", "0", "1", "3", "4"]
     assert list(tmp_path.iterdir()) == [tmp_path / "suspects.csv"]  # neither images nor a table
@@ -239,7 +239,9 @@ def listed():
     def make(rows):
         zeros = np.zeros(len(rows), dtype=np.int64)
         scores = {"aum": -np.arange(float(len(rows)))}
-        return suspects_list.Suspected(np.array(rows), zeros, zeros + 1, zeros + 0.5, scores, "aum", {"gmm": 1})
+        return suspects_list.Suspected(
+            np.array(rows), zeros, zeros + 1, zeros + 0.5, zeros + 0.1, scores, "aum", {"gmm": 1}
+        )
 
     return make
 

@@ -36,8 +36,8 @@ def page(run_writer, tmp_path_factory):
                     parameters=[(10, 2, 6), (9, 3, 6)] if method == "lilaw" else (),
                     clean=np.arange(60) % 2,
                 )
-                lines = [f'{rank},"row {rank}",a,b,0.9,1,{60 - rank}' for rank in range(1, 61)]
-                head = "rank,row,given,suggested,suggested_prob,probably_wrong,score"
+                lines = [f'{rank},"row {rank}",a,b,0.9,0.05,1,{60 - rank}' for rank in range(1, 61)]
+                head = "rank,row,given,suggested,suggested_prob,given_prob,probably_wrong,score"
                 (folder / "suspects.csv").write_text("\n".join([head, *lines]))
                 Image.new("RGB", (80, 60), "white").save(folder / "suspects.png")
                 share = generator.random((3, 60)).astype("float32")
