@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -22,6 +23,7 @@ log = logging.getLogger("lilawbench")
 
 RUN_FILES = {"config.yaml", "labels.npz", "metrics.jsonl", "checkpoint.pt", "result.json", "failed.json"}
 KINDS = ("epoch", "step", "method")  # of lines in metrics.jsonl
+_KEPT: "ContextVar[dict[str, DataFrame] | None]" = ContextVar("epochs of runs by folder", default=None)
 NO_RUNS = ("conf", "mlruns")  # folders; MLflow's has several for each run
 SHOWN = 3  # folders of a kind that are named in a message; further ones are counted
 
@@ -92,6 +94,25 @@ def read_metrics(folder: str | Path, kind: str) -> "DataFrame":
     Raises:
         DataError: the file does not exist, or a line is damaged.
     """
+    kept = _KEPT.get()
+    if kept is None or kind != "epoch":  # steps are asked for by one figure, and may be a hundred times as many
+        return _frame(folder, kind)
+    if str(folder) not in kept:
+        kept[str(folder)] = _frame(folder, kind)
+    return kept[str(folder)].copy()
+
+
+@contextmanager
+def reading_once() -> Iterator[None]:
+    """Within it, `read_metrics` reads the epochs of a run a single time, whoever asks."""
+    token = _KEPT.set({})
+    try:
+        yield
+    finally:
+        _KEPT.reset(token)
+
+
+def _frame(folder: str | Path, kind: str) -> "DataFrame":
     import pandas as pd
 
     return pd.DataFrame(list(_lines(Path(folder) / "metrics.jsonl", kind)))

@@ -44,7 +44,7 @@ def report_folders(folders: Sequence[Path], options: argparse.Namespace) -> str:
     parts += chosen(select=options.select, metric=options.metric, baseline=options.baseline, rope=options.rope)
     parts += [f"pick={key}" for key in options.pick]
     out = options.out or place(common, parts)
-    return report(folders, out, options.baseline, selections, options.metric, options.pick, options.rope)
+    return report(folders, out, options.baseline, selections, options.metric, options.pick, options.rope, vectors=True)
 
 
 def size(text: str) -> float:

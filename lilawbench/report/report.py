@@ -50,6 +50,7 @@ def report(
     metric: str | None = None,
     pick: Sequence[str] = (),
     rope: float | None = None,
+    vectors: bool = False,
 ) -> str:
     """Writes report.html, tables.md, .csv, .tex, fairness.csv (for runs with groups) and the figures that the runs
     have values for (see figures/). A file that no run has data for is not written, and an older one is removed.
@@ -66,6 +67,7 @@ def report(
             by task.
         pick: hyper-parameters, such as "method.lr", of which only the best setting on validation rows is shown.
         rope: differences up to it count as none (see `compare`), in the tables' unit; None: not asked for.
+        vectors: whether curves are written as SVG too; if not, older ones are removed.
     Returns:
         The tables for a terminal, what is missing, and the paths of the files; if nothing is written, all as Markdown.
     Raises:
@@ -90,7 +92,7 @@ def report(
         return Document("lilawbench: results", sections + gaps, remarks).render("md")
     out_dir = Path(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
-    pictures, damaged = draw_all(runs, out_dir)
+    pictures, damaged = draw_all(runs, out_dir, vectors)
     remarks += notes.not_drawn(damaged)
     pictures += _ranks_drawn(ranks, out_dir / "ranks.png")
     places = dict.fromkeys(Path(folder).parent for folder in runs["folder"])

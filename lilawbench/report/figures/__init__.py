@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from lilawbench.report.collect import has_labels, read_arrays, read_labels, read_metrics
+from lilawbench.report.collect import has_labels, read_arrays, read_labels, read_metrics, reading_once
 from lilawbench.report.document import Picture
 from lilawbench.report.figures.accuracy import plot_accuracy
 from lilawbench.report.figures.corrector import last_tables, plot_corrector
@@ -33,7 +33,7 @@ class Drawing(NamedTuple):
     plot: "Callable[[DataFrame, Path], Figure | None]"
     title: str
     shows: str
-    vector: bool = False  # whether there is an SVG beside the PNG
+    vector: bool = False  # whether an SVG is worth having
 
 
 FIGURES = {
@@ -88,21 +88,24 @@ FIGURES = {
 }
 
 
-def draw_all(runs: "DataFrame", out_dir: Path) -> tuple[list[Picture], dict[str, str]]:
+@reading_once()
+def draw_all(runs: "DataFrame", out_dir: Path, vectors: bool = False) -> tuple[list[Picture], dict[str, str]]:
     """Draws every figure that the runs have values for.
 
+    Args:
+        runs: named, from `with_unique_names`. vectors: whether curves are written as SVG too.
     Returns:
         The pictures; and the folders of runs that are in none, since their metrics.jsonl or labels.npz is
         damaged, with the reason.
     """
     try:
-        return _draw(runs, out_dir), {}
+        return _draw(runs, out_dir, vectors), {}
     except DataError:
         reasons = [_damage(runs.iloc[[number]]) for number in range(len(runs))]
         if not any(reasons):
             raise
         damaged = {folder: reason for folder, reason in zip(runs["folder"], reasons) if reason}
-        return _draw(runs[[not reason for reason in reasons]], out_dir), damaged
+        return _draw(runs[[not reason for reason in reasons]], out_dir, vectors), damaged
 
 
 def drawn(figure: object, path: Path) -> bool:
@@ -113,14 +116,17 @@ def drawn(figure: object, path: Path) -> bool:
     return figure is not None
 
 
-def _draw(runs: "DataFrame", out_dir: Path) -> list[Picture]:
+def _draw(runs: "DataFrame", out_dir: Path, vectors: bool) -> list[Picture]:
     pictures = []
     for name, drawing in FIGURES.items():
         path = out_dir / name
         figure = None if runs.empty else drawing.plot(runs, path)
         if drawn(figure, path):
-            if figure is not None and drawing.vector:
-                save(figure, path.with_suffix(".svg"))
+            vector = path.with_suffix(".svg")
+            if vectors and drawing.vector and figure is not None:
+                save(figure, vector)
+            else:
+                vector.unlink(missing_ok=True)  # it would be of other runs
             pictures.append(Picture(path, drawing.title, drawing.shows))
     return pictures
 

@@ -1,9 +1,9 @@
 """Shared by all figures: panels, curves as mean and band over seeds, titles, saving."""
 
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from lilawbench.report.collect import read_metrics
 from lilawbench.report.figures.looks import look
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 ROW_INCHES = (4.4, 3.2)  # width, height of one of a row's three panels
 MOST_ROWS = 12
+LINE = 1.25 / 72  # inches of a line of text, by its font size
 NOTE = "line: mean over seeds, band: ± 1 standard deviation"
 
 
@@ -70,11 +71,45 @@ def panels(rows: int, columns: int, count: int, inches: tuple[float, float]) -> 
     return figure, axes[:count]
 
 
+class Room(NamedTuple):
+    """Inches around a panel."""
+
+    left: float
+    below: float
+    right: float
+    above: float
+
+
+def placed(
+    rows: int, columns: int, count: int, inches: tuple[float, float], room: Room, foot: float
+) -> "tuple[Figure, list[Axes]]":
+    """As `panels`, where it is known how much room words need: a layout measures each of them several times.
+
+    Args:
+        inches: width and height of each panel, with the room around it. foot: inches below all panels.
+    """
+    from matplotlib.figure import Figure
+
+    width, height = inches[0] * columns, inches[1] * rows + foot
+    size = (inches[0] - room.left - room.right) / width, (inches[1] - room.below - room.above) / height
+    figure, axes = Figure(figsize=(width, height)), []
+    for number in range(count):
+        row, column = divmod(number, columns)
+        corner = (column * inches[0] + room.left) / width, (height - (row + 1) * inches[1] + room.below) / height
+        axes.append(figure.add_axes((*corner, *size)))
+    return figure, axes
+
+
+def room_above(titles: Iterable[str], fontsize: float) -> float:
+    """Inches that the tallest of some titles needs."""
+    return (1 + max(title.count("\n") for title in titles)) * fontsize * LINE + 0.13
+
+
 def dress(panel: "Axes", title: str, x: str, y: str, integers: bool = True) -> None:
     """Sets title, axis labels, grid, and ticks: at integer x, unless told otherwise."""
     from matplotlib.ticker import MaxNLocator
 
-    panel.set_title(title, loc="left", fontsize=11)
+    above(panel, title)
     panel.set_xlabel(x, fontsize=11)
     panel.set_ylabel(y, fontsize=11)
     panel.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=integers))
@@ -83,6 +118,14 @@ def dress(panel: "Axes", title: str, x: str, y: str, integers: bool = True) -> N
     panel.grid(alpha=0.25, linewidth=0.6)
     panel.spines[["top", "right"]].set_visible(False)
     panel.margins(x=0.01)
+
+
+def above(panel: "Axes", text: str, fontsize: float = 11, **options: float) -> None:
+    """Sets a panel's title, on the left.
+
+    Its height is given: Matplotlib would lay out every tick again to find room above ticks, which are all below.
+    """
+    panel.set_title(text, loc="left", fontsize=fontsize, y=1.0, **options)
 
 
 def title(first: str, cell: "DataFrame", width: int) -> str:
@@ -126,7 +169,7 @@ def three_panels(
     for number, (name, cell, found) in enumerate(shown):
         of_row = axes[3 * number : 3 * number + 3]
         draw_row(cell, of_row, *found)
-        of_row[0].set_title(title(name, cell, 140), loc="left", fontsize=11)
+        above(of_row[0], title(name, cell, 140))
     if len(shown) < len(logged):
         figure.suptitle(f"the first {len(shown)} of {len(logged)} cells", x=0.01, ha="left", fontsize=11)
     for column, legend_title in enumerate(legend_titles):

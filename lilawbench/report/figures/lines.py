@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from lilawbench.report.figures.drawing import NOTE, draw, dress, panels, save
+from lilawbench.report.figures.drawing import NOTE, Room, above, draw, dress, panels, placed, room_above, save
 from lilawbench.report.figures.looks import looks
 from lilawbench.report.names import natural
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 INCHES = (6.4, 4.0)  # width, height of a panel
 MOST_TOGETHER = 6  # methods in a panel; more get small panels of their own
+FOOT = 0.35  # inches below panels, for the head of the legend
 SMALL = (2.5, 1.9)
 ACROSS = 4
 MOST_SMALL = 48
@@ -50,7 +51,12 @@ def plot_lines(
 
 def _together(shown: Sequence[Curves], look: dict[str, tuple[str, str]], x: str, integers: bool) -> "Figure":
     columns = min(len(shown), 2)
-    figure, axes = panels(-(-len(shown) // columns), columns, len(shown), INCHES)
+    rows, count = -(-len(shown) // columns), len(shown)
+    if all("[%]" in one.y for one in shown):  # at most "100.5" beside the ticks
+        room = Room(0.75, 0.55, 0.15, room_above([one.title for one in shown], 11))
+        figure, axes = placed(rows, columns, count, INCHES, room, FOOT)
+    else:
+        figure, axes = panels(rows, columns, count, INCHES)
     for panel, one in zip(axes, shown):
         for method in sorted(one.methods, key=natural):
             draw(panel, one.methods[method], method, look[method])
@@ -78,7 +84,7 @@ def _small(shown: Sequence[Curves], look: dict[str, tuple[str, str]], x: str, in
             _behind(panel, one, method)
             draw(panel, one.methods[method], method, look[method])
             dress(panel, "", "", one.y if column == 0 else "", integers)
-            panel.set_title("\n".join(textwrap.wrap(method, 34)[:2]), loc="left", fontsize=8)
+            above(panel, "\n".join(textwrap.wrap(method, 34)[:2]), 8)
             panel.tick_params(labelsize=7)
             panel.yaxis.label.set_fontsize(8)
         top -= -(-len(one.methods) // ACROSS) * SMALL[1]
@@ -114,7 +120,7 @@ def _legend(figure: "Figure", axes: "list[Axes]", columns: int) -> None:
     figure.legend(
         [handles[label] for label in labels],
         labels,
-        loc="outside lower center",
+        loc="lower center" if figure.get_layout_engine() is None else "outside lower center",
         ncols=ncols,
         title=NOTE,
         fontsize=10,

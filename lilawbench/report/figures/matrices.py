@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from lilawbench.record.marks import REPAIR
 from lilawbench.report.collect import has_labels, read_labels
-from lilawbench.report.figures.drawing import cells, save
+from lilawbench.report.figures.drawing import above, cells, save
 from lilawbench.report.measured import class_names, column
 from lilawbench.report.names import natural
 from lilawbench.support.errors import DataError
@@ -136,7 +136,7 @@ def _draw(panel: "Axes", counts: "np.ndarray", names: Sequence[str], title: str)
 
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     panel.imshow(share, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
-    panel.set_title(title, loc="left", fontsize=9)
+    above(panel, title, 9)
     panel.tick_params(labelsize=7)
     size = len(share)
     if size > WRITTEN:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lilawbench.report.figures.drawing import cells, dress, panels, save, title
+from lilawbench.report.figures.drawing import Room, above, cells, dress, placed, room_above, save, title
 from lilawbench.report.figures.looks import colour
 from lilawbench.report.measured import column
 
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
-INCHES = (3.8, 3.8)  # width, height of one panel
+SIDE = 3.0  # inches of a panel
+FOOT = 0.3  # below all panels
 ACROSS = 3  # panels in a row
 MOST_CELLS = 24
 RULES = ("best_val", "last")  # the first that a cell's runs have
@@ -38,17 +39,20 @@ def plot_reliability(runs: "DataFrame", path: str | Path) -> "Figure | None":
         return None
     shown = found[:MOST_CELLS]
     across = min(ACROSS, len(shown))
-    figure, axes = panels(-(-len(shown) // across), across, len(shown), INCHES)
-    for panel, (name, cell, rule) in zip(axes, shown):
+    titles = [title(f"{name}, {rule}", cell, 46) + "\n" + _said(cell, rule) for name, cell, rule in shown]
+    room = Room(0.7, 0.5, 0.2, room_above(titles, 9))
+    inches = SIDE + room.left + room.right, SIDE + room.below + room.above
+    figure, axes = placed(-(-len(shown) // across), across, len(shown), inches, room, FOOT)
+    for panel, text, (_, cell, rule) in zip(axes, titles, shown):
         _draw(panel, cell, rule)
         dress(panel, "", "confidence", "accuracy")
-        panel.set_title(title(f"{name}, {rule}", cell, 46) + "\n" + _said(cell, rule), loc="left", fontsize=9)
+        above(panel, text, 9)
         panel.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xticks=[0, 0.25, 0.5, 0.75, 1], aspect="equal")
         panel.legend(loc="upper left", fontsize=8, frameon=False)
-    if len(shown) < len(found):
-        figure.suptitle(f"the first {len(shown)} of {len(found)} cells", x=0.01, ha="left", fontsize=11)
     note = "temperature: fitted on validation rows and the labels that the method sees; grey: share of rows"
-    figure.supxlabel(note, fontsize=9)
+    if len(shown) < len(found):
+        note += f"; the first {len(shown)} of {len(found)} cells"
+    figure.text(0.01, 0.08 / figure.get_figheight(), note, fontsize=8)
     save(figure, path)
     return figure
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from lilawbench.report.collect import read_arrays, read_metrics
-from lilawbench.report.figures.drawing import cells, save
+from lilawbench.report.figures.drawing import above, cells, save
 from lilawbench.report.figures.looks import COLOURS
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def _plane(
     for chosen, colour in _by_kind(arrays).values():
         panel.scatter(arrays["s_max"][chosen], arrays["s_y"][chosen], s=3, color=colour, alpha=0.5, linewidths=0)
     panel.set(xlim=(0, 1.01), ylim=(-0.01, 1.01))
-    panel.set_title(title, loc="left", fontsize=9)
+    above(panel, title, 9)
     panel.set_xlabel("s_max", fontsize=9)
     panel.set_ylabel("s_y" if first else "", fontsize=9)
     panel.tick_params(labelsize=7)
@@ -133,7 +133,7 @@ def _histogram(panel: "Axes", arrays: "dict[str, np.ndarray]") -> None:
     bins = np.linspace(min(0.0, weight.min()), max(weight.max(), 1e-6) * 1.001, BINS + 1).tolist()
     for kind, (chosen, colour) in _by_kind(arrays).items():
         panel.hist(weight[chosen], bins, color=colour, alpha=0.55, label=kind)
-    panel.set_title("samples by weight", loc="left", fontsize=9)
+    above(panel, "samples by weight", 9)
     panel.set_xlabel("weight", fontsize=9)
     panel.tick_params(labelsize=7)
     panel.spines[["top", "right"]].set_visible(False)
