@@ -141,7 +141,8 @@ def read_arrays(path: Path) -> "dict[str, np.ndarray]":
         with path.open("rb") as file:  # np.load leaves a damaged archive open
             return dict(np.load(file, allow_pickle=False))
     except Exception as error:  # of zip, zlib or NumPy, by where the damage is
-        raise DataError(f"cannot read {path}: {error}. Delete the folder and start the run again.") from None
+        why = "it is no archive of arrays" if "pickle" in str(error) else str(error).rstrip(".")  # NumPy's guess
+        raise DataError(f"cannot read {path}: {why}. Delete the folder and start the run again.") from None
 
 
 def _lines(path: Path, kind: str) -> Iterator[dict]:

@@ -7,6 +7,7 @@ from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lilawbench.record.marks import REPAIR
 from lilawbench.report.document import Picture, Section, Table
 from lilawbench.report.measured import column
 from lilawbench.report.names import natural
@@ -30,7 +31,11 @@ def suspected(runs: "DataFrame") -> Section | None:
     found = list(itertools.islice(_lists(runs), MOST))
     for name, run in found:
         folder = Path(run["folder"])
-        header, rows = _read(folder / "suspects.csv")
+        try:
+            header, rows = _read(folder / "suspects.csv")
+        except (OSError, ValueError, csv.Error):
+            lines.append(f"{name}: {folder / 'suspects.csv'} cannot be read. {REPAIR}")
+            continue
         estimated, count = run.get("suspects_estimated"), run.get("suspects_rows")
         if _known(estimated, count):
             way = f"estimated by {run['suspects_estimated_by']}"
@@ -38,9 +43,9 @@ def suspected(runs: "DataFrame") -> Section | None:
         numbers = len(header) - header.index("suggested") - 1 if "suggested" in header else 1
         caption = f"{name}: the first {len(rows)} rows of {folder.name}/suspects.csv, the most suspicious first."
         tables.append(Table(caption, header, rows, numbers))
-        if (picture := folder / "suspects.png").exists():
+        if _whole(picture := folder / "suspects.png"):
             pictures.append(Picture(picture, f"Most suspicious of {name}", "Given label, and the suggested one."))
-    if not tables:
+    if not tables and not lines:
         return None
     if len(runs) > 1:
         lines.append("One list from several runs: python -m lilawbench.suspects RUN...")
@@ -59,12 +64,23 @@ def _lists(runs: "DataFrame") -> "Iterator[tuple[str, Series]]":
 
 
 def _read(path: Path) -> tuple[list[str], list[list[str]]]:
-    """Header and first rows, without the scores that did not rank."""
+    """Header and first rows, without the scores that did not rank. Raises: OSError, ValueError or csv.Error."""
     with path.open(encoding="utf-8", newline="") as file:
         header, *rows = itertools.islice(csv.reader(file), FIRST + 1)
+    if not {"rank", "given", "suggested"} <= set(header) or any(len(row) != len(header) for row in rows):
+        raise ValueError("no list of suspects")
     last = header.index(SCORE) + 1 if SCORE in header else len(header)
     shown = [[value if len(value) <= WIDEST else value[: WIDEST - 1] + "…" for value in row[:last]] for row in rows]
     return header[:last], shown
+
+
+def _whole(picture: Path) -> bool:
+    """Whether a PNG is there from its signature to its end."""
+    try:
+        content = picture.read_bytes()
+    except OSError:
+        return False
+    return content.startswith(b"\x89PNG") and b"IEND" in content[-12:]
 
 
 def _known(*values: object) -> bool:

@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from lilawbench.report.about import about, summary
 from lilawbench.report.collect import collect, unfinished
 from lilawbench.report.repeated import with_unique_names
@@ -56,6 +58,15 @@ def test_the_first_list_of_each_setting_is_shown(write_run, tmp_path):
     assert len(table.rows) == 50 and table.rows[0] == ["1", "r0-1", "a", "b", "0.9", "1", "2.5"]
     assert found.lines[0].endswith("about 30 of 1,200 labels are probably wrong, estimated by GMM on losses.")
     assert found.pictures == []
+    (folder / "suspects.png").write_text("junk")
+    assert suspected(named(tmp_path)).pictures == []
+
+
+@pytest.mark.parametrize("content", [b"", b"junk", b"\xff\xfe", b"rank,row,given,suggested,score\n1,2"])
+def test_a_damaged_list_is_named_and_left_out(write_run, tmp_path, content):
+    (write_run("ce", 0) / "suspects.csv").write_bytes(content)
+    found = suspected(named(tmp_path))
+    assert not found.tables and "suspects.csv cannot be read. The file is damaged" in found.lines[0]
 
 
 def test_without_lists_there_is_no_section(write_run, tmp_path):

@@ -73,6 +73,15 @@ def test_a_row_whose_method_never_acted_is_marked(write_run, tmp_path, words_onl
     assert f"Not a result of the method: rrm, symmetric 0.2: {why}." in said
 
 
+def test_a_measure_of_the_whole_run_has_a_table_without_a_rule(write_run, tmp_path, words_only, markdown):
+    for seed in range(2):
+        write_run("ce", seed, changes={"suspects_auroc_loss": 0.75, "suspects_score": "loss"})
+    said = markdown(report(tmp_path, tmp_path / "report", metric="suspects_auroc_loss"))
+    assert "## suspects_auroc_loss" in said and "0.7500" in said and "best_val" not in said
+    with pytest.raises(UserError, match="no finished run has best_val.suspects_score"):
+        report(tmp_path, tmp_path / "report", metric="suspects_score")  # it is no number
+
+
 def test_a_region_of_practical_equivalence(three_seeds, table_of):
     """Of 2 points around a mean of 2, scale 1 / sqrt(3): half is above; below, t = -4 sqrt(3) with 2 degrees of
     freedom: (1 - t / sqrt(2 + t^2)) / 2 = .0101. The CSV has the region in its own unit, a fraction."""

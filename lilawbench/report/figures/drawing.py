@@ -120,12 +120,12 @@ def dress(panel: "Axes", title: str, x: str, y: str, integers: bool = True) -> N
     panel.margins(x=0.01)
 
 
-def above(panel: "Axes", text: str, fontsize: float = 11, **options: float) -> None:
+def above(panel: "Axes", text: str, fontsize: float = 11) -> None:
     """Sets a panel's title, on the left.
 
     Its height is given: Matplotlib would lay out every tick again to find room above ticks, which are all below.
     """
-    panel.set_title(text, loc="left", fontsize=fontsize, y=1.0, **options)
+    panel.set_title(text, loc="left", fontsize=fontsize, y=1.0)
 
 
 def title(first: str, cell: "DataFrame", width: int) -> str:
