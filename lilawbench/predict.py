@@ -9,9 +9,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lilawbench.support.atomic import write_atomic
+from lilawbench.support.atomic import check_place, write_atomic
 from lilawbench.support.console import log_to_console
-from lilawbench.support.errors import DiskError, UserError
+from lilawbench.support.errors import ConfigError, UserError
 from lilawbench.support.reader import ending_quietly
 
 log = logging.getLogger("lilawbench")
@@ -44,14 +44,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _do(options: argparse.Namespace) -> None:
     from lilawbench.trained.model import load_model
     from lilawbench.trained.onnx import export
-    from lilawbench.trained.predicting import predict
+    from lilawbench.trained.predicting import START, predict
 
     out = Path(options.out)
-    for path in (out, *map(Path, [options.export] if options.export else [])):
-        if path.is_dir() or not path.absolute().parent.is_dir():
-            raise DiskError(
-                f"{path} cannot be written: {'it is a folder' if path.is_dir() else 'its folder does not exist'}"
-            )
+    if options.data is not None:
+        check_place(out, START)
+    if options.export is not None:
+        if not options.export.endswith(".onnx"):
+            raise ConfigError([f"--export {options.export} must end in .onnx"])
+        check_place(Path(options.export), "")
     if options.data is not None:
         found = predict(
             options.run, options.data, options.rule, calibrated=options.calibrated, labels=not options.no_labels,

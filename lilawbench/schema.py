@@ -73,7 +73,7 @@ class Keep:
     """What a finished run keeps besides its record; no number depends on it."""
 
     weights: bool = True  # best.safetensors, last.safetensors and preprocess.json, for `python -m lilawbench.predict`
-    predictions: bool = True  # predictions.npz, predictions.csv and confusion.csv
+    predictions: bool = True  # predictions.npz, predictions.csv, per_class.csv and confusion.csv
 
 
 @dataclass

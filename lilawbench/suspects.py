@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lilawbench.report.suspects import combined, corrected, read_runs
-from lilawbench.support.errors import UserError
+from lilawbench.report.suspects import START, START_LABELS, combined, corrected, read_runs
+from lilawbench.support.atomic import check_place
+from lilawbench.support.errors import ConfigError, UserError
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -35,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                         "default: more than half of those that trained on it")  # fmt: skip
     options = parser.parse_args(arguments)
     try:
+        _check_places(options.out, options.labels)
         runs = read_runs(options.runs)
         found = combined(runs, options.score, options.agree)
         labels = corrected(runs, found) if options.labels else None
@@ -50,6 +52,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"lilawbench: {error}", file=sys.stderr)
         return error.exit_code
     return 0
+
+
+def _check_places(out: Path | None, labels: Path | None) -> None:
+    """Raises: ConfigError, DiskError."""
+    if labels is not None and labels.suffix != ".csv":
+        raise ConfigError([f"--labels {labels} must end in .csv, or noise=file could not read it"])
+    if out is not None and labels is not None and out.absolute() == labels.absolute():
+        raise ConfigError([f"--out and --labels are both {out}; give each a file of its own"])
+    for path, start in ((out, START), (labels, START_LABELS)):
+        if path is not None:
+            check_place(path, start)
 
 
 def _count(text: str) -> int:

@@ -95,7 +95,8 @@ def test_a_run_from_any_folder_and_then_skipped(lilawbench, in_process, tmp_path
     folder = next((tmp_path / "outputs" / "default").iterdir())
     assert {path.name for path in folder.iterdir()} - {".lock"} == {
         "config.yaml", "labels.npz", "metrics.jsonl", "checkpoint.pt", "train.log", "result.json", "best.safetensors",
-        "last.safetensors", "preprocess.json", "predictions.npz", "predictions.csv", "confusion.csv"}  # fmt: skip
+        "last.safetensors", "preprocess.json", "predictions.npz", "predictions.csv", "per_class.csv",
+        "confusion.csv"}  # fmt: skip
     assert [path.name for path in tmp_path.iterdir()] == ["outputs"]
 
 

@@ -47,7 +47,7 @@ def check_record(record, task, num_val, num_test, rate):
         num_test,
     )
     measured = MEASURED[task] - ({"top5_accuracy"} if "ecg" in result["config.dataset.name"] else set())
-    for rule in ("last", "best_val"):
+    for rule in ("last5", "oracle_best"):  # `last` and `best_val` have calibration and classes beside them
         assert {key.removeprefix(f"{rule}.test_") for key in result if key.startswith(f"{rule}.test_")} == measured
         assert all(np.isfinite(result[f"{rule}.test_{name}"]) for name in measured)
     with np.load(record.folder / "labels.npz") as kept:

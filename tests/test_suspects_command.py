@@ -116,7 +116,7 @@ WRONG = {
         "different classes: cat, dog, eel | cat, dog, ",
     ),
     "rows": (lambda to: write(to, SECOND, 1, given={**GIVEN, "u": "cat"}), "different rows (5 and 6 rows with labels)"),
-    "list": (lambda to: write(to, SECOND, 1, listed=False), "no suspects.csv; run it again with probe=suspects"),
+    "list": (lambda to: write(to, SECOND, 1, listed=False), "no suspects.csv; of classes, a run with probe="),
     "names": (lambda to: write(to, [*SECOND, SECOND[0]], 1), "1 names are shared by several rows, such as p"),
     "broken": (lambda to: (write(to, SECOND, 1), (to / "labels.npz").write_text("")), "are damaged"),
     "none": (lambda to: to.mkdir(), "there is no finished run in or below"),
@@ -142,11 +142,28 @@ def test_what_cannot_be_put_together(runs, tmp_path, capsys, what):
     [
         (["--score", "los"], "has no score los; did you mean loss?"),
         (["--agree", "4"], "--agree 4: there are 3 runs"),
+        (["--labels", "new.txt"], "--labels new.txt must end in .csv"),
+        (["--labels", "new.csv", "--out", "new.csv"], "--out and --labels are both new.csv"),
     ],
 )
-def test_wrong_options(runs, capsys, options, message):
+def test_wrong_options(runs, tmp_path, monkeypatch, capsys, options, message):
+    monkeypatch.chdir(tmp_path)
     assert main([*runs, *options]) == 2
-    assert message in capsys.readouterr().err
+    assert message in capsys.readouterr().err and not list(tmp_path.glob("new*"))
+
+
+def test_data_are_not_written_over(runs, tmp_path, capsys):
+    (tmp_path / "mine.csv").write_text("patient,diagnosis\n")
+    for option in ("--labels", "--out"):
+        assert main([*runs, option, str(tmp_path / "mine.csv")]) == 1
+        found = capsys.readouterr()
+        assert "it is there, with other content" in found.err and not found.out
+    assert (tmp_path / "mine.csv").read_text() == "patient,diagnosis\n"
+
+
+def test_what_was_written_is_written_again(runs, tmp_path):
+    out = ["--labels", str(tmp_path / "labels.csv"), "--out", str(tmp_path / "list.csv")]
+    assert [main([*runs, *out]) for _ in range(2)] == [0, 0]
 
 
 def test_a_number_that_is_none(runs, capsys):

@@ -19,7 +19,7 @@ Slope = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 class Calibration(NamedTuple):
     """Measures by name, and a reliability diagram: [mean confidence, accuracy, count] of each bin of equal width, the
-    first two None where it is empty."""
+    first two to six decimals, None where it is empty."""
 
     measures: dict[str, float]
     diagram: list[list[float | None]]
@@ -93,7 +93,10 @@ def calibration(logits: Tensor, target: Tensor, temperature: Tensor | None = Non
         "brier": brier.mean().item(),
     }
     bins = zip((sums / counts).tolist(), (rights / counts).tolist(), counts.long().tolist())
-    return Calibration(measures, [[mean, share, count] if count else [None, None, 0] for mean, share, count in bins])
+    diagram: list[list[float | None]] = [
+        [round(mean, 6), round(share, 6), count] if count else [None, None, 0] for mean, share, count in bins
+    ]
+    return Calibration(measures, diagram)
 
 
 def _rows_of_classes(logits: Tensor, target: Tensor) -> _Rows:

@@ -10,12 +10,11 @@ from lilawbench.methods.context import Context
 from lilawbench.metrics.per_class import confusion, per_class
 from lilawbench.probes.base import Predictions, Probe, Seen
 from lilawbench.probes.best import BestSoFar
-from lilawbench.probes.chosen_files import named, write_confusion, write_predictions
+from lilawbench.probes.chosen_files import named, write_confusion, write_per_class, write_predictions
 from lilawbench.support.plain import State, Tree
 from lilawbench.tasks import CLASSES
 
-MOST_LISTED = 100  # classes of which result.json has the confusion matrix
-MOST_NAMED = 20  # classes of which result.json has the measures by name too, for tables
+MOST_NAMED = 20  # classes of which result.json has these too: every report reads it whole
 
 
 class Chosen(Probe):
@@ -24,12 +23,12 @@ class Chosen(Probe):
     val, test: logits by rule, [V, K] and [M, K], on the host; without validation rows there is no best_val.
     epochs: the epoch of each.
 
-    result(): for each rule R of up to 100 classes or labels, of test rows, "R.per_class" (rows of `per_class`) and, of
-    one class a sample, "R.confusion" (counts [K, K], rows: labels, columns: predictions); of up to 20,
-    "R.test_recall.NAME" and the like; of two classes "positive_class", which recall, TPR and DP are shares of.
+    result(): for each rule R of up to 20 classes or labels, of test rows, "R.test_precision.NAME", "R.test_recall.NAME"
+    and "R.test_f1.NAME" and, of one class a sample, "R.confusion" (counts [K, K], rows: labels, columns: predictions);
+    of two classes "positive_class", which recall, TPR and DP are shares of.
 
     Args:
-        keep: write predictions.npz, predictions.csv and confusion.csv.
+        keep: write predictions.npz, predictions.csv, per_class.csv and confusion.csv, the last two of all classes.
     """
 
     def __init__(self, keep: bool = True) -> None:
@@ -63,27 +62,36 @@ class Chosen(Probe):
         if task == "regression":
             return found
         for rule, logits in self.test.items():
-            outputs, target = logits.shape[1], self.scene.test_target
-            if outputs > MOST_LISTED:
+            if logits.shape[1] > MOST_NAMED:
                 continue
             if task in CLASSES:
-                found[f"{rule}.confusion"] = confusion(logits.argmax(1), target, outputs).tolist()
-                classes = torch.arange(outputs)
-                predicted, truth = logits.argmax(1)[:, None] == classes, target[:, None] == classes
-            else:
-                predicted, truth = logits > 0, target == 1
-            found[f"{rule}.per_class"] = rows = per_class(predicted, truth, named(names, outputs))
-            for row in rows if outputs <= MOST_NAMED else ():
+                found[f"{rule}.confusion"] = self._confusion(logits).tolist()
+            for row in self._per_class(logits):
                 found |= {f"{rule}.test_{key}.{row['class']}": row[key] for key in ("precision", "recall", "f1")}
         return found
 
+    def _confusion(self, logits: Tensor) -> Tensor:
+        return confusion(logits.argmax(1), self.scene.test_target, logits.shape[1])
+
+    def _per_class(self, logits: Tensor) -> list[dict[str, Tree]]:
+        target, outputs = self.scene.test_target, logits.shape[1]
+        if self.scene.task.name in CLASSES:
+            classes = torch.arange(outputs)
+            predicted, truth = logits.argmax(1)[:, None] == classes, target[:, None] == classes
+        else:
+            predicted, truth = logits > 0, target == 1
+        return per_class(predicted, truth, named(self.scene.source.class_names, outputs))
+
     def files(self, folder: Path) -> None:
-        """Writes predictions.npz and .csv, and confusion.csv."""
+        """Writes predictions.npz and .csv, and of classes or labels per_class.csv and confusion.csv."""
         if not self.keep or not self.test:
             return
         write_predictions(folder, self.scene, self.val, self.test)
-        if self.scene.task.name in CLASSES:
-            predicted = {rule: logits.argmax(1) for rule, logits in self.test.items()}
-            outputs = self.test["last"].shape[1]
-            counts = {rule: confusion(of, self.scene.test_target, outputs) for rule, of in predicted.items()}
-            write_confusion(folder / "confusion.csv", counts, named(self.scene.source.class_names, outputs))
+        task = self.scene.task.name
+        if task != "regression":
+            write_per_class(folder / "per_class.csv", {rule: self._per_class(of) for rule, of in self.test.items()})
+        if task in CLASSES:
+            classes = named(self.scene.source.class_names, self.test["last"].shape[1])
+            write_confusion(
+                folder / "confusion.csv", {rule: self._confusion(of) for rule, of in self.test.items()}, classes
+            )

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lilawbench.probes.base import Scene
 from lilawbench.support.atomic import replacing, write_atomic
+from lilawbench.support.plain import Tree
 from lilawbench.tasks import CLASSES
 
 MOST_LINES = 100_000  # of predictions.csv; with more rows there is predictions.npz alone
@@ -62,6 +63,15 @@ def write_confusion(path: Path, counts: Mapping[str, Tensor], classes: Sequence[
     writer.writerow(["rule", "label", *(f"predicted {name}" for name in classes)])
     for rule, table in counts.items():
         writer.writerows([rule, name, *row] for name, row in zip(classes, table.tolist(), strict=True))
+    write_atomic(path, text.getvalue(), flush=False)
+
+
+def write_per_class(path: Path, rows: Mapping[str, Sequence[Mapping[str, Tree]]]) -> None:
+    """A line for each rule and class: the rows of `metrics.per_class`, empty where a share is 0 / 0."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, ["rule", "class", "n", "precision", "recall", "f1"], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({"rule": rule, **row} for rule, of in rows.items() for row in of)
     write_atomic(path, text.getvalue(), flush=False)
 
 

@@ -237,6 +237,8 @@ class Suspects(Probe):
         best = probs.float().scatter(1, given[:, None], -1).max(1)
         scores = torch.stack([detector.scores().double() for detector in self.detectors.values()])[:, :count]
         order = torch.argsort(scores[names.index(self.score)].nan_to_num(nan=-torch.inf), descending=True, stable=True)
+        found = estimates(self.losses.scores()[:count], self.out_of_sample, given)
+        believed = probs.float().gather(1, given[:, None])[:, 0] >= best.values
         self._listed = Suspected(
             rows=labels.train[:count][order.numpy()],
             given=given[order].numpy(),
@@ -244,7 +246,8 @@ class Suspects(Probe):
             prob=best.values[order].numpy(),
             scores=dict(zip(names, scores[:, order].numpy())),
             score=self.score,
-            estimates=estimates(self.losses.scores()[:count], self.out_of_sample, given),
+            estimates=found,
+            likeliest=int(believed[order][: next(iter(found.values()))].sum()),
         )
         return self._listed
 

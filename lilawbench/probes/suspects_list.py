@@ -29,6 +29,7 @@ class Suspected:
     scores: Mapping[str, np.ndarray]  # [n] by detector, larger = more likely to be wrong
     score: str  # the one that ranks
     estimates: Mapping[str, int]  # how many labels are probably wrong, by way of telling
+    likeliest: int = 0  # of the rows above the threshold, those whose given label is the most probable nevertheless
 
     @property
     def count(self) -> int | None:
@@ -48,6 +49,8 @@ class Suspected:
         if self.count is None:
             return first
         others = [f"; {count:,} by {WAYS.get(way, way)}" for way, count in self.estimates.items()][1:]
+        if self.likeliest:
+            others.append(f"; for {self.likeliest:,} of the {self.count:,} the given label is the likeliest yet")
         about = f"about {self.count:,} of {len(self.rows):,} labels are probably wrong ({self.way}{''.join(others)})"
         return f"{about}; {first}"
 

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from lilawbench.support.plain import Tree
 
-MOST_SUSPECTS = 200  # rows of suspects.csv that are shown
+LISTS = ("per_class", "suspects")  # files of a run that are shown
+MOST_ROWS = 200  # of each
 
 
 class Values(NamedTuple):
@@ -40,7 +41,7 @@ class Left(NamedTuple):
 
 
 def left(folder: Path, summary: dict[str, Tree]) -> Left:
-    """Sorts result.json by what can be shown of it, and adds suspects.csv (its first rows) and the run's PNG files."""
+    """Sorts result.json by what can be shown of it, and adds the run's PNG files and the first rows of its lists."""
     flat, tables = dict[str, Tree](), dict[str, Table]()
     for key, value in summary.items():
         found = _table(key, value, summary.get("class_names") or [])
@@ -48,10 +49,11 @@ def left(folder: Path, summary: dict[str, Tree]) -> Left:
             tables[key] = found
         elif not any(isinstance(one, dict | list) for one in (value if isinstance(value, list) else [value])):
             flat[key] = value
-    if (path := folder / "suspects.csv").exists():
-        with path.open(encoding="utf-8", newline="") as file:
-            header, *rows = [line for line, _ in zip(csv.reader(file), range(MOST_SUSPECTS + 1))] or [[]]
-        tables["suspects"] = Table(header, [[_number(cell) for cell in row] for row in rows])
+    for name in LISTS:
+        if (path := folder / f"{name}.csv").exists():
+            with path.open(encoding="utf-8", newline="") as file:
+                header, *rows = [line for line, _ in zip(csv.reader(file), range(MOST_ROWS + 1))] or [[]]
+            tables[name] = Table(header, [[_number(cell) for cell in row] for row in rows])
     return Left(flat, tables, {one.stem: one for one in sorted(folder.glob("*.png"))})
 
 

@@ -1,5 +1,6 @@
 """Reads finished runs from disk, one row per run."""
 
+import gc
 import json
 import logging
 import os
@@ -53,12 +54,13 @@ def collect(folders_or_root: Folders) -> "DataFrame":
     import pandas as pd
 
     records, refused = [], dict[str, list[str]]()
-    for root, runs in _found(folders_or_root):
-        for folder, text in _texts(root, runs):
-            try:
-                records.append(_record(folder, text))
-            except DataError as error:
-                refused.setdefault(str(error), []).append(folder)
+    with _without_collector():
+        for root, runs in _found(folders_or_root):
+            for folder, text in _texts(root, runs):
+                try:
+                    records.append(_record(folder, text))
+                except DataError as error:
+                    refused.setdefault(str(error), []).append(folder)
     if refused:
         log.warning(_left_out(refused, len(records)))
     table = pd.DataFrame(records, dtype=object)
@@ -155,6 +157,18 @@ def _lines(path: Path, kind: str) -> Iterator[dict]:
                     yield row
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot read {path}: {error}. {REPAIR}") from None
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """JSON has no cycles; the collector would search the thousands of lists of it again and again."""
+    on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if on:
+            gc.enable()
 
 
 class _Run(NamedTuple):

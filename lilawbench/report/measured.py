@@ -97,6 +97,11 @@ def of_runs(metric: str, rule: str) -> Measured:
     return Measured(metric, known_rule(rule), "%" if _is_share(metric) else "1")
 
 
+def whole_run(metric: str) -> Measured:
+    """A value of result.json that no rule chooses the epoch of."""
+    return Measured(metric, "", "1")
+
+
 def of_table(
     metrics: Iterable[str],
     select: str,

@@ -48,7 +48,7 @@ def idle(cells: Iterable[Cell]) -> list[str]:
         for run in cell.runs:
             if run.idle:
                 places.setdefault(run.idle, {})[", ".join(filter(None, (cell.row, cell.column)))] = None
-    return [f"Not a result of the method: {first_of(list(names), 3)}: {why}." for why, names in places.items()]
+    return [f"Not a result of the method: {first_of(list(names), 3, '; ')}: {why}." for why, names in places.items()]
 
 
 def left_out(

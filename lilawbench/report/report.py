@@ -20,7 +20,7 @@ from lilawbench.report.fairness import fairness_section
 from lilawbench.report.figures import draw_all, drawn
 from lilawbench.report.figures.ranks import draw_ranks
 from lilawbench.report.match import match
-from lilawbench.report.measured import SELECTIONS, class_names, of_runs
+from lilawbench.report.measured import SELECTIONS, class_names, of_runs, whole_run
 from lilawbench.report.names import measures, tasks, with_names
 from lilawbench.report.pick import picked, picked_plan
 from lilawbench.report.place import PAGE, chosen, place
@@ -179,12 +179,14 @@ def _sections(
         if some:
             of_task = with_names(of_task)
         possible = [rule for rule in selections if _has(of_task, f"{rule}.{name}")] or list(selections)
+        if _is_number(of_task, name):  # of the whole run, such as suspects_auroc_loss
+            possible, selections = [""], []
         for rule in possible:
-            measured = of_runs(name, rule)._replace(classes=class_names(of_task))
+            measured = (of_runs(name, rule) if rule else whole_run(name))._replace(classes=class_names(of_task))
             grid = grids.of_runs(of_task, measured, baseline or _baseline(of_task))
             cells = fill(grid, measured)
             compare(grid, cells, rope)
-            sections.append(section(grid, cells, f"{rule}, {name}" if some else rule))
+            sections.append(section(grid, cells, f"{rule}, {name}" if rule and some else rule or name))
             remarks += [note for note in notes.idle(cells) if note not in remarks]
             remarks += notes.without([(measured.key, len(of_task) - len(grid.runs))])
         remarks += [f"No table at {rule}: no run has a value for it." for rule in selections if rule not in possible]
@@ -200,6 +202,10 @@ def _baseline(runs: "DataFrame") -> str:
 
 def _has(runs: "DataFrame", key: str) -> bool:
     return key in runs and bool(runs[key].notna().any())
+
+
+def _is_number(runs: "DataFrame", key: str) -> bool:
+    return _has(runs, key) and not key.startswith("config.") and runs[key].dtype.kind in "iuf"
 
 
 def _ranks(runs: "DataFrame") -> "dict[str, Ranking]":

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 FILE = "suspects.csv"
+START, START_LABELS = "rank,row", "id,corrected"  # of the files that are written here
 TEXTS = ("row", "given", "suggested")
 CONFIDENCE = 0.95
 SHOWN = 3  # runs that a message names
@@ -103,7 +104,7 @@ def read_runs(folders: Sequence[str]) -> list[Run]:
         raise DataError(f"there is no finished run in or below {first_of(folders, SHOWN)}")
     places = [Path(folder) for folder in found["folder"]]
     if without := [place for place in places if not (place / FILE).is_file()]:
-        raise DataError(f"{first_of(without, SHOWN)}: no {FILE}; run it again with probe=suspects")
+        raise DataError(f"{first_of(without, SHOWN)}: no {FILE}; of classes, a run with probe=suspects has one")
     ways = found["suspects_estimated_by"] if "suspects_estimated_by" in found else [""] * len(found)
     runs = [
         _read(place, names, way if isinstance(way, str) else "")

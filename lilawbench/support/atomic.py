@@ -88,3 +88,24 @@ def _explained(path: Path, error: OSError) -> str:
             said += f" ({free / 1e6:,.1f} MB free{', so it is a quota' if free > 1e9 else ''})"
     advice = "free some space" if error.errno in _FULL else "fix it"
     return f"{said}; {advice} and run the same command again, or name another folder with paths.output_dir=FOLDER"
+
+
+def check_place(path: Path, start: str) -> None:
+    """Refuses, ahead of any work, to write a file that a person has named over one of another kind, or into no folder.
+
+    Args:
+        start: how a file of this kind begins; one that does is replaced.
+    Raises:
+        DiskError: the path is a folder, or in none, or a file that begins otherwise.
+    """
+    wrong = ""
+    if path.is_dir():
+        wrong = "it is a folder"
+    elif not path.absolute().parent.is_dir():
+        wrong = "its folder does not exist"
+    elif path.exists():
+        with path.open("rb") as file:
+            found = file.read(len(start.encode()))
+        wrong = "" if found in (b"", start.encode()) else "it is there, with other content: name another file"
+    if wrong:
+        raise DiskError(f"{path} cannot be written: {wrong}")

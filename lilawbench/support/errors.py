@@ -16,10 +16,10 @@ def closest(name: str, choices: Iterable[str]) -> str:
     return f"there are {', '.join(choices)}"
 
 
-def first_of(names: Sequence[object], most: int = 10) -> str:
-    """ "a, b and 3 more"."""
+def first_of(names: Sequence[object], most: int = 10, between: str = ", ") -> str:
+    """ "a, b and 3 more"; `between` parts names that have commas of their own."""
     more = len(names) - most
-    return ", ".join(map(str, names[:most])) + (f" and {more} more" if more > 0 else "")
+    return between.join(map(str, names[:most])) + (f" and {more} more" if more > 0 else "")
 
 
 def unknown_option(dotted: str, of: str, valid: Iterable[str]) -> str:

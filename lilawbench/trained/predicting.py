@@ -13,15 +13,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lilawbench.check.machine import check_device
 from lilawbench.engine.forward import forward_in, lay_out
 from lilawbench.engine.runtime import choose_device
 from lilawbench.schema import Train
-from lilawbench.support.errors import DataError
+from lilawbench.support.errors import ConfigError, DataError
 from lilawbench.support.plain import Tree
 from lilawbench.tasks import CLASSES
 from lilawbench.trained.model import load, own_prediction
 
 log = logging.getLogger("lilawbench")
+START = "row,predicted"  # of a file of predictions
 
 
 @dataclass(frozen=True)
@@ -105,8 +107,11 @@ def predict(
         labels: read labels that come along, to compare with.
         device: auto | cpu | cuda | cuda:N.
     Raises:
-        DataError, ConfigError: as `load_model`; the rows are not as the run's own were; no temperature is recorded.
+        DataError, ConfigError: as `load_model`; there is no such device; the rows are not as the run's own were; no
+            temperature is recorded.
     """
+    if wrong := check_device(device):
+        raise ConfigError([problem.replace("train.device", "device") for problem in wrong])
     kept = load(run, rule, config_dir)
     folder, prepared, train = kept.folder, kept.prepared, kept.cfg.train
     if own_prediction(kept.cfg):

@@ -14,12 +14,12 @@ from lilawbench.datasets.table import Table
 from lilawbench.noise.labels import Labels
 from lilawbench.probes import suspects, suspects_list
 from lilawbench.probes.detectors import DETECTORS
-from lilawbench.probes.detectors.base import Latest
+from lilawbench.probes.detectors.base import Latest, MeanOverEpochs
 from lilawbench.probes.suspects import Suspects
 from lilawbench.probes.suspects_sheet import GAP, TEXT, TILE, write_sheet
 from lilawbench.record.identity import run_name
 from lilawbench.record.recorder import Recorder
-from lilawbench.support.errors import ConfigError
+from lilawbench.support.errors import ConfigError, PartError
 from lilawbench.train import run
 
 SURE = [0.8, 0.1, 0.1]
@@ -77,6 +77,23 @@ def test_by_hand(seen, tmp_path, monkeypatch, caplog):
     assert list(tmp_path.iterdir()) == [tmp_path / "suspects.csv"]  # neither images nor a table
     line = "about 2 of 6 labels are probably wrong (GMM on losses); first: row 2, given b, rather c; the list: "
     assert line in caplog.text
+
+
+def test_rows_above_the_line_whose_given_label_is_the_likeliest_are_counted(seen, monkeypatch, scene):
+    """Of three rows above it the third has its label with .8; row 5 has .4, another .5; row 2 has .15 and .75."""
+    monkeypatch.setattr(suspects, "estimated_wrong_gmm", lambda losses: 3)
+    listed = seen().listed()
+    assert listed.likeliest == 1
+    assert "(GMM on losses; for 1 of the 3 the given label is the likeliest yet); first: " in listed.told(
+        scene().source
+    )
+
+
+@pytest.mark.parametrize("kind", [Latest, MeanOverEpochs])
+def test_a_detector_of_ones_own_that_gives_no_value_a_row(seen, kind):
+    own = type("Mine", (kind,), {"value": lambda self, look: look.probs})
+    with pytest.raises(PartError, match=r"detector Mine: value\(\) gave \[6, 3\]; it must be a tensor \[6\]"):
+        seen(detectors={"mine": own()}, scores=["mine"])
 
 
 def test_rows_that_did_not_train_in_an_epoch_count_where_they_did(scene, epoch):

@@ -3,7 +3,7 @@
 import pytest
 
 from lilawbench.record.mirror import need, tags_of
-from lilawbench.record.shown import MOST_SUSPECTS, left, values_of, written
+from lilawbench.record.shown import MOST_ROWS, left, values_of, written
 from lilawbench.support.errors import UserError
 
 
@@ -17,7 +17,7 @@ def test_values_of_rows():
 
 def test_values_tables_and_pictures_of_a_result(tmp_path):
     (tmp_path / "suspects.png").touch()
-    lines = ["row,score", *(f"a{at},{at}.5" for at in range(MOST_SUSPECTS + 5))]
+    lines = ["row,score", *(f"a{at},{at}.5" for at in range(MOST_ROWS + 5))]
     (tmp_path / "suspects.csv").write_text("\n".join(lines))
     found = left(tmp_path, {
         "last.test_accuracy": 0.5, "git.commit": "abc", "class_names": ["cat", "dog"], "last.temperature": [1.0, 2.0],
@@ -31,7 +31,7 @@ def test_values_tables_and_pictures_of_a_result(tmp_path):
                                                                              ["2", 0, 0, 2]])  # fmt: skip
     assert found.tables["last.fairness"] == (["group", "DP", "n"], [["a", 0.1, None], ["b", None, 2]])
     assert written(found.tables["last.reliability"]) == ("when,confidence,accuracy,rows\nbefore,,,0\nafter,0.9,0.8,5\n")
-    assert found.tables["suspects"].rows[1] == ["a1", 1.5] and len(found.tables["suspects"].rows) == MOST_SUSPECTS
+    assert found.tables["suspects"].rows[1] == ["a1", 1.5] and len(found.tables["suspects"].rows) == MOST_ROWS
     assert found.pictures == {"suspects": tmp_path / "suspects.png"}
 
 

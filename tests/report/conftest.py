@@ -29,10 +29,10 @@ def run_writer():
     parameters: (alpha, beta, delta) per step. Keys with dots go through `changes={...}`; a value of None removes one.
     epochs: more numbers of each epoch; tables: its row of kind "method". clean: labels of the training samples.
     """
-    count = iter(range(10_000))
 
     def write(
         root,
+        count,
         method="ce",
         seed=0,
         accuracy=0.8,
@@ -89,7 +89,7 @@ def run_writer():
         (folder / "result.json").write_text(json.dumps(record))
         return folder
 
-    return lambda root: functools.partial(write, root)
+    return lambda root: functools.partial(write, root, iter(range(10_000)))
 
 
 @pytest.fixture

@@ -48,6 +48,17 @@ def test_confusion_is_of_test_rows_over_seeds_with_names(write_run, tmp_path, un
     assert panel.get_title(loc="left") == "ce: digits, symmetric 0.4, mlp, best_val"
 
 
+def test_confusion_of_many_classes_is_read_from_its_file(write_run, tmp_path, unsaved):
+    folder = write_run("ce", 0)
+    lines = ["rule,label,predicted a,predicted b", "last,a,1,0", "best_val,a,3,1", "best_val,b,0,4"]
+    (folder / "confusion.csv").write_text("\n".join(lines))
+    (panel,) = plot_confusion(named(tmp_path), tmp_path / "c.png").axes
+    assert panel.images[0].get_array().tolist() == [[0.75, 0.25], [0, 1]]
+    (folder / "confusion.csv").write_text("best_val,a,3,x")
+    with pytest.raises(DataError, match="confusion.csv"):
+        plot_confusion(named(tmp_path), tmp_path / "c.png")
+
+
 def test_weights_are_those_that_lilaw_trains_with():
     s_max = torch.rand(50, 1, dtype=torch.float64)
     s_y = s_max * torch.rand(50, 1, dtype=torch.float64)

@@ -9,6 +9,7 @@ from lilawbench.report.stats import (
     compare_paired,
     equivalence,
     holm,
+    paired_differences,
     sample_std,
     smallest_wilcoxon_p,
     t_interval,
@@ -97,8 +98,16 @@ def test_the_bootstrap_of_three_pairs_has_ten_outcomes():
     a = (1 - 2 / 8) / (6 * (1 + 2 / 4) ** 1.5)
     ends = [norm.cdf(z0 + (z0 + z) / (1 - a * (z0 + z))) for z in norm.ppf([0.025, 0.975])]
     cumulated = np.cumsum([8, 12, 6, 1]) / 27
-    assert bootstrap_interval(difference) == tuple(float(np.searchsorted(cumulated, end)) for end in ends)
+    assert bootstrap_interval(difference) == pytest.approx([np.searchsorted(cumulated, end) for end in ends], abs=1e-6)
     assert bootstrap_interval(difference) == bootstrap_interval(difference)
+
+
+def test_the_bootstrap_of_shares_is_that_of_their_counts():
+    """Rows of 359 test rows: equal means of resamples are equal whatever the last bits of thirds and 359ths."""
+    rows = np.array([3.0, -2.0, -7.0, 8.0, 3.0])
+    shares = paired_differences(0.8 + rows / 359, np.full(5, 0.8))
+    assert bootstrap_interval(shares) == pytest.approx(np.array(bootstrap_interval(rows)) / 359, abs=1e-8)
+    assert np.round(bootstrap_interval(rows), 3).tolist() == [-4.0, 5.0], "scipy of whole numbers, whose sums are exact"
 
 
 def test_effect_size_by_hand():

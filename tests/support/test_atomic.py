@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from lilawbench.support.atomic import STALE_SECONDS, replacing, write_atomic
+from lilawbench.support.atomic import STALE_SECONDS, check_place, replacing, write_atomic
 from lilawbench.support.errors import DiskError
 
 
@@ -32,3 +32,18 @@ def test_a_folder_in_its_place_is_told(tmp_path):
     (tmp_path / "a").mkdir()
     with pytest.raises(DiskError, match="a cannot be written: Is a directory"):
         write_atomic(tmp_path / "a", "new")
+
+
+@pytest.mark.parametrize("name, wrong", [("mine.csv", "other content"), ("folder", "a folder"), ("no/p.csv", "folder")])
+def test_a_named_file_is_written_over_nothing_else(tmp_path, name, wrong):
+    (tmp_path / "mine.csv").write_text("row,age\n")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(DiskError, match=wrong):
+        check_place(tmp_path / name, "row,predicted")
+
+
+@pytest.mark.parametrize("content", [None, "", "row,predicted,p(a)\n"])
+def test_a_named_file_may_be_new_or_of_its_kind(tmp_path, content):
+    if content is not None:
+        (tmp_path / "p.csv").write_text(content)
+    check_place(tmp_path / "p.csv", "row,predicted")

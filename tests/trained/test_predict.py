@@ -120,6 +120,31 @@ def test_what_is_new_in_a_table_is_said(table_run, tmp_path, caplog):
     assert input[1, 0].item() == pytest.approx((number["median"] - number["mean"]) / number["std"])
 
 
+@pytest.mark.parametrize(
+    "options, said",
+    [
+        (["--device", "cuda:99"], "device=cuda:99 is not there"),
+        (["--device", "gpu"], "device is gpu; it must be auto, cpu, cuda or cuda:N"),
+        (["--export", "network.txt"], "--export network.txt must end in .onnx"),
+    ],
+)
+def test_wrong_options(table_run, tmp_path, monkeypatch, capsys, options, said):
+    root, record = table_run
+    monkeypatch.chdir(tmp_path)
+    assert main([str(record.folder), "--data", str(root / "test.csv"), *options]) == 2
+    assert said in capsys.readouterr().err and list(tmp_path.iterdir()) == []
+
+
+def test_neither_the_data_nor_the_files_of_the_run_are_written_over(table_run, tmp_path, capsys):
+    root, record = table_run
+    data = tmp_path / "new.csv"
+    data.write_text((root / "test.csv").read_text())
+    for out in (data, record.folder / "predictions.csv"):
+        before = out.read_text()
+        assert main([str(record.folder), "--data", str(data), "--out", str(out)]) == 1
+        assert "it is there, with other content" in capsys.readouterr().err and out.read_text() == before
+
+
 def test_labels_can_be_left_alone(table_run, tmp_path):
     root, record = table_run
     (tmp_path / "new.csv").write_text((root / "test.csv").read_text().replace("healthy", "well"))
@@ -203,6 +228,10 @@ def test_files_of_a_run_for_people(table_run):
     assert [row for row in table if row[0] == "last"] == [
         ["last", name, *map(str, row)] for name, row in zip(names, counts.tolist())
     ]
+    (ill,) = [
+        row for row in lines_of(record.folder / "per_class.csv") if (row["rule"], row["class"]) == ("last", "ill")
+    ]
+    assert int(ill["n"]) == counts[1].sum() and float(ill["recall"]) == record.result["last.test_recall.ill"]
     assert record.result["positive_class"] == "ill" and Chosen().keep
 
 

@@ -19,6 +19,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from lilawbench.support.errors import PartError
 from lilawbench.support.plain import State
 from lilawbench.tasks import CLASSES
 
@@ -136,6 +137,17 @@ class Detector(ABC):
         vars(self).update(copied)
 
 
+def _of_rows(detector: Detector, values: object, look: Look) -> Tensor:
+    """Values of an epoch, [N] float64. Raises: PartError, they are no tensor [N]."""
+    if not isinstance(values, Tensor) or values.shape != look.seen.shape:
+        found = list(values.shape) if isinstance(values, Tensor) else f"a {type(values).__name__}"
+        name = type(detector).__name__
+        raise PartError(
+            f"detector {name}: value() gave {found}; it must be a tensor {list(look.seen.shape)}, one a row"
+        )
+    return values.double()
+
+
 class MeanOverEpochs(Detector):
     """The mean over epochs of a value of each row, over the epochs that it trained in."""
 
@@ -144,7 +156,7 @@ class MeanOverEpochs(Detector):
         self.times = torch.zeros(num_train, dtype=torch.float64)
 
     def see(self, look: Look) -> None:
-        self.total += self.value(look).double().where(look.seen, 0)
+        self.total += _of_rows(self, self.value(look), look).where(look.seen, 0)
         self.times += look.seen
 
     def scores(self) -> Tensor:
@@ -162,7 +174,7 @@ class Latest(Detector):
         self.value_now = torch.full((num_train,), torch.nan, dtype=torch.float64)
 
     def see(self, look: Look) -> None:
-        self.value_now = self.value(look).double().where(look.seen, self.value_now)
+        self.value_now = _of_rows(self, self.value(look), look).where(look.seen, self.value_now)
 
     def scores(self) -> Tensor:
         return self.value_now

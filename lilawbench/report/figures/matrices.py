@@ -1,14 +1,17 @@
 """Matrices of classes: how clean labels became observed ones, and what was predicted of test rows."""
 
+import csv
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lilawbench.record.marks import REPAIR
 from lilawbench.report.collect import has_labels, read_labels
 from lilawbench.report.figures.drawing import above, cells, save
 from lilawbench.report.measured import class_names, column
 from lilawbench.report.names import natural
+from lilawbench.support.errors import DataError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -62,10 +65,30 @@ def plot_confusion(runs: "DataFrame", path: str | Path) -> "Figure | None":
     for name, cell in cells(runs):
         for rule in RULES:
             found = [np.array(one) for one in column(cell, f"{rule}.confusion") if isinstance(one, list)]
+            found = found or [one for folder in cell["folder"] if (one := _of_file(folder, rule)) is not None]
             if found and len({one.shape for one in found}) == 1:
                 shown.append((f"{name}, {rule}", sum(found), class_names(cell)))
                 break
+        if len(shown) > MOST:
+            break
     return _matrices(shown, path, "label", "predicted")
+
+
+def _of_file(folder: str, rule: str) -> "np.ndarray | None":
+    """Counts [K, K] of a run of many classes, which result.json leaves to confusion.csv; None: it was not kept.
+
+    Raises: DataError, the file is damaged.
+    """
+    import numpy as np
+
+    path = Path(folder) / "confusion.csv"
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return np.array([row[2:] for row in csv.reader(file) if row and row[0] == rule], dtype=np.int64)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, csv.Error) as error:
+        raise DataError(f"cannot read {path}: {error}. {REPAIR}") from None
 
 
 def _transitions(runs: "DataFrame") -> "np.ndarray | None":
