@@ -3,7 +3,7 @@ import json
 import pytest
 
 from lilawbench.report import collect as collect_module
-from lilawbench.report.collect import collect, logged_at_steps, read_metrics, unfinished
+from lilawbench.report.collect import collect, logged_at_steps, read_metrics, reading_once, unfinished
 from lilawbench.report.names import text, with_names
 from lilawbench.support.errors import DataError
 
@@ -17,7 +17,7 @@ def test_one_row_per_finished_run(write_run, tmp_path):
     assert list(runs["best_val.test_accuracy"]) == [0.75, 0.8125]
     assert runs["config.model.hidden"][0] == [128, 128]
     assert runs["config.method.warmup_epochs"].isna().tolist() == [True, False]
-    assert runs["folder"][1].endswith("run0001-lilaw-s3")
+    assert runs["folder"][1].endswith("-lilaw-s3")
 
 
 def test_a_run_reached_twice_counts_once(write_run, tmp_path):
@@ -166,3 +166,13 @@ def test_methods_of_one_label_are_told_apart(write_run, tmp_path):
 def test_one_spelling_per_value():
     values = [1, 1.0, 0.4, True, None, float("nan"), [1, 2], "x", 5e-5]
     assert [text(value) for value in values] == ["1", "1", "0.4", "true", None, None, "[1,2]", "x", "5e-05"]
+
+
+def test_epochs_are_read_once_while_a_report_is_drawn(write_run):
+    folder = write_run("ce", 0)
+    with reading_once():
+        first = read_metrics(folder, "epoch")
+        (folder / "metrics.jsonl").unlink()
+        assert read_metrics(folder, "epoch").equals(first)
+    with pytest.raises(DataError, match=r"metrics\.jsonl"):
+        read_metrics(folder, "epoch")

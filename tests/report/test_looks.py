@@ -22,6 +22,7 @@ def test_a_method_keeps_its_colour_whoever_is_beside_it():
     assert len(set(many.values())) == len(many)
 
 
+@pytest.mark.slow
 def test_more_than_six_methods_get_a_panel_each(write_run, tmp_path, unsaved):
     """Seven methods in one setting: seven panels, in each six curves in grey and one in its colour with its band."""
     names = ["ce", "focal", "gce", "lilaw", "mae", "rrm", "sce"]

@@ -31,7 +31,7 @@ def two_methods(write_run, tmp_path):
 
 def test_report_writes_what_it_names(two_methods, tmp_path, layout, markdown):
     out = tmp_path / "report"
-    said = report([two_methods], out)
+    said = report([two_methods], out, vectors=True)
     body, files = markdown(said), said.split("Files:\n")[1]
     assert body.index("## best_val") < body.index("## last")
     assert all("difference to ce" in text and "+5.00" in text for text in (said, body))
@@ -54,9 +54,10 @@ def test_no_parameters_removes_an_older_picture(write_run, tmp_path):
     write_run("ce", 0)
     out = tmp_path / "report"
     out.mkdir()
-    (out / "parameters.png").write_bytes(b"old")
+    for name in ("parameters.png", "accuracy.svg"):  # an SVG that was not asked for would be of other runs
+        (out / name).write_bytes(b"old")
     assert "parameters.png" not in report(tmp_path, out)
-    assert not (out / "parameters.png").exists()
+    assert not (out / "parameters.png").exists() and not (out / "accuracy.svg").exists()
 
 
 @pytest.mark.slow
