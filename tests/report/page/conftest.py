@@ -4,6 +4,7 @@ import base64
 import fcntl
 import json
 import os
+import select
 import shutil
 import subprocess
 import time
@@ -52,6 +53,7 @@ class Chromium:
 
     def next(self) -> dict:
         while b"\0" not in self.rest:
+            assert select.select([self.output], [], [], PATIENCE_S)[0], "Chromium says nothing any more"
             some = os.read(self.output, 1 << 20)
             assert some, "Chromium has gone"
             self.rest += some
@@ -61,8 +63,9 @@ class Chromium:
     def close(self) -> None:
         try:
             self.send("Browser.close")
-        finally:
             self.process.wait(PATIENCE_S)
+        finally:
+            self.process.kill()
             os.close(self.input)
             os.close(self.output)
 
