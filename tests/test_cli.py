@@ -96,7 +96,7 @@ def test_a_run_from_any_folder_and_then_skipped(lilawbench, in_process, tmp_path
     assert {path.name for path in folder.iterdir()} - {".lock"} == {
         "config.yaml", "labels.npz", "metrics.jsonl", "checkpoint.pt", "train.log", "result.json", "best.safetensors",
         "last.safetensors", "preprocess.json", "predictions.npz", "predictions.csv", "per_class.csv",
-        "confusion.csv"}  # fmt: skip
+        "confusion.csv", "weighing.npz"}  # fmt: skip
     assert [path.name for path in tmp_path.iterdir()] == ["outputs"]
 
 

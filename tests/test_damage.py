@@ -210,7 +210,8 @@ def test_a_report_of_damaged_runs_names_them(config, kept, tmp_path, no_layout):
         path.write_text(json.dumps(json.loads(path.read_text()) | {"config.seed": number}))
         if (file, kind) != ("result.json", "one bit"):
             damaged(folder, file, kind)
-    text = report(tmp_path / "runs", tmp_path / "report")
+    report(tmp_path / "runs", tmp_path / "report")
+    text = (tmp_path / "report" / "tables.md").read_text()
     for number, (file, kind) in enumerate(kinds):
         named = f"{number:03d} (" in text
         if file == "result.json" and kind != "one bit":

@@ -17,7 +17,17 @@ FILES = {  # what is there when the second writing of a file fails; the first of
     "config.yaml": {"labels.npz"},
     "metrics.jsonl": {"labels.npz", "config.yaml", "metrics.jsonl", "checkpoint.pt", "train.log"},
     "checkpoint.pt": {"labels.npz", "config.yaml", "metrics.jsonl", "checkpoint.pt", "train.log"},
-    "result.json": {"labels.npz", "config.yaml", "metrics.jsonl", "checkpoint.pt", "train.log"},
+    "result.json": {
+        *("labels.npz", "config.yaml", "metrics.jsonl", "checkpoint.pt", "train.log", "best.safetensors"),
+        *(
+            "last.safetensors",
+            "preprocess.json",
+            "predictions.npz",
+            "predictions.csv",
+            "per_class.csv",
+            "confusion.csv",
+        ),
+    },
 }
 
 

@@ -82,7 +82,7 @@ def test_a_cell_counts_by_the_seeds_that_all_methods_have():
     assert found.ranks == pytest.approx([1.2, 2.2, 2.6])  # 1, 2, 3 four times and 2, 3, 1
 
 
-def test_the_picture_joins_what_cannot_be_told_apart(write_run, tmp_path, monkeypatch):
+def test_the_picture_joins_what_cannot_be_told_apart(write_run, tmp_path, monkeypatch, markdown):
     """Over five seeds lilaw is best, then ce, then focal; 1 and 3 differ by 2.00 > 1.48, the neighbours do not."""
     for seed in range(5):
         for method, accuracy in (("ce", 0.7), ("lilaw", 0.8), ("focal", 0.6)):
@@ -92,7 +92,7 @@ def test_the_picture_joins_what_cannot_be_told_apart(write_run, tmp_path, monkey
     monkeypatch.setattr(
         "lilawbench.report.report.draw_ranks", lambda *args: drawn.append((args[0], draw_ranks(*args))) or 1
     )
-    said = report(tmp_path / "outputs", tmp_path)
+    said = markdown(report(tmp_path / "outputs", tmp_path))
     assert "\n- At last: average ranks over 5 seeds of 1 cell (not independent, so p is too low)" in said
     [(found, figure)] = drawn
     assert list(found) == ["best_val", "last"]
