@@ -66,6 +66,7 @@ def test_weights_are_compared(twice):
     assert found.startswith("checkpoint.pt, weights of the networks: 4 tensors")
 
 
+@pytest.mark.slow
 def test_a_run_that_was_broken_off_goes_on(twice):
     from golden.compare import differences
 

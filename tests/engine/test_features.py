@@ -85,6 +85,7 @@ def test_one_file_for_methods_noises_and_splits_and_another_for_other_random_wei
     assert len(list((tmp_path / "outputs" / "features").glob("*.npy"))) == 2
 
 
+@pytest.mark.slow
 def test_scaled_images_have_a_file_of_their_own_and_the_same_numbers(tiny, passes):
     """At 10 px the first layer has 100 inputs in the place of 64."""
     options = [*PROBE, "train.resize_px=10", "train.epochs=3", "method=lilaw"]
@@ -139,6 +140,7 @@ def test_resumed_on_the_file(tiny, passes):
     assert len(passes) == 1 and again["last.test_loss"] == result["last.test_loss"]
 
 
+@pytest.mark.slow
 def test_a_change_of_the_frozen_code_is_noticed(tiny, passes, caplog, monkeypatch):
     """The weights are the same and the key too; the first row's features are not."""
     run(tiny(*PROBE))

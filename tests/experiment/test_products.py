@@ -76,6 +76,7 @@ def mine(tmp_path):
     return make
 
 
+@pytest.mark.slow
 def test_the_table_of_the_readme(mine):
     planned = plan(["experiment=mine"], mine())
     rows, columns = ["CE", "LiLAW, step 0.005", "LiLAW, step 0.05"], ["digits, 20 %", "digits, 40 %", "adult, 15 %"]

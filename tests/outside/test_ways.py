@@ -48,6 +48,7 @@ def test_a_run_of_own_parts_alone(own, parts, main, tmp_path, way):
     assert main(*ways[way], *choices, *FAST)[1].startswith("skipped, finished before: ")
 
 
+@pytest.mark.slow
 def test_a_sweep_of_a_table(own, main, no_layout):
     code, out, err = main("--config-dir", str(own), "experiment=own_table", *FAST)
     assert code == 0 and "2 done, 0 skipped, 0 failed" in out and "\n  own" in out, err

@@ -192,6 +192,7 @@ def test_killed_run_is_recorded_as_failed(again: SimpleNamespace) -> None:
     assert again.killed.exit_code == 1
 
 
+@pytest.mark.slow
 def test_offline_record_is_whole(again: SimpleNamespace, said: list[str]) -> None:
     record = read(again.folder)
     assert record.history == LOGGED
@@ -228,11 +229,13 @@ def test_tables_and_pictures(tmp_path: Path, clean_env: pytest.MonkeyPatch) -> N
     assert (folder / media["pictures/suspects"]["path"]).read_bytes() == (tmp_path / "suspects.png").read_bytes()
 
 
+@pytest.mark.slow
 def test_nothing_temporary_stays_behind(again: SimpleNamespace) -> None:
     """wandb removes its folders when Python exits, which the mirror's process does not wait for."""
     assert again.temporary and not any(again.temporary.iterdir())
 
 
+@pytest.mark.slow
 def test_one_line_uploads_a_sweep(again: SimpleNamespace, tmp_path: Path) -> None:
     line = sync_of([again.folder, again.folder, tmp_path])
     assert line == f"wandb sync --no-skip-online {again.folder.parent}/*/wandb/offline-run-*"
@@ -242,6 +245,7 @@ def test_one_line_uploads_a_sweep(again: SimpleNamespace, tmp_path: Path) -> Non
     assert sync_of([tmp_path]) == ""
 
 
+@pytest.mark.slow
 def test_run_that_goes_on_is_one_run(again: SimpleNamespace) -> None:
     assert read(again.folder).run.run_id == again.killed.run.run_id
     assert len(list(again.folder.glob("wandb/offline-run-*"))) == 2

@@ -50,9 +50,7 @@ def same(one, other):
     )
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name not in ("Peers", "PerSample"))) for name in TOYS]
-)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name != "Peers")) for name in TOYS])
 def test_a_toy_that_is_broken_off_goes_on_to_the_same_bits(toy, name, tmp_path):
     whole = run(toy(name)).folder
     folder = whole.rename(tmp_path / "whole")
