@@ -13,8 +13,8 @@ import torch
 # keys of result.json and of metrics that depend on time, place or version
 LEFT_OUT = ("*seconds*", "*memory*", "versions.*", "git.*", "command", "run", "cell", "config.paths.output_dir")
 # and what the other checkout may not have yet: names of rows and classes, digests of data, options
-LEFT_OUT += ("ids", "test_ids", "class_names*", "config.*._data_", "config.probe", "config.train.strong_policy")
-LEFT_OUT += ("trust_*", "elr_target_*")
+LEFT_OUT += ("ids", "test_ids", "class_names*", "config.*._data_", "config.probe*", "config.train.strong_policy")
+LEFT_OUT += ("trust_*", "elr_target_*", "config.detect.*", "suspects_*")
 LEFT_OUT += ("given", "split", "test_target", "config.keep.*", "positive_class", "*.per_class*", "*.confusion*")
 LEFT_OUT += ("*.test_precision.*", "*.test_recall.*", "*.test_f1.*")
 LEFT_OUT += tuple(f"config.dataset.{name}*" for name in ("path", "id", "clean", "missing", "white", "background"))
@@ -51,7 +51,9 @@ def _record(folder: Path) -> dict[str, dict[str, str]]:
     """Place -> key -> value, as text that keeps every bit of a float."""
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     with np.load(folder / "labels.npz", allow_pickle=False) as file:
-        labels = {name: _of_array(file[name]) for name in file.files if name not in LEFT_OUT}
+        labels = {
+            name: _of_array(file[name]) for name in file.files if not any(fnmatch(name, left) for left in LEFT_OUT)
+        }
     saved = torch.load(folder / "checkpoint.pt", map_location="cpu", weights_only=True)
     return {
         "labels.npz": labels,
