@@ -1,14 +1,13 @@
 """Confident learning: labels that the confident joint counts as wrong."""
 
-import torch
 from torch import Tensor
 
 from lilawbench.metrics.confident import probably_wrong
-from lilawbench.probes.detectors.base import Detector, Look
-from lilawbench.probes.detectors.out_of_sample import given
+from lilawbench.probes.detectors.base import Look
+from lilawbench.probes.detectors.out_of_sample import OfFolds
 
 
-class ConfidentLearning(Detector):
+class ConfidentLearning(OfFolds):
     """i - p_y, where i is 1 for the rows that confident learning prunes by noise rate and 0 for the others, and p_y is
     the fold's probability of the given label: above 0 the former, least believed first, below 0 the latter.
 
@@ -18,15 +17,5 @@ class ConfidentLearning(Detector):
     Source: Northcutt et al. 2021; see `metrics/confident.py`.
     """
 
-    needs_folds = True
-    when_asked = True
-
-    def setup(self, num_train: int, num_classes: int) -> None:
-        self.value_now = torch.full((num_train,), torch.nan, dtype=torch.float64)
-
-    def see(self, look: Look) -> None:
-        probs = given(look).double()
-        self.value_now = probably_wrong(probs, look.observed).double() - look.of_given(probs)
-
-    def scores(self) -> Tensor:
-        return self.value_now
+    def value(self, look: Look, probs: Tensor) -> Tensor:
+        return probably_wrong(probs, look.observed).double() - look.of_given(probs)

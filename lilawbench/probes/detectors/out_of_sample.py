@@ -1,5 +1,6 @@
 """Scores of logits, taken of networks that did not train on the row (detect.folds)."""
 
+from abc import abstractmethod
 from dataclasses import replace
 from typing import ClassVar
 
@@ -11,10 +12,9 @@ from lilawbench.probes.detectors.confidence import ConfidenceWeightedEntropy, Se
 from lilawbench.probes.detectors.margin import Margin, NormalisedMargin
 
 
-class OutOfSample(Detector):
-    """Another score, of out-of-sample probabilities. A subclass says which: `of`."""
+class OfFolds(Detector):
+    """A value of each row by the network of its fold."""
 
-    of: ClassVar[type[Detector]]
     needs_folds = True
     when_asked = True
 
@@ -22,14 +22,29 @@ class OutOfSample(Detector):
         self.value_now = torch.full((num_train,), torch.nan, dtype=torch.float64)
 
     def see(self, look: Look) -> None:
-        probs = given(look).double()
-        inner = self.of()
-        inner.setup(*probs.shape)
-        inner.see(replace(look, logits=probs.clamp(min=torch.finfo(torch.float64).tiny).log(), seen=look.observed >= 0))
-        self.value_now = inner.scores()
+        """Raises: RuntimeError, the look has no predictions out of sample."""
+        if look.out_of_sample is None:
+            raise RuntimeError("this look has no predictions out of sample")
+        self.value_now = self.value(look, look.out_of_sample.double())
 
     def scores(self) -> Tensor:
         return self.value_now
+
+    @abstractmethod
+    def value(self, look: Look, probs: Tensor) -> Tensor:
+        """[N] of out-of-sample probabilities, [N, K] float64; larger = more likely to be wrong."""
+
+
+class OutOfSample(OfFolds):
+    """Another score, of out-of-sample probabilities. A subclass says which: `of`."""
+
+    of: ClassVar[type[Detector]]
+
+    def value(self, look: Look, probs: Tensor) -> Tensor:
+        inner = self.of()
+        inner.setup(*probs.shape)
+        inner.see(replace(look, logits=probs.clamp(min=torch.finfo(torch.float64).tiny).log(), seen=look.observed >= 0))
+        return inner.scores()
 
 
 class SelfConfidenceOOS(OutOfSample):
@@ -73,10 +88,3 @@ class MarginOOS(OutOfSample):
     """
 
     of = Margin
-
-
-def given(look: Look) -> Tensor:
-    """Out-of-sample probabilities of a look, [N, K]. Raises: RuntimeError, it has none."""
-    if look.out_of_sample is None:
-        raise RuntimeError("this look has no predictions out of sample")
-    return look.out_of_sample
