@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from lilawbench.report.named import neither
-from lilawbench.report.options import add_options, report_folders
+from lilawbench.report.options import add_options, exit_code, report_folders
 from lilawbench.report.report import paper_report
 from lilawbench.support import searchpath
 from lilawbench.support.errors import UserError
@@ -36,27 +36,22 @@ def main(arguments: list[str] | None = None) -> int:
     add_options(parser)
     parser.add_argument("--config-dir", metavar="DIR", help="your own folder of YAML files, as for runs")
     options = parser.parse_intermixed_args(arguments)
-    try:
-        further, names = searchpath.folders_of(options.config_dir, options.names)
-        searchpath.warn_of_hidden(further)
-        folders, experiments, overrides = sorted_out(names, further, options.root)
-        overrides = [*searchpath.override_of(further), *overrides]
-        if options.list:
-            list_tables(options.root, further, experiments)
-            return 0
-        if folders or not experiments:
-            print(report_folders(folders or [options.root], options))
-        for name in experiments:
-            report_experiment(name, overrides, options)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        print(f"error: cannot write the report: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_code(lambda: report_all(options), "error")
+
+
+def report_all(options: argparse.Namespace) -> None:
+    """Prints what was asked for. Raises: UserError, a name is none, or its runs make no report."""
+    further, names = searchpath.folders_of(options.config_dir, options.names)
+    searchpath.warn_of_hidden(further)
+    folders, experiments, overrides = sorted_out(names, further, options.root)
+    overrides = [*searchpath.override_of(further), *overrides]
+    if options.list:
+        list_tables(options.root, further, experiments)
+        return
+    if folders or not experiments:
+        print(report_folders(folders or [options.root], options))
+    for name in experiments:
+        report_experiment(name, overrides, options)
 
 
 def sorted_out(names: list[str], further: list[Path], root: Path) -> tuple[list[Path], list[str], list[str]]:

@@ -8,8 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lilawbench.report.options import add_options, report_folders
-from lilawbench.support.errors import UserError
+from lilawbench.report.options import add_options, exit_code, report_folders
 from lilawbench.support.reader import ending_quietly
 
 ROOT = Path("outputs")  # where runs are unless paths.output_dir says otherwise
@@ -24,17 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     add_options(parser)
     options = parser.parse_args(arguments)
-    try:
-        print(report_folders(options.folders or [ROOT], options))
-    except UserError as error:
-        print(f"lilawbench: {error}", file=sys.stderr)
-        return error.exit_code
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        print(f"lilawbench: cannot write the report: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_code(lambda: print(report_folders(options.folders or [ROOT], options)), "lilawbench")
 
 
 if __name__ == "__main__":

@@ -3,12 +3,14 @@
 import argparse
 import math
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from lilawbench.report.measured import SELECTIONS
 from lilawbench.report.place import chosen, place
 from lilawbench.report.report import LEADING, report
+from lilawbench.support.errors import UserError
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -45,6 +47,21 @@ def report_folders(folders: Sequence[Path], options: argparse.Namespace) -> str:
     parts += [f"pick={key}" for key in options.pick]
     out = options.out or place(common, parts)
     return report(folders, out, options.baseline, selections, options.metric, options.pick, options.rope, vectors=True)
+
+
+def exit_code(work: Callable[[], None], speaker: str) -> int:
+    """Does it. Returns 0, or the error's exit code after a line "speaker: ..."; 2: the report cannot be written."""
+    try:
+        work()
+    except UserError as error:
+        print(f"{speaker}: {error}", file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        print(f"{speaker}: cannot write the report: {error}", file=sys.stderr)
+        return 2
+    return 0
 
 
 def size(text: str) -> float:
