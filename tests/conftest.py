@@ -52,6 +52,12 @@ def no_real_services(monkeypatch):
 
 
 @pytest.fixture(autouse=True)
+def as_wide_as_a_pipe(monkeypatch):
+    """A worker of pytest-xdist has COLUMNS=80; reports wrap their lines by it."""
+    monkeypatch.setenv("COLUMNS", "100")
+
+
+@pytest.fixture(autouse=True)
 def quiet_log():
     """Messages reach caplog only; no handler of one test outlives it."""
     log = logging.getLogger("lilawbench")

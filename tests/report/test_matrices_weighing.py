@@ -59,6 +59,13 @@ def test_confusion_of_many_classes_is_read_from_its_file(write_run, tmp_path, un
         plot_confusion(named(tmp_path), tmp_path / "c.png")
 
 
+def test_a_run_without_validation_rows_is_drawn_at_its_last_epoch(write_run, tmp_path, unsaved):
+    (write_run("ce", 0) / "confusion.csv").write_text("rule,label,predicted a,predicted b\nlast,a,1,0\nlast,b,1,3")
+    (panel,) = plot_confusion(named(tmp_path), tmp_path / "c.png").axes
+    assert panel.images[0].get_array().tolist() == [[1, 0], [0.25, 0.75]]
+    assert panel.get_title(loc="left").endswith(", last")
+
+
 def test_weights_are_those_that_lilaw_trains_with():
     s_max = torch.rand(50, 1, dtype=torch.float64)
     s_y = s_max * torch.rand(50, 1, dtype=torch.float64)

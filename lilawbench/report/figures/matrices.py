@@ -75,7 +75,8 @@ def plot_confusion(runs: "DataFrame", path: str | Path) -> "Figure | None":
 
 
 def _of_file(folder: str, rule: str) -> "np.ndarray | None":
-    """Counts [K, K] of a run of many classes, which result.json leaves to confusion.csv; None: it was not kept.
+    """Counts [K, K] of a run of many classes, which result.json leaves to confusion.csv; None: the file was not kept,
+    or has nothing of this rule (a run without validation rows has no best_val).
 
     Raises: DataError, the file is damaged.
     """
@@ -84,7 +85,8 @@ def _of_file(folder: str, rule: str) -> "np.ndarray | None":
     path = Path(folder) / "confusion.csv"
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            return np.array([row[2:] for row in csv.reader(file) if row and row[0] == rule], dtype=np.int64)
+            rows = [row[2:] for row in csv.reader(file) if row and row[0] == rule]
+        return np.array(rows, dtype=np.int64) if rows else None
     except FileNotFoundError:
         return None
     except (OSError, ValueError, csv.Error) as error:
