@@ -92,6 +92,13 @@ class Method(nn.Module, ABC):
                 found.append(f"{never}: {group}.warmup_epochs is {warmup}, of {epochs} epochs")
         return found
 
+    def told(self) -> list[str]:
+        """Options by which this run's method was told how noisy the labels are, such as "method.forget_rate=0.2".
+
+        What its paper sets by the true noise rate or type. Tables mark the run: nobody knows these of real labels.
+        """
+        return []
+
     def setup(self, ctx: Context) -> None:
         """Called once, with the networks built and before a checkpoint is loaded: allocate state of size N here.
 
@@ -135,13 +142,17 @@ class Method(nn.Module, ABC):
             return ctx.forward(input)
         return torch.stack([ctx.forward(input, number) for number in range(len(ctx.networks))]).mean(0)
 
-    def predict_train(self, ctx: Context) -> Tensor:
-        """Logits [N, K] of the training table in eval mode, un-augmented, the same on every rank."""
+    def predict_train(self, ctx: Context, network: int | None = None) -> Tensor:
+        """Logits [N, K] of the training table in eval mode, un-augmented, the same on every rank.
+
+        Args:
+            network: its number in `Context.networks`; None: what the run is judged by, `predict`.
+        """
         index, parts = [], []
         with ctx.side_pass("eval"):
             for batch in ctx.in_order():
                 index.append(batch.index)
-                parts.append(self.predict(ctx, batch.input))
+                parts.append(self.predict(ctx, batch.input) if network is None else ctx.forward(batch.input, network))
         found = torch.cat(parts)
         return ctx.world.sum_(found.new_zeros(ctx.num_train, ctx.num_classes).index_copy_(0, torch.cat(index), found))
 

@@ -41,6 +41,7 @@ READS = {
     "trace of an epoch": "LiLAW: alpha, beta, delta after each step are written",
     "lowest weight of an epoch": "a method that gave a sample a negative weight ends the run",
     "how many rows were seen": "RRM of training losses: they are re-weighted among themselves",
+    "losses to divide": "DivideMix and its kin: scikit-learn fits the mixture of losses on the host",
     "losses to re-weight": "RRM: losses that are not finite end the run",
     "re-weightings": "RRM: written",
     "mean of g": "Dynamic Loss: written",
