@@ -13,8 +13,8 @@ Predict = Callable[[], tuple[Tensor, Tensor]]
 class StatefulLoss(nn.Module, ABC):
     """A per-sample loss that remembers: its buffers are its whole state and go into the checkpoint.
 
-    A method drives it: `setup` and `observe` once, `start_epoch` and `end_epoch` each epoch, `update` before each training batch's
-    `forward`.
+    A method drives it: `setup` and `observe` once, `start_epoch` and `end_epoch` each epoch, `update` before each
+    training batch's `forward`.
     """
 
     suspicion: ClassVar[Mapping[str, int]] = {}  # directions of its `sample_values`, see `methods.base.Method`

@@ -25,7 +25,7 @@ def keep_critical_(gradients: list[Tensor], weights: list[Tensor], rate: float) 
     count = max(1, int((1 - rate) * len(whole)))
     limit = whole.topk(count, sorted=False).values.amin()
     for g, score in zip(gradients, scores):
-        g.mul_((score >= limit) * (1 - rate))
+        g.mul_((score >= limit).to(g.dtype) * (1 - rate))
 
 
 class CDR(Method):
@@ -43,7 +43,7 @@ class CDR(Method):
     Raises:
         ValueError: an option out of range.
     Source: Xia et al. 2021, Algorithm 1. Deviations: weight decay is train's (of squares; the paper's is of absolute
-        values, its code's as here). The code computes a schedule of the rate and then overwrites it; there is none here.
+        values, its code's as here). The code computes a schedule of the rate, then overwrites it: there is none here.
     """
 
     tasks = CLASSES

@@ -9,7 +9,7 @@ from lilawbench.losses import ce
 from lilawbench.methods.base import Loss
 from lilawbench.methods.context import Context
 from lilawbench.methods.supervised import Supervised
-from lilawbench.models.finetune import layers
+from lilawbench.models.cosine import last_layer
 from lilawbench.support.errors import ConfigError
 from lilawbench.tasks import CLASSES
 
@@ -43,23 +43,15 @@ class TauNorm(Supervised):
 
     def setup(self, ctx: Context) -> None:
         super().setup(ctx)
-        if not isinstance(head := _head(ctx.model), nn.Linear):
-            raise ConfigError(
-                [
-                    f"method=tau_norm divides the weights of a dense head (nn.Linear); the network's last layer is a "
-                    f"{type(head).__name__}"
-                ]
-            )
+        if not isinstance(head := last_layer(ctx.model), nn.Linear):
+            of = f"the network's last layer is a {type(head).__name__}"
+            raise ConfigError([f"method=tau_norm divides the weights of a dense head (nn.Linear); {of}"])
 
     def predict(self, ctx: Context, input: Tensor) -> Tensor:
         """Logits [B, K] of the normalised head: those of the plain one, less its bias, over ||w_k||^tau."""
-        logits, head = ctx.forward(input), _head(ctx.model)
+        logits, head = ctx.forward(input), last_layer(ctx.model)
         weight = head.get_parameter("weight").detach().to(logits.dtype)
         shift = torch.zeros_like(weight[:, 0]) if head.bias is None else head.get_parameter("bias").detach()
         length = weight.norm(dim=1).clamp(min=torch.finfo(weight.dtype).tiny) ** self.tau
         normalised = (logits - shift) / length
         return normalised + shift if self.bias else normalised
-
-
-def _head(model: nn.Module) -> nn.Module:
-    return list(layers(model))[-1].module

@@ -25,23 +25,31 @@ class CosineHead(nn.Module):
         return f"{self.weight.shape[1]}, {self.weight.shape[0]}, scale={self.scale}"
 
 
+def last_layer(model: nn.Module) -> nn.Module:
+    """The last parameterised layer of a network, which gives its logits; the network itself, where it is one layer."""
+    found = list(layers(model))
+    return found[-1].module if found else model
+
+
 def fit_head(model: nn.Module, loss: object) -> nn.Module:
     """The network with the head that a loss says it needs: with a `cosine_scale`, a `CosineHead` of that scale.
 
     Returns:
-        The model, changed in place.
+        The model, changed in place; where it is a dense layer and nothing else, the head.
     Raises:
         ValueError: the loss needs one, and the network's last layer is not dense.
     """
     scale = getattr(loss, "cosine_scale", None)
     if scale is None:
         return model
-    last = list(layers(model))[-1].module
+    last = last_layer(model)
     if not isinstance(last, nn.Linear):
         raise ValueError(
             f"its last layer is a {type(last).__name__}; a loss of margins between cosines needs a dense layer "
             "(nn.Linear) there, whose two sides it normalises"
         )
+    if last is model:
+        return CosineHead(last, scale)
     parent, name = next(
         (parent, name) for parent in model.modules() for name, child in parent.named_children() if child is last
     )
