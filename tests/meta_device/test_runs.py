@@ -45,6 +45,7 @@ READS = {
     "losses to re-weight": "RRM: losses that are not finite end the run",
     "re-weightings": "RRM: written",
     "mean of g": "Dynamic Loss: written",
+    "shares of the sets": "DISC: written",
     "epoch to measure": "the logits of training and what a method made of each sample: metrics are the host's work",
     "logits to measure": "of validation and test rows",
     "features to measure": "of training rows, for detectors that ask for them",
@@ -73,6 +74,7 @@ OWN = {  # in two epochs of four steps
     "a_rrm": {"losses to re-weight": 2, "re-weightings": 2, "lowest weight of an epoch": 2},
     "dynamic_loss": LOOK_AHEAD,
     "dynamic_loss_lt": LOOK_AHEAD,
+    "disc": {"shares of the sets": 2},
 }
 
 
