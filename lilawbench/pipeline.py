@@ -37,6 +37,7 @@ from lilawbench.loading.streamed import rows_of
 from lilawbench.methods.base import Method
 from lilawbench.methods.context import Context
 from lilawbench.methods.fgsm import Pixels
+from lilawbench.models.cosine import fit_head
 from lilawbench.models.finetune import finetune
 from lilawbench.noise.labels import Labels
 from lilawbench.noise.labels import draw_labels as labels_of
@@ -275,6 +276,10 @@ def initialise_network(cfg: DictConfig, source: Source, number: int = 0) -> torc
         network = build(cfg.model, num_classes=num_outputs(cfg, source), input_shape=shape)
     except InstantiationException as error:
         raise ConfigError([f"model={cfg.model.name} on dataset={cfg.dataset.name}: {error.__cause__}"]) from error
+    try:
+        network = fit_head(network, bind(cfg.loss))
+    except ValueError as error:
+        raise ConfigError([f"model={cfg.model.name} with loss={cfg.loss.name}: {error}"]) from error
     return finetune(network, cfg.train.finetune)
 
 

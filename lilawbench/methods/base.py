@@ -7,7 +7,7 @@ The loop (engine/loop.py) knows nothing else about a method:
         for batch in method.batches(ctx):
             for part of batch:  # train.accumulate_steps of them; by default one, the whole batch
                 out = method.loss(ctx, part);  out.loss.backward()
-            ctx.descend()
+            ctx.descend()  # method.on_gradients(ctx) comes before its step
             method.after_step(ctx, batch, out)
         method.on_epoch_end(ctx)
 """
@@ -101,7 +101,7 @@ class Method(nn.Module, ABC):
             warmup = getattr(part, "warmup_epochs", 0)
             if warmup >= epochs:
                 found.append(f"{never}: {group}.warmup_epochs is {warmup}, of {epochs} epochs")
-        return found
+        return found + self.per_sample.never_acts(epochs) if isinstance(self.per_sample, StatefulLoss) else found
 
     def told(self) -> list[str]:
         """Options by which this run's method was told how noisy the labels are, such as "method.forget_rate=0.2".
@@ -120,6 +120,7 @@ class Method(nn.Module, ABC):
             self.observed = ctx.targets
             try:
                 self.per_sample.setup(ctx.num_train, ctx.num_classes, ctx.device)
+                self.per_sample.observe(ctx.targets)
             except ValueError as error:
                 raise ConfigError([f"loss: {error}"]) from error
 
@@ -138,6 +139,9 @@ class Method(nn.Module, ABC):
     @abstractmethod
     def loss(self, ctx: Context, batch: Batch) -> StepOutput:
         """The loss of one training batch, or of a part of one."""
+
+    def on_gradients(self, ctx: Context) -> None:
+        """Called before each step of the optimiser: gradients are whole, the mean over the ranks, and clipped."""
 
     def after_step(self, ctx: Context, batch: Batch, out: StepOutput) -> None:
         """Called after each step of the optimiser, with this rank's share of the batch and its output."""

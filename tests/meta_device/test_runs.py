@@ -75,6 +75,7 @@ OWN = {  # in two epochs of four steps
     "a_rrm": {"losses to re-weight": 2, "re-weightings": 2, "lowest weight of an epoch": 2},
     "dynamic_loss": LOOK_AHEAD,
     "dynamic_loss_lt": LOOK_AHEAD,
+    "cdr": {"losses to divide": 1},
     "dividemix": {"losses to divide": 1},
     "dividemix_rrm": {"losses to divide": 1, "losses to re-weight": 2, "re-weightings": 1},
     "pes": {"rows whose label is predicted": 1},
