@@ -151,6 +151,7 @@ def acting():
         "a_rrm": ["method.reweight_every_epochs=1"],
         "dynamic_loss": ["method.num_bins=4", "method.warmup_epochs=1"],
         "dynamic_loss_lt": ["method.num_bins=4", "method.warmup_epochs=1"],
+        "clean_first": ["method.folds=2"],
     }
     return lambda method: [f"method={method}", *options.get(method, [])]
 

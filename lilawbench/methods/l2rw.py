@@ -83,7 +83,7 @@ class L2RW(Method):
     uses_meta = True
     splits_batches = False  # weights are shares of the whole batch
     tasks = CLASSES
-    suspicion: ClassVar = {"weight": -1, "mean_weight": -1}
+    suspicion: ClassVar = {"last_weight": -1, "mean_weight": -1}
     steps_differ = "it rewinds the random stream"
     weight: Tensor  # B w_i of the last step that saw the row, [N]
     total_weight: Tensor  # of all steps, [N]
@@ -153,7 +153,7 @@ class L2RW(Method):
     def sample_values(self) -> dict[str, Tensor]:
         """B w_i at the row's last step, and its mean over all epochs; 1 before the first, [N]."""
         mean = torch.where(self.times > 0, self.total_weight / self.times.clamp(min=1), 1)
-        return {**super().sample_values(), "weight": self.weight, "mean_weight": mean}
+        return {**super().sample_values(), "last_weight": self.weight, "mean_weight": mean}
 
     def _begin(self) -> None:
         """Nothing is known of the epoch yet."""

@@ -86,7 +86,7 @@ class MWNet(Method):
     uses_meta = True
     splits_batches = False  # a look-ahead is one step of the whole batch
     tasks = CLASSES
-    suspicion: ClassVar = {"weight": -1}
+    suspicion: ClassVar = {"last_weight": -1}
     steps_differ = "it rewinds the random stream"
     weight: Tensor  # V of the row's loss at its last step, [N]
 
@@ -168,7 +168,7 @@ class MWNet(Method):
 
     def sample_values(self) -> dict[str, Tensor]:
         """The weight of the row's last step, 1 before the first, [N]."""
-        return {**super().sample_values(), "weight": self.weight}
+        return {**super().sample_values(), "last_weight": self.weight}
 
     def _begin(self) -> None:
         """Nothing is known of the epoch yet."""

@@ -116,9 +116,9 @@ def test_values_of_each_row(context, dozen):
         method.on_epoch_end(ctx)
         weights.append(out.weight.float())
     values = method.sample_values()
-    torch.testing.assert_close(values["weight"][:6], weights[1])
+    torch.testing.assert_close(values["last_weight"][:6], weights[1])
     torch.testing.assert_close(values["mean_weight"][:6], (weights[0] + weights[1]) / 2)
-    assert values["weight"][6:].tolist() == values["mean_weight"][6:].tolist() == [1] * 6
+    assert values["last_weight"][6:].tolist() == values["mean_weight"][6:].tolist() == [1] * 6
 
 
 @pytest.mark.parametrize(
