@@ -33,10 +33,10 @@ NAMES = {group: sorted(path.stem for path in (CONF / group).glob("*.yaml")) for 
 READS = {
     # in a step
     "finite losses": "a loss that is not finite ends the run; asked every 50 steps and after the last",
-    "whether a forward can be repeated": "Dynamic Loss: a look-ahead is wrong on a network with a hidden state of its "
+    "whether a forward can be repeated": "Dynamic Loss, MW-Net: a look-ahead is wrong on a network with a hidden state of its "
     "own; asked at the first step of an epoch",
     # once an epoch
-    "rows that train": "Dynamic Loss: how many steps the epoch has; the host shuffles the rows that are left",
+    "rows that train": "Dynamic Loss, clean first: how many steps the epoch has; the host shuffles the rows that are left",
     "losses of an epoch": "they are written; and the seconds of an epoch end when its work is done",
     "trace of an epoch": "LiLAW: alpha, beta, delta after each step are written",
     "lowest weight of an epoch": "a method that gave a sample a negative weight ends the run",
@@ -58,6 +58,7 @@ READS = {
     # once a run
     "labels to balance": "train.balanced_samples: the host draws as many rows of each class",
     "labels of the folds": "their files say which labels they are of",
+    "labels that may be wrong": "clean first: confident learning is the host's work",
     "logits of a fold": "of the rows that its network did not train on",
     "labels at setup": "Dynamic Loss: the size of the meta set follows from that of the smallest class",
     "estimated matrix": "loss corrections: it is inverted, and checked, on the host",
@@ -74,6 +75,10 @@ OWN = {  # in two epochs of four steps
     "rrm": {"losses to re-weight": 2, "re-weightings": 2, "lowest weight of an epoch": 2},
     "a_rrm": {"losses to re-weight": 2, "re-weightings": 2, "lowest weight of an epoch": 2},
     "dynamic_loss": LOOK_AHEAD,
+    "l2rw": {"lowest weight of an epoch": 2},
+    "mw_net": {"lowest weight of an epoch": 2, "whether a forward can be repeated": 2},
+    "clean_first": {"rows that train": 6, "labels that may be wrong": 1, "labels of the folds": 1, "logits of a fold": 2,
+                    "finite losses": 6, "losses of an epoch": 6},
     "dynamic_loss_lt": LOOK_AHEAD,
     "cdr": {"losses to divide": 1},
     "dividemix": {"losses to divide": 1},
