@@ -151,6 +151,9 @@ def acting():
         "a_rrm": ["method.reweight_every_epochs=1"],
         "dynamic_loss": ["method.num_bins=4", "method.warmup_epochs=1"],
         "dynamic_loss_lt": ["method.num_bins=4", "method.warmup_epochs=1"],
+        "co_teaching": ["method.ramp_epochs=1"],
+        "co_teaching_plus": ["method.ramp_epochs=1", "method.init_epochs=1"],
+        "jocor": ["method.ramp_epochs=1"],
     }
     return lambda method: [f"method={method}", *options.get(method, [])]
 
