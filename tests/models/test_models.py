@@ -7,6 +7,7 @@ from torch import nn
 
 from lilawbench.config import build as build_node
 from lilawbench.models.cnn import CNN, PlainCNN
+from lilawbench.models.co_cnn import NineLayerCNN, SevenLayerCNN
 from lilawbench.models.image import timm_model
 from lilawbench.models.lstm import LSTM
 from lilawbench.models.mlp import MLP
@@ -28,8 +29,10 @@ FITS = {
     ResNetCIFAR: ("digits", "mnist", "colour"),
     PreActResNet: ("digits", "mnist", "colour"),
     PlainCNN: ("mnist", "colour"),
+    NineLayerCNN: ("mnist", "colour"),
+    SevenLayerCNN: ("digits", "mnist", "colour"),
 }
-LARGE = (timm_model, ResNetCIFAR, PreActResNet)
+LARGE = (timm_model, ResNetCIFAR, PreActResNet, NineLayerCNN, SevenLayerCNN)
 FITTING = [
     pytest.param(build, name, marks=[pytest.mark.slow] * (build in LARGE and name != "colour"))
     for build, names in FITS.items()
@@ -60,6 +63,8 @@ def test_output_is_one_logit_per_class(build, name):
     [
         (CNN, "the cnn"),
         (PlainCNN, "the plain cnn"),
+        (NineLayerCNN, "the co_cnn"),
+        (SevenLayerCNN, "the jocor_cnn"),
         (timm_model, "resnet18"),
         (ResNetCIFAR, "the resnet"),
         (PreActResNet, "the preact resnet"),
@@ -77,6 +82,9 @@ def test_image_networks_refuse_what_is_no_image(build, name, dataset):
     [
         (CNN, (1, 3, 8), {}, r"at least 4x4 pixels, not \[1, 3, 8\]"),
         (CNN, (1, 8, 8), {"channels": (8, 8)}, r"channels is \[8, 8\]; the cnn has three convolutions"),
+        (NineLayerCNN, (3, 27, 32), {}, r"at least 28x28 pixels, not \[3, 27, 32\]"),
+        (NineLayerCNN, (3, 32, 32), {"dropout": 1}, r"dropout is 1; it must lie in \[0, 1\)"),
+        (SevenLayerCNN, (3, 32, 32), {"channels": ((8,), ())}, "the jocor_cnn has three stages"),
         (PlainCNN, (1, 21, 28), {}, r"at least 22x22 pixels for its 3 convolutions, not \[1, 21, 28\]"),
         (PlainCNN, (1, 8, 8), {"channels": (4, 4)}, r"at least 10x10 pixels for its 2 convolutions, not \[1, 8, 8\]"),
         (ResNetCIFAR, (3, 32, 32), {"depth": 33}, r"depth is 33; it must be 6n \+ 2 with n >= 1, such as 20, 32"),
