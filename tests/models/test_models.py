@@ -180,10 +180,24 @@ def test_resnet18_on_grey_images():
         ("preact_resnet18", 10, (3, 32, 32), 11_171_146),
         ("rrm_mlp", 3, (1, 28, 28), 417_880),  # RRM, appendix C
         ("rrm_cnn", 10, (1, 28, 28), 320 + 18_496 + 36_928 + 6_500 + 1_010),
+        ("co_cnn", 10, (3, 32, 32), 4_434_570),
+        ("jocor_cnn", 100, (3, 32, 32), 518_150 + 90 * 257),
     ],
 )
 def test_sizes_of_the_papers_networks(composed, name, classes, shape, expected):
     assert count(build_node(composed(f"model={name}").model, num_classes=classes, input_shape=shape)) == expected
+
+
+@pytest.mark.parametrize(
+    "size, widths, features",
+    [
+        (4_434_570, (3, 128, 128, 128, 256, 256, 256, 512, 256, 128), 128),
+        (518_150, (3, 64, 64, 128, 128, 196, 16), 256),
+    ],
+)
+def test_sizes_of_co_teachings_networks_by_hand(size, widths, features):
+    """Of each 3x3 convolution 9 in out + out, of its BatchNorm 2 out, and the linear layer of ten classes."""
+    assert sum((9 * a + 3) * b for a, b in zip(widths, widths[1:])) + 10 * features + 10 == size
 
 
 @pytest.mark.parametrize("depth, published", [(20, 0.27), (32, 0.46), (44, 0.66), (56, 0.85), (110, 1.7)])
