@@ -41,7 +41,7 @@ READS = {
     "trace of an epoch": "LiLAW: alpha, beta, delta after each step are written",
     "lowest weight of an epoch": "a method that gave a sample a negative weight ends the run",
     "how many rows were seen": "RRM of training losses: they are re-weighted among themselves",
-    "losses to divide": "DivideMix and its kin: scikit-learn fits the mixture of losses on the host",
+    "losses to divide": "DivideMix and Co-teaching: scikit-learn fits the mixture of losses on the host",
     "rows whose label is predicted": "PES: how many there are; the host shuffles them",
     "losses to re-weight": "RRM: losses that are not finite end the run",
     "re-weightings": "RRM: written",
@@ -70,6 +70,7 @@ READS = {
 WRITTEN = {"epoch to measure", "logits to measure", "labels to measure against", "attacked logits to measure",
            "weights to keep"}  # fmt: skip
 LOOK_AHEAD = {"labels at setup": 1, "rows that train": 1, "whether a forward can be repeated": 1, "mean of g": 1}
+CO_TEACHING = {"losses to divide": 1, "lowest weight of an epoch": 2}
 OWN = {  # in two epochs of four steps
     "lilaw": {"trace of an epoch": 2, "lowest weight of an epoch": 1},
     "rrm": {"losses to re-weight": 2, "re-weightings": 2, "lowest weight of an epoch": 2},
@@ -85,6 +86,9 @@ OWN = {  # in two epochs of four steps
     "dividemix_rrm": {"losses to divide": 1, "losses to re-weight": 2, "re-weightings": 1},
     "pes": {"rows whose label is predicted": 1},
     "disc": {"shares of the sets": 2},
+    "co_teaching": CO_TEACHING,
+    "co_teaching_plus": CO_TEACHING,
+    "jocor": CO_TEACHING,
 }
 
 
