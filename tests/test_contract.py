@@ -35,7 +35,7 @@ def scene(composed, acting, context, method_name):
         nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.Linear(8, 3))
         for _ in range(method.networks)
     ]
-    ctx = context(*networks, rows=data, val=data, batch_size=16)
+    ctx = context(*networks, rows=data, val=data, views=method.views, batch_size=16)
     method.setup(ctx)
     ctx.epoch, ctx.batch_size = 100, 16  # behind any warm-up, and when RRM re-weights
     method.on_epoch_start(ctx)
