@@ -7,7 +7,7 @@ rest, a second head on the same features learns the first head's own predictions
 import logging
 import math
 from collections.abc import Sequence
-from typing import ClassVar, NamedTuple, TypedDict
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,33 +19,25 @@ from lilawbench.methods.chosen_mixes import ChosenMixes
 from lilawbench.methods.context import Context
 from lilawbench.methods.fmix import FMixer
 from lilawbench.methods.mixing import Mixer
+from lilawbench.methods.priors import CHOSEN, OTHERS, Priors
 from lilawbench.methods.promix_rows import agreed, class_wise_small_loss, matched
 from lilawbench.methods.pseudo_heads import PseudoHeads
-from lilawbench.methods.rockafellian import Rockafellian
+from lilawbench.methods.rrm_options import RRMOptions, rockafellians, values_of_both
 from lilawbench.methods.soft_targets import negative_entropy, ramp, sharpened, soft_ce
+from lilawbench.metrics.crossing import pruning
+from lilawbench.support import host
 from lilawbench.support.errors import RunFailed
+from lilawbench.tasks import CLASSES
 
 log = logging.getLogger("lilawbench")
-CHOSEN, OTHERS = 0, 1  # places in pi
 OWN, PSEUDO = HEADS = 0, 1
-SMALLEST_PI = 1e-8
 USUAL_RHO = 0.5  # the authors' wherever they did not know that little is wrong
-
-
-class RRMOptions(TypedDict, total=False):
-    """Of `Rockafellian`, and how often it moves."""
-
-    gamma: float | None
-    mu: float
-    contamination: float | None
-    penalty_scale: float
-    reweight_every_epochs: int
 
 
 class Labelled(NamedTuple):
     """A batch as one network sees it."""
 
-    index: Tensor  # [B]
+    row: Tensor  # [B] int64, in the training table
     input: Tensor  # [B, ...] weak view
     label: Tensor  # [B] int64, given or guessed
     chosen: Tensor  # [B] bool
@@ -77,8 +69,8 @@ class ProMix(Method):
         fmix_alpha, fmix_decay: see `FMixer`. heads_mixes: "shared", both heads see one mix | "own", one each, as in
             the authors' code.
         penalty: weight of the predictions' negative entropy in the warm-up, >= 0.
-        rrm: RRM weights N p_i for every loss that uses a given label, moved by the mean prediction's cross-entropies
-            of all rows; None: without.
+        rrm: weights of RRM for every loss after the warm-up that uses a given label, a set for each network, moved by
+            the cross-entropies that its rows are chosen by; `over` labelled are those of small losses. None: without.
         loss: per-sample l.
     Raises:
         ValueError: any of these out of range.
@@ -90,10 +82,10 @@ class ProMix(Method):
 
     networks = 2
     views = ("weak", "strong")
-    splits_batches = False
-    tasks = ("multiclass", "binary")
-    suspicion: ClassVar = {"chosen": -1}
-    pi: Tensor  # [2 networks, 2, K]
+    splits_batches = False  # rows of a batch are mixed with each other
+    tasks = CLASSES
+    crossings = (pruning,)
+    suspicion: ClassVar = {"chosen": -1, "weight": -1, "pruned": 1, "lowest_weight": -1}
     selected: Tensor  # [2, N] bool, by small losses
     chosen: Tensor  # [N] share of the networks that train on the given label
     seen: Tensor  # [N] float, 1 where `chosen` is of this epoch's batch
@@ -127,47 +119,43 @@ class ProMix(Method):
         self.warmup_epochs, self.ramp_epochs = warmup_epochs, ramp_epochs
         self.rho_start, self.rho_end, self.tau = rho_start, rho_end, tau
         self.guess_after_epochs, self.guess_share = guess_after_epochs, guess_share
-        self.debias, self.debias_pseudo, self.pi_decay = debias, debias_pseudo, pi_decay
-        self.temperature, self.pseudo_weight = temperature, pseudo_weight
-        self.pseudo_ramp_epochs, self.pseudo_until_epochs = pseudo_ramp_epochs, pseudo_until_epochs
+        self.debias, self.debias_pseudo, self.temperature = debias, debias_pseudo, temperature
+        self.pseudo_weight, self.pseudo_ramp_epochs = pseudo_weight, pseudo_ramp_epochs
+        self.pseudo_until_epochs = pseudo_until_epochs
         self.heads_mixes, self.penalty = heads_mixes, penalty
         _check_options(self)
         fmixer = FMixer(fmix_alpha, fmix_decay) if fmix else None
         self.mixes = ChosenMixes(Mixer(mix_alpha, at_least_half=True), fmixer)
-        self.pseudo = PseudoHeads()
-        options = dict(rrm or {})
-        self.reweight_every_epochs = int(options.pop("reweight_every_epochs", 10))
-        if self.reweight_every_epochs < 1:
-            raise ValueError(f"rrm.reweight_every_epochs is {self.reweight_every_epochs}; it must be >= 1")
-        self.rrm = None if rrm is None else Rockafellian(**options)
+        self.pseudo, self.priors = PseudoHeads(), Priors(pi_decay)
+        self.reweight_every_epochs, self.over, self.reweighted = rockafellians(rrm)
+        for number, one in enumerate(self.reweighted, start=1):
+            self.add_module(f"rrm{number}", one)
 
     def told(self) -> list[str]:
-        by_rate = {"rho_start": USUAL_RHO, "rho_end": USUAL_RHO, "penalty": 0.0}
-        found = [
-            f"method.{name}={getattr(self, name)}" for name, usual in by_rate.items() if getattr(self, name) != usual
-        ]
-        rate = None if self.rrm is None else self.rrm.contamination
-        return found + ([] if rate is None else [f"method.rrm.contamination={rate}"])
+        usual = {"rho_start": USUAL_RHO, "rho_end": USUAL_RHO, "penalty": 0.0}
+        changed = {name: getattr(self, name) for name in usual if getattr(self, name) != usual[name]}
+        if self.reweighted and self.reweighted[0].contamination is not None:
+            changed["rrm.contamination"] = self.reweighted[0].contamination
+        return [f"method.{name}={value}" for name, value in changed.items()]
 
     def setup(self, ctx: Context) -> None:
         super().setup(ctx)
         count, device = ctx.num_train, ctx.device
         self.pseudo.setup(ctx, "promix")
-        uniform = torch.full((2, 2, ctx.num_classes), 1 / ctx.num_classes, device=device)
-        self.register_buffer("pi", uniform)
+        self.priors.setup(ctx)
         self.register_buffer("selected", torch.ones(2, count, dtype=torch.bool, device=device), persistent=False)
         self.register_buffer("chosen", torch.ones(count, device=device), persistent=False)
         self.register_buffer("seen", torch.zeros(count, device=device), persistent=False)
-        if self.rrm is not None:
-            self.rrm.allocate(count, device)
+        for one in self.reweighted:
+            one.allocate(count, device)
         if self.mixes.fmixer is not None and ctx.pixels is None:
             log.info("method=promix: rows that are no images are mixed by mixup alone, not by FMix")
 
     def on_epoch_start(self, ctx: Context) -> None:
         super().on_epoch_start(ctx)
         self.mixes.start(ctx)
-        if self.rrm is not None:
-            self.rrm.restore()
+        for one in self.reweighted:
+            one.restore()
         done = ctx.epoch - 1
         self.warming_up = done < self.warmup_epochs
         self.rise = ramp(done, self.ramp_epochs)
@@ -181,13 +169,14 @@ class ProMix(Method):
             found = [class_wise_small_loss(each, ctx.targets, rho, ctx.num_classes) for each in losses]
             self.selected = torch.stack(found)
             self.chosen = self.selected.float().mean(0)
+            self._reweight(ctx, losses)
 
     def loss(self, ctx: Context, batch: Batch) -> StepOutput:
         if self.warming_up:
             return self._warm_up(ctx, batch)
         weak = [self.pseudo.logits(ctx, batch.input, network) for network in (0, 1)]
         strong = [self.pseudo.logits(ctx, batch.views["strong"], network) for network in (0, 1)]
-        log_pi = self.pi.clamp(min=SMALLEST_PI).log()
+        log_pi = self.priors.log()
         with torch.no_grad():
             probs = torch.stack([own.softmax(1) for own, _ in weak])
             trusted = self.selected[:, batch.index] | matched(probs, batch.target, self.tau)
@@ -196,13 +185,15 @@ class ProMix(Method):
                 guessed = agreed(probs, trusted, self.tau, self.guess_share)
             labels = torch.where(guessed, probs.argmax(2), batch.target)
             chosen = trusted | guessed
-            counts = self._follow(ctx, probs, chosen)
+            counts = self.priors.follow(ctx, probs, chosen)
             share = trusted.to(probs.dtype).mean(0)
             self.chosen = self.chosen.index_copy(0, batch.index, share.to(self.chosen.dtype))
             self.seen = self.seen.index_fill(0, batch.index, 1)
         total = probs.new_zeros(())
         for network in (0, 1):
-            weight = self._weight(batch, share).masked_fill(guessed[network], 1)
+            weight = torch.ones_like(share)
+            if self.reweighted:
+                weight = self.reweighted[network].weight[batch.index].to(share.dtype).masked_fill(guessed[network], 1)
             labelled = batch.index, batch.input, labels[network], chosen[network], weight, log_pi[network, CHOSEN]
             on_chosen = self._on_chosen(ctx, network, Labelled(*labelled), weak[network], strong[network])
             total = total + on_chosen / counts[network, CHOSEN]
@@ -222,49 +213,41 @@ class ProMix(Method):
         if ctx.world.size > 1:
             found = ctx.world.sum_(torch.stack([self.chosen * self.seen, self.seen]))
             self.chosen = torch.where(found[1] > 0, found[0] / found[1].clamp(min=1), self.chosen)
-        if self.rrm is None or ctx.epoch % self.reweight_every_epochs:
-            return
-        logits = self.predict_train(ctx)
-        rows = Batch(torch.arange(ctx.num_train, device=ctx.device), logits, ctx.targets)
-        try:
-            self.rrm.move(self.sample_losses(logits, rows, update=False))
-        except ValueError as error:
-            raise RunFailed(f"re-weighting after epoch {ctx.epoch}: {error}; lower train.lr") from error
 
     def logs(self) -> dict[str, float | Tensor]:
-        return {} if self.rrm is None else self.rrm.said()
+        return {} if not self.reweighted else self.reweighted[0].said()
 
     def sample_values(self) -> dict[str, Tensor]:
-        weights = {} if self.rrm is None else self.rrm.values()
-        return {**super().sample_values(), "chosen": self.chosen, **weights}
+        return {**super().sample_values(), "chosen": self.chosen, **values_of_both(self.reweighted)}
+
+    def _reweight(self, ctx: Context, losses: Sequence[Tensor]) -> None:
+        """A round of RRM of each network, after every `reweight_every_epochs` epochs."""
+        if ctx.epoch == 1 or (ctx.epoch - 1) % self.reweight_every_epochs:
+            return
+        for one, own, selected in zip(self.reweighted, losses, self.selected):
+            rows = None
+            if self.over == "labelled":
+                size = host.read(selected.sum(), "how many rows are labelled")
+                rows = torch.nonzero_static(selected, size=size)[:, 0]
+            try:
+                one.move(own if rows is None else own[rows], rows)
+            except ValueError as error:
+                raise RunFailed(f"re-weighting in epoch {ctx.epoch}: {error}; lower train.lr") from error
 
     def _warm_up(self, ctx: Context, batch: Batch) -> StepOutput:
         logits = [ctx.forward(batch.input, network) for network in (0, 1)]
         total = logits[0].new_zeros(())
         for each in logits:
-            total = total + (self._weight(batch, each[:, 0]) * self.sample_losses(each, batch)).mean()
+            total = total + self.sample_losses(each, batch).mean()
             if self.penalty:
                 total = total + self.penalty * negative_entropy(each).mean()
         return StepOutput(total, torch.stack(logits).mean(0).detach())
-
-    def _weight(self, batch: Batch, like: Tensor) -> Tensor:
-        """N p_i of a batch's rows, [B] of the type of `like`; ones without RRM."""
-        return torch.ones_like(like) if self.rrm is None else self.rrm.weight[batch.index].to(like.dtype)
-
-    def _follow(self, ctx: Context, probs: Tensor, chosen: Tensor) -> Tensor:
-        """Moves pi. Returns: how many rows of the global batch are chosen and are others, [2 networks, 2], or 1."""
-        parts = torch.stack([chosen, ~chosen], dim=1).to(probs.dtype)  # [2, 2, B]
-        sums = ctx.world.sum_(torch.cat([parts @ probs, parts.sum(2, keepdim=True)], dim=2))
-        counts = sums[:, :, -1:]
-        moved = torch.lerp(sums[:, :, :-1] / counts.clamp(min=1), self.pi.to(probs.dtype), self.pi_decay)
-        self.pi = torch.where(counts > 0, moved, self.pi).to(self.pi.dtype)
-        return counts[:, :, 0].clamp(min=1)
 
     def _on_chosen(
         self, ctx: Context, network: int, rows: Labelled, weak: Sequence[Tensor], strong: Sequence[Tensor]
     ) -> Tensor:
         """The sum over chosen rows of the losses that use a label, [], for both heads."""
-        everyone = torch.arange(len(rows.index), device=ctx.device)
+        everyone = torch.arange(len(rows.row), device=ctx.device)
         total = rows.weight.new_zeros(())
         for head in HEADS:
             losses = self._losses(weak[head], rows, everyone, update=head == OWN)
@@ -284,7 +267,7 @@ class ProMix(Method):
 
     def _losses(self, logits: Tensor, rows: Labelled, of: Tensor, update: bool = False) -> Tensor:
         """Weighted losses [B] of logits [B, K] against the labels of the rows `of`, [B] int64."""
-        labels = Batch(rows.index[of], rows.input, rows.label[of])
+        labels = Batch(rows.row[of], rows.input, rows.label[of])
         return rows.weight[of] * self.sample_losses(logits + self.debias * rows.log_pi, labels, update)
 
     def _on_others(self, others: Tensor, weak: Sequence[Tensor], strong: Sequence[Tensor], log_pi: Tensor) -> Tensor:
@@ -307,8 +290,6 @@ def _check_options(method: ProMix) -> None:
     for name in ("guess_after_epochs", "pseudo_until_epochs"):
         if (value := getattr(method, name)) is not None and value < 0:
             raise ValueError(f"{name} is {value}; it must be >= 0, or null")
-    if not 0 <= method.pi_decay < 1:
-        raise ValueError(f"pi_decay is {method.pi_decay}; it must lie in [0, 1)")
     if not 0 < method.temperature < math.inf:
         raise ValueError(f"temperature is {method.temperature}; it must be > 0")
     if method.heads_mixes not in ("shared", "own"):
