@@ -151,6 +151,9 @@ def acting():
         "a_rrm": ["method.reweight_every_epochs=1"],
         "dynamic_loss": ["method.num_bins=4", "method.warmup_epochs=1"],
         "dynamic_loss_lt": ["method.num_bins=4", "method.warmup_epochs=1"],
+        "dividemix": ["method.warmup_epochs=1"],
+        "dividemix_rrm": ["method.warmup_epochs=1", "method.rrm.reweight_every_epochs=1"],
+        "pes": ["method.warmup_epochs=1"],
     }
     return lambda method: [f"method={method}", *options.get(method, [])]
 

@@ -29,7 +29,8 @@ from lilawbench.support.errors import RunFailed
 from lilawbench.tasks import CLASSES
 
 log = logging.getLogger("lilawbench")
-LAMBDA_U, THRESHOLD = 25.0, 0.5  # what the paper takes unless the noise is of another rate or type
+LAMBDA_U = (25.0, 150.0)  # what the authors take at most noise rates, for CIFAR-10 and CIFAR-100
+THRESHOLD = 0.5
 
 
 class DivideMix(Method):
@@ -72,7 +73,7 @@ class DivideMix(Method):
         p_threshold: float = THRESHOLD,
         temperature: float = 0.5,
         alpha: float = 4.0,
-        lambda_u: float = LAMBDA_U,
+        lambda_u: float = LAMBDA_U[0],
         ramp_epochs: float = 16.0,
         prior: float = 1.0,
         loss_history: int = 1,
@@ -101,10 +102,11 @@ class DivideMix(Method):
         self.turn, self.position = 0, 0.0  # the network that trains, and the share of its pass that is done
 
     def told(self) -> list[str]:
-        given = {"lambda_u": self.mixmatch.lambda_u, "p_threshold": self.p_threshold, "penalty": self.penalty}
-        given |= {"loss_history": self.loss_history}
-        usual = {"lambda_u": LAMBDA_U, "p_threshold": THRESHOLD, "penalty": False, "loss_history": 1}
-        found = [f"method.{name}={value}".lower() for name, value in given.items() if value != usual[name]]
+        lambda_u = self.mixmatch.lambda_u
+        found = [] if lambda_u in LAMBDA_U else [f"method.lambda_u={lambda_u}"]
+        found += [] if self.p_threshold == THRESHOLD else [f"method.p_threshold={self.p_threshold}"]
+        found += ["method.penalty=true"] if self.penalty else []
+        found += [f"method.loss_history={self.loss_history}"] if self.loss_history > 1 else []
         shares = {one.contamination for one in self.reweighted if one.contamination is not None}
         return found + [f"method.rrm.contamination={share}" for share in shares]
 
