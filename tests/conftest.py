@@ -159,6 +159,7 @@ def acting():
         "dividemix": ["method.warmup_epochs=1"],
         "dividemix_rrm": ["method.warmup_epochs=1", "method.rrm.reweight_every_epochs=1"],
         "pes": ["method.warmup_epochs=1"],
+        "disc": ["method.warmup_epochs=1", "method.momentum=0.5"],
     }
     return lambda method: [f"method={method}", *options.get(method, [])]
 

@@ -42,6 +42,7 @@ SAME = {
     "at": ["method=at", "method.fgsm.eps=0.1", "attack.eps=[0.1]"],
     "a_rrm": ["method=a_rrm", *RRM, "method.fgsm.eps=0.1"],
     "dynamic_loss": DYNAMIC,
+    "sop": ["method=sop", "method.lr_u=1", "method.lr_v=1"],
     "dynamic_loss_finetune": [*DYNAMIC, "method.finetune_on_meta=true", "method.margin=false"],
 }
 FOLDS = ["detect.folds=2", "detect.epochs=[2]", "detect.score=confident_learning"]

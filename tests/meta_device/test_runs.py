@@ -47,6 +47,7 @@ READS = {
     "losses to re-weight": "RRM: losses that are not finite end the run",
     "re-weightings": "RRM: written",
     "mean of g": "Dynamic Loss: written",
+    "shares of the sets": "DISC: written",
     "epoch to measure": "the logits of training and what a method made of each sample: metrics are the host's work",
     "logits to measure": "of validation and test rows",
     "features to measure": "of training rows, for detectors that ask for them",
@@ -80,6 +81,7 @@ OWN = {  # in two epochs of four steps
     "dividemix": {"losses to divide": 1},
     "dividemix_rrm": {"losses to divide": 1, "losses to re-weight": 2, "re-weightings": 1},
     "pes": {"rows whose label is predicted": 1},
+    "disc": {"shares of the sets": 2},
 }
 
 
