@@ -19,7 +19,7 @@ from lilawbench.loading.batches import Batches
 from lilawbench.losses import ce
 from lilawbench.methods.base import Loss, Method, StepOutput
 from lilawbench.methods.context import Context
-from lilawbench.methods.divide import clean_probability, half_and_half, scaled, too_few
+from lilawbench.methods.divide import TWO_VIEWS, half_and_half, right_probability, scaled, too_few
 from lilawbench.methods.mixmatch import MixMatch, mean_probs, views_of
 from lilawbench.methods.rrm_options import RRMOptions, rockafellians, values_of_both
 from lilawbench.methods.soft_targets import negative_entropy, one_hot, sharpened
@@ -57,7 +57,7 @@ class DivideMix(Method):
     """
 
     networks = 2
-    views = ("weak", "weak")
+    views = TWO_VIEWS
     splits_batches = False  # rows of a batch are mixed with each other
     tasks = CLASSES
     idle = "never divided"
@@ -97,7 +97,7 @@ class DivideMix(Method):
         self.reweight_every_epochs, self.over, self.reweighted = rockafellians(rrm)
         for number, one in enumerate(self.reweighted, start=1):
             self.add_module(f"rrm{number}", one)
-        self.clean: Tensor | None = None  # w by each network, [2, N]; None: not divided in this epoch
+        self.right: Tensor | None = None  # w by each network, [2, N]; None: not divided in this epoch
         self.labelled: list[Tensor | None] = [None, None]  # for each network, [N] on the host; None: a plain epoch
         self.turn, self.position = 0, 0.0  # the network that trains, and the share of its pass that is done
 
@@ -122,17 +122,17 @@ class DivideMix(Method):
         super().on_epoch_start(ctx)
         self.mixmatch.start(ctx)
         self.warming_up = ctx.epoch <= self.warmup_epochs
-        self.clean, self.labelled = None, [None, None]
+        self.right, self.labelled = None, [None, None]
         if self.warming_up:
             return
         losses = torch.stack([ce(self.predict_train(ctx, number), ctx.targets) for number in range(2)])
-        found = clean_probability(self._remembered(losses))
+        found = right_probability(self._remembered(losses))
         for number, by_peer in enumerate(found.flip(0) > self.p_threshold):
             if why := too_few(by_peer):
                 log.warning("dividemix, epoch %d: network %d has %s: a plain epoch", ctx.epoch, number + 1, why)
             else:
                 self.labelled[number] = by_peer
-        self.clean = host.send(found, ctx.device)
+        self.right = host.send(found, ctx.device)
         self._reweight(ctx, losses)
 
     def batches(self, ctx: Context) -> Batches:
@@ -142,10 +142,10 @@ class DivideMix(Method):
     def loss(self, ctx: Context, batch: Batch) -> StepOutput:
         if self.labelled[self.turn] is None:
             return self._plain(ctx, batch)
-        assert self.clean is not None
+        assert self.right is not None
         labelled, unlabelled = batch.pieces()
         own, guess, logits = self._guesses(ctx, labelled, unlabelled)
-        w = self.clean[1 - self.turn, labelled.index, None]
+        w = self.right[1 - self.turn, labelled.index, None]
         refined = w * one_hot(labelled.target, own) + (1 - w) * own
         targets = [sharpened(probs, self.temperature) for probs in (refined, guess)]
         epochs = ctx.epoch - 1 + self.position - self.warmup_epochs
@@ -159,17 +159,17 @@ class DivideMix(Method):
         return StepOutput(loss, logits)
 
     def logs(self) -> dict[str, float | Tensor]:
+        if self.right is None:
+            return {}
         shares = [1.0 if one is None else one.float().mean().item() for one in self.labelled]  # on the host
-        found: dict[str, float | Tensor] = {"labelled": sum(shares) / 2}
-        for one in self.reweighted[:1]:
-            found |= one.said()
-        return found if self.clean is not None else {}
+        first = self.reweighted[0].said() if self.reweighted else {}
+        return {"labelled": sum(shares) / 2, **first}
 
     def sample_values(self) -> dict[str, Tensor]:
         found = super().sample_values()
-        if self.clean is None:
+        if self.right is None:
             return found
-        wrong = 1 - self.clean.mean(dim=0)
+        wrong = 1 - self.right.mean(dim=0)
         found |= {"high_loss": wrong, "unlabelled": wrong >= 1 - self.p_threshold}
         return found | values_of_both(self.reweighted)
 
