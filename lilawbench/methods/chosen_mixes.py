@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from lilawbench.methods.context import Context
@@ -12,27 +11,13 @@ from lilawbench.methods.mixing import Mixer
 
 
 class Mixed(NamedTuple):
-    """Inputs of which each is share * one row + (1 - share) * another."""
+    """Inputs of which each is share * one chosen row + (1 - share) * another."""
 
     share: float
     first: Tensor  # [B] int64, places in the batch
     second: Tensor  # [B] int64
+    counts: Tensor  # [B] bool: as many as rows are chosen; the rest repeats them, so that BatchNorm sees no other row
     input: Tensor  # [B, ...]
-
-
-def pairs(chosen: Tensor, partner: Tensor) -> tuple[Tensor, Tensor]:
-    """Which rows are mixed with which, among the chosen alone.
-
-    Args:
-        chosen: c of the rows, [B] bool. partner: [B] int64, any permutation.
-    Returns:
-        Two lists of rows, [B] int64: the first c of one are the chosen rows, those of the other a permutation of them.
-        The rest repeats these pairs, so that BatchNorm sees chosen rows alone; if there is none, one row.
-    """
-    place = torch.arange(len(chosen), device=chosen.device) % chosen.sum().clamp(min=1)
-    first = chosen.logical_not().to(torch.uint8).argsort(stable=True)
-    second = (partner + len(chosen) * chosen.logical_not()).argsort()
-    return first[place], second[place]
 
 
 class ChosenMixes:
@@ -52,15 +37,14 @@ class ChosenMixes:
             self.fmixer.start(ctx)
 
     def __call__(self, input: Tensor, chosen: Tensor) -> Iterator[Mixed]:
-        """One mix of inputs [B, ...] by mixup, and one of images [B, C, H, W] by FMix; the first c rows are to count.
+        """Mixes of inputs [B, ...] by mixup, then of images [B, C, H, W] by FMix.
 
         Args:
-            chosen: c of the rows, [B] bool.
+            chosen: [B] bool; where it is False everywhere, no mix counts.
         """
-        mix = self.mixer(len(input), input.device)
-        first, second = pairs(chosen, mix.partner)
-        yield Mixed(mix.share, first, second, torch.lerp(input[second], input[first], mix.share))
+        mix = self.mixer.among(chosen)
+        yield Mixed(mix.share, mix.first, mix.partner, mix.weight > 0, mix(input))
         if self.fmixer is not None and input.ndim == 4:
-            patches = self.fmixer(len(input), input.shape[2], input.shape[3], input.device)
-            first, second = pairs(chosen, patches.partner)
-            yield Mixed(patches.share, first, second, patches.blend(input[first], input[second]))
+            patches, mix = self.fmixer(input.shape[2], input.shape[3], input.device), self.mixer.among(chosen)
+            blended = patches.blend(input[mix.first], input[mix.partner])
+            yield Mixed(patches.share, mix.first, mix.partner, mix.weight > 0, blended)

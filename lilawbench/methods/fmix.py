@@ -36,14 +36,13 @@ def binary_mask(grey: np.ndarray, count: int) -> np.ndarray:
 
 
 class Patchwork(NamedTuple):
-    """How rows are mixed: x where the mask is, x[partner] elsewhere."""
+    """How two images become one: the first where the mask is, the second elsewhere."""
 
-    share: float  # of the pixels of x
+    share: float  # of the pixels of the first
     mask: Tensor  # [H, W] bool
-    partner: Tensor  # [B] int64, a permutation
 
     def blend(self, rows: Tensor, others: Tensor) -> Tensor:
-        """Images [B, C, H, W] of each pair."""
+        """Images [B, C, H, W] of each pair of them."""
         return torch.where(self.mask, rows, others)
 
 
@@ -69,10 +68,8 @@ class FMixer:
         """Starts the stream of this epoch."""
         self.generator = derive(ctx.seed, "fmix", ctx.epoch)
 
-    def __call__(self, count: int, height: int, width: int, device: torch.device) -> Patchwork:
-        """The mix of `count` images."""
+    def __call__(self, height: int, width: int, device: torch.device) -> Patchwork:
         pixels = height * width
         kept = round(float(self.generator.beta(self.alpha, self.alpha)) * pixels)
         mask = binary_mask(grey_image(height, width, self.decay, self.generator), kept)
-        partner = torch.from_numpy(self.generator.permutation(count))
-        return Patchwork(kept / pixels, host.send(torch.from_numpy(mask), device), host.send(partner, device))
+        return Patchwork(kept / pixels, host.send(torch.from_numpy(mask), device))

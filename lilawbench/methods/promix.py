@@ -255,14 +255,13 @@ class ProMix(Method):
             total = total + (rows.chosen * losses).sum()
         if not self.rise:
             return total
-        fits = everyone < rows.chosen.sum()
         for heads in [HEADS] if self.heads_mixes == "shared" else [(head,) for head in HEADS]:
             for mix in self.mixes(rows.input, rows.chosen):
                 logits = self.pseudo.logits(ctx, mix.input, network)
                 for head in heads:
                     losses = mix.share * self._losses(logits[head], rows, mix.first)
                     losses = losses + (1 - mix.share) * self._losses(logits[head], rows, mix.second)
-                    total = total + self.rise * (fits * losses).sum()
+                    total = total + self.rise * (mix.counts * losses).sum()
         return total
 
     def _losses(self, logits: Tensor, rows: Labelled, of: Tensor, update: bool = False) -> Tensor:

@@ -66,14 +66,16 @@ def by_hand(ctx, method, batch, pi, guessed_labels=({}, {})):
                 for row in rows
             )
         for kind in ("mixup", "fmix"):
-            mix = mixer(B, ctx.device) if kind == "mixup" else fmixer(B, 4, 4, ctx.device)
-            other = sorted(rows, key=lambda row, mix=mix: mix.partner[row])
-            for one, two in zip(rows, other):
+            patches = fmixer(4, 4, ctx.device) if kind == "fmix" else None
+            mix = mixer.among(torch.tensor([row in rows for row in range(B)]))
+            share, places = mix.share if patches is None else patches.share, range(len(rows))
+            assert sorted(mix.first[: len(rows)].tolist()) == sorted(mix.partner[: len(rows)].tolist()) == rows
+            for one, two in ((int(mix.first[place]), int(mix.partner[place])) for place in places):
                 x, y = batch.input[one], batch.input[two]
-                input = mix.share * x + (1 - mix.share) * y if kind == "mixup" else torch.where(mix.mask, x, y)
+                input = share * x + (1 - share) * y if patches is None else torch.where(patches.mask, x, y)
                 for z in both(input[None]):
                     z = z[0] + method.debias * log_pi[0]
-                    mixed = mix.share * nll(z, label[one]) + (1 - mix.share) * nll(z, label[two])
+                    mixed = share * nll(z, label[one]) + (1 - share) * nll(z, label[two])
                     part += method.rise * mixed
         total += part / len(rows)
         others = [row for row in range(B) if row not in rows]

@@ -2,7 +2,6 @@
 
 import torch
 
-from lilawbench.methods.chosen_mixes import pairs
 from lilawbench.methods.promix_rows import agreed, class_wise_small_loss, matched
 
 
@@ -33,11 +32,3 @@ def test_matched_and_agreed_rows():
     trusted = torch.tensor([[True, False, False, False, False]] * 2)
     found = {share: agreed(probs, trusted, 0.6, share)[0].nonzero()[:, 0].tolist() for share in (0.6, 0.4, 0.2)}
     assert found == {0.6: [1, 2], 0.4: [2], 0.2: []}
-
-
-def test_pairs_are_of_chosen_rows_alone():
-    """Rows 1, 3 and 4; by the permutation their order is 3 (place 0), 1 (2), 4 (4); the rest repeats these pairs."""
-    chosen = torch.tensor([False, True, False, True, True])
-    first, second = pairs(chosen, torch.tensor([1, 2, 3, 0, 4]))
-    assert first.tolist() == [1, 3, 4, 1, 3] and second.tolist() == [3, 1, 4, 3, 1]
-    assert [len(set(part.tolist())) for part in pairs(torch.zeros(5, dtype=torch.bool), torch.arange(5))] == [1, 1]
