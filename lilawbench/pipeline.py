@@ -88,7 +88,8 @@ def train(cfg: DictConfig, folder: Path, world: World) -> RunRecord:
         log.info("method=%s: %s, so that the strong view of a row is its weak one", cfg.method.name, given)
     networks = initialise_networks(cfg, source, method, device)
     probes = probes_of(cfg, source)
-    parts = parts_of(cfg, source, labels) if cfg.detect.folds else []
+    folds, option = (method.folds, "method.folds") if method.folds else (cfg.detect.folds, "detect.folds")
+    parts = parts_of(cfg, source, labels, folds, option) if folds else []
 
     arrays, task = labels.arrays() | whole_source(source, labels), TASKS[source.task]
     with locked(folder, world) as lock, Recorder(folder, cfg, arrays, task, device, world) as recorder:
@@ -110,9 +111,13 @@ def train(cfg: DictConfig, folder: Path, world: World) -> RunRecord:
                 world.main_does(lock.check)
                 preempt.check(world)
 
-            probs = out_of_sample(folder, train, parts, learners(cfg, scene, world), cfg.train, fold_saved, world)
-            for probe in probes.values():
-                probe.take_out_of_sample(probs)
+            made = learners(cfg, scene, world)
+            probs = out_of_sample(folder, train, parts, made, cfg.train, fold_saved, world, option)
+            if cfg.detect.folds:
+                for probe in probes.values():
+                    probe.take_out_of_sample(probs)
+            if method.folds:
+                method.take_out_of_sample(ctx, probs)
         schedule, step = build_schedule(cfg.train), GraphedStep() if cfg.train.cuda_graphs else None
         epochs = fit(ctx, method, schedule, epochs=cfg.train.epochs, name=current(folder.name), step=step)
         while not world.agree(stopped(probes.values())) and (epoch := next(epochs, None)) is not None:
@@ -150,10 +155,10 @@ def context_of(
     )
 
 
-def parts_of(cfg: DictConfig, source: Source, labels: Labels) -> list[np.ndarray]:
-    """The folds of the training rows. Raises: ConfigError, a class is too small for so many."""
+def parts_of(cfg: DictConfig, source: Source, labels: Labels, folds: int, option: str) -> list[np.ndarray]:
+    """The folds of the training rows, as many as an option says. Raises: ConfigError, a class is too small for it."""
     rows = labels.train
-    return divided(rows, labels.observed[rows], source.class_names, cfg.detect.folds, cfg.seed)
+    return divided(rows, labels.observed[rows], source.class_names, folds, cfg.seed, option)
 
 
 def learners(cfg: DictConfig, scene: Scene, world: World) -> Callable[[int, Rows], Learner]:

@@ -47,8 +47,17 @@ SAME = {
     "at": ["method=at", "method.fgsm.eps=0.1", "attack.eps=[0.1]"],
     "a_rrm": ["method=a_rrm", *RRM, "method.fgsm.eps=0.1"],
     "dynamic_loss": DYNAMIC,
+    "sop": ["method=sop", "method.lr_u=1", "method.lr_v=1"],
+    "l2rw": ["method=l2rw"],
+    "mw_net": ["method=mw_net", "method.lr=0.05", "method.normalise=true"],
+    "wann": ["method=wann"],
+    "clean_first": ["method=clean_first", "method.folds=2"],
     "dynamic_loss_finetune": [*DYNAMIC, "method.finetune_on_meta=true", "method.margin=false"],
 }
+CO = ["method.ramp_epochs=1", "method.forget_rate=0.3"]
+SAME["co_teaching"] = ["method=co_teaching", *CO]
+SAME["co_teaching_plus"] = ["method=co_teaching_plus", "method.init_epochs=1", *CO]
+SAME["jocor"] = ["method=jocor", "method.ramp_epochs=1"]
 FOLDS = ["detect.folds=2", "detect.epochs=[2]", "detect.score=confident_learning"]
 SAME["folds"] = ["method=lilaw", "method.lr=0.5", *FOLDS, "detect.scores=[margin_oos,grand,grand_all,tracin,simifeat]"]
 CONTROLS = {"no_mean": "ce", "no_meta_mean": "dynamic_loss"}

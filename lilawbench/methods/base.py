@@ -62,6 +62,7 @@ class Method(nn.Module, ABC):
     uses_meta: ClassVar[bool] = False
     splits_batches: ClassVar[bool] = True  # whether the loss of a batch is the mean of those of its parts
     perturbs_inputs: ClassVar[bool] = False  # trains or measures rows on other inputs than the data's
+    folds: int = 0  # parts of the training rows whose predictions by networks of the others it takes, see below
     tasks: ClassVar[tuple[str, ...]] = ALL  # that it is for, see tasks.py; the loss says the same of itself
     # How its `sample_values` are compared with the clean labels, which it never sees: functions (metrics/crossing.py)
     # whose keyword arguments name the values. Values that none of them names are compared by their type.
@@ -123,6 +124,16 @@ class Method(nn.Module, ABC):
                 self.per_sample.observe(ctx.targets)
             except ValueError as error:
                 raise ConfigError([f"loss: {error}"]) from error
+
+    def take_out_of_sample(self, ctx: Context, probs: Tensor) -> None:
+        """Called once before the first epoch that is trained, also of a resumed run, where `folds` asks for folds.
+
+        The networks of the folds are trained by this method, to which nobody gives such predictions.
+
+        Args:
+            probs: of the training rows, each by a network that did not train on it, [N, K] on the host.
+        """
+        return
 
     def on_epoch_start(self, ctx: Context) -> None:
         """Called before an epoch's first batch. Raises: RunFailed, the method or its loss cannot go on."""
