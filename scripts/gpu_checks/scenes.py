@@ -15,6 +15,7 @@ ACTING = {
     "at": ["method.fgsm.eps=0.01"],
     "dynamic_loss": ["method.num_bins=4", "method.warmup_epochs=1", "method.pseudo_label=softmax"],
     "dynamic_loss_lt": ["method.num_bins=4", "method.warmup_epochs=1", "method.pseudo_label=softmax"],
+    "clean_first": ["method.folds=2"],
 }
 SGD = ["train.optimizer=sgd", "train.lr=0.01"]  # Adam turns gradients that are only rounding into full steps
 BF16 = ["train.precision=bf16", "train.channels_last=true"]
