@@ -16,7 +16,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError
 
 from lilawbench.schema import Config, Detect
-from lilawbench.support import searchpath
+from lilawbench.support import presets, searchpath
 from lilawbench.support.errors import ConfigError, unknown_option
 from lilawbench.support.locate import locate, nested_targets
 from lilawbench.support.plain import Options, Plain, Tree, to_dict, to_plain
@@ -64,14 +64,20 @@ def compose(*overrides: str, config_dir: str | Path | None = None) -> DictConfig
         overrides: as on the command line, GROUP=NAME or KEY=VALUE; hydra.searchpath=[FOLDER] may be among them.
         config_dir: a further folder of YAML files; modules in it become importable.
     Raises:
-        ConfigError: a further folder is not there.
+        ConfigError: a further folder is not there, or the method has no such preset.
         HydraException, OmegaConfBaseException: a choice or a key that does not exist, a value of the wrong type.
     """
     folders, others = searchpath.folders_of(config_dir, overrides)
     searchpath.use(folders)
     searchpath.warn_of_hidden(folders)
+    preset = {one: name for one in others if (name := presets.asked(one))}
+    others = [one for one in others if one not in preset]
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return hydra_compose("config", [*searchpath.override_of(folders), *others])
+        others = [*searchpath.override_of(folders), *others]
+        for name in preset.values():
+            method = hydra_compose("config", others, return_hydra_config=True).hydra.runtime.choices.method
+            others.append(f"{presets.GROUP}={presets.spelt(method, name, folders)}")
+        return hydra_compose("config", others)
 
 
 def check_keys(cfg: DictConfig | Plain) -> None:

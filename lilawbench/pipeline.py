@@ -37,6 +37,7 @@ from lilawbench.loading.streamed import rows_of
 from lilawbench.methods.base import Method
 from lilawbench.methods.context import Context
 from lilawbench.methods.fgsm import Pixels
+from lilawbench.models.cosine import fit_head
 from lilawbench.models.finetune import finetune
 from lilawbench.noise.labels import Labels
 from lilawbench.noise.labels import draw_labels as labels_of
@@ -82,9 +83,9 @@ def train(cfg: DictConfig, folder: Path, world: World) -> RunRecord:
     check_unchanged(cfg)
     train, val, test = splits_of(cfg, source, labels, device)
     method = build(cfg.method, loss=bind(cfg.loss)).to(device)
-    if "strong" in method.views and not source.is_image:
-        wanting = f"the strong view of method={cfg.method.name} needs images"
-        raise ConfigError([f"{wanting}; dataset={cfg.dataset.name} has none"])
+    if "strong" in method.views and not train.scaled:
+        given = f"dataset={cfg.dataset.name} has no images"
+        log.info("method=%s: %s, so that the strong view of a row is its weak one", cfg.method.name, given)
     networks = initialise_networks(cfg, source, method, device)
     probes = probes_of(cfg, source)
     folds, option = (method.folds, "method.folds") if method.folds else (cfg.detect.folds, "detect.folds")
@@ -280,6 +281,10 @@ def initialise_network(cfg: DictConfig, source: Source, number: int = 0) -> torc
         network = build(cfg.model, num_classes=num_outputs(cfg, source), input_shape=shape)
     except InstantiationException as error:
         raise ConfigError([f"model={cfg.model.name} on dataset={cfg.dataset.name}: {error.__cause__}"]) from error
+    try:
+        network = fit_head(network, bind(cfg.loss))
+    except ValueError as error:
+        raise ConfigError([f"model={cfg.model.name} with loss={cfg.loss.name}: {error}"]) from error
     return finetune(network, cfg.train.finetune)
 
 

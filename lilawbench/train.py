@@ -18,7 +18,17 @@ from omegaconf import DictConfig
 
 import lilawbench
 from lilawbench.config import CONF, Plain, check_keys, to_dict
-from lilawbench.experiment.command import again, completing, help_asked, left_to_hydra, read, single, sweep_asked
+from lilawbench.experiment.command import (
+    again,
+    completed,
+    completing,
+    for_hydra,
+    help_asked,
+    left_to_hydra,
+    read,
+    single,
+    sweep_asked,
+)
 from lilawbench.experiment.plan import plan
 from lilawbench.launch.dry_run import dry_run
 from lilawbench.launch.launch import launch
@@ -141,6 +151,9 @@ def main() -> None:
         command, planned = read(sys.argv[1:]), None
         if command.args.shell_completion:
             sys.argv += completing(os.environ.get("COMP_LINE", ""))
+            if (names := completed(os.environ.get("COMP_LINE", ""), command.folders)) is not None:
+                print(*names)
+                sys.exit()
         if world.is_main:
             searchpath.warn_of_hidden(command.folders)
         if (text := help_asked(command)) is not None:
@@ -150,6 +163,7 @@ def main() -> None:
             if not command.args.shell_completion:
                 sweep_asked(command)  # for its own words on what Hydra would refuse
                 single(command)
+                sys.argv = for_hydra(command, sys.argv)
             _hydra_main()
             sys.exit(0)
         if command.dry_run:

@@ -143,6 +143,9 @@ def tiny(composed):
     return make
 
 
+PROMIX = ["method.warmup_epochs=1", "method.ramp_epochs=2", "method.guess_after_epochs=2", "method.tau=0.3"]
+
+
 @pytest.fixture(scope="session")
 def acting():
     """acting("rrm") -> options with which a method does on a few rows and epochs what it does on many."""
@@ -151,6 +154,16 @@ def acting():
         "a_rrm": ["method.reweight_every_epochs=1"],
         "dynamic_loss": ["method.num_bins=4", "method.warmup_epochs=1"],
         "dynamic_loss_lt": ["method.num_bins=4", "method.warmup_epochs=1"],
+        "cdr": ["method.warmup_epochs=1"],
+        "co_teaching": ["method.ramp_epochs=1"],
+        "co_teaching_plus": ["method.ramp_epochs=1", "method.init_epochs=1"],
+        "jocor": ["method.ramp_epochs=1"],
+        "promix": PROMIX,
+        "promix_rrm": [*PROMIX, "method.rrm.reweight_every_epochs=1"],
+        "dividemix": ["method.warmup_epochs=1"],
+        "dividemix_rrm": ["method.warmup_epochs=1", "method.rrm.reweight_every_epochs=1"],
+        "pes": ["method.warmup_epochs=1"],
+        "disc": ["method.warmup_epochs=1", "method.momentum=0.5"],
         "clean_first": ["method.folds=2"],
     }
     return lambda method: [f"method={method}", *options.get(method, [])]
@@ -160,10 +173,10 @@ def acting():
 def context():
     """context(network, rows) -> Context as a run has it, of three classes, plain SGD and batches of six."""
 
-    def make(*networks, rows=None, val=None, num_classes=3, **options):
+    def make(*networks, rows=None, val=None, num_classes=3, views=("weak",), **options):
         rows = Resident(torch.zeros(12, 1), torch.arange(12) % 3) if rows is None else rows
         plain = {"optimizer": "sgd", "lr": 0.1, "momentum": 0.0, "batch_size": 6}
-        return make_context(networks, rows, val, num_classes=num_classes, options=Train(**plain | options))
+        return make_context(networks, rows, val, num_classes=num_classes, options=Train(**plain | options), views=views)
 
     return make
 

@@ -13,11 +13,11 @@ from omegaconf import DictConfig, OmegaConf
 
 import lilawbench
 from lilawbench.config import Plain, to_dict
-from lilawbench.experiment.composer import composer
+from lilawbench.experiment.composer import by_key, composer
 from lilawbench.experiment.overrides import GROUPS, check_choices, check_value, explained, line, parsed_all
 from lilawbench.record.identity import changed_since
 from lilawbench.schema import Config, Sweep, Table
-from lilawbench.support import searchpath
+from lilawbench.support import presets, searchpath
 from lilawbench.support.errors import ConfigError
 from lilawbench.support.hydra_private import apply_values, parsed_arguments
 from lilawbench.support.plain import Tree
@@ -82,6 +82,18 @@ def completing(line: str) -> list[str]:
     return ["--config-dir", named[1]] if named and Path(named[1]).is_dir() else []
 
 
+def completed(line: str, folders: Sequence[Path]) -> list[str] | None:
+    """The presets that TAB completes at the end of a command line, of its method; None: it is about another word."""
+    words = line.split()
+    key, equals, start = words[-1].partition("=") if words and not line[-1:].isspace() else ("", "", "")
+    if re.fullmatch(r"\+?pre(s|se|set)?", key) and not equals:
+        return [f"{key[: key.startswith('+')]}{presets.GROUP}="]
+    if key.lstrip("+") != presets.GROUP:
+        return None
+    method = next((word.removeprefix("method=") for word in reversed(words) if word.startswith("method=")), "ce")
+    return [f"{key}={name}" for name in presets.names(method, folders) if name.startswith(start)]
+
+
 def help_asked(command: Command) -> str | None:
     """The text of --help, with the config of the other arguments; None if it is not asked for.
 
@@ -90,7 +102,9 @@ def help_asked(command: Command) -> str | None:
     if not command.args.help:
         return None
     groups = []
-    for group in sorted(str(path.relative_to(CONF)) for path in CONF.rglob("*") if path.is_dir()):
+    own = {str(path.relative_to(CONF)) for path in CONF.rglob("*") if path.is_dir()}
+    of_methods = {f"{presets.GROUP}/{method}" for method in presets.methods(command.folders)}
+    for group in sorted(own - {presets.GROUP} | of_methods):
         names = ", ".join(searchpath.names(group, command.folders))
         groups.append(textwrap.fill(f"{group}: {names}", 100, subsequent_indent="  "))
     cfg = single(command)
@@ -162,6 +176,16 @@ def single(command: Command) -> Plain:
     """The config of a command that means one run. Raises: ConfigError, it cannot be composed."""
     with explained(), composer(command.folders) as compose:
         return compose.plain([line(override) for override in parsed_all(command.overrides, command.folders)])
+
+
+def for_hydra(command: Command, arguments: Sequence[str]) -> list[str]:
+    """The arguments of a command as Hydra wants them, which knows no preset without its method."""
+    given = by_key(command.overrides)
+    if presets.GROUP not in given:
+        return list(arguments)
+    with composer(command.folders) as compose:
+        spelt = line(compose.spelt(given)[presets.GROUP])
+    return [spelt if presets.asked(one) else one for one in arguments]
 
 
 def left_to_hydra(command: Command) -> bool:

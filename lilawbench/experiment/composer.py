@@ -18,11 +18,11 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lilawbench.config import Plain, plain, to_plain
-from lilawbench.experiment.defaults import Unsupported, merged, raw, resolved
+from lilawbench.experiment.defaults import Unsupported, chosen, merged, raw, resolved
 from lilawbench.experiment.overrides import GROUPS, check_value, line, parsed
 from lilawbench.experiment.products import expanded
 from lilawbench.schema import Config
-from lilawbench.support import searchpath
+from lilawbench.support import presets, searchpath
 from lilawbench.support.errors import ConfigError
 from lilawbench.support.plain import Options, Tree
 from lilawbench.support.searchpath import CONF
@@ -65,7 +65,7 @@ class Composer:
         self._typed = OmegaConf.structured(Config)
 
     def __call__(self, overrides: Sequence[str], with_hydra: bool = False) -> DictConfig:
-        given = by_key(overrides)
+        given = self.spelt(by_key(overrides))
         base = self._base(given, with_hydra)
         self._refuse(to_container(base), given)
         cfg = copy.deepcopy(base)
@@ -74,13 +74,13 @@ class Composer:
                 if _is_value(key):
                     OmegaConf.update(cfg, key, override.value(), merge=True)
         except OmegaConfBaseException:
-            self._hydra(overrides)  # for Hydra's own message
+            self._hydra([line(override) for override in given.values()])  # for Hydra's own message
             raise
         return cfg
 
     def plain(self, overrides: Sequence[str]) -> Plain:
         """The same config, resolved, its table expanded. Do not change it: configs share their parts."""
-        given = by_key(overrides)
+        given = self.spelt(by_key(overrides))
         try:
             tree = self._tree(given)
             self._refuse(tree, given)
@@ -95,10 +95,27 @@ class Composer:
     def swept(self, overrides: Sequence[str]) -> Options:
         """What an experiment sweeps: its hydra.sweeper.params."""
         try:
-            tree = merged(_simple(by_key(overrides)), self.folders)
+            tree = merged(_simple(self.spelt(by_key(overrides))), self.folders)
         except FALL_BACK:
             return self(overrides, with_hydra=True).hydra.sweeper.get("params") or {}
         return tree.get("hydra", {}).get("sweeper", {}).get("params") or {}
+
+    def spelt(self, given: Overrides) -> Overrides:
+        """The same with a preset as METHOD/NAME. Raises: ConfigError, the method has no such preset."""
+        preset = given.get(presets.GROUP)
+        if preset is None or preset.is_delete() or (name := preset.value()) is None:
+            return given
+        found = presets.spelt(self._method(given), name, self.folders)
+        return {**given, presets.GROUP: parsed(f"{presets.GROUP}={found}")}
+
+    def _method(self, given: Overrides) -> str:
+        """The method that is chosen, here or by an experiment."""
+        choices = {key: one for key, one in given.items() if not _is_value(key) and key != presets.GROUP}
+        try:
+            return chosen("method", _simple(choices), self.folders)
+        except FALL_BACK:
+            name: str = self._base(choices, with_hydra=True).hydra.runtime.choices.method
+            return name
 
     def _tree(self, given: Overrides) -> Plain:
         """The config of the choices alone, unresolved."""

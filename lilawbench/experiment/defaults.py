@@ -145,6 +145,17 @@ def merged(choices: Mapping[str, str | None], folders: Sequence[Path] = ()) -> O
     return tree
 
 
+def chosen(group: str, choices: Mapping[str, str | None], folders: Sequence[Path] = ()) -> str:
+    """The choice of a group in the config of these choices. Raises: as `raw`."""
+    overrides = dict(choices)
+    list(_walk("", "config", overrides, (CONF, *folders)))
+    entries = _read(_found("", "config", (CONF,)), "").defaults
+    name = overrides.get(group) or next(entry[group] for entry in entries if isinstance(entry, dict) and group in entry)
+    if not isinstance(name, str):
+        raise Unsupported(group)
+    return name
+
+
 def _walk(group: str, name: str, overrides: dict[str, str | None], folders: Sequence[Path]) -> Iterator[dict[str, Any]]:
     """The contents to merge, the last one first; adds to `overrides` on the way."""
     read = _read(_found(group, name, folders), group)
@@ -168,7 +179,8 @@ def _walk(group: str, name: str, overrides: dict[str, str | None], folders: Sequ
             if group:
                 raise Unsupported(key)
             if (choice := overrides.get(key, entry[key])) is not None:
-                yield from _walk(key, choice, overrides, folders)
+                inside, _, last = choice.rpartition("/") if isinstance(choice, str) else ("", "", choice)
+                yield from _walk("/".join(filter(None, (key, inside))), last, overrides, folders)
 
 
 def _found(group: str, name: str, folders: Sequence[Path]) -> Path:

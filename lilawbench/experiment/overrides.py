@@ -18,14 +18,14 @@ from omegaconf import MISSING
 from omegaconf.errors import OmegaConfBaseException
 
 from lilawbench.schema import Config
-from lilawbench.support import searchpath
+from lilawbench.support import presets, searchpath
 from lilawbench.support.errors import ConfigError, closest, unknown_option
 from lilawbench.support.plain import Tree
 from lilawbench.support.searchpath import CONF
 from lilawbench.support.values import misfit, spelled
 
 GROUPS = {path.name for path in CONF.iterdir() if path.is_dir()}
-OPTIONAL = ("experiment", "debug")  # groups of which there may be no choice
+OPTIONAL = ("experiment", "debug", "preset")  # groups of which there may be no choice
 SEVERAL = ("probe",)  # groups of which there may be several
 TYPES = {item.name: item.type for item in fields(Config)}
 # Hydra's own settings that a run's folder and its log make meaningless
@@ -55,7 +55,13 @@ def explained() -> Iterator[None]:
 
 @functools.cache
 def parsed(override: str) -> Override:
-    """Raises: ConfigError, it is not KEY=VALUE in Hydra's grammar: with what to put into quotes."""
+    """An override, of a group without the + that it may have.
+
+    Raises:
+        ConfigError: it is not KEY=VALUE in Hydra's grammar; says what to put into quotes.
+    """
+    if override.lstrip("+").partition("=")[0] in GROUPS:
+        override = override.lstrip("+")
     try:
         found = OverridesParser.create().parse_overrides([override])[0]
     except HydraException as error:
@@ -101,11 +107,14 @@ def values(override: Override) -> list[Tree]:
 
 
 def check_choices(overrides: Iterable[Override], folders: Sequence[Path] = ()) -> None:
-    """Raises: ConfigError, if a choice has no YAML (it names the closest ones) or a damaged one."""
+    """Raises: ConfigError, if a choice has no YAML (it names the closest ones) or a damaged one.
+
+    Which presets there are depends on the method: the composer says it.
+    """
     problems = []
     for override in overrides:
         group = override.key_or_group
-        if group not in GROUPS or override.is_delete():
+        if group not in GROUPS or group == presets.GROUP or override.is_delete():
             continue
         names = searchpath.names(group, folders)
         for value in values(override):

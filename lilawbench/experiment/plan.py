@@ -18,7 +18,7 @@ from lilawbench.experiment.overrides import check_choices, explained, line, pars
 from lilawbench.experiment.products import expanded, training
 from lilawbench.record.data import looked_at_once
 from lilawbench.record.identity import run_folder
-from lilawbench.support import searchpath
+from lilawbench.support import presets, searchpath
 from lilawbench.support.errors import ConfigError
 from lilawbench.support.hydra_private import products
 
@@ -114,7 +114,7 @@ def plan(overrides: Sequence[str], config_dir: str | Path | None = None) -> Plan
 
 def _plan(given: dict[str, Override], compose: Composer) -> Plan:
     check_choices(given.values(), compose.folders)
-    root = compose([_first(override) for override in given.values()], with_hydra=True)
+    root = compose(_firsts(given, compose), with_hydra=True)
     table, params = expanded(plain(root.table)), root.hydra.sweeper.get("params") or {}
     rows, columns = (_kept(kind, table, given) for kind in ("rows", "columns"))
     swept = by_key([f"{key}={value}" for key, value in params.items()]) | given
@@ -174,6 +174,16 @@ def _kept(kind: str, table: Plain, given: Mapping[str, Override]) -> dict[str, l
 
 def _described(part: tuple[str, list[str]]) -> str:
     return f"{part[0]}: {' '.join(part[1])}"
+
+
+def _firsts(given: Mapping[str, Override], compose: Composer) -> list[str]:
+    """The overrides with the first of several values; without a preset that is for the methods of the table's rows."""
+    firsts = by_key([_first(override) for override in given.values()])
+    try:
+        compose.spelt(firsts)
+    except ConfigError:
+        del firsts[presets.GROUP]
+    return list(map(line, firsts.values()))
 
 
 def _first(override: Override) -> str:

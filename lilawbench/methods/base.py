@@ -7,7 +7,7 @@ The loop (engine/loop.py) knows nothing else about a method:
         for batch in method.batches(ctx):
             for part of batch:  # train.accumulate_steps of them; by default one, the whole batch
                 out = method.loss(ctx, part);  out.loss.backward()
-            ctx.descend()
+            ctx.descend()  # method.on_gradients(ctx) comes before its step
             method.after_step(ctx, batch, out)
         method.on_epoch_end(ctx)
 """
@@ -21,12 +21,23 @@ from torch import Tensor, nn
 
 from lilawbench.loading.batch import Batch
 from lilawbench.loading.batches import Batches
-from lilawbench.losses import StatefulLoss
+from lilawbench.losses import StatefulLoss, ce
 from lilawbench.methods.context import Context
 from lilawbench.support.errors import ConfigError, RunFailed
 from lilawbench.tasks import ALL
 
 Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def only_ce(loss: Loss) -> Loss:
+    """The loss of a method whose own takes the place of cross-entropy, which is all that it can be given.
+
+    Raises:
+        ValueError: another loss.
+    """
+    if getattr(loss, "func", loss) is not ce:  # a config's is a functools.partial
+        raise ValueError("it has a loss of its own, so that another is never used: take loss=ce")
+    return loss
 
 
 class StepOutput(NamedTuple):
@@ -91,7 +102,7 @@ class Method(nn.Module, ABC):
             warmup = getattr(part, "warmup_epochs", 0)
             if warmup >= epochs:
                 found.append(f"{never}: {group}.warmup_epochs is {warmup}, of {epochs} epochs")
-        return found
+        return found + self.per_sample.never_acts(epochs) if isinstance(self.per_sample, StatefulLoss) else found
 
     def told(self) -> list[str]:
         """Options by which this run's method was told how noisy the labels are, such as "method.forget_rate=0.2".
@@ -110,6 +121,7 @@ class Method(nn.Module, ABC):
             self.observed = ctx.targets
             try:
                 self.per_sample.setup(ctx.num_train, ctx.num_classes, ctx.device)
+                self.per_sample.observe(ctx.targets)
             except ValueError as error:
                 raise ConfigError([f"loss: {error}"]) from error
 
@@ -138,6 +150,9 @@ class Method(nn.Module, ABC):
     @abstractmethod
     def loss(self, ctx: Context, batch: Batch) -> StepOutput:
         """The loss of one training batch, or of a part of one."""
+
+    def on_gradients(self, ctx: Context) -> None:
+        """Called before each step of the optimiser: gradients are whole, the mean over the ranks, and clipped."""
 
     def after_step(self, ctx: Context, batch: Batch, out: StepOutput) -> None:
         """Called after each step of the optimiser, with this rank's share of the batch and its output."""

@@ -115,9 +115,10 @@ def damage(group: str, name: str, folders: Iterable[Path]) -> list[str]:
 def warn_of_hidden(folders: Iterable[Path]) -> None:
     """Says which YAML files are not read because the package has a choice of the same name."""
     for folder in folders:
-        for path in sorted(folder.glob("*/*.yaml")):
-            if (CONF / path.parent.name / path.name).exists():
-                choice = f"{path.parent.name}={path.stem}"
+        for path in sorted([*folder.glob("*/*.yaml"), *folder.glob("preset/*/*.yaml")]):
+            place = path.relative_to(folder)
+            if (CONF / place).exists():
+                choice = f"{place.parts[0]}={'/'.join(place.with_suffix('').parts[1:])}"
                 log.warning("%s is not read: %s is lilawbench's own, which comes first; rename yours", path, choice)
 
 

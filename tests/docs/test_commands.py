@@ -154,7 +154,7 @@ def options_there_are() -> set[str]:
         return {name}.union(*(keys(value, f"{name}.{key}" if name else key) for key, value in items))
 
     found = keys(dataclasses.asdict(Config()), "")
-    for path in CONF.glob("*/*.yaml"):
+    for path in [*CONF.glob("*/*.yaml"), *CONF.glob("preset/*/*.yaml")]:
         tree, group = yaml.safe_load(path.read_text(encoding="utf-8")) or {}, path.parent.name
         found |= keys(tree, "") if "@package _global_" in path.read_text(encoding="utf-8") else keys(tree, group)
     return found
@@ -170,4 +170,5 @@ def test_choices_and_options_within_a_line_exist(readme, readmes):
                 assert key in known, code
             elif key in GROUPS and value:
                 for name in value.strip("[]").split(","):
-                    assert re.match("[A-Z]", name) or (CONF / key / f"{name}.yaml").exists(), code
+                    places = "preset/*" if key == "preset" else key
+                    assert re.match("[A-Z]", name) or list(CONF.glob(f"{places}/{name}.yaml")), code
