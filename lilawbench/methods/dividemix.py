@@ -35,7 +35,10 @@ THRESHOLD = 0.5
 
 
 class RRMOptions(TypedDict, total=False):
-    """RRM's part in the supervised term, see `Rockafellian`; `over` all rows or the labelled ones."""
+    """RRM's part in the supervised term, see `Rockafellian`.
+
+    over: "all" rows | "labelled", those of a network in this epoch share out what they have, the others keep theirs.
+    """
 
     gamma: float | None
     mu: float
@@ -122,6 +125,14 @@ class DivideMix(Method):
         shares = {one.contamination for one in self.reweighted if one.contamination is not None}
         return found + [f"method.rrm.contamination={share}" for share in shares]
 
+    def never_acts(self, epochs: int, steps: int) -> list[str]:
+        found = super().never_acts(epochs, steps)
+        divided = range(max(2, self.warmup_epochs + 1), epochs + 1)
+        if self.reweighted and not found and all((epoch - 1) % self.reweight_every_epochs for epoch in divided):
+            why = f"method.rrm.reweight_every_epochs is {self.reweight_every_epochs}, of {epochs} epochs"
+            found.append(f"never re-weighted: {why}")
+        return found
+
     def setup(self, ctx: Context) -> None:
         super().setup(ctx)
         if self.loss_history > 1:
@@ -138,7 +149,7 @@ class DivideMix(Method):
         if self.warming_up:
             return
         losses = torch.stack([ce(self.predict_train(ctx, number), ctx.targets) for number in range(2)])
-        found = right_probability(self._remembered(losses))
+        found = ctx.world.agree(right_probability(self._remembered(losses)))
         for number, by_peer in enumerate(found.flip(0) > self.p_threshold):
             if why := too_few(by_peer):
                 log.warning("dividemix, epoch %d: network %d has %s: a plain epoch", ctx.epoch, number + 1, why)
