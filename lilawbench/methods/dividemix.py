@@ -9,7 +9,7 @@ labelled row is w y + (1 - w) p, that of an unlabelled one the guess of both net
 import logging
 import math
 from collections.abc import Iterator
-from typing import ClassVar, TypedDict
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -21,31 +21,16 @@ from lilawbench.methods.base import Loss, Method, StepOutput
 from lilawbench.methods.context import Context
 from lilawbench.methods.divide import TWO_VIEWS, half_and_half, right_probability, scaled, too_few
 from lilawbench.methods.mixmatch import MixMatch, mean_probs, views_of
-from lilawbench.methods.rockafellian import Rockafellian
+from lilawbench.methods.rrm_options import RRMOptions, rockafellians, values_of_both
 from lilawbench.methods.soft_targets import negative_entropy, one_hot, sharpened
 from lilawbench.metrics.crossing import pruning
 from lilawbench.support import host
 from lilawbench.support.errors import RunFailed
-from lilawbench.support.plain import Options
 from lilawbench.tasks import CLASSES
 
 log = logging.getLogger("lilawbench")
 LAMBDA_U = (25.0, 150.0)  # what the authors take at most noise rates, for CIFAR-10 and CIFAR-100
 THRESHOLD = 0.5
-
-
-class RRMOptions(TypedDict, total=False):
-    """RRM's part in the supervised term, see `Rockafellian`.
-
-    over: "all" rows | "labelled", those of a network in this epoch share out what they have, the others keep theirs.
-    """
-
-    gamma: float | None
-    mu: float
-    contamination: float | None
-    penalty_scale: float
-    reweight_every_epochs: int
-    over: str
 
 
 class DivideMix(Method):
@@ -109,7 +94,7 @@ class DivideMix(Method):
         self.warmup_epochs, self.penalty, self.p_threshold = warmup_epochs, penalty, p_threshold
         self.temperature, self.loss_history, self.guess_mode = temperature, loss_history, guess_mode
         self.mixmatch = MixMatch(alpha, lambda_u, ramp_epochs, prior)
-        self.reweight_every_epochs, self.over, self.reweighted = _rrm(rrm)
+        self.reweight_every_epochs, self.over, self.reweighted = rockafellians(rrm)
         for number, one in enumerate(self.reweighted, start=1):
             self.add_module(f"rrm{number}", one)
         self.right: Tensor | None = None  # w by each network, [2, N]; None: not divided in this epoch
@@ -194,11 +179,7 @@ class DivideMix(Method):
             return found
         wrong = 1 - self.right.mean(dim=0)
         found |= {"high_loss": wrong, "unlabelled": wrong >= 1 - self.p_threshold}
-        if self.reweighted:
-            one, other = (each.values() for each in self.reweighted)
-            found |= {name: (one[name] + other[name]) / 2 for name in ("weight", "lowest_weight")}
-            found["pruned"] = one["pruned"] & other["pruned"]
-        return found
+        return found | values_of_both(self.reweighted)
 
     def _remembered(self, losses: Tensor) -> Tensor:
         """Scaled losses, [2, N]: their mean over the last `loss_history` epochs."""
@@ -255,19 +236,3 @@ class DivideMix(Method):
                 own = list(ctx.forward(torch.cat(views), self.turn).split(sizes))
             peer = ctx.forward(torch.cat(views[:2]), 1 - self.turn).split(sizes[:2])
         return mean_probs(own[2:]), mean_probs([*own[:2], *peer]), torch.cat([own[2], own[0]])
-
-
-def _rrm(options: RRMOptions | None) -> tuple[int, str, list[Rockafellian]]:
-    """How often RRM re-weights, over which rows, and the weights of each network; none without options."""
-    if options is None:
-        return 1, "all", []
-    given: Options = dict(options)
-    every, over = given.pop("reweight_every_epochs", 10), given.pop("over", "all")
-    if not isinstance(every, int) or every < 1:
-        raise ValueError(f"rrm.reweight_every_epochs is {every}; it must be a whole number >= 1")
-    if over not in ("all", "labelled"):
-        raise ValueError(f"rrm.over is {over!r}; it must be all or labelled")
-    try:
-        return every, over, [Rockafellian(**given) for _ in range(2)]
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"rrm: {error}") from error
