@@ -1,4 +1,4 @@
-"""head_to_head, league and lilaw_review: the cells are what their names say, and runs are shared where they are alike."""
+"""head_to_head, league and lilaw_review: cells are what their names say, and runs are shared where they are alike."""
 
 import pytest
 
