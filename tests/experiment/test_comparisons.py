@@ -86,7 +86,7 @@ def test_the_cells_of_the_league_can_run(cell, table_of, row):
     for cfg in cells:
         check(cfg)
     assert len({run_name(cfg) for cfg in cells}) == 5
-    assert [cfg.train.batch_size for cfg in cells] == [32, 64, 64, 64, 64]
+    assert [cfg.train.batch_size for cfg in cells] == [32, 32, 32, 64, 32]
 
 
 @pytest.mark.parametrize("mode, finetune", [("full", "full"), ("probe", "linear_probe")])
