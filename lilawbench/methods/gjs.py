@@ -21,7 +21,7 @@ class GJS(Method):
     are alike, as without train.augment, it is loss=js of the same pi.
 
     Args:
-        loss: must be cross-entropy, the default: the divergence is the method's own loss.
+        loss: must be ce: the divergence takes its place. Of one view it is method=ce loss=js.
         pi: weight of the label, in (0, 1), see `losses.js`. The authors choose it by the true noise.
         view: "weak" | "strong", of images alone: how both views are drawn, see augment/views.py.
     Raises:
@@ -40,7 +40,7 @@ class GJS(Method):
         if view not in ("weak", "strong"):
             raise ValueError(f"view is {view!r}; it must be weak or strong")
         self.pi, self.view = pi, view
-        self.views = (view, view)  # type: ignore[misc]  # of this one
+        self.views = (view, view)
 
     def told(self) -> list[str]:
         return [] if self.pi == PI else [f"method.pi={self.pi:g}"]
