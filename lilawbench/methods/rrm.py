@@ -128,6 +128,9 @@ class RRM(Method):
             found.append(f"{self.idle}: method.contamination is 0")
         return found
 
+    def told(self) -> list[str]:
+        return [] if self.contamination is None else [f"method.contamination={self.contamination:g}"]
+
     def setup(self, ctx: Context) -> None:
         super().setup(ctx)
         count, device = ctx.num_train, ctx.device
