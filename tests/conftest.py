@@ -151,6 +151,9 @@ def acting():
         "a_rrm": ["method.reweight_every_epochs=1"],
         "dynamic_loss": ["method.num_bins=4", "method.warmup_epochs=1"],
         "dynamic_loss_lt": ["method.num_bins=4", "method.warmup_epochs=1"],
+        "dividemix": ["method.warmup_epochs=1"],
+        "dividemix_rrm": ["method.warmup_epochs=1", "method.rrm.reweight_every_epochs=1"],
+        "pes": ["method.warmup_epochs=1"],
     }
     return lambda method: [f"method={method}", *options.get(method, [])]
 
@@ -159,10 +162,10 @@ def acting():
 def context():
     """context(network, rows) -> Context as a run has it, of three classes, plain SGD and batches of six."""
 
-    def make(*networks, rows=None, val=None, num_classes=3, **options):
+    def make(*networks, rows=None, val=None, num_classes=3, views=("weak",), **options):
         rows = Resident(torch.zeros(12, 1), torch.arange(12) % 3) if rows is None else rows
         plain = {"optimizer": "sgd", "lr": 0.1, "momentum": 0.0, "batch_size": 6}
-        return make_context(networks, rows, val, num_classes=num_classes, options=Train(**plain | options))
+        return make_context(networks, rows, val, num_classes=num_classes, options=Train(**plain | options), views=views)
 
     return make
 

@@ -35,7 +35,7 @@ def scene(composed, acting, context, method_name):
         nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.Linear(8, 3))
         for _ in range(method.networks)
     ]
-    ctx = context(*networks, rows=data, val=data, batch_size=16)
+    ctx = context(*networks, rows=data, val=data, views=method.views, batch_size=16)
     method.setup(ctx)
     ctx.epoch, ctx.batch_size = 100, 16  # behind any warm-up, and when RRM re-weights
     method.on_epoch_start(ctx)
@@ -66,10 +66,12 @@ def test_loss_is_a_scalar_with_a_graph_and_the_rest_has_none(scene):
     ctx, method, batch = scene
     out = method.loss(ctx, batch)
     assert out.loss.shape == () and out.loss.requires_grad
-    assert out.logits.shape == (16, 3) and not out.logits.requires_grad
+    assert out.logits.shape == (len(batch.index), 3) and not out.logits.requires_grad
     if out.weight is not None:
-        assert out.weight.shape == (16,) and not out.weight.requires_grad
+        assert out.weight.shape == batch.index.shape and not out.weight.requires_grad
     out.loss.backward()
+    for later in method.batches(ctx) if len(ctx.networks) > 1 else ():  # they may take turns
+        method.loss(ctx, later).loss.backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for network in ctx.networks for p in network.parameters())
 
 

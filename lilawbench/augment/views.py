@@ -2,7 +2,7 @@
 
 plain   as it is
 weak    through the options of train.augment, what training sees unless the method asks for something else
-strong  as weak, and then through an AutoAugment policy (train.strong_policy); of images alone
+strong  as weak, and then through an AutoAugment policy (train.strong_policy); of rows that are no images, the weak one
 """
 
 from collections.abc import Sequence

@@ -39,7 +39,7 @@ def make_context(
     options, world, device = options or Train(), world or World(), train.device
     given = options.augment
     weak = Augment(**(asdict(given) if is_dataclass(given) else given))
-    strong = replace(weak, policy=options.strong_policy)
+    strong = replace(weak, policy=options.strong_policy) if train.scaled else weak  # policies are of uint8 images
     return Context(
         networks=tuple(networks),
         forwards=tuple(forward_in(options, network, device) for network in networks),

@@ -13,6 +13,15 @@ from lilawbench.losses.base import StatefulLoss
 CLIP = 1e-4  # keeps 1 - <s, t> away from 0
 
 
+def pull(log_s: Tensor, t: Tensor) -> Tensor:
+    """log(1 - <s, t>) of each row, [B] in (-9, 0], with s clipped to [1e-4, 1 - 1e-4].
+
+    Args:
+        log_s: logarithms of predictions, [B, K]. t: targets, [B, K], rows sum to at most 1.
+    """
+    return torch.log1p(-(log_s.exp().clamp(CLIP, 1 - CLIP) * t).sum(dim=1))
+
+
 class ELR(StatefulLoss):
     """Early-learning regularisation, -log s_y + lam log(1 - <s, t_i>), with t_i <- beta t_i + (1 - beta) s / sum(s).
 
@@ -57,8 +66,7 @@ class ELR(StatefulLoss):
         loss = F.nll_loss(log_s, target, reduction="none")
         if index is None:
             return loss
-        s = log_s.exp().clamp(CLIP, 1 - CLIP)
-        return loss + self.lam * torch.log1p(-(s * self.t[index]).sum(dim=1))
+        return loss + self.lam * pull(log_s, self.t[index])
 
     def end_epoch(self, sum_: Callable[[Tensor], Tensor]) -> None:
         trained = sum_(self.t * self.seen[:, None])

@@ -1,5 +1,7 @@
 """A moving average of a network's weights: the teacher of a method that learns from one."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -15,16 +17,17 @@ class Averaged(nn.Module):
 
     Args:
         decay: in [0, 1). network: its number in `Context.networks`.
+        at: the decay of each step, by the number of finished steps of the run, in [0, 1]; None: `decay`.
     Raises:
         ValueError: decay out of range.
     Source: Tarvainen and Valpola 2017, section 2.
     """
 
-    def __init__(self, decay: float, network: int = 0):
+    def __init__(self, decay: float, network: int = 0, at: Callable[[int], float] | None = None):
         super().__init__()
         if not 0 <= decay < 1:
             raise ValueError(f"decay is {decay}; it must lie in [0, 1)")
-        self.decay, self.network = decay, network
+        self.decay, self.network, self.at = decay, network, at
         self.names: list[str] = []
 
     def setup(self, ctx: Context) -> None:
@@ -37,9 +40,10 @@ class Averaged(nn.Module):
     @torch.no_grad()
     def update(self, ctx: Context) -> None:
         """To be called after each step of the network."""
+        decay = self.decay if self.at is None else self.at(ctx.step)
         pairs = list(zip(self.weights(), self._followed(ctx).values(), strict=True))
         floating = [(mine, its) for mine, its in pairs if mine.is_floating_point()]
-        torch._foreach_lerp_([mine for mine, _ in floating], [its.detach() for _, its in floating], 1 - self.decay)
+        torch._foreach_lerp_([mine for mine, _ in floating], [its.detach() for _, its in floating], 1 - decay)
         for mine, its in pairs:
             if not mine.is_floating_point():
                 mine.copy_(its)

@@ -21,12 +21,23 @@ from torch import Tensor, nn
 
 from lilawbench.loading.batch import Batch
 from lilawbench.loading.batches import Batches
-from lilawbench.losses import StatefulLoss
+from lilawbench.losses import StatefulLoss, ce
 from lilawbench.methods.context import Context
 from lilawbench.support.errors import ConfigError, RunFailed
 from lilawbench.tasks import ALL
 
 Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def only_ce(loss: Loss) -> Loss:
+    """The loss of a method whose own takes the place of cross-entropy, which is all that it can be given.
+
+    Raises:
+        ValueError: another loss.
+    """
+    if getattr(loss, "func", loss) is not ce:  # a config's is a functools.partial
+        raise ValueError("it has a loss of its own, so that another is never used: take loss=ce")
+    return loss
 
 
 class StepOutput(NamedTuple):

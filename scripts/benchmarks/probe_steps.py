@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import torch
 
-from benchmarks.scenes import CLASSES, LR, Scene, Setup, around, drawn, set_up
+from benchmarks.scenes import CLASSES, LR, Scene, Setup, around, drawn, made
 from benchmarks.timing import interleaved, milliseconds, ratio
 from lilawbench.config import build, compose
 from lilawbench.engine.features import Features
@@ -49,8 +49,8 @@ def epochs_of(width: int, device: torch.device, *overrides: str) -> Callable[[],
         net.forward = cut(net).logits
         table = drawn(scene, torch.device("cpu"), ROWS // BATCH)
         data = Features(table.input[:, None], torch.arange(ROWS), table.target.to(device))
-    ctx = around(cfg, net.to(device), data, scene)
-    method = set_up(cfg, ctx)
+    ctx, method = around(cfg, [net.to(device)], data, scene), made(cfg, device)
+    method.setup(ctx)
     ctx.epoch = 10**6
     epochs = fit(ctx, method, lambda _: LR, epochs=10**7)
     return lambda: next(epochs)

@@ -69,34 +69,40 @@ def drawn(scene: Scene, device: torch.device, batches: int = 32) -> Resident:
     return Resident(raw if image else raw / 128 - 1, target, *scaled, device)
 
 
-def around(cfg: DictConfig, net: nn.Module, data: Resident, scene: Scene) -> Context:
-    """Everything that training steps of a network on some rows need."""
+def around(
+    cfg: DictConfig, nets: Sequence[nn.Module], data: Resident, scene: Scene, views: Sequence[str] = ("weak",)
+) -> Context:
+    """Everything that training steps of some networks on some rows need."""
     options = OmegaConf.merge(cfg.train, {"batch_size": scene.batch})
-    ctx = make_context([net], data, data.normalised(), num_classes=CLASSES, options=options)
+    ctx = make_context(nets, data, data.normalised(), num_classes=CLASSES, options=options, views=views)
     ctx.batch_size = scene.batch
     return ctx
 
 
-def parts(cfg: DictConfig, scene: Scene, device: torch.device, batches: int = 32) -> Context:
-    """Random data of a scene, with everything that a step needs."""
+def parts(
+    cfg: DictConfig, scene: Scene, device: torch.device, batches: int = 32, method: Method | None = None
+) -> Context:
+    """Random data of a scene, with everything that a step needs; method: None, one network and no further views."""
     data = drawn(scene, device, batches)
     torch.manual_seed(0)
-    net = build(cfg.model, num_classes=CLASSES, input_shape=scene.shape).to(device)
-    return around(cfg, lay_out(net, cfg.train.channels_last, device), data, scene)
+    count, views = (1, ("weak",)) if method is None else (method.networks, method.views)
+    nets = [build(cfg.model, num_classes=CLASSES, input_shape=scene.shape).to(device) for _ in range(count)]
+    return around(cfg, [lay_out(net, cfg.train.channels_last, device) for net in nets], data, scene, views)
 
 
-def set_up(cfg: DictConfig, ctx: Context) -> Method:
-    """The method of a config, set up for its first epoch."""
-    method = build(cfg.method, loss=bind(cfg.loss)).to(ctx.device)
-    method.setup(ctx)
+def made(cfg: DictConfig, device: torch.device) -> Method:
+    """The method of a config."""
+    method: Method = build(cfg.method, loss=bind(cfg.loss)).to(device)
     return method
 
 
 def prepared(scene: Scene, device: torch.device, *overrides: str, batches: int = 32) -> tuple[Context, Method]:
     """A scene and the method that the overrides name, set up for its first epoch."""
     cfg = composed(f"model={scene.model}", *overrides)
-    ctx = parts(cfg, scene, device, batches)
-    return ctx, set_up(cfg, ctx)
+    method = made(cfg, device)
+    ctx = parts(cfg, scene, device, batches, method)
+    method.setup(ctx)
+    return ctx, method
 
 
 def stepper(scene: Scene, device: torch.device, *overrides: str, batches: int = 32) -> Callable[[], None]:

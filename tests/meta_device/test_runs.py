@@ -42,6 +42,7 @@ READS = {
     "lowest weight of an epoch": "a method that gave a sample a negative weight ends the run",
     "how many rows were seen": "RRM of training losses: they are re-weighted among themselves",
     "losses to divide": "DivideMix and its kin: scikit-learn fits the mixture of losses on the host",
+    "rows whose label is predicted": "PES: how many there are; the host shuffles them",
     "losses to re-weight": "RRM: losses that are not finite end the run",
     "re-weightings": "RRM: written",
     "mean of g": "Dynamic Loss: written",
@@ -73,6 +74,9 @@ OWN = {  # in two epochs of four steps
     "a_rrm": {"losses to re-weight": 2, "re-weightings": 2, "lowest weight of an epoch": 2},
     "dynamic_loss": LOOK_AHEAD,
     "dynamic_loss_lt": LOOK_AHEAD,
+    "dividemix": {"losses to divide": 1},
+    "dividemix_rrm": {"losses to divide": 1, "losses to re-weight": 2, "re-weightings": 1},
+    "pes": {"rows whose label is predicted": 1},
 }
 
 
