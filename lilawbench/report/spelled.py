@@ -46,9 +46,9 @@ def to_paper(cell: Cell) -> float | None:
 
 
 def seeds(cell: Cell, planned: bool) -> str:
-    """ "5", "2 of 5", "5 (3 paired)"."""
+    """ "5", "2 of 5", "5 (3 paired)"; "quoted" of a row that only the paper has."""
     if planned and not cell.planned:
-        return "-"
+        return "quoted" if cell.published else "-"
     done, pairs = len(cell.runs), cell.comparison.n
     shown = f"{done} of {cell.planned}" if planned and done < cell.planned else f"{done}"
     return f"{shown} ({pairs} paired)" if 0 < pairs < done else shown
