@@ -37,6 +37,7 @@ from lilawbench.loading.streamed import rows_of
 from lilawbench.methods.base import Method
 from lilawbench.methods.context import Context
 from lilawbench.methods.fgsm import Pixels
+from lilawbench.models.cosine import fit_head
 from lilawbench.models.finetune import finetune
 from lilawbench.noise.labels import Labels
 from lilawbench.noise.labels import draw_labels as labels_of
@@ -87,7 +88,8 @@ def train(cfg: DictConfig, folder: Path, world: World) -> RunRecord:
         log.info("method=%s: %s, so that the strong view of a row is its weak one", cfg.method.name, given)
     networks = initialise_networks(cfg, source, method, device)
     probes = probes_of(cfg, source)
-    parts = parts_of(cfg, source, labels) if cfg.detect.folds else []
+    folds, option = (method.folds, "method.folds") if method.folds else (cfg.detect.folds, "detect.folds")
+    parts = parts_of(cfg, source, labels, folds, option) if folds else []
 
     arrays, task = labels.arrays() | whole_source(source, labels), TASKS[source.task]
     with locked(folder, world) as lock, Recorder(folder, cfg, arrays, task, device, world) as recorder:
@@ -109,9 +111,13 @@ def train(cfg: DictConfig, folder: Path, world: World) -> RunRecord:
                 world.main_does(lock.check)
                 preempt.check(world)
 
-            probs = out_of_sample(folder, train, parts, learners(cfg, scene, world), cfg.train, fold_saved, world)
-            for probe in probes.values():
-                probe.take_out_of_sample(probs)
+            made = learners(cfg, scene, world)
+            probs = out_of_sample(folder, train, parts, made, cfg.train, fold_saved, world, option)
+            if cfg.detect.folds:
+                for probe in probes.values():
+                    probe.take_out_of_sample(probs)
+            if method.folds:
+                method.take_out_of_sample(ctx, probs)
         schedule, step = build_schedule(cfg.train), GraphedStep() if cfg.train.cuda_graphs else None
         epochs = fit(ctx, method, schedule, epochs=cfg.train.epochs, name=current(folder.name), step=step)
         while not world.agree(stopped(probes.values())) and (epoch := next(epochs, None)) is not None:
@@ -149,10 +155,10 @@ def context_of(
     )
 
 
-def parts_of(cfg: DictConfig, source: Source, labels: Labels) -> list[np.ndarray]:
-    """The folds of the training rows. Raises: ConfigError, a class is too small for so many."""
+def parts_of(cfg: DictConfig, source: Source, labels: Labels, folds: int, option: str) -> list[np.ndarray]:
+    """The folds of the training rows, as many as an option says. Raises: ConfigError, a class is too small for it."""
     rows = labels.train
-    return divided(rows, labels.observed[rows], source.class_names, cfg.detect.folds, cfg.seed)
+    return divided(rows, labels.observed[rows], source.class_names, folds, cfg.seed, option)
 
 
 def learners(cfg: DictConfig, scene: Scene, world: World) -> Callable[[int, Rows], Learner]:
@@ -275,6 +281,10 @@ def initialise_network(cfg: DictConfig, source: Source, number: int = 0) -> torc
         network = build(cfg.model, num_classes=num_outputs(cfg, source), input_shape=shape)
     except InstantiationException as error:
         raise ConfigError([f"model={cfg.model.name} on dataset={cfg.dataset.name}: {error.__cause__}"]) from error
+    try:
+        network = fit_head(network, bind(cfg.loss))
+    except ValueError as error:
+        raise ConfigError([f"model={cfg.model.name} with loss={cfg.loss.name}: {error}"]) from error
     return finetune(network, cfg.train.finetune)
 
 

@@ -143,6 +143,9 @@ def tiny(composed):
     return make
 
 
+PROMIX = ["method.warmup_epochs=1", "method.ramp_epochs=2", "method.guess_after_epochs=2", "method.tau=0.3"]
+
+
 @pytest.fixture(scope="session")
 def acting():
     """acting("rrm") -> options with which a method does on a few rows and epochs what it does on many."""
@@ -151,9 +154,17 @@ def acting():
         "a_rrm": ["method.reweight_every_epochs=1"],
         "dynamic_loss": ["method.num_bins=4", "method.warmup_epochs=1"],
         "dynamic_loss_lt": ["method.num_bins=4", "method.warmup_epochs=1"],
+        "cdr": ["method.warmup_epochs=1"],
+        "co_teaching": ["method.ramp_epochs=1"],
+        "co_teaching_plus": ["method.ramp_epochs=1", "method.init_epochs=1"],
+        "jocor": ["method.ramp_epochs=1"],
+        "promix": PROMIX,
+        "promix_rrm": [*PROMIX, "method.rrm.reweight_every_epochs=1"],
         "dividemix": ["method.warmup_epochs=1"],
         "dividemix_rrm": ["method.warmup_epochs=1", "method.rrm.reweight_every_epochs=1"],
         "pes": ["method.warmup_epochs=1"],
+        "disc": ["method.warmup_epochs=1", "method.momentum=0.5"],
+        "clean_first": ["method.folds=2"],
     }
     return lambda method: [f"method={method}", *options.get(method, [])]
 

@@ -36,14 +36,28 @@ SAME = {
     "accumulate": ["method=lilaw", "method.lr=0.5", "train.accumulate_steps=3"],
     "elr": ["method=ce", "loss=elr", "loss.beta=0.5"],
     "correction": ["method=ce", "loss=forward_correction", "loss.warmup_epochs=1"],
+    "cores2": ["loss=cores2", "loss.warmup_epochs=0", "loss.ramp_epochs=2", "loss.sieve_after_epochs=1"],
+    "ldam": ["loss=ldam", "loss.drw_after_epochs=1", "dataset.imbalance=5"],
+    "gjs": ["method=gjs", "train.augment.crop_px=1"],
+    "cdr": ["method=cdr", "method.rate=0.4", "train.weight_decay=0.01"],
+    "tau_norm": ["method=tau_norm", "loss=logit_adjustment"],
     "rrm": ["method=rrm", *RRM],
     "rrm_training": ["method=rrm", *RRM, "method.reweight_losses=training", "method.loss_scale=paper"],
     "rrm_elr": ["method=rrm", "loss=elr", *RRM],
     "at": ["method=at", "method.fgsm.eps=0.1", "attack.eps=[0.1]"],
     "a_rrm": ["method=a_rrm", *RRM, "method.fgsm.eps=0.1"],
     "dynamic_loss": DYNAMIC,
+    "sop": ["method=sop", "method.lr_u=1", "method.lr_v=1"],
+    "l2rw": ["method=l2rw"],
+    "mw_net": ["method=mw_net", "method.lr=0.05", "method.normalise=true"],
+    "wann": ["method=wann"],
+    "clean_first": ["method=clean_first", "method.folds=2"],
     "dynamic_loss_finetune": [*DYNAMIC, "method.finetune_on_meta=true", "method.margin=false"],
 }
+CO = ["method.ramp_epochs=1", "method.forget_rate=0.3"]
+SAME["co_teaching"] = ["method=co_teaching", *CO]
+SAME["co_teaching_plus"] = ["method=co_teaching_plus", "method.init_epochs=1", *CO]
+SAME["jocor"] = ["method=jocor", "method.ramp_epochs=1"]
 FOLDS = ["detect.folds=2", "detect.epochs=[2]", "detect.score=confident_learning"]
 SAME["folds"] = ["method=lilaw", "method.lr=0.5", *FOLDS, "detect.scores=[margin_oos,grand,grand_all,tracin,simifeat]"]
 CONTROLS = {"no_mean": "ce", "no_meta_mean": "dynamic_loss"}

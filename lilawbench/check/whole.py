@@ -112,6 +112,9 @@ def _together(cfg: Plain, official_val: bool | None, method: Method | None) -> l
         problems.append(f"method={name} looks ahead on whole batches: train.accumulate_steps must be 1")
     if method is not None and cfg.train.cuda_graphs and (reason := method.against_graphs()):
         problems.append(f"train.cuda_graphs=true does not work with method={name}: {reason}")
+    if method is not None and method.folds and cfg.detect.folds not in (0, method.folds):
+        rule = "the same networks serve both: make them equal, or leave detect.folds out"
+        problems.append(f"detect.folds is {cfg.detect.folds} and method.folds {method.folds}; {rule}")
     no_val = cfg.split.val_fraction == 0 and official_val is False
     if method is not None and method.uses_meta and no_val:
         problems.append(f"method={name} learns from validation batches: split.val_fraction must be > 0")

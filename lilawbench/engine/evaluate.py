@@ -1,13 +1,13 @@
 """Predictions over a whole split."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lilawbench.loading.rows import Rows
 from lilawbench.methods.base import Method
 from lilawbench.methods.context import Context
 from lilawbench.methods.contract import check_predicted
-from lilawbench.models.finetune import layers
+from lilawbench.models.features import entering, last_dense
 
 
 def predict(ctx: Context, method: Method, data: Rows) -> Tensor:
@@ -28,29 +28,18 @@ def predict_and_features(ctx: Context, method: Method, data: Rows) -> tuple[Tens
     """
     if (last := last_dense(ctx.model)) is None:
         return predict(ctx, method, data), None
-    entered: list[Tensor] = []
-    handle = last.register_forward_pre_hook(lambda module, inputs: entered.append(inputs[0].detach().float()))
     logits = torch.zeros(len(data), ctx.num_classes, device=data.device)
     features: Tensor | None = None
-    try:
-        with ctx.side_pass("eval"):
-            for batch in data.in_order(world=ctx.world):
-                entered.clear()
-                logits.index_copy_(0, batch.index, method.predict(ctx, batch.input))
-                if len(entered) != 1 or entered[0].shape != (len(batch.index), last.in_features):
-                    return predict(ctx, method, data), None
-                if features is None:
-                    features = torch.zeros(len(data), last.in_features, device=data.device)
-                features.index_copy_(0, batch.index, entered[0])
-    finally:
-        handle.remove()
+    with entering(last) as entered, ctx.side_pass("eval"):
+        for batch in data.in_order(world=ctx.world):
+            entered.clear()
+            logits.index_copy_(0, batch.index, method.predict(ctx, batch.input))
+            if len(entered) != 1 or entered[0].shape != (len(batch.index), last.in_features):
+                return predict(ctx, method, data), None
+            if features is None:
+                features = torch.zeros(len(data), last.in_features, device=data.device)
+            features.index_copy_(0, batch.index, entered[0].float())
     if ctx.world.size > 1:  # a rank without a row has no features of its own
         features = torch.zeros(len(data), last.in_features, device=data.device) if features is None else features
         features = ctx.world.sum_(features)
     return ctx.world.sum_(logits), features
-
-
-def last_dense(model: nn.Module) -> nn.Linear | None:
-    """The last layer of a network, if it is dense."""
-    last = list(layers(model))[-1].module
-    return last if isinstance(last, nn.Linear) else None

@@ -48,13 +48,18 @@ class Learner(NamedTuple):
 
 
 def divided(
-    rows: np.ndarray, observed: np.ndarray, class_names: Sequence[str], folds: int, seed: int
+    rows: np.ndarray,
+    observed: np.ndarray,
+    class_names: Sequence[str],
+    folds: int,
+    seed: int,
+    option: str = "detect.folds",
 ) -> list[np.ndarray]:
     """Places of the training rows in `folds` parts, each stratified by observed label; sorted, together 0..N-1.
 
     Args:
         rows: which labelled row each training row is, [N]; copies of a row are in one part. observed: labels of the
-            training rows, [N] int64. class_names: for messages.
+            training rows, [N] int64. class_names, option: for messages.
     Raises:
         ConfigError: a class has fewer rows than there are parts.
     """
@@ -66,7 +71,7 @@ def divided(
     few = np.flatnonzero((counts > 0) & (counts < folds)).tolist()
     if few:
         said = first_of([f"{class_names[label]!r} has {counts[label]}" for label in few])
-        rule = f"detect.folds={folds} needs {folds} training rows of each class that is given at all"
+        rule = f"{option}={folds} needs {folds} training rows of each class that is given at all"
         raise ConfigError([f"{rule}; {said}: take fewer folds, or leave such classes out"])
     divider = StratifiedKFold(folds, shuffle=True, random_state=derive_seed(seed, "folds") % 2**32)
     fold_of = np.empty(len(kept), dtype=np.int64)
@@ -84,6 +89,7 @@ def out_of_sample(
     options: Train | DictConfig,
     saved: Callable[[], None],
     world: World,
+    option: str = "detect.folds",
 ) -> Tensor:
     """Probabilities of all training rows, each by the network of its part after its last epoch, [N, K] float32.
 
@@ -92,6 +98,7 @@ def out_of_sample(
     Args:
         folder: of the run. parts: see `divided`. learner: number of a part, from 0, and the rows of all others -> what
             trains on them. options: the run's `train` block. saved: called after each part that was trained now.
+            option: that asks for the folds, for messages.
     Raises:
         RunFailed: as `fit`, with the number of the part. DiskError: a file cannot be written.
     """
@@ -101,8 +108,8 @@ def out_of_sample(
     todo = sum(probs is None for probs in kept)
     if todo:
         done = f" ({len(parts) - todo} done before)" if todo < len(parts) else ""
-        log.info("detect.folds=%d: %d further training(s) of %d epochs come first%s",
-                 len(parts), todo, options.epochs, done)  # fmt: skip
+        log.info("%s=%d: %d further training(s) of %d epochs come first%s",
+                 option, len(parts), todo, options.epochs, done)  # fmt: skip
     found: list[np.ndarray] = []
     for number, (file, probs) in enumerate(zip(files, kept)):
         if probs is None:
@@ -112,7 +119,7 @@ def out_of_sample(
             try:
                 _train(one, options, f"{current(folder.name)}, {name}")
             except RunFailed as error:
-                raise RunFailed(f"detect.folds, {name}: {error}") from error
+                raise RunFailed(f"{option}, {name}: {error}") from error
             logits = predict(one.ctx, one.method, train.part(torch.from_numpy(file.rows)))
             probs = host.bring(logits, "logits of a fold").double().softmax(1).float().numpy()
             world.main_does(partial(file.write, probs))

@@ -171,7 +171,7 @@ def train_step(ctx: Context, method: Method, batch: Batch, lr: float | Tensor) -
     for group in ctx.optimizer.param_groups:
         group["lr"] = lr
     out = _backward(ctx, method, batch)
-    ctx.descend(also=[out.loss])
+    ctx.descend(also=[out.loss], on_gradients=method.on_gradients)
     ctx.step += 1
     method.after_step(ctx, batch, out)
     return out

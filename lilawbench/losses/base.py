@@ -13,8 +13,8 @@ Predict = Callable[[], tuple[Tensor, Tensor]]
 class StatefulLoss(nn.Module, ABC):
     """A per-sample loss that remembers: its buffers are its whole state and go into the checkpoint.
 
-    A method drives it: `setup` once, `start_epoch` and `end_epoch` each epoch, `update` before each training batch's
-    `forward`.
+    A method drives it: `setup` and `observe` once, `start_epoch` and `end_epoch` each epoch, `update` before each
+    training batch's `forward`.
     """
 
     suspicion: ClassVar[Mapping[str, int]] = {}  # directions of its `sample_values`, see `methods.base.Method`
@@ -25,6 +25,13 @@ class StatefulLoss(nn.Module, ABC):
         Raises:
             ValueError: the loss's options do not fit these data.
         """
+
+    def observe(self, labels: Tensor) -> None:
+        """Called once, after `setup`: the training table's observed labels, [N] or [N, K]. Count classes here."""
+
+    def never_acts(self, epochs: int) -> list[str]:
+        """What it never does in a run of so many epochs, as `methods.base.Method.never_acts` says it."""
+        return []
 
     def start_epoch(self, epoch: int, predict: Predict) -> None:
         """Called at the start of an epoch, counted from 1.

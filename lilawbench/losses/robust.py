@@ -76,12 +76,40 @@ def sce(logits: Tensor, target: Tensor, alpha: float = 0.1, beta: float = 1.0, l
         ValueError: a negative weight, log_zero >= 0.
     Source: Wang et al. 2019, section 3. Much code takes log(1e-4) = -9.21 for A.
     """
-    for name, value in (("alpha", alpha), ("beta", beta)):
-        if not 0 <= value < math.inf:
-            raise ValueError(f"{name} is {value}; it must be >= 0 and finite")
-    if not -math.inf < log_zero < 0:
-        raise ValueError(f"log_zero is {log_zero}; it must be < 0 and finite")
+    _check_weights(alpha, beta, log_zero)
     return alpha * ce(logits, target) - (beta * log_zero) * _others(logits, target).sum(dim=1)
+
+
+def active_passive(
+    logits: Tensor,
+    target: Tensor,
+    alpha: float = 1.0,
+    beta: float = 1.0,
+    passive: str = "rce",
+    log_zero: float = -4.0,
+) -> Tensor:
+    """Active passive loss, alpha NCE + beta RCE or MAE, with NCE = log s_y / sum_k log s_k in [0, 1].
+
+    NCE, normalised cross-entropy, is active: it lifts the label. RCE = -log_zero (1 - s_y) and MAE = 2 (1 - s_y) are
+    passive: they push the others down. All are symmetric: summed over the K labels, each is a constant.
+
+    Args:
+        logits: [B, K] float. target: [B] int64.
+        alpha, beta: weights >= 0. The paper: 1 and 1 on CIFAR-10, 10 and .1 on CIFAR-100.
+        passive: "rce" (NCE+RCE) | "mae" (NCE+MAE; the authors' code writes 1 - s_y, a beta half as large).
+        log_zero: of rce, log 0, < 0; the authors' code takes log(1e-4) = -9.21.
+    Returns:
+        Losses, [B] >= 0.
+    Raises:
+        ValueError: a negative weight, another passive loss, log_zero >= 0.
+    Source: Ma et al. 2020, eq. 4 and 6, section 3.3.
+    """
+    if passive not in ("rce", "mae"):
+        raise ValueError(f"passive is {passive!r}; it must be rce or mae")
+    _check_weights(alpha, beta, log_zero)
+    log_s = logits.log_softmax(dim=1)
+    nce = log_s.gather(1, target[:, None])[:, 0] / log_s.sum(dim=1)
+    return alpha * nce + beta * (-log_zero if passive == "rce" else 2.0) * _others(logits, target).sum(dim=1)
 
 
 def bootstrapping(
@@ -125,3 +153,11 @@ def _factor(scale: str, logits: Tensor) -> float:
     if scale not in ("mean", "sum"):
         raise ValueError(f"scale is {scale!r}; it must be mean or sum")
     return 1 / logits.shape[1] if scale == "mean" else 1.0
+
+
+def _check_weights(alpha: float, beta: float, log_zero: float) -> None:
+    for name, value in (("alpha", alpha), ("beta", beta)):
+        if not 0 <= value < math.inf:
+            raise ValueError(f"{name} is {value}; it must be >= 0 and finite")
+    if not -math.inf < log_zero < 0:
+        raise ValueError(f"log_zero is {log_zero}; it must be < 0 and finite")

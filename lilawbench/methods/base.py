@@ -7,7 +7,7 @@ The loop (engine/loop.py) knows nothing else about a method:
         for batch in method.batches(ctx):
             for part of batch:  # train.accumulate_steps of them; by default one, the whole batch
                 out = method.loss(ctx, part);  out.loss.backward()
-            ctx.descend()
+            ctx.descend()  # method.on_gradients(ctx) comes before its step
             method.after_step(ctx, batch, out)
         method.on_epoch_end(ctx)
 """
@@ -62,6 +62,7 @@ class Method(nn.Module, ABC):
     uses_meta: ClassVar[bool] = False
     splits_batches: ClassVar[bool] = True  # whether the loss of a batch is the mean of those of its parts
     perturbs_inputs: ClassVar[bool] = False  # trains or measures rows on other inputs than the data's
+    folds: int = 0  # parts of the training rows whose predictions by networks of the others it takes, see below
     tasks: ClassVar[tuple[str, ...]] = ALL  # that it is for, see tasks.py; the loss says the same of itself
     # How its `sample_values` are compared with the clean labels, which it never sees: functions (metrics/crossing.py)
     # whose keyword arguments name the values. Values that none of them names are compared by their type.
@@ -101,7 +102,7 @@ class Method(nn.Module, ABC):
             warmup = getattr(part, "warmup_epochs", 0)
             if warmup >= epochs:
                 found.append(f"{never}: {group}.warmup_epochs is {warmup}, of {epochs} epochs")
-        return found
+        return found + self.per_sample.never_acts(epochs) if isinstance(self.per_sample, StatefulLoss) else found
 
     def told(self) -> list[str]:
         """Options by which this run's method was told how noisy the labels are, such as "method.forget_rate=0.2".
@@ -120,8 +121,19 @@ class Method(nn.Module, ABC):
             self.observed = ctx.targets
             try:
                 self.per_sample.setup(ctx.num_train, ctx.num_classes, ctx.device)
+                self.per_sample.observe(ctx.targets)
             except ValueError as error:
                 raise ConfigError([f"loss: {error}"]) from error
+
+    def take_out_of_sample(self, ctx: Context, probs: Tensor) -> None:
+        """Called once before the first epoch that is trained, also of a resumed run, where `folds` asks for folds.
+
+        The networks of the folds are trained by this method, to which nobody gives such predictions.
+
+        Args:
+            probs: of the training rows, each by a network that did not train on it, [N, K] on the host.
+        """
+        return
 
     def on_epoch_start(self, ctx: Context) -> None:
         """Called before an epoch's first batch. Raises: RunFailed, the method or its loss cannot go on."""
@@ -138,6 +150,9 @@ class Method(nn.Module, ABC):
     @abstractmethod
     def loss(self, ctx: Context, batch: Batch) -> StepOutput:
         """The loss of one training batch, or of a part of one."""
+
+    def on_gradients(self, ctx: Context) -> None:
+        """Called before each step of the optimiser: gradients are whole, the mean over the ranks, and clipped."""
 
     def after_step(self, ctx: Context, batch: Batch, out: StepOutput) -> None:
         """Called after each step of the optimiser, with this rank's share of the batch and its output."""

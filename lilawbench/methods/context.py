@@ -121,7 +121,14 @@ class Context:
             kept = self._functions[network] = self.epoch, Network(self.networks[network], self.autocast, self.passes)
         return kept[1]
 
-    def descend(self, loss: Tensor | None = None, *, share: float | None = None, also: Sequence[Tensor] = ()) -> None:
+    def descend(
+        self,
+        loss: Tensor | None = None,
+        *,
+        share: float | None = None,
+        also: Sequence[Tensor] = (),
+        on_gradients: Callable[["Context"], None] | None = None,
+    ) -> None:
         """One step of the optimiser down the gradient of a mean loss; ranks take it together.
 
         A network that the loss does not use has no gradient and stays as it is.
@@ -130,6 +137,7 @@ class Context:
             loss: [] with its graph; None: the gradients are there already.
             share: this rank's weight in the mean; None: that in the current batch.
             also: tensors to be replaced by their mean over the ranks, in the same message.
+            on_gradients: called before the step, with the gradients as the step takes them.
         """
         if loss is not None:
             loss.backward()
@@ -141,6 +149,8 @@ class Context:
         if self.clip_grad_norm is not None:
             for network in self.networks:
                 nn.utils.clip_grad_norm_(network.parameters(), self.clip_grad_norm)
+        if on_gradients is not None:
+            on_gradients(self)
         self.optimizer.step()
         # Freed here, so that a meta step finds the memory free and warm. optimizer.zero_grad takes 20 us more, 3 % of a
         # step of a head on cached features.

@@ -12,6 +12,8 @@ from lilawbench.methods.context import Context
 from lilawbench.metrics.mixture import high_loss
 from lilawbench.support import host
 
+TWO_VIEWS = ("weak", "weak")
+
 
 def scaled(losses: Tensor) -> Tensor:
     """Losses [..., N] less their smallest, divided by their range: in [0, 1]; all 0 where they are the same."""
@@ -19,7 +21,7 @@ def scaled(losses: Tensor) -> Tensor:
     return (losses - low) / (high - low).clamp(min=torch.finfo(losses.dtype).tiny)
 
 
-def clean_probability(losses: Tensor) -> Tensor:
+def right_probability(losses: Tensor) -> Tensor:
     """w of each row: the posterior of the component of smaller losses in a mixture of two Gaussians.
 
     Args:
@@ -44,14 +46,14 @@ def too_few(labelled: Tensor) -> str:
 
 
 def half_and_half(ctx: Context, labelled: Tensor, sizes: tuple[int, int], steps: int | None = None) -> Batches:
-    """Steps on a batch of labelled rows and one of unlabelled rows, joined; whichever ends first begins anew.
+    """Steps on a labelled and an unlabelled batch, joined, in two views; whichever part ends first begins anew.
 
     Args:
         labelled: mask [N] on the host; at least two rows in it, and two that are not.
         sizes: rows of the two batches of a step.
         steps: None: as many as one pass over the labelled rows has.
     """
-    first = ctx.training_batches(labelled, sizes[0])
+    first = ctx.training_batches(labelled, sizes[0], TWO_VIEWS)
     steps = len(first) if steps is None else steps
     pairs = zip(chain(first, _endless(ctx, labelled, sizes[0])), _endless(ctx, ~labelled, sizes[1]))
     return Batches(steps, (joined(pair) for pair in islice(pairs, steps)))
@@ -59,4 +61,4 @@ def half_and_half(ctx: Context, labelled: Tensor, sizes: tuple[int, int], steps:
 
 def _endless(ctx: Context, rows: Tensor, size: int) -> Iterator[Batch]:
     while True:
-        yield from ctx.training_batches(rows, size)
+        yield from ctx.training_batches(rows, size, TWO_VIEWS)

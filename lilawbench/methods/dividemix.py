@@ -9,7 +9,7 @@ labelled row is w y + (1 - w) p, that of an unlabelled one the guess of both net
 import logging
 import math
 from collections.abc import Iterator
-from typing import ClassVar, TypedDict
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -19,30 +19,18 @@ from lilawbench.loading.batches import Batches
 from lilawbench.losses import ce
 from lilawbench.methods.base import Loss, Method, StepOutput
 from lilawbench.methods.context import Context
-from lilawbench.methods.divide import clean_probability, half_and_half, scaled, too_few
+from lilawbench.methods.divide import TWO_VIEWS, half_and_half, right_probability, scaled, too_few
 from lilawbench.methods.mixmatch import MixMatch, mean_probs, views_of
-from lilawbench.methods.rockafellian import Rockafellian
+from lilawbench.methods.rrm_options import RRMOptions, rockafellians, values_of_both
 from lilawbench.methods.soft_targets import negative_entropy, one_hot, sharpened
 from lilawbench.metrics.crossing import pruning
 from lilawbench.support import host
 from lilawbench.support.errors import RunFailed
-from lilawbench.support.plain import Options
 from lilawbench.tasks import CLASSES
 
 log = logging.getLogger("lilawbench")
 LAMBDA_U = (25.0, 150.0)  # what the authors take at most noise rates, for CIFAR-10 and CIFAR-100
 THRESHOLD = 0.5
-
-
-class RRMOptions(TypedDict, total=False):
-    """RRM's part in the supervised term, see `Rockafellian`; `over` all rows or the labelled ones."""
-
-    gamma: float | None
-    mu: float
-    contamination: float | None
-    penalty_scale: float
-    reweight_every_epochs: int
-    over: str
 
 
 class DivideMix(Method):
@@ -69,7 +57,7 @@ class DivideMix(Method):
     """
 
     networks = 2
-    views = ("weak", "weak")
+    views = TWO_VIEWS
     splits_batches = False  # rows of a batch are mixed with each other
     tasks = CLASSES
     idle = "never divided"
@@ -106,10 +94,10 @@ class DivideMix(Method):
         self.warmup_epochs, self.penalty, self.p_threshold = warmup_epochs, penalty, p_threshold
         self.temperature, self.loss_history, self.guess_mode = temperature, loss_history, guess_mode
         self.mixmatch = MixMatch(alpha, lambda_u, ramp_epochs, prior)
-        self.reweight_every_epochs, self.over, self.reweighted = _rrm(rrm)
+        self.reweight_every_epochs, self.over, self.reweighted = rockafellians(rrm)
         for number, one in enumerate(self.reweighted, start=1):
             self.add_module(f"rrm{number}", one)
-        self.clean: Tensor | None = None  # w by each network, [2, N]; None: not divided in this epoch
+        self.right: Tensor | None = None  # w by each network, [2, N]; None: not divided in this epoch
         self.labelled: list[Tensor | None] = [None, None]  # for each network, [N] on the host; None: a plain epoch
         self.turn, self.position = 0, 0.0  # the network that trains, and the share of its pass that is done
 
@@ -134,17 +122,17 @@ class DivideMix(Method):
         super().on_epoch_start(ctx)
         self.mixmatch.start(ctx)
         self.warming_up = ctx.epoch <= self.warmup_epochs
-        self.clean, self.labelled = None, [None, None]
+        self.right, self.labelled = None, [None, None]
         if self.warming_up:
             return
         losses = torch.stack([ce(self.predict_train(ctx, number), ctx.targets) for number in range(2)])
-        found = clean_probability(self._remembered(losses))
+        found = right_probability(self._remembered(losses))
         for number, by_peer in enumerate(found.flip(0) > self.p_threshold):
             if why := too_few(by_peer):
                 log.warning("dividemix, epoch %d: network %d has %s: a plain epoch", ctx.epoch, number + 1, why)
             else:
                 self.labelled[number] = by_peer
-        self.clean = host.send(found, ctx.device)
+        self.right = host.send(found, ctx.device)
         self._reweight(ctx, losses)
 
     def batches(self, ctx: Context) -> Batches:
@@ -154,10 +142,10 @@ class DivideMix(Method):
     def loss(self, ctx: Context, batch: Batch) -> StepOutput:
         if self.labelled[self.turn] is None:
             return self._plain(ctx, batch)
-        assert self.clean is not None
+        assert self.right is not None
         labelled, unlabelled = batch.pieces()
         own, guess, logits = self._guesses(ctx, labelled, unlabelled)
-        w = self.clean[1 - self.turn, labelled.index, None]
+        w = self.right[1 - self.turn, labelled.index, None]
         refined = w * one_hot(labelled.target, own) + (1 - w) * own
         targets = [sharpened(probs, self.temperature) for probs in (refined, guess)]
         epochs = ctx.epoch - 1 + self.position - self.warmup_epochs
@@ -171,23 +159,19 @@ class DivideMix(Method):
         return StepOutput(loss, logits)
 
     def logs(self) -> dict[str, float | Tensor]:
+        if self.right is None:
+            return {}
         shares = [1.0 if one is None else one.float().mean().item() for one in self.labelled]  # on the host
-        found: dict[str, float | Tensor] = {"labelled": sum(shares) / 2}
-        for one in self.reweighted[:1]:
-            found |= one.said()
-        return found if self.clean is not None else {}
+        first = self.reweighted[0].said() if self.reweighted else {}
+        return {"labelled": sum(shares) / 2, **first}
 
     def sample_values(self) -> dict[str, Tensor]:
         found = super().sample_values()
-        if self.clean is None:
+        if self.right is None:
             return found
-        wrong = 1 - self.clean.mean(dim=0)
+        wrong = 1 - self.right.mean(dim=0)
         found |= {"high_loss": wrong, "unlabelled": wrong >= 1 - self.p_threshold}
-        if self.reweighted:
-            one, other = (each.values() for each in self.reweighted)
-            found |= {name: (one[name] + other[name]) / 2 for name in ("weight", "lowest_weight")}
-            found["pruned"] = one["pruned"] & other["pruned"]
-        return found
+        return found | values_of_both(self.reweighted)
 
     def _remembered(self, losses: Tensor) -> Tensor:
         """Scaled losses, [2, N]: their mean over the last `loss_history` epochs."""
@@ -244,19 +228,3 @@ class DivideMix(Method):
                 own = list(ctx.forward(torch.cat(views), self.turn).split(sizes))
             peer = ctx.forward(torch.cat(views[:2]), 1 - self.turn).split(sizes[:2])
         return mean_probs(own[2:]), mean_probs([*own[:2], *peer]), torch.cat([own[2], own[0]])
-
-
-def _rrm(options: RRMOptions | None) -> tuple[int, str, list[Rockafellian]]:
-    """How often RRM re-weights, over which rows, and the weights of each network; none without options."""
-    if options is None:
-        return 1, "all", []
-    given: Options = dict(options)
-    every, over = given.pop("reweight_every_epochs", 10), given.pop("over", "all")
-    if not isinstance(every, int) or every < 1:
-        raise ValueError(f"rrm.reweight_every_epochs is {every}; it must be a whole number >= 1")
-    if over not in ("all", "labelled"):
-        raise ValueError(f"rrm.over is {over!r}; it must be all or labelled")
-    try:
-        return every, over, [Rockafellian(**given) for _ in range(2)]
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"rrm: {error}") from error

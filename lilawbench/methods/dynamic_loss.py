@@ -8,7 +8,6 @@ gradient of the meta set's cross-entropy there (Eq. 7-8, `lookahead`), then take
 """
 
 import functools
-import logging
 from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import ClassVar
@@ -22,23 +21,16 @@ from lilawbench.loading.batches import Batches
 from lilawbench.losses import ce
 from lilawbench.methods.base import Loss, Method, StepOutput
 from lilawbench.methods.context import Context
-from lilawbench.methods.lookahead import (
-    HYPERGRADIENTS,
-    ForwardNotRepeatable,
-    Stream,
-    hypergradient,
-    random_state,
-)
+from lilawbench.methods.lookahead import HYPERGRADIENTS, Stream, hypergradient, random_state
 from lilawbench.methods.meta_nets import KINDS, MetaNets
 from lilawbench.methods.meta_set import SAMPLINGS, RowDraw, loss_bins, meta_rows
+from lilawbench.methods.own_forward import OwnForward
 from lilawbench.metrics.crossing import correction, meta_set
 from lilawbench.support import host
 from lilawbench.support.errors import ConfigError
 from lilawbench.support.plain import Options
 from lilawbench.support.seeding import derive_torch
 from lilawbench.tasks import CLASSES
-
-log = logging.getLogger("lilawbench")
 
 
 def corrected_label(target: Tensor, pseudo: Tensor, trust: Tensor) -> Tensor:
@@ -143,7 +135,8 @@ class DynamicLoss(Method):
         }  # fmt: skip
         self.pseudo_label, self.meta_sampling = pseudo_label, meta_sampling
         self.primary_fraction, self.meta_fraction = primary_fraction, meta_fraction
-        self.how, self.reuse_forward, self.meta_mode = hypergradient, reuse_forward, meta_mode
+        self.how, self.meta_mode = hypergradient, meta_mode
+        self.on_own_forward = OwnForward("dynamic_loss", reuse_forward)
         self.finetune_on_meta = finetune_on_meta
         self.in_meta_set: Tensor | None = None  # mask [N]; None: nothing is learned in this epoch
         # g and q with their graph, from the end of a step to the next look-ahead, which moves the nets
@@ -184,7 +177,7 @@ class DynamicLoss(Method):
         chosen = meta_rows(losses, ctx.targets, self.primary, self.count, generator, self.meta_sampling)
         self.in_meta_set = chosen
         self.draw = RowDraw(self._rows_of(chosen), derive_torch(ctx.seed, "meta_batches", ctx.epoch))
-        self.verify = True  # once an epoch
+        self.on_own_forward.start_epoch()
 
     def batches(self, ctx: Context) -> Batches:
         return ctx.training_batches(None if self.in_meta_set is None else ~self.in_meta_set)
@@ -266,12 +259,4 @@ class DynamicLoss(Method):
             how=self.how, stream=stream, clip_grad_norm=ctx.clip_grad_norm,
             world=ctx.world, share=ctx.share, meta_share=ctx.world.fraction(len(rows)),
         )  # fmt: skip
-        gradients = None
-        if self.reuse_forward:
-            try:
-                gradients = look(logits=logits, verify=self.verify)
-            except ForwardNotRepeatable as reason:
-                log.info("dynamic_loss looks ahead on its own forward from now on: %s", reason)
-                self.reuse_forward = False
-        self.verify = False
-        self.nets.descend([t for t in tables if t.requires_grad], gradients or look())
+        self.nets.descend([t for t in tables if t.requires_grad], self.on_own_forward(look, logits))

@@ -39,8 +39,8 @@ def decay_after(step: int, decay: float, ramp: str, ramp_steps: int) -> float:
     """Decay of a teacher after a number of steps, from 1.
 
     Args:
-        decay: where it ends. ramp: "sigmoid", `sigmoid_ramp` over ramp_steps; "mean", 1 - 1 / (step + 1): the mean of all
-            weights until it reaches `decay`.
+        decay: where it ends. ramp: "sigmoid", `sigmoid_ramp` over ramp_steps; "mean", 1 - 1 / (step + 1): the mean of
+            all weights until it reaches `decay`.
     """
     if ramp == "mean":
         return min(1 - 1 / (step + 1), decay)
@@ -114,7 +114,6 @@ class ELRPlus(Method):
 
     def loss(self, ctx: Context, batch: Batch) -> StepOutput:
         inputs = (batch.input, batch.views["weak2"])
-        label = one_hot(batch.target, self.memories[0].t)
         lam = self.lam * sigmoid_ramp(ctx.step + 1, self.lam_ramp_steps)
         losses, said = [], []
         for number, (input, memory) in enumerate(zip(inputs, self.memories)):
@@ -123,7 +122,7 @@ class ELRPlus(Method):
             memory.update(said[-1], batch.index)
             mix = self.mixer(len(input), input.device)
             logits = ctx.forward(mix(input), number)
-            y, t = mix(label), mix(memory.t[batch.index])
+            y, t = mix(one_hot(batch.target, logits.detach())), mix(memory.t[batch.index])
             if self.label_times_target:
                 y = y * t
                 y = y / y.sum(dim=1, keepdim=True).clamp(min=CLIP**2)

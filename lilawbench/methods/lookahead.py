@@ -177,7 +177,7 @@ def hypergradient(
             own = torch.autograd.grad(loss, copies, create_graph=True, allow_unused=True)
         gradients = _mean_with_graph(list(own), world, share)
         virtual, _ = virtual_step(optimizer, network.weights, gradients, clip_grad_norm)
-        v = _meta_gradient(meta, virtual, world, meta_share)
+        v = meta_gradient(meta, virtual, world, meta_share)
         pairs = [(w, a) for w, a in zip(virtual, v, strict=True) if w.grad_fn and a is not None]
         moved, along = zip(*pairs, strict=True)
         out = list(torch.autograd.grad(moved, [*phi, *copies], along, allow_unused=True)[: len(phi)])
@@ -191,7 +191,7 @@ def hypergradient(
         world.mean_([g for g in gradients if g is not None], share)
         with torch.no_grad():
             virtual, pull = virtual_step(optimizer, network.weights, gradients, clip_grad_norm)
-        tangents = pull(_meta_gradient(meta, virtual, world, meta_share))
+        tangents = pull(meta_gradient(meta, virtual, world, meta_share))
         derivative = finite_difference if how == "finite_difference" else forward_mode
         again, u = derivative(network, input, tangents, stream)
         if reused and verify:
@@ -239,7 +239,7 @@ def finite_difference(
 ) -> tuple[Tensor, Tensor]:
     """As `forward_mode`, by a central difference over a step of length .01 along the tangents."""
     length = torch.stack([t.norm() for t in tangents if t is not None]).norm()
-    step = 0.01 / length
+    step = 0.01 / length.clamp(min=torch.finfo(length.dtype).tiny)
     ahead, behind = (
         network([w if t is None else w + sign * step * t for w, t in zip(network.weights, tangents)], input, stream)
         for sign in (1, -1)
@@ -256,10 +256,14 @@ def _first_backward(logits: Tensor, weights: Sequence[Tensor], s: Tensor, keep: 
         raise
 
 
-def _meta_gradient(
+def meta_gradient(
     meta: Callable[[Sequence[Tensor]], Tensor], virtual: Sequence[Tensor], world: World, share: float
 ) -> Tensors:
-    """Gradient of the meta loss at the virtual weights, the mean over ranks."""
+    """Gradient of the meta loss at some weights, the mean over ranks; None: it does not depend on that one.
+
+    Args:
+        meta: weights -> mean meta loss []. virtual: the weights. share: this rank's, see `World.fraction`.
+    """
     weights = [w.detach().requires_grad_() for w in virtual]
     with torch.enable_grad():
         gradients: Tensors = list(torch.autograd.grad(meta(weights), weights, allow_unused=True))

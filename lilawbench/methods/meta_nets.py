@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from lilawbench.losses.balanced import log_counts
 from lilawbench.support.plain import State
 
 WIDTH = 64
@@ -77,7 +78,7 @@ class MetaNets(nn.Module):
         self.shape = (bins, classes)
         self.corrector = net(bins, classes if class_wise else 1, TRUST, generator) if corrector else None
         self.margin = net(1, classes, MARGIN, generator) if margin is True else None
-        fixed = counts.clamp(min=1).log() if margin == "balanced_softmax" else torch.zeros(classes)
+        fixed = log_counts(counts) if margin == "balanced_softmax" else torch.zeros(classes)
         self.register_buffer("fixed_margin", fixed.to(torch.get_default_dtype()), persistent=False)
         self.to(counts.device)
         learned = list(self.parameters())

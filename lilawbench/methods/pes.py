@@ -14,7 +14,7 @@ from lilawbench.loading.batches import Batches
 from lilawbench.losses import ce
 from lilawbench.methods.base import Loss, Method, StepOutput
 from lilawbench.methods.context import Context
-from lilawbench.methods.divide import half_and_half, too_few
+from lilawbench.methods.divide import TWO_VIEWS, half_and_half, too_few
 from lilawbench.methods.mixmatch import MixMatch, mean_probs, views_of
 from lilawbench.methods.soft_targets import one_hot, sharpened
 from lilawbench.models.finetune import frozen_modules, layers
@@ -68,7 +68,7 @@ class PES(Method):
         which are pretrained where the network's are; a plain epoch where either part has fewer than two rows.
     """
 
-    views = ("weak", "weak")
+    views = TWO_VIEWS
     splits_batches = False  # rows of a batch are mixed with each other
     tasks = CLASSES
     idle = "never divided"
@@ -196,7 +196,9 @@ class PES(Method):
         first, last = self._last(ctx)
         for number, p in enumerate(last):
             p.data.copy_(self.get_buffer(f"first{number}"))
-            ctx.optimizer.state.pop(p, None)  # the momentum of the weights that are gone
+            for kept in ctx.optimizer.state.get(p, {}).values():  # momentum of the weights that are gone
+                if isinstance(kept, Tensor):
+                    kept.zero_()
         optimizer = lean(torch.optim.Adam, last, lr=self.refine_lr)
         with _fixed(ctx.model, first, last):
             for batch in (batch for _ in range(self.refine_epochs) for batch in ctx.training_batches(views=("weak",))):

@@ -10,6 +10,7 @@ from torch import Tensor
 
 EQUAL = 1e-6  # probabilities that differ by less are the same
 LOWEST_THRESHOLD = 2 * EQUAL
+FILTERS = ("prune_by_noise_rate", "confident_learning", "predicted_neq_given")
 
 
 def thresholds(probs: Tensor, observed: Tensor) -> Tensor:
@@ -84,8 +85,35 @@ def probably_wrong(probs: Tensor, observed: Tensor) -> Tensor:
             if other != given:
                 order = (own[:, given] - own[:, other]).argsort(stable=True)
                 wrong[rows[order[: int(counts[given, other])]]] = True
+    return wrong & _predicted_otherwise(probs, observed)
+
+
+def label_issues(probs: Tensor, observed: Tensor, filter_by: str = "prune_by_noise_rate") -> Tensor:
+    """The labels that are probably wrong, [N] bool, by one of cleanlab's filters.
+
+    Args:
+        probs: [N, K], of networks that did not train on the row. observed: labels, [N] int64.
+        filter_by: "prune_by_noise_rate", see `probably_wrong` | "confident_learning", rows that count under another
+            class than the given one, by `confident_class` | "predicted_neq_given", rows whose label is not the
+            likeliest. A row whose label is the likeliest keeps it by all of them.
+    Raises:
+        ValueError: another filter.
+    """
+    if filter_by not in FILTERS:
+        raise ValueError(f"filter_by is {filter_by!r}; it must be one of {list(FILTERS)}")
+    if filter_by == "prune_by_noise_rate":
+        return probably_wrong(probs, observed)
+    otherwise = _predicted_otherwise(probs.double(), observed)
+    if filter_by == "predicted_neq_given":
+        return otherwise
+    found = confident_class(probs, observed)
+    return otherwise & (found >= 0) & (found != observed)
+
+
+def _predicted_otherwise(probs: Tensor, observed: Tensor) -> Tensor:
+    """Rows whose label is not the likeliest, nor as likely as it, [N] bool."""
     nearly = probs.scatter_add(1, observed[:, None], torch.full_like(probs[:, :1], EQUAL))
-    return wrong & (nearly.argmax(1) != observed)
+    return nearly.argmax(1) != observed
 
 
 def _pruned(joint: Tensor) -> Tensor:

@@ -90,6 +90,22 @@ def weight_histogram(weight: Tensor) -> list[int]:
     return counts.flip(0).tolist()
 
 
+def selection(observed: Tensor, clean: Tensor, *, chosen: Tensor) -> Measures:
+    """How clean the rows are that two networks trained on.
+
+    Args:
+        chosen: [N] in [0, 1], the share of the networks that did.
+    Returns:
+        chosen_precision: share of the choices that are of clean rows (Han et al. 2018, "label precision"; nothing
+        chosen: left out); chosen_clean, chosen_corrupted: share of either kind that is chosen.
+    """
+    right = observed == clean
+    numbers = by_type("chosen", chosen, observed, clean)
+    if chosen.any():
+        numbers["chosen_precision"] = (chosen[right].double().sum() / chosen.double().sum()).item()
+    return numbers
+
+
 def correction(observed: Tensor, clean: Tensor, *, corrected_label: Tensor) -> Measures:
     """How often a corrected label is the clean one (Dynamic Loss, Figure 6), over all, corrupted and clean samples.
 

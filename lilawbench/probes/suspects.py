@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from lilawbench.engine.evaluate import last_dense
 from lilawbench.engine.loop import Epoch
 from lilawbench.methods.context import Context
 from lilawbench.metrics.confident import estimated_wrong_confident
 from lilawbench.metrics.detection import detection, paper_auprc
 from lilawbench.metrics.measure import corrupted
 from lilawbench.metrics.mixture import estimated_wrong_gmm
+from lilawbench.models.features import last_dense
 from lilawbench.probes.base import Predictions, Probe, Scene, Seen
 from lilawbench.probes.detectors import DETECTORS
 from lilawbench.probes.detectors.base import Detector, Look, Plain

@@ -9,9 +9,10 @@ import yaml
 from hydra.errors import InstantiationException
 from torch import Tensor, nn
 
-from lilawbench.config import build
+from lilawbench.config import bind, build
 from lilawbench.engine.weights_file import read_weights
 from lilawbench.methods.base import Method
+from lilawbench.models.cosine import fit_head
 from lilawbench.record import marks
 from lilawbench.support import searchpath
 from lilawbench.support.errors import ConfigError, DataError
@@ -82,7 +83,7 @@ def load(run: str | Path, rule: str | None = None, config_dir: str | Path | None
     searchpath.use(searchpath.folders_of(config_dir)[0])
     weights = read_weights(folder / FILES[name], prepared.networks)
     with torch.random.fork_rng(devices=[]):
-        networks = [_network(cfg.model, prepared, folder) for _ in range(prepared.networks)]
+        networks = [_network(cfg, prepared, folder) for _ in range(prepared.networks)]
     for network, state in zip(networks, weights.values(), strict=True):
         try:
             network.load_state_dict(state)
@@ -129,8 +130,9 @@ def own_prediction(cfg: Plain) -> bool:
     return getattr(method, "predict", Method.predict) is not Method.predict
 
 
-def _network(model: Plain, prepared: Prepared, folder: Path) -> nn.Module:
+def _network(cfg: Plain, prepared: Prepared, folder: Path) -> nn.Module:
     """A network of the run, freshly made; published weights are not asked for, since its own follow."""
+    model = cfg.model
     unasked = {option: value for option, value in (("pretrained", False), ("checkpoint", None)) if option in model}
     node = Plain({**model, **unasked})
     outputs = node.get("num_classes") or len(prepared.class_names)
@@ -142,7 +144,15 @@ def _network(model: Plain, prepared: Prepared, folder: Path) -> nn.Module:
         ) from error
     except InstantiationException as error:
         raise DataError(f"{folder}: model={node.get('name')} cannot be built: {error.__cause__}") from error
-    return network
+    return fit_head(network, _loss(cfg))
+
+
+def _loss(cfg: Plain) -> object:
+    """The run's loss, which may ask for a head; None: it cannot be made any more, as one of the user's own."""
+    try:
+        return bind(cfg.loss)
+    except Exception:
+        return None
 
 
 def _why(rule: str, file: str, result: Mapping[str, Tree]) -> str:

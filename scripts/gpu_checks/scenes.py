@@ -13,6 +13,8 @@ ACTING = {
     "rrm": ["method.reweight_every_epochs=1"],
     "a_rrm": ["method.reweight_every_epochs=1", "method.fgsm.eps=0.01"],
     "at": ["method.fgsm.eps=0.01"],
+    "promix": ["method.warmup_epochs=0", "method.ramp_epochs=0", "method.pseudo_ramp_epochs=0"],
+    "promix_rrm": ["method.warmup_epochs=0", "method.ramp_epochs=0", "method.pseudo_ramp_epochs=0"],
     "dynamic_loss": ["method.num_bins=4", "method.warmup_epochs=1", "method.pseudo_label=softmax"],
     "dynamic_loss_lt": ["method.num_bins=4", "method.warmup_epochs=1", "method.pseudo_label=softmax"],
 }

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from lilawbench.losses import bootstrapping, ce, gce, mae, mse, sce
+from lilawbench.losses import active_passive, bootstrapping, ce, gce, mae, mse, sce
 
 K = 7
 LOGITS = 3 * torch.randn(50, K, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
@@ -157,3 +157,45 @@ def test_bootstrapping_detached_has_the_gradient_of_a_fixed_mixture():
 def test_bootstrapping_refuses_what_is_no_mixture(wrong, message):
     with pytest.raises(ValueError, match=message):
         bootstrapping(LOGITS, TARGET, **wrong)
+
+
+def test_active_passive_by_hand():
+    """s = (1/4, 3/4): NCE = ln 4 / (ln 4 + ln 4/3) = .828144 and .171856; RCE 4 * 3/4 = 3 and 1; MAE 3/2 and 1/2."""
+    assert active_passive(QUARTER, BOTH).tolist() == pytest.approx([3.828144, 1.171856], abs=1e-6)
+    found = active_passive(QUARTER, BOTH, alpha=10.0, beta=0.1, passive="mae")
+    assert found.tolist() == pytest.approx([8.281445 + 0.15, 1.718555 + 0.05], abs=1e-5)
+
+
+def test_the_active_loss_is_cross_entropy_over_that_of_all_labels():
+    every = torch.stack([ce(LOGITS, torch.full((50,), label)) for label in range(K)])
+    nce = active_passive(LOGITS, TARGET, beta=0.0)
+    assert_equal(nce, ce(LOGITS, TARGET) / every.sum(0))
+    assert ((nce > 0) & (nce < 1)).all()
+
+
+@pytest.mark.parametrize("passive, constant", [("rce", 4.0), ("mae", 2.0)])
+def test_active_passive_is_symmetric(passive, constant):
+    """Summed over the labels: alpha + beta (K - 1) times 4 (A) or 2."""
+    total = sum(active_passive(LOGITS, torch.full((50,), k), 3.0, 0.5, passive) for k in range(K))
+    assert_equal(total, torch.full((50,), 3 + 0.5 * constant * (K - 1), dtype=torch.float64))
+
+
+def test_the_passive_losses_are_those_of_the_package():
+    assert_equal(active_passive(LOGITS, TARGET, alpha=0.0, passive="mae"), mae(LOGITS, TARGET))
+    assert_equal(active_passive(LOGITS, TARGET, alpha=0.0), sce(LOGITS, TARGET, alpha=0.0))
+    code = active_passive(LOGITS, TARGET, alpha=0.0, log_zero=math.log(1e-4))  # the authors'
+    assert_equal(code, sce(LOGITS, TARGET, alpha=0.0, log_zero=math.log(1e-4)))
+
+
+@pytest.mark.parametrize(
+    "wrong, message",
+    [
+        ({"alpha": -1}, "alpha is -1; it must be >= 0"),
+        ({"beta": math.inf}, "beta is inf; it must be >= 0"),
+        ({"passive": "gce"}, "passive is 'gce'; it must be rce or mae"),
+        ({"log_zero": 0}, "log_zero is 0; it must be < 0"),
+    ],
+)
+def test_active_passive_options_out_of_range_are_refused(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        active_passive(LOGITS, TARGET, **wrong)

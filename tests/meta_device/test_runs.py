@@ -33,20 +33,22 @@ NAMES = {group: sorted(path.stem for path in (CONF / group).glob("*.yaml")) for 
 READS = {
     # in a step
     "finite losses": "a loss that is not finite ends the run; asked every 50 steps and after the last",
-    "whether a forward can be repeated": "Dynamic Loss: a look-ahead is wrong on a network with a hidden state of its "
+    "whether a forward can be repeated": "Dynamic Loss, MW-Net: a look-ahead is wrong on a network with a hidden state of its "
     "own; asked at the first step of an epoch",
     # once an epoch
-    "rows that train": "Dynamic Loss: how many steps the epoch has; the host shuffles the rows that are left",
+    "rows that train": "Dynamic Loss, clean first: how many steps the epoch has; the host shuffles the rows that are left",
     "losses of an epoch": "they are written; and the seconds of an epoch end when its work is done",
     "trace of an epoch": "LiLAW: alpha, beta, delta after each step are written",
     "lowest weight of an epoch": "a method that gave a sample a negative weight ends the run",
     "passes of an epoch": "several processes: what it cost, of all together",
     "how many rows were seen": "RRM of training losses: they are re-weighted among themselves",
-    "losses to divide": "DivideMix and its kin: scikit-learn fits the mixture of losses on the host",
+    "losses to divide": "DivideMix and Co-teaching: scikit-learn fits the mixture of losses on the host",
     "rows whose label is predicted": "PES: how many there are; the host shuffles them",
+    "how many rows are labelled": "RRM over labelled rows: they are re-weighted among themselves",
     "losses to re-weight": "RRM: losses that are not finite end the run",
     "re-weightings": "RRM: written",
     "mean of g": "Dynamic Loss: written",
+    "shares of the sets": "DISC: written",
     "epoch to measure": "the logits of training and what a method made of each sample: metrics are the host's work",
     "logits to measure": "of validation and test rows",
     "features to measure": "of training rows, for detectors that ask for them",
@@ -58,6 +60,7 @@ READS = {
     # once a run
     "labels to balance": "train.balanced_samples: the host draws as many rows of each class",
     "labels of the folds": "their files say which labels they are of",
+    "labels that may be wrong": "clean first: confident learning is the host's work",
     "logits of a fold": "of the rows that its network did not train on",
     "labels at setup": "Dynamic Loss: the size of the meta set follows from that of the smallest class",
     "estimated matrix": "loss corrections: it is inverted, and checked, on the host",
@@ -69,15 +72,33 @@ READS = {
 WRITTEN = {"epoch to measure", "logits to measure", "labels to measure against", "attacked logits to measure",
            "weights to keep"}  # fmt: skip
 LOOK_AHEAD = {"labels at setup": 1, "rows that train": 1, "whether a forward can be repeated": 1, "mean of g": 1}
+CO_TEACHING = {"losses to divide": 1, "lowest weight of an epoch": 2}
 OWN = {  # in two epochs of four steps
     "lilaw": {"trace of an epoch": 2, "lowest weight of an epoch": 1},
     "rrm": {"losses to re-weight": 2, "re-weightings": 2, "lowest weight of an epoch": 2},
     "a_rrm": {"losses to re-weight": 2, "re-weightings": 2, "lowest weight of an epoch": 2},
     "dynamic_loss": LOOK_AHEAD,
+    "l2rw": {"lowest weight of an epoch": 2},
+    "mw_net": {"lowest weight of an epoch": 2, "whether a forward can be repeated": 2},
+    "clean_first": {
+        "rows that train": 6,
+        "labels that may be wrong": 1,
+        "labels of the folds": 1,
+        "logits of a fold": 2,
+        "finite losses": 6,
+        "losses of an epoch": 6,
+    },
     "dynamic_loss_lt": LOOK_AHEAD,
+    "cdr": {"losses to divide": 1},
+    "promix": {"lowest weight of an epoch": 1},
+    "promix_rrm": {"losses to re-weight": 2, "re-weightings": 2, "lowest weight of an epoch": 1},
     "dividemix": {"losses to divide": 1},
     "dividemix_rrm": {"losses to divide": 1, "losses to re-weight": 2, "re-weightings": 1},
     "pes": {"rows whose label is predicted": 1},
+    "disc": {"shares of the sets": 2},
+    "co_teaching": CO_TEACHING,
+    "co_teaching_plus": CO_TEACHING,
+    "jocor": CO_TEACHING,
 }
 
 

@@ -3,7 +3,16 @@
 import pytest
 import torch
 
-from lilawbench.metrics.crossing import WEIGHT_BINS, by_type, correction, cross, meta_set, pruning, weight_histogram
+from lilawbench.metrics.crossing import (
+    WEIGHT_BINS,
+    by_type,
+    correction,
+    cross,
+    meta_set,
+    pruning,
+    selection,
+    weight_histogram,
+)
 
 CLEAN = torch.tensor([0, 0, 0, 0, 1, 1, 1, 2, 2, 2])
 OBSERVED = torch.tensor([0, 0, 0, 1, 1, 1, 2, 2, 2, 0])  # rows 3, 6 and 9 are corrupted
@@ -51,6 +60,15 @@ def test_histogram_counts_clean_and_corrupted_samples_apart():
 def test_precision_and_recall_of_pruning(pruned, precision, recall):
     found = cross([pruning], rrm(pruned), OBSERVED, CLEAN)
     assert found.get("prune_precision") == precision and found["prune_recall"] == pytest.approx(recall)
+
+
+def test_selection_by_two_networks():
+    """Of seven clean rows one is chosen by both networks and two by one, of the corrupted rows one by one: 2 of 2.5."""
+    chosen = torch.tensor([1.0, 0.5, 0.5, 0.5, 0, 0, 0, 0, 0, 0])
+    found = cross([selection], {"chosen": chosen}, OBSERVED, CLEAN)
+    expected = {"chosen_clean": 2 / 7, "chosen_corrupted": 0.5 / 3, "chosen_precision": 0.8}
+    assert found == pytest.approx(expected)
+    assert "chosen_precision" not in cross([selection], {"chosen": 0 * chosen}, OBSERVED, CLEAN)
 
 
 def test_close_calls_are_clean_samples_that_came_back_from_nothing():

@@ -20,6 +20,8 @@ TRAINED = {  # shape, and the modules whose parameters train: the last two param
     "rrm_mlp": ((1, 28, 28), ("5", "7")),
     "cnn": ((1, 8, 8), ("12", "14")),
     "rrm_cnn": ((1, 28, 28), ("10", "12")),
+    "co_cnn": ((3, 32, 32), ("28", "29", "33")),
+    "jocor_cnn": ((3, 32, 32), ("17", "18", "22")),
     "lstm": ((20, 1), ("recurrent.weight_ih_l1", "recurrent.weight_hh_l1", "recurrent.bias_ih_l1",
                        "recurrent.bias_hh_l1", "head")),
     "resnet32": ((3, 32, 32), ("17", "20")),

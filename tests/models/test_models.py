@@ -7,6 +7,7 @@ from torch import nn
 
 from lilawbench.config import build as build_node
 from lilawbench.models.cnn import CNN, PlainCNN
+from lilawbench.models.co_cnn import NineLayerCNN, SevenLayerCNN
 from lilawbench.models.image import timm_model
 from lilawbench.models.lstm import LSTM
 from lilawbench.models.mlp import MLP
@@ -28,8 +29,10 @@ FITS = {
     ResNetCIFAR: ("digits", "mnist", "colour"),
     PreActResNet: ("digits", "mnist", "colour"),
     PlainCNN: ("mnist", "colour"),
+    NineLayerCNN: ("mnist", "colour"),
+    SevenLayerCNN: ("digits", "mnist", "colour"),
 }
-LARGE = (timm_model, ResNetCIFAR, PreActResNet)
+LARGE = (timm_model, ResNetCIFAR, PreActResNet, NineLayerCNN, SevenLayerCNN)
 FITTING = [
     pytest.param(build, name, marks=[pytest.mark.slow] * (build in LARGE and name != "colour"))
     for build, names in FITS.items()
@@ -60,6 +63,8 @@ def test_output_is_one_logit_per_class(build, name):
     [
         (CNN, "the cnn"),
         (PlainCNN, "the plain cnn"),
+        (NineLayerCNN, "the co_cnn"),
+        (SevenLayerCNN, "the jocor_cnn"),
         (timm_model, "resnet18"),
         (ResNetCIFAR, "the resnet"),
         (PreActResNet, "the preact resnet"),
@@ -77,6 +82,9 @@ def test_image_networks_refuse_what_is_no_image(build, name, dataset):
     [
         (CNN, (1, 3, 8), {}, r"at least 4x4 pixels, not \[1, 3, 8\]"),
         (CNN, (1, 8, 8), {"channels": (8, 8)}, r"channels is \[8, 8\]; the cnn has three convolutions"),
+        (NineLayerCNN, (3, 27, 32), {}, r"at least 28x28 pixels, not \[3, 27, 32\]"),
+        (NineLayerCNN, (3, 32, 32), {"dropout": 1}, r"dropout is 1; it must lie in \[0, 1\)"),
+        (SevenLayerCNN, (3, 32, 32), {"channels": ((8,), ())}, "the jocor_cnn has three stages"),
         (PlainCNN, (1, 21, 28), {}, r"at least 22x22 pixels for its 3 convolutions, not \[1, 21, 28\]"),
         (PlainCNN, (1, 8, 8), {"channels": (4, 4)}, r"at least 10x10 pixels for its 2 convolutions, not \[1, 8, 8\]"),
         (ResNetCIFAR, (3, 32, 32), {"depth": 33}, r"depth is 33; it must be 6n \+ 2 with n >= 1, such as 20, 32"),
@@ -172,10 +180,24 @@ def test_resnet18_on_grey_images():
         ("preact_resnet18", 10, (3, 32, 32), 11_171_146),
         ("rrm_mlp", 3, (1, 28, 28), 417_880),  # RRM, appendix C
         ("rrm_cnn", 10, (1, 28, 28), 320 + 18_496 + 36_928 + 6_500 + 1_010),
+        ("co_cnn", 10, (3, 32, 32), 4_434_570),
+        ("jocor_cnn", 100, (3, 32, 32), 518_150 + 90 * 257),
     ],
 )
 def test_sizes_of_the_papers_networks(composed, name, classes, shape, expected):
     assert count(build_node(composed(f"model={name}").model, num_classes=classes, input_shape=shape)) == expected
+
+
+@pytest.mark.parametrize(
+    "size, widths, features",
+    [
+        (4_434_570, (3, 128, 128, 128, 256, 256, 256, 512, 256, 128), 128),
+        (518_150, (3, 64, 64, 128, 128, 196, 16), 256),
+    ],
+)
+def test_sizes_of_co_teachings_networks_by_hand(size, widths, features):
+    """Of each 3x3 convolution 9 in out + out, of its BatchNorm 2 out, and the linear layer of ten classes."""
+    assert sum((9 * a + 3) * b for a, b in zip(widths, widths[1:])) + 10 * features + 10 == size
 
 
 @pytest.mark.parametrize("depth, published", [(20, 0.27), (32, 0.46), (44, 0.66), (56, 0.85), (110, 1.7)])
