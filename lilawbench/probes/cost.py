@@ -7,7 +7,7 @@ from lilawbench.support.plain import State, Tree
 
 
 class Cost(Probe):
-    """Mean over the epochs of `Epoch.cost`. Networks that a method trains before the first epoch are not in it."""
+    """Mean over the epochs of `Epoch.cost`; not in it are the networks of detect.folds."""
 
     def __init__(self) -> None:
         self.epochs, self.sum = 0, 0.0
