@@ -110,6 +110,14 @@ class DivideMix(Method):
         shares = {one.contamination for one in self.reweighted if one.contamination is not None}
         return found + [f"method.rrm.contamination={share}" for share in shares]
 
+    def never_acts(self, epochs: int, steps: int) -> list[str]:
+        found = super().never_acts(epochs, steps)
+        divided = range(max(2, self.warmup_epochs + 1), epochs + 1)
+        if self.reweighted and not found and all((epoch - 1) % self.reweight_every_epochs for epoch in divided):
+            why = f"method.rrm.reweight_every_epochs is {self.reweight_every_epochs}, of {epochs} epochs"
+            found.append(f"never re-weighted: {why}")
+        return found
+
     def setup(self, ctx: Context) -> None:
         super().setup(ctx)
         if self.loss_history > 1:
@@ -126,7 +134,7 @@ class DivideMix(Method):
         if self.warming_up:
             return
         losses = torch.stack([ce(self.predict_train(ctx, number), ctx.targets) for number in range(2)])
-        found = right_probability(self._remembered(losses))
+        found = ctx.world.agree(right_probability(self._remembered(losses)))
         for number, by_peer in enumerate(found.flip(0) > self.p_threshold):
             if why := too_few(by_peer):
                 log.warning("dividemix, epoch %d: network %d has %s: a plain epoch", ctx.epoch, number + 1, why)

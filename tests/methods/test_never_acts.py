@@ -7,8 +7,10 @@ from lilawbench.config import bind, build
 from lilawbench.experiment.plan import plan
 from lilawbench.losses import ce
 from lilawbench.losses.correction import ForwardCorrection
+from lilawbench.methods.dividemix import DivideMix
 from lilawbench.methods.dynamic_loss import DynamicLoss
 from lilawbench.methods.lilaw import LiLAW
+from lilawbench.methods.pes import PES
 from lilawbench.methods.rrm import RRM
 from lilawbench.methods.supervised import Supervised
 from lilawbench.report.listing import SMOKE, experiments
@@ -27,12 +29,16 @@ NEVER = {
     ),
     "weights never learned: method.lr is too small": LiLAW(lr=1e-9),
     "weights never learned: method.lr is too small, or method.clamp": LiLAW(alpha=1.0, terms=["alpha"]),
+    "never divided: method.warmup_epochs is 10, of 4 epochs": DivideMix(),
+    "never re-weighted: method.rrm.reweight_every_epochs is 10, of 4 epochs": DivideMix(warmup_epochs=1, rrm={}),
+    "never divided: method.warmup_epochs is 20, of 4 epochs": PES(),
     "loss never past its warm-up: loss.warmup_epochs is 5, of 4 epochs": Supervised(ForwardCorrection()),
 }
 ACTS = (
     RRM(reweight_every_epochs=3),
     RRM(reweight_every_epochs=3, contamination=0.1),
     DynamicLoss(warmup_epochs=3, corrector=False, margin="balanced_softmax"),
+    DivideMix(warmup_epochs=3, rrm={"reweight_every_epochs": 3}),
     LiLAW(),
     LiLAW(meta_every_steps=11),
     LiLAW(alpha=1.0),
