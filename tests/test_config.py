@@ -100,17 +100,6 @@ def nodes(composing):
 
 
 @pytest.mark.parametrize("method", CHOICES["method"])
-def test_every_method_takes_every_loss(nodes, method):
-    """Or refuses all but cross-entropy, where its own takes their place."""
-    methods, losses = nodes
-    refused = set()
-    for name, loss in losses.items():
-        try:
-            taken = build(methods[method], loss=bind(loss)).per_sample
-        except InstantiationException as error:
-            assert "it has a loss of its own" in str(error.__cause__)
-            refused.add(name)
-            continue
 def test_every_method_takes_every_loss_or_says_that_it_has_its_own(nodes, method):
     methods, losses = nodes
     for name, loss in losses.items():
@@ -121,7 +110,6 @@ def test_every_method_takes_every_loss_or_says_that_it_has_its_own(nodes, method
         taken = build(methods[method], loss=bind(loss)).per_sample
         wanted = get_object(loss["_target_"])
         assert isinstance(taken, wanted) if isinstance(wanted, type) else taken.func is wanted, loss
-    assert refused in (set(), losses.keys() - {"ce"})
 
 
 def test_a_loss_names_its_run_with_plain_training_only(composed):
