@@ -40,7 +40,7 @@ class GJS(Method):
         if view not in ("weak", "strong"):
             raise ValueError(f"view is {view!r}; it must be weak or strong")
         self.pi, self.view = pi, view
-        self.views = (view, view)  # type: ignore[misc]  # of this one
+        self.views = (view, view)
 
     def told(self) -> list[str]:
         return [] if self.pi == PI else [f"method.pi={self.pi:g}"]
