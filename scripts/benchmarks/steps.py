@@ -20,6 +20,8 @@ LIMITS = {
     ("resnet32", "a_rrm"): 1.95,
     ("rrm_cnn", "a_rrm"): 2.2,
     ("resnet32", "dynamic_loss"): 4.0,
+    ("resnet32", "l2rw"): 3.0,
+    ("resnet32", "mw_net"): 4.0,
 }
 
 
