@@ -37,7 +37,7 @@ SAME = {
     "elr": ["method=ce", "loss=elr", "loss.beta=0.5"],
     "correction": ["method=ce", "loss=forward_correction", "loss.warmup_epochs=1"],
     "cores2": ["loss=cores2", "loss.warmup_epochs=0", "loss.ramp_epochs=2", "loss.sieve_after_epochs=1"],
-    "ldam": ["loss=ldam", "loss.drw_after_epochs=1", "dataset.imbalance=5"],
+    "ldam": ["loss=ldam", "loss.scale=4", "loss.drw_after_epochs=1", "dataset.imbalance=5"],
     "gjs": ["method=gjs", "train.augment.crop_px=1"],
     "cdr": ["method=cdr", "method.rate=0.4", "train.weight_decay=0.01"],
     "tau_norm": ["method=tau_norm", "loss=logit_adjustment"],

@@ -58,7 +58,7 @@ class Method(nn.Module, ABC):
     """
 
     networks: ClassVar[int] = 1  # copies of the model that it trains, seeded each for itself
-    views: ClassVar[tuple[str, ...]] = ("weak",)  # of each training row, see augment/views.py
+    views: tuple[str, ...] = ("weak",)  # of each training row, see augment/views.py
     uses_meta: ClassVar[bool] = False
     splits_batches: ClassVar[bool] = True  # whether the loss of a batch is the mean of those of its parts
     perturbs_inputs: ClassVar[bool] = False  # trains or measures rows on other inputs than the data's

@@ -3,7 +3,7 @@
 After every epoch, with p the probabilities of a weak and a strong view as training saw them and tau_w, tau_s running
 means of their largest:
 
-    clean     p_y > tau in both views         cross-entropy
+    trusted   p_y > tau in both views         cross-entropy (the paper's clean set)
     hard      p_y > tau in one of them        generalised cross-entropy
     purified  neither, but the mean of both views is surer than (tau_w + tau_s) / 2 + sigma: it takes that class
 
@@ -32,7 +32,7 @@ BY_NOISE = {"momentum": 0.95, "hard_weight": 0.2}  # what the authors take for s
 class Sets(NamedTuple):
     """Which rows are in which set, [N] bool each; no row is in two."""
 
-    clean: Tensor
+    trusted: Tensor
     hard: Tensor
     purified: Tensor
 
@@ -47,9 +47,9 @@ def sets_of(given: Tensor, surest: Tensor, thresholds: Tensor, sigma: float = 0.
     Source: Li et al. 2023, section 3; `cap` is the authors' code's.
     """
     above = given > thresholds
-    some, clean = above.any(dim=1), above.all(dim=1)
+    some, every = above.any(dim=1), above.all(dim=1)
     sure = surest > (thresholds.mean(dim=1) + sigma).clamp(max=cap)
-    return Sets(clean, some & ~clean, sure & ~some)
+    return Sets(every, some & ~every, sure & ~some)
 
 
 class DISC(Method):
@@ -80,7 +80,7 @@ class DISC(Method):
     given: Tensor  # [N, 2], p_y of the two views as a row was last seen in training
     top: Tensor  # [N, 2], max p, likewise
     probs: Tensor  # [N, K], the mean of both views, likewise
-    clean: Tensor
+    trusted: Tensor
     hard: Tensor
     purified: Tensor
     seen: Tensor  # [N], by this process in this epoch
@@ -139,12 +139,12 @@ class DISC(Method):
         plain = ce(weak, batch.target) + ce(strong, batch.target)
         if self.warming_up:
             return StepOutput(plain.mean(), weak.detach())
-        clean, hard, purified = (mask[batch.index] for mask in (self.clean, self.hard, self.purified))
+        trusted, hard, purified = (mask[batch.index] for mask in (self.trusted, self.hard, self.purified))
         robust = gce(weak, batch.target, self.q) + gce(strong, batch.target, self.q)
-        loss = (clean * plain + self.hard_weight * hard * robust).mean()
+        loss = (trusted * plain + self.hard_weight * hard * robust).mean()
         label = one_hot(self.labels[batch.index], weak.detach())
         for input in (batch.input, strong_input):
-            mix = self.mixer.among(clean | hard | purified)
+            mix = self.mixer.among(trusted | hard | purified)
             loss = loss + (mix.weight * soft_ce(ctx.forward(mix(input)), mix(label))).sum()
         return StepOutput(loss, weak.detach())
 
@@ -153,7 +153,7 @@ class DISC(Method):
         super().on_epoch_end(ctx)
         if ctx.world.size > 1:
             self._gather(ctx)
-        self.clean, self.hard, self.purified = sets_of(
+        self.trusted, self.hard, self.purified = sets_of(
             self.given, self.probs.amax(dim=1), self.thresholds, self.sigma, self.cap
         )
         moved = torch.lerp(self.top, self.thresholds, self.momentum)
@@ -162,13 +162,13 @@ class DISC(Method):
 
     def logs(self) -> dict[str, float | Tensor]:
         """Shares of the rows in each set."""
-        shares = torch.stack([mask.double().mean() for mask in (self.clean, self.hard, self.purified)])
+        shares = torch.stack([mask.double().mean() for mask in (self.trusted, self.hard, self.purified)])
         return dict(zip(Sets._fields, host.read(shares, "shares of the sets"), strict=True))
 
     def sample_values(self) -> dict[str, Tensor]:
-        """given_margin: p_y above its threshold, mean of both views; distrusted: neither clean nor hard; [N]."""
+        """given_margin: p_y above its threshold, mean of both views; distrusted: neither trusted nor hard; [N]."""
         margin = (self.given - self.thresholds).mean(dim=1)
-        distrusted = ~(self.clean | self.hard)
+        distrusted = ~(self.trusted | self.hard)
         return {"given_margin": margin, "distrusted": distrusted, "corrected_label": self._labels()}
 
     def _labels(self) -> Tensor:

@@ -12,7 +12,7 @@ from functools import partial
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lilawbench.loading.batch import Batch
 from lilawbench.losses import ce
@@ -93,9 +93,19 @@ class ELRPlus(Method):
         self.lam, self.beta, self.lam_ramp_steps = lam, beta, lam_ramp_steps
         self.label_times_target = label_times_target
         self.mixer = Mixer(alpha, at_least_half=True)
-        self.memories = nn.ModuleList(ELR(lam, beta) for _ in range(self.networks))  # of the networks' targets
+        self.memory0, self.memory1 = ELR(lam, beta), ELR(lam, beta)
         at: Callable[[int], float] = partial(decay_after, decay=decay, ramp=decay_ramp, ramp_steps=decay_ramp_steps)
-        self.teachers = nn.ModuleList(Averaged(decay, number, at) for number in range(self.networks))
+        self.teacher0, self.teacher1 = Averaged(decay, 0, at), Averaged(decay, 1, at)
+
+    @property
+    def memories(self) -> tuple[ELR, ELR]:
+        """Of the targets of each network."""
+        return self.memory0, self.memory1
+
+    @property
+    def teachers(self) -> tuple[Averaged, Averaged]:
+        """Of each network its averaged copy, which teaches the other one."""
+        return self.teacher0, self.teacher1
 
     def told(self) -> list[str]:
         by_type = (self.lam, self.beta) == BY_TYPE

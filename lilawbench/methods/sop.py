@@ -129,7 +129,8 @@ class SOP(Method):
             logits, strong = ctx.forward(torch.cat([batch.input, batch.views["strong"]])).chunk(2)
         else:
             logits = ctx.forward(batch.input)
-        losses, p = sop_loss(logits, batch.target, self.u.value[batch.index], self.v.value[batch.index])
+        u, v = (learned.get_parameter("value")[batch.index] for learned in (self.u, self.v))
+        losses, p = sop_loss(logits, batch.target, u, v)
         loss = losses.mean()
         if self.consistency:
             weak = logits.detach().log_softmax(dim=1)
@@ -146,6 +147,7 @@ class SOP(Method):
     @torch.no_grad()
     def sample_values(self) -> dict[str, Tensor]:
         """label_noise: u^2 in [0, 1]; corrected_label: the largest of y - s; [N]."""
-        label = one_hot(self.target, self.v.value)
-        added, taken = noise_of(self.u.value, self.v.value, label)
+        u, v = (learned.get_parameter("value") for learned in (self.u, self.v))
+        label = one_hot(self.target, v)
+        added, taken = noise_of(u, v, label)
         return {"label_noise": added.sum(dim=1), "corrected_label": (label - added + taken).argmax(dim=1)}

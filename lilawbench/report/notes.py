@@ -103,3 +103,14 @@ def unknown_clean(runs: "DataFrame") -> list[str]:
     """Runs without clean labels, which some measures need."""
     count = int(runs["labels.clean_known"].eq(False).sum()) if "labels.clean_known" in runs else 0
     return [f"{count} run(s) whose clean labels are unknown: {UNKNOWN_CLEAN}."] if count else []
+
+
+def clean_val(runs: "DataFrame") -> list[str]:
+    """Runs that had the clean labels of their validation rows."""
+    if "config.split.val_labels" not in runs:
+        return []
+    methods = runs.loc[runs["config.split.val_labels"].eq("clean"), "config.method.name"]
+    names = first_of(list(dict.fromkeys(methods)), 5)
+    said = "their validation rows have clean labels (split.val_labels=clean), which nobody has of real data"
+    use = "best_val, an early stop and a method that learns from these rows go by them"
+    return [f"{len(methods)} run(s) of {names}: {said}; {use}."] if len(methods) else []

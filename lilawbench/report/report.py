@@ -87,7 +87,7 @@ def report(
     gaps = [gap for rule in selections if (gap := fairness_section(runs, rule)) is not None]
     ranks = _ranks(runs)
     remarks += winners + [f"At {rule}: {found}" for rule, found in ranks.items()]
-    remarks += missing.notes + notes.unknown_clean(runs)
+    remarks += missing.notes + notes.unknown_clean(runs) + notes.clean_val(runs)
     if out_dir is None:
         return Document("lilawbench: results", sections + gaps, remarks).render("md")
     out_dir = Path(out_dir)
@@ -157,7 +157,7 @@ def paper_report(
     remarks = winners + ranked + notes.idle(every)
     remarks += notes.without((cell.measured.key, cell.valueless) for cell in every) + notes.others(matches)
     remarks += [f"Not available yet: {name}, which needs {reason}" for name, reason in plan.table.waiting.items()]
-    remarks += missing.notes
+    remarks += missing.notes + notes.clean_val(runs.iloc[sorted({*itertools.chain(*matches.found)})])
     if out_dir is None:
         out_dir = place(folders[0], [*plan.asked, *chosen(select=select, metric=metric, rope=rope)])
     out_dir = Path(out_dir)

@@ -17,6 +17,7 @@ ACTING = {
     "promix_rrm": ["method.warmup_epochs=0", "method.ramp_epochs=0", "method.pseudo_ramp_epochs=0"],
     "dynamic_loss": ["method.num_bins=4", "method.warmup_epochs=1", "method.pseudo_label=softmax"],
     "dynamic_loss_lt": ["method.num_bins=4", "method.warmup_epochs=1", "method.pseudo_label=softmax"],
+    "clean_first": ["method.folds=2"],
 }
 SGD = ["train.optimizer=sgd", "train.lr=0.01"]  # Adam turns gradients that are only rounding into full steps
 BF16 = ["train.precision=bf16", "train.channels_last=true"]

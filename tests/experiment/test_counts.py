@@ -7,6 +7,7 @@ from lilawbench.experiment.plan import plan
 
 RUNS = {
     "breastmnist": 50, "digits": 15, "dynamic_loss_fashion_lt": 60, "head_to_head": 315, "head_to_head_smoke": 42,
+    "league": 675, "league_smoke": 54,
     "lilaw_review": 250, "lilaw_review_pretrain": 1, "lilaw_review_smoke": 40, "multilabel": 80, "regression": 20,
     "suspects": 20,
     "dynamic_loss_table1": 315, "dynamic_loss_table1_smoke": 18, "dynamic_loss_table2": 90,

@@ -20,8 +20,8 @@ def test_sets_by_hand():
     given = torch.tensor([[0.4, 0.6], [0.4, 0.5], [0.3, 0.51], [0.1, 0.0], [0.1, 0.0], [0.05, 0.1]])
     surest = torch.tensor([0.6, 0.95, 0.95, 0.91, 0.9, 0.61])
     thresholds = torch.tensor([[0.3, 0.5]] * 5 + [[0.1, 0.1]])
-    clean, hard, purified = sets_of(given, surest, thresholds)
-    assert clean.tolist() == [True, False, False, False, False, False]
+    trusted, hard, purified = sets_of(given, surest, thresholds)
+    assert trusted.tolist() == [True, False, False, False, False, False]
     assert hard.tolist() == [False, True, True, False, False, False]
     assert purified.tolist() == [False, False, False, True, False, True]
     high = torch.tensor([[0.9, 0.9]])  # 1.4 is more than anything: the cap, .9
@@ -59,14 +59,14 @@ def test_thresholds_start_at_1_over_n_and_sort_before_they_move(context):
     expected = torch.full((12, 2), 1 / 12).index_copy_(0, batch.index, 0.75 / 12 + 0.25 * p.amax(2))
     torch.testing.assert_close(method.thresholds, expected)
     given = p[torch.arange(6), :, batch.target]
-    assert torch.equal(method.clean[batch.index], (given > 1 / 12).all(1)) and method.clean.any()
+    assert torch.equal(method.trusted[batch.index], (given > 1 / 12).all(1)) and method.trusted.any()
 
 
 def test_a_step_has_the_losses_of_the_rows_in_the_sets(context, monkeypatch):
-    """Two rows clean, one hard, one purified (its class is 2), two in no set; a mix of .75 among the first four."""
+    """Two rows trusted, one hard, one purified (its class is 2), two in no set; a mix of .75 among the first four."""
     method = DISC(warmup_epochs=0, hard_weight=0.3)
     ctx, batch = scene(context, method)
-    places = dict(zip(("clean", "hard", "purified"), ([0, 1], [2], [3])))
+    places = dict(zip(("trusted", "hard", "purified"), ([0, 1], [2], [3])))
     for name, rows in places.items():
         getattr(method, name)[batch.index[rows]] = True
     method.probs[:, 2] = 1
@@ -121,13 +121,13 @@ def test_without_any_chosen_row_nothing_is_learned(context):
 def test_what_it_says_of_samples(context):
     method = DISC()
     ctx, _ = scene(context, method)
-    method.clean[0], method.hard[1], method.purified[2] = True, True, True
+    method.trusted[0], method.hard[1], method.purified[2] = True, True, True
     method.probs[2, 1], method.given[0] = 1, torch.tensor([0.5, 0.7])
     values = method.sample_values()
     assert values["given_margin"][0].item() == pytest.approx(0.6 - 1 / 12)
     assert values["distrusted"].tolist() == [False, False] + [True] * 10
     assert values["corrected_label"].tolist() == [0, 1, 1, *ctx.targets[3:].tolist()]
-    assert method.logs() == pytest.approx({"clean": 1 / 12, "hard": 1 / 12, "purified": 1 / 12})
+    assert method.logs() == pytest.approx({"trusted": 1 / 12, "hard": 1 / 12, "purified": 1 / 12})
 
 
 def test_options_out_of_range_and_what_only_the_noise_justifies():
