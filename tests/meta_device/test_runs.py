@@ -33,10 +33,10 @@ NAMES = {group: sorted(path.stem for path in (CONF / group).glob("*.yaml")) for 
 READS = {
     # in a step
     "finite losses": "a loss that is not finite ends the run; asked every 50 steps and after the last",
-    "whether a forward can be repeated": "Dynamic Loss, MW-Net: a look-ahead is wrong on a network with a hidden state of its "
-    "own; asked at the first step of an epoch",
+    "whether a forward can be repeated": "Dynamic Loss, MW-Net: a look-ahead is wrong on a network with a hidden "
+    "state of its own; asked at the first step of an epoch",
     # once an epoch
-    "rows that train": "Dynamic Loss, clean first: how many steps the epoch has; the host shuffles the rows that are left",
+    "rows that train": "Dynamic Loss, clean first: how many steps an epoch has; the host shuffles the rows left",
     "losses of an epoch": "they are written; and the seconds of an epoch end when its work is done",
     "trace of an epoch": "LiLAW: alpha, beta, delta after each step are written",
     "lowest weight of an epoch": "a method that gave a sample a negative weight ends the run",
