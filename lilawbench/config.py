@@ -75,8 +75,9 @@ def compose(*overrides: str, config_dir: str | Path | None = None) -> DictConfig
     with initialize_config_dir(str(CONF), version_base="1.3"):
         others = [*searchpath.override_of(folders), *others]
         for name in preset.values():
-            method = hydra_compose("config", others, return_hydra_config=True).hydra.runtime.choices.method
-            others.append(f"{presets.GROUP}={presets.spelt(method, name, folders)}")
+            chosen = hydra_compose("config", others, return_hydra_config=True).hydra.runtime.choices
+            spelt = presets.spelt(name.strip("'\""), chosen.method, chosen.dataset, folders)
+            others.append(f"{presets.GROUP}={spelt}")
         return hydra_compose("config", others)
 
 

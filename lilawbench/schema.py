@@ -110,6 +110,7 @@ class Table:
     result_keys: dict[str, str] = field(default_factory=dict)
     score: str | None = None  # what a row or column puts into these keys; rows that differ in it alone share their runs
     epoch: int | None = None
+    notes: list[str] = field(default_factory=list)  # sentences under the table, such as on misprints of the paper
 
 
 @dataclass

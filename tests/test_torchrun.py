@@ -49,7 +49,7 @@ SAME = {
     "dynamic_loss": DYNAMIC,
     "sop": ["method=sop", "method.lr_u=1", "method.lr_v=1"],
     "l2rw": ["method=l2rw"],
-    "mw_net": ["method=mw_net", "method.lr=0.05", "method.normalise=true"],
+    "mw_net": ["method=mw_net", "method.lr=0.01", "method.normalise=true"],
     "wann": ["method=wann"],
     "clean_first": ["method=clean_first", "method.folds=2"],
     "dynamic_loss_finetune": [*DYNAMIC, "method.finetune_on_meta=true", "method.margin=false"],

@@ -88,6 +88,7 @@ class GraphedStep:
         else:
             self._fill(ctx, method, batch, lr)
             ctx.step += 1
+            ctx.passes.add(self.rows)
         self.replay()
         for name in self.replaced:  # the recorded ones are overwritten later; a trace must keep its values
             _put(method, name, self.buffers[name].clone())
@@ -125,12 +126,14 @@ class GraphedStep:
             for name in self.replaced:
                 self.buffers[name].copy_(method.get_buffer(name))
 
+        before = ctx.passes.total
         capturable = [group.get("capturable") for group in groups]
         try:
             for group in groups:
                 group.update({"capturable": True} if "capturable" in group else {})
             return self._recorder(ctx)(work)
         finally:
+            self.rows = ctx.passes.total - before  # a replay runs no Python that counts
             ctx.meta = meta
             for group, was in zip(groups, capturable):
                 group.update({} if was is None else {"capturable": was})

@@ -18,6 +18,7 @@ from lilawbench.methods.context import Context
 from lilawbench.methods.contract import check_any, check_batches, check_left, check_output, check_state, check_trace
 from lilawbench.support import host
 from lilawbench.support.errors import RunFailed
+from lilawbench.support.passes import BACKWARD
 from lilawbench.support.seeding import seed_global
 
 Step = Callable[[Context, Method, Batch, float], StepOutput]
@@ -40,6 +41,7 @@ class Epoch:
     logs: dict[str, float | Tensor]  # and after the epoch
     sample_values: dict[str, Tensor]  # and per sample, [N]
     seconds: float
+    cost: float  # forward and backward passes of rows through networks, by those of plain training on one network
 
     def on_host(self) -> "Epoch":
         """The same with all tensors on the host, where they are measured and written."""
@@ -79,7 +81,7 @@ def fit(
 
 
 def _train_epoch(ctx: Context, method: Method, lr_at: Callable[[float], float], bar: tqdm, step: Step) -> Epoch:
-    start = time.perf_counter()
+    start, before = time.perf_counter(), ctx.passes.total if ctx.epoch > 1 else 0  # what setup did is the first's
     check_steps = 1 if ctx.device.type == "cpu" else CHECK_STEPS
     losses: list[Tensor] = []
     traces: list[Tensor] = []
@@ -140,7 +142,16 @@ def _train_epoch(ctx: Context, method: Method, lr_at: Callable[[float], float], 
         logs=logs,
         sample_values=sample_values,
         seconds=time.perf_counter() - start,
+        cost=_passed(ctx, ctx.passes.total - before) / ((1 + BACKWARD) * ctx.loader.num_rows),
     )
+
+
+def _passed(ctx: Context, passes: int) -> int:
+    """Passes of an epoch, of all ranks together."""
+    if ctx.world.size == 1:
+        return passes
+    together = ctx.world.sum_(torch.tensor(passes, device=ctx.device))
+    return int(host.read(together, "passes of an epoch"))
 
 
 def _brought(part: Any) -> Any:

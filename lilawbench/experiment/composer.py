@@ -105,16 +105,16 @@ class Composer:
         preset = given.get(presets.GROUP)
         if preset is None or preset.is_delete() or (name := preset.value()) is None:
             return given
-        found = presets.spelt(self._method(given), name, self.folders)
+        found = presets.spelt(name, self._choice("method", given), self._choice("dataset", given), self.folders)
         return {**given, presets.GROUP: parsed(f"{presets.GROUP}={found}")}
 
-    def _method(self, given: Overrides) -> str:
-        """The method that is chosen, here or by an experiment."""
+    def _choice(self, group: str, given: Overrides) -> str:
+        """What is chosen of a group, here or by an experiment."""
         choices = {key: one for key, one in given.items() if not _is_value(key) and key != presets.GROUP}
         try:
-            return chosen("method", _simple(choices), self.folders)
+            return chosen(group, _simple(choices), self.folders)
         except FALL_BACK:
-            name: str = self._base(choices, with_hydra=True).hydra.runtime.choices.method
+            name: str = self._base(choices, with_hydra=True).hydra.runtime.choices[group]
             return name
 
     def _tree(self, given: Overrides) -> Plain:

@@ -69,10 +69,15 @@ class TrainLoader:
 
     def __len__(self) -> int:
         """Steps in an epoch over all rows."""
+        return len(_sizes(self.num_rows, self.batch_size))
+
+    @property
+    def num_rows(self) -> int:
+        """Rows of an epoch that leaves none out but for balance."""
         if self.balance is None:
-            return len(_sizes(len(self.data), self.batch_size))
+            return len(self.data)
         target, per_class = self.balance
-        return len(_sizes(int(target.bincount().clamp(max=per_class).sum()), self.batch_size))
+        return int(target.bincount().clamp(max=per_class).sum())
 
     def rows(
         self, epoch: int, mask: Tensor | None = None, batch_size: int | None = None, again: int = 0

@@ -55,6 +55,10 @@ class StatefulLoss(nn.Module, ABC):
             sum_: replaces a tensor by its sum over the processes, in place, and returns it.
         """
 
+    def told(self) -> list[str]:
+        """Options by which it was told how noisy the labels are, see `methods.base.Method.told`."""
+        return []
+
     def sample_values(self, observed: Tensor) -> dict[str, Tensor]:
         """Values [N] per training sample after an epoch, by name; its observed labels are [N] or [N, K]."""
         return {}

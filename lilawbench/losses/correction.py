@@ -64,6 +64,9 @@ class Correction(StatefulLoss):
         if not isinstance(matrix, str):
             self._use(_checked(matrix))
 
+    def told(self) -> list[str]:
+        return [] if self.estimates else ["loss.matrix, a given one"]
+
     def setup(self, num_train: int, num_classes: int, device: torch.device) -> None:
         if self.estimates:  # the identity is no correction
             self._use(torch.eye(num_classes, dtype=torch.float64))

@@ -57,7 +57,7 @@ class Averaged(nn.Module):
         with ctx.autocast():
             values = dict(zip(self.names, self.weights(), strict=True))
             logits = torch.func.functional_call(ctx.networks[self.network], values, (input,))
-        return logits.float()
+        return ctx.passes.through(logits.float())
 
     def _followed(self, ctx: Context) -> dict[str, Tensor]:
         """Trained parameters, and the buffers that training changes."""

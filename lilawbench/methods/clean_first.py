@@ -17,6 +17,7 @@ from lilawbench.methods.context import Context
 from lilawbench.methods.supervised import Supervised
 from lilawbench.metrics.confident import FILTERS, label_issues
 from lilawbench.support import host
+from lilawbench.support.passes import BACKWARD
 from lilawbench.tasks import CLASSES
 
 
@@ -56,6 +57,11 @@ class CleanFirst(Supervised):
     def take_out_of_sample(self, ctx: Context, probs: Tensor) -> None:
         observed = host.bring(ctx.targets, "labels that may be wrong")
         self.dropped = host.send(label_issues(probs, observed, self.filter_by), ctx.device)
+
+    def on_epoch_start(self, ctx: Context) -> None:
+        super().on_epoch_start(ctx)
+        if ctx.world.is_main:  # each network of a fold trained for as many epochs, on all rows but those of its fold
+            ctx.passes.add((1 + BACKWARD) * (self.folds - 1) * ctx.num_train)
 
     def batches(self, ctx: Context) -> Batches:
         return ctx.training_batches(~self.dropped)

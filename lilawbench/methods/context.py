@@ -17,6 +17,7 @@ from lilawbench.models.recurrent import backward_in_eval, recurrent_layers
 from lilawbench.support import host
 from lilawbench.support.distributed import World
 from lilawbench.support.errors import PartError
+from lilawbench.support.passes import Passes
 from lilawbench.support.side_stream import SideStream
 
 Forward = Callable[[Tensor], Tensor]
@@ -51,6 +52,7 @@ class Context:
     step: int = 0  # finished training steps of the whole run
     batch_size: int = 0  # rows of the current global batch
     share: float = 1.0  # this rank's weight in a mean over it
+    passes: Passes = field(default_factory=Passes)  # what the networks did so far, for the cost of the run
     unchecked: bool = True  # whether the loop has yet to look at the form of an output in this epoch
 
     def __post_init__(self) -> None:
@@ -84,7 +86,7 @@ class Context:
 
     def forward(self, input: Tensor, network: int = 0) -> Tensor:
         """Logits [B, K] float32 of inputs [B, ...], in the mode that the network is in."""
-        return self.forwards[network](input)
+        return self.passes.through(self.forwards[network](input))
 
     def training_batches(
         self, rows: Tensor | None = None, batch_size: int | None = None, views: Sequence[str] | None = None
@@ -116,7 +118,7 @@ class Context:
         """A network as a function of its weights; a new one each epoch."""
         kept = self._functions.get(network)
         if kept is None or kept[0] != self.epoch:
-            kept = self._functions[network] = self.epoch, Network(self.networks[network], self.autocast)
+            kept = self._functions[network] = self.epoch, Network(self.networks[network], self.autocast, self.passes)
         return kept[1]
 
     def descend(

@@ -21,7 +21,7 @@ from lilawbench.methods.base import Loss, Method, StepOutput
 from lilawbench.methods.context import Context
 from lilawbench.methods.divide import TWO_VIEWS, half_and_half, right_probability, scaled, too_few
 from lilawbench.methods.mixmatch import MixMatch, mean_probs, views_of
-from lilawbench.methods.rrm_options import RRMOptions, rockafellians, values_of_both
+from lilawbench.methods.rrm_options import RRMOptions, never_reweights, rockafellians, values_of_both
 from lilawbench.methods.soft_targets import negative_entropy, one_hot, sharpened
 from lilawbench.metrics.crossing import pruning
 from lilawbench.support import host
@@ -112,10 +112,8 @@ class DivideMix(Method):
 
     def never_acts(self, epochs: int, steps: int) -> list[str]:
         found = super().never_acts(epochs, steps)
-        divided = range(max(2, self.warmup_epochs + 1), epochs + 1)
-        if self.reweighted and not found and all((epoch - 1) % self.reweight_every_epochs for epoch in divided):
-            why = f"method.rrm.reweight_every_epochs is {self.reweight_every_epochs}, of {epochs} epochs"
-            found.append(f"never re-weighted: {why}")
+        if self.reweighted and not found:
+            found += never_reweights(self.reweight_every_epochs, self.warmup_epochs, epochs)
         return found
 
     def setup(self, ctx: Context) -> None:

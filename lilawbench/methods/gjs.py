@@ -7,7 +7,7 @@ import torch
 from lilawbench.loading.batch import Batch
 from lilawbench.losses import ce
 from lilawbench.losses.jensen_shannon import gjs
-from lilawbench.methods.base import Loss, Method, StepOutput
+from lilawbench.methods.base import Loss, Method, StepOutput, only_ce
 from lilawbench.methods.context import Context
 from lilawbench.tasks import CLASSES
 
@@ -21,7 +21,7 @@ class GJS(Method):
     are alike, as without train.augment, it is loss=js of the same pi.
 
     Args:
-        loss: must be cross-entropy, the default: the divergence is the method's own loss.
+        loss: must be ce: the divergence takes its place. Of one view it is method=ce loss=js.
         pi: weight of the label, in (0, 1), see `losses.js`. The authors choose it by the true noise.
         view: "weak" | "strong", of images alone: how both views are drawn, see augment/views.py.
     Raises:
@@ -34,15 +34,13 @@ class GJS(Method):
     steps_differ = None
 
     def __init__(self, loss: Loss = ce, pi: float = PI, view: str = "weak"):
-        super().__init__(loss)
-        if getattr(loss, "func", loss) is not ce:
-            raise ValueError("it has a loss of its own, the divergence: leave loss=ce (of one view: method=ce loss=js)")
+        super().__init__(only_ce(loss))
         if not 0 < pi < 1:
             raise ValueError(f"pi is {pi}; it must lie in (0, 1)")
         if view not in ("weak", "strong"):
             raise ValueError(f"view is {view!r}; it must be weak or strong")
         self.pi, self.view = pi, view
-        self.views = (view, view)  # type: ignore[misc]  # of this one
+        self.views = (view, view)
 
     def told(self) -> list[str]:
         return [] if self.pi == PI else [f"method.pi={self.pi:g}"]

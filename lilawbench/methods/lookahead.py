@@ -33,6 +33,7 @@ from lilawbench.models.finetune import follows_train
 from lilawbench.models.recurrent import backward_in_eval, recurrent_layers
 from lilawbench.support import host
 from lilawbench.support.distributed import World
+from lilawbench.support.passes import BACKWARD, Passes
 
 HYPERGRADIENTS = ("jvp", "double_backward", "finite_difference")
 Stream = tuple[Tensor, Tensor | None]  # states of the random generators of the CPU and the CUDA device
@@ -46,11 +47,16 @@ class Network:
     """A module as a function of its trained weights that leaves weights, buffers and the random stream alone.
 
     Args:
-        module: the network, not compiled. autocast: what its forward runs under.
+        module: the network, not compiled. autocast: what its forward runs under. passes: counts its passes.
     """
 
-    def __init__(self, module: nn.Module, autocast: Callable[[], AbstractContextManager] = nullcontext):
-        self.module, self.autocast = module, autocast
+    def __init__(
+        self,
+        module: nn.Module,
+        autocast: Callable[[], AbstractContextManager] = nullcontext,
+        passes: Passes | None = None,
+    ):
+        self.module, self.autocast, self.passes = module, autocast, passes or Passes()
         named = {name: p for name, p in module.named_parameters() if p.requires_grad}
         self.names, self.weights = list(named), list(named.values())
         self.recurrent = recurrent_layers(module)
@@ -87,7 +93,7 @@ class Network:
             logits = torch.func.functional_call(self.module, values, (input,), tie_weights=self.tied)
             if first is not None:
                 self.draws[training] = not _same(first, random_state(input.device))
-        return logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
+        return self.passes.through(logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits)
 
     @contextmanager
     def plain_kernels(self) -> Iterator[None]:
@@ -213,6 +219,7 @@ def forward_mode(
                     pairs = zip(network.weights, tangents, strict=True)
                     duals = [w if t is None else forward_ad.make_dual(w.detach(), t) for w, t in pairs]
                     logits, moved = forward_ad.unpack_dual(network(duals, input, stream))
+                    network.passes.add(BACKWARD * len(input))  # as much work: each product has two derivatives
                     return logits, torch.zeros_like(logits) if moved is None else moved
             except NotImplementedError:
                 network.has_forward_mode = False

@@ -22,7 +22,7 @@ from lilawbench.methods.mixing import Mixer
 from lilawbench.methods.priors import CHOSEN, OTHERS, Priors
 from lilawbench.methods.promix_rows import agreed, class_wise_small_loss, matched
 from lilawbench.methods.pseudo_heads import PseudoHeads
-from lilawbench.methods.rrm_options import RRMOptions, rockafellians, values_of_both
+from lilawbench.methods.rrm_options import RRMOptions, never_reweights, rockafellians, values_of_both
 from lilawbench.methods.soft_targets import negative_entropy, ramp, sharpened, soft_ce
 from lilawbench.metrics.crossing import pruning
 from lilawbench.support import host
@@ -131,6 +131,12 @@ class ProMix(Method):
         for number, one in enumerate(self.reweighted, start=1):
             self.add_module(f"rrm{number}", one)
 
+    def never_acts(self, epochs: int, steps: int) -> list[str]:
+        found = super().never_acts(epochs, steps)
+        if self.reweighted and not found:
+            found += never_reweights(self.reweight_every_epochs, self.warmup_epochs, epochs)
+        return found
+
     def told(self) -> list[str]:
         usual = {"rho_start": USUAL_RHO, "rho_end": USUAL_RHO, "penalty": 0.0}
         changed = {name: getattr(self, name) for name in usual if getattr(self, name) != usual[name]}
@@ -140,12 +146,12 @@ class ProMix(Method):
 
     def setup(self, ctx: Context) -> None:
         super().setup(ctx)
-        count, device = ctx.num_train, ctx.device
         self.pseudo.setup(ctx, "promix")
         self.priors.setup(ctx)
+        count, device = ctx.num_train, ctx.device
         self.register_buffer("selected", torch.ones(2, count, dtype=torch.bool, device=device), persistent=False)
-        self.register_buffer("chosen", torch.ones(count, device=device), persistent=False)
-        self.register_buffer("seen", torch.zeros(count, device=device), persistent=False)
+        for name in ("chosen", "seen"):
+            self.register_buffer(name, torch.ones(count, device=device), persistent=False)
         for one in self.reweighted:
             one.allocate(count, device)
         if self.mixes.fmixer is not None and ctx.pixels is None:
@@ -166,8 +172,8 @@ class ProMix(Method):
         if not self.warming_up:
             rho = self.rho_start + (self.rho_end - self.rho_start) * self.rise
             losses = [ce(self.predict_train(ctx, network), ctx.targets) for network in (0, 1)]
-            found = [class_wise_small_loss(each, ctx.targets, rho, ctx.num_classes) for each in losses]
-            self.selected = torch.stack(found)
+            classes = ctx.targets, rho, ctx.num_classes
+            self.selected = torch.stack([class_wise_small_loss(each, *classes) for each in losses])
             self.chosen = self.selected.float().mean(0)
             self._reweight(ctx, losses)
 
@@ -236,11 +242,9 @@ class ProMix(Method):
 
     def _warm_up(self, ctx: Context, batch: Batch) -> StepOutput:
         logits = [ctx.forward(batch.input, network) for network in (0, 1)]
-        total = logits[0].new_zeros(())
-        for each in logits:
-            total = total + self.sample_losses(each, batch).mean()
-            if self.penalty:
-                total = total + self.penalty * negative_entropy(each).mean()
+        total = sum((self.sample_losses(each, batch).mean() for each in logits), torch.zeros((), device=ctx.device))
+        if self.penalty:
+            total = total + self.penalty * sum(negative_entropy(each).mean() for each in logits)
         return StepOutput(total, torch.stack(logits).mean(0).detach())
 
     def _on_chosen(
@@ -251,8 +255,7 @@ class ProMix(Method):
         total = rows.weight.new_zeros(())
         for head in HEADS:
             losses = self._losses(weak[head], rows, everyone, update=head == OWN)
-            losses = losses + self.rise * self._losses(strong[head], rows, everyone)
-            total = total + (rows.chosen * losses).sum()
+            total = total + (rows.chosen * (losses + self.rise * self._losses(strong[head], rows, everyone))).sum()
         if not self.rise:
             return total
         for heads in [HEADS] if self.heads_mixes == "shared" else [(head,) for head in HEADS]:

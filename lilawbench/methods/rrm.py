@@ -75,6 +75,9 @@ class RRM(Rockafellian, Method):
             found.append(f"{self.idle}: method.contamination is 0")
         return found
 
+    def told(self) -> list[str]:
+        return [] if self.contamination is None else [f"method.contamination={self.contamination:g}"]
+
     def setup(self, ctx: Context) -> None:
         super().setup(ctx)
         self.allocate(ctx.num_train, ctx.device)

@@ -47,3 +47,10 @@ def values_of_both(reweighted: Sequence[Rockafellian]) -> dict[str, Tensor]:
     one, other = (each.values() for each in reweighted)
     mean = {name: (one[name] + other[name]) / 2 for name in ("weight", "lowest_weight")}
     return mean | {"pruned": one["pruned"] & other["pruned"]}
+
+
+def never_reweights(every: int, warmup_epochs: int, epochs: int) -> list[str]:
+    """What a run says whose epochs past the warm-up never follow a multiple of `every` epochs; [] if one does."""
+    if any((epoch - 1) % every == 0 for epoch in range(max(2, warmup_epochs + 1), epochs + 1)):
+        return []
+    return [f"never re-weighted: method.rrm.reweight_every_epochs is {every}, of {epochs} epochs"]

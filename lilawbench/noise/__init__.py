@@ -7,7 +7,6 @@ for how many of the user's rows were drawn as test rows, one named `fetch` for a
 (loading/download.py).
 """
 
-from lilawbench.noise.blocks import blocks
 from lilawbench.noise.file import File
 from lilawbench.noise.human import Human
 from lilawbench.noise.instance import Instance
@@ -30,7 +29,6 @@ __all__ = [
     "Instance",
     "OneSided",
     "asymmetric",
-    "blocks",
     "class_frequency",
     "dirichlet",
     "kernel",

@@ -3,23 +3,21 @@
 import csv
 import difflib
 import logging
-import zipfile
-import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from lilawbench.noise.classes import is_number, named
+from lilawbench.noise.label_arrays import labels_in, read_arrays
 from lilawbench.noise.row_names import NAMES, name_column, rows_named
 from lilawbench.support.errors import DataError, closest
 from lilawbench.tasks import ALL, fits
 
 log = logging.getLogger("lilawbench")
 CORRECTED = "corrected"  # the column of labels that are to be right, rather than to have noise
-SUFFIXES = (".npz", ".npy", ".csv", ".txt")
-BROKEN = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error)  # what a damaged archive raises
+SUFFIXES = (".npz", ".npy", ".pt", ".csv", ".txt")
 
 
 @fits(*ALL)
@@ -32,11 +30,12 @@ class File:
     that the rows are the same.
 
     Args:
-        path: a run's folder (its labels.npz), or a file: .npz, .npy, or text (.csv, .txt) with one row per line, with
-            or without a header, which may name the classes. Several labels a sample are an array [N, K], or a text file
-            of K columns, of 0 and 1.
-        column: the array of a .npz or the column of a text file: its name, or without a header its number from 0;
-            None: `observed`, or the only one beside the names.
+        path: a run's folder (its labels.npz) or another with two lists of labels (label_arrays.FOLDERS); or a file:
+            .npz, .npy, .pt (tensors or arrays by name), or text (.csv, .txt) with one row per line, with or without a
+            header, which may name the classes. Several labels a sample are an array [N, K], or a text file of K
+            columns, of 0 and 1.
+        column: the array of a .npz or .pt or the column of a text file: its name, or without a header its number from
+            0; None: `observed`, or the only one beside the names.
     Raises:
         ValueError: the path does not exist, or is of another kind.
     """
@@ -44,7 +43,7 @@ class File:
     def __init__(self, path: str, column: str | int | None = None):
         self.path, self.column = Path(path).expanduser(), column
         if self.path.is_dir():
-            self.path /= "labels.npz"
+            self.path = labels_in(self.path)
         if not self.path.is_file():
             raise ValueError(f"path {self.path} does not exist (relative paths start at {Path.cwd()})")
         if self.path.suffix not in SUFFIXES:
@@ -74,7 +73,9 @@ class File:
         is_text = self.path.suffix in (".csv", ".txt")
         of_classes = clean.ndim == 1 and clean.dtype.kind != "f"
         words = class_names if of_classes else ()
-        columns = _read_text(self.path, words, ids, self.column, len(clean)) if is_text else _read_arrays(self.path)
+        columns = (
+            _read_text(self.path, words, ids, self.column, len(clean)) if is_text else Columns(read_arrays(self.path))
+        )
         columns = self._in_order(columns, len(clean), ids, drawn_test, several=clean.shape[1:])
         if is_text and clean.ndim == 2 and self.column is None:
             columns = columns._replace(values={"observed": np.stack(list(columns.values.values()), axis=1)})
@@ -151,7 +152,7 @@ def _header(path: Path) -> list[str]:
 class Columns(NamedTuple):
     """Columns by name, or by number where nothing names them."""
 
-    values: dict[str | int, Sequence[str] | np.ndarray]
+    values: Mapping[str | int, Sequence[str] | np.ndarray]
     first_line: int | None = None  # of a text file's values, from 1
     header: str | None = None  # of a text file
     rows: np.ndarray | None = None  # [N], where the values stand in the file; None: as they are here
@@ -170,15 +171,6 @@ def _chosen(path: Path, columns: Columns, column: str | int | None) -> str | int
         has = f"{path} has {', '.join(map(str, names)) or 'nothing in it'}"
         raise DataError(f"{has}: choose with noise.column" if column is None else f"{has}, but no column {column}")
     return column
-
-
-def _read_arrays(path: Path) -> Columns:
-    try:
-        with path.open("rb") as file:  # np.load leaves a damaged archive open
-            content = np.load(file, allow_pickle=False)
-            return Columns({0: content} if isinstance(content, np.ndarray) else dict(content))
-    except BROKEN as error:  # a pickled array is refused as ValueError
-        raise DataError(f"{path} cannot be read: {error}") from error
 
 
 def _with_numbers(path: Path, columns: Columns, class_names: Sequence[str], chosen: str | int) -> Columns:

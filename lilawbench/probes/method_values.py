@@ -1,6 +1,7 @@
 """What the method reports: its logs, its trace, and its values per sample, compared with the clean labels."""
 
 from lilawbench.engine.loop import Epoch
+from lilawbench.losses import StatefulLoss
 from lilawbench.methods.context import Context
 from lilawbench.metrics.crossing import cross
 from lilawbench.probes.base import Predictions, Probe, Scene, Seen
@@ -28,6 +29,11 @@ class MethodValues(Probe):
         self.ended |= state
 
     def result(self) -> dict[str, Tree]:
-        """Why the method never acted, where it did not; it may have been stopped too early."""
-        reasons = self.scene.method.never_acts(**self.ended)
-        return {"never_acts": "; ".join(reasons)} if reasons else {}
+        """Why the method never acted, where it did not (it may have been stopped too early), and what it was told."""
+        method = self.scene.method
+        loss = method.per_sample
+        said = {
+            "never_acts": method.never_acts(**self.ended),
+            "told": method.told() + (loss.told() if isinstance(loss, StatefulLoss) else []),
+        }
+        return {key: "; ".join(parts) for key, parts in said.items() if parts}

@@ -10,6 +10,7 @@ from lilawbench.probes.attack import Attack
 from lilawbench.probes.base import Probe, Scene
 from lilawbench.probes.calibration import Calibration
 from lilawbench.probes.chosen import Chosen
+from lilawbench.probes.cost import Cost
 from lilawbench.probes.early_stop import EarlyStop
 from lilawbench.probes.evaluation import Evaluation
 from lilawbench.probes.fit import Fit, Memorisation
@@ -32,6 +33,7 @@ STANDARD = (
     "method",
     "weighing",
     "noise",
+    "cost",
     "early_stop",
 )
 
@@ -51,7 +53,7 @@ def probes_of(cfg: DictConfig, source: Source) -> dict[str, Probe]:
     patience = cfg.train.early_stop_epochs
     if cfg.attack.eps:
         probes["attack"] = Attack(**cfg.attack, every_epoch=patience is not None)
-    probes |= {"method": MethodValues(), "weighing": Weighing(), "noise": NoiseRates(cfg.noise)}
+    probes |= {"method": MethodValues(), "weighing": Weighing(), "noise": NoiseRates(cfg.noise), "cost": Cost()}
     if patience is not None:
         probes["early_stop"] = EarlyStop(patience)
     own = {name: build(node) for name, node in probes_asked(cfg).items()}

@@ -6,7 +6,7 @@ from lilawbench.report.cells import Cell
 from lilawbench.report.grid import Grid
 from lilawbench.report.measured import SELECTIONS, column, spanned
 from lilawbench.report.names import measures, natural, text
-from lilawbench.report.spelled import LEVEL
+from lilawbench.report.spelled import COST, LEVEL, TOLD, costs, told
 from lilawbench.report.stats import ALPHA, RESAMPLES, smallest_wilcoxon_p
 
 MANY = 5  # pairs, from which on a table says nothing of their number
@@ -54,6 +54,8 @@ def details_caption(grid: Grid, cells: Sequence[Cell]) -> str:
         f"{_name(grid, cells)}: {what}{' at ' * bool(rules)}{' and '.join(rules)}, mean ± sample std over {over}."
     ]
     sentences += [*_calibration([cell.measured.metric for cell in cells]), *progress(grid), *_noise(grid, used)]
+    sentences += [f"{TOLD}: {why}."] if (why := told(cells)) else []
+    sentences += [COST] * bool(costs(cells))
     if grid.planned and any(cell.published for cell in cells):
         sentences.append(
             "The paper's results are as published, for its own setting; how ours differs is at the top of "

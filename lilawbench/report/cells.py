@@ -26,6 +26,8 @@ class Run(NamedTuple):
     task: str
     at: int | None = None  # row number among the grid's runs
     idle: str = ""  # why its method never acted, see `Method.never_acts`
+    told: str = ""  # how it was told how noisy the labels are, see `Method.told`
+    cost: float | None = None  # see probes/cost.py
 
 
 @dataclass
@@ -63,6 +65,17 @@ class Cell:
         return " and ".join(dict.fromkeys(reason.partition(":")[0] for reason in reasons))
 
     @property
+    def told(self) -> str:
+        """By which options some run of it was told how noisy the labels are; "": none was."""
+        return " and ".join(dict.fromkeys(run.told for run in self.runs if run.told))
+
+    @property
+    def cost(self) -> float | None:
+        """Of training, in that of plain training; None: there is no run, or one from a version that counts none."""
+        costs = [run.cost for run in self.runs if run.cost is not None]
+        return float(np.mean(costs)) if costs and len(costs) == len(self.runs) else None
+
+    @property
     def level(self) -> bool:
         """Whether it was tested against the best of its column, and no test tells the two apart."""
         return self.p_best_holm is not None and self.p_best_holm >= ALPHA
@@ -79,17 +92,20 @@ class Cell:
 def fill(grid: Grid, measured: Measured) -> list[Cell]:
     """All cells of a grid, column by column; not compared yet."""
     of_key = functools.cache(lambda key: values(grid.runs, measured._replace(metric=key)))
-    labels, folders, idle = (column(grid.runs, name) for name in ("labels.sha256", "folder", "never_acts"))
+    names = ("labels.sha256", "folder", "never_acts", "told", "cost_ce")
+    labels, folders, idle, told, costs = (column(grid.runs, name) for name in names)
     task_of = tasks(grid.runs).tolist()
+
+    def run_at(row: str, seed: int, at: int, value: float) -> Run:
+        said = idle[at] or "", told[at] or ""
+        return Run(row, seed, value, text(labels[at]), folders[at], task_of[at], at, *said, costs[at])
+
     filled: dict[tuple[str, str], Cell] = {}
     for place in grid.places:
         cell = filled.setdefault((place.row, place.column), Cell(measured, place.row, place.column))
         cell.planned += 1
         found = of_key(place.keys.get(measured.written, measured.metric))
-        runs = [
-            Run(place.row, place.seed, found[at], text(labels[at]), folders[at], task_of[at], at, idle[at] or "")
-            for at in place.finished
-        ]
+        runs = [run_at(place.row, place.seed, at, found[at]) for at in place.finished]
         if len(runs) > 1:
             cell.conflicts.append(runs)
         elif runs and math.isnan(runs[0].value):
@@ -122,6 +138,7 @@ def _average(measured: Measured, row: str, name: str, parts: Sequence[Cell]) -> 
     for seed in sorted(set.intersection(*map(set, by_seed))):
         runs = [part[seed] for part in by_seed]
         labels = [run.labels for run in runs if run.labels is not None]
+        costs = [run.cost for run in runs if run.cost is not None]
         average.runs.append(
             Run(
                 row,
@@ -131,6 +148,8 @@ def _average(measured: Measured, row: str, name: str, parts: Sequence[Cell]) -> 
                 ", ".join(run.folder for run in runs),
                 runs[0].task,
                 idle="; ".join(dict.fromkeys(run.idle for run in runs if run.idle)),
+                told="; ".join(dict.fromkeys(run.told for run in runs if run.told)),
+                cost=sum(costs) / len(costs) if len(costs) == len(runs) else None,
             )
         )
     return average

@@ -156,6 +156,7 @@ def paper_report(
     )
     remarks = winners + ranked + notes.idle(every)
     remarks += notes.without((cell.measured.key, cell.valueless) for cell in every) + notes.others(matches)
+    remarks += plan.table.notes
     remarks += [f"Not available yet: {name}, which needs {reason}" for name, reason in plan.table.waiting.items()]
     remarks += missing.notes + notes.clean_val(runs.iloc[sorted({*itertools.chain(*matches.found)})])
     if out_dir is None:

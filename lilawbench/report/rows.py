@@ -10,7 +10,18 @@ from lilawbench.report.grid import Grid
 from lilawbench.report.headline import headline
 from lilawbench.report.measured import shown_p
 from lilawbench.report.short import short
-from lilawbench.report.spelled import IDLE, difference, equivalence, ours, seeds, to_paper, with_paper
+from lilawbench.report.spelled import (
+    IDLE,
+    TOLD,
+    costs,
+    difference,
+    equivalence,
+    ours,
+    seeds,
+    to_paper,
+    told,
+    with_paper,
+)
 
 WIDEST = 140  # characters of an overview in Markdown
 INTERVALS = ["95 % interval", "bootstrap", "effect"]
@@ -56,6 +67,8 @@ def _overview(grid: Grid, cells: Sequence[Cell], groups: list[str]) -> Table | N
     caption = f"{grid.name}, {heading(cells)}: mean ± sample std over seeds{beside}."
     if never := " or ".join(dict.fromkeys(cell.idle for cell in cells if cell.idle)):
         caption += f" {IDLE} {never}, see the notes."
+    if why := told(cells):
+        caption += f" {TOLD} {why}."
     best = {(cell.row, group) for cell, group in zip(cells, groups) if cell.best}
     for down, across, flip in ((rows, columns, False), (columns, rows, True)):
         places = [[(other, one) if flip else (one, other) for other in across] for one in down]
@@ -76,16 +89,19 @@ def _details(grid: Grid, cells: Sequence[Cell], groups: list[str]) -> Table:
     header += ["seeds", "ours" if has_paper or not one_metric else cells[0].measured.title]
     value = len(header) - 1
     header += ["paper", "ours - paper"] * has_paper
+    cost = costs(cells)
+    header += ["cost"] * bool(cost)
     tested = any(cell.comparison.p_t is not None for cell in cells)
     rope = any(cell.equivalence for cell in cells)
     if to is not None:
         header += [f"difference to {to}".strip(), *[*INTERVALS, *TESTS] * tested, *["below, within, above"] * rope]
     lines = []
-    for cell, group in zip(cells, groups):
+    for number, (cell, group) in enumerate(zip(cells, groups)):
         name = f"{cell.row} ({cell.idle})" if cell.idle else cell.row
         line = [group] * several + [name, seeds(cell, grid.planned is not None), ours(cell)]
         if has_paper:
             line += [cell.measured.spread(*cell.paper), cell.measured.signed(to_paper(cell))]
+        line += [cost[number]] if cost else []
         if to is not None:
             line += [difference(cell, to), *_tests(cell) * tested, *[equivalence(cell)] * rope]
         lines.append(line)
@@ -128,6 +144,8 @@ def _record(grid: Grid, cell: Cell, compared: bool) -> dict[str, Value]:
         "mean": cell.mean,
         "std": cell.std,
         **({"never": cell.idle} if cell.idle else {}),
+        **({"told": cell.told} if cell.told else {}),
+        **({"cost": cell.cost} if cell.cost is not None else {}),
     }
     of_best: dict[str, Value] = {"best": cell.best, "p_best_holm": cell.p_best_holm}
     of_comparison: dict[str, Value] = {

@@ -8,7 +8,20 @@ from lilawbench.report.cells import Cell
 from lilawbench.report.document import Short, Table
 from lilawbench.report.grid import Grid
 from lilawbench.report.measured import shown_p
-from lilawbench.report.spelled import IDLE, LEVEL, difference, equivalence, marks, ours, seeds, with_paper
+from lilawbench.report.spelled import (
+    COST,
+    IDLE,
+    LEVEL,
+    TOLD,
+    costs,
+    difference,
+    equivalence,
+    marks,
+    ours,
+    seeds,
+    told,
+    with_paper,
+)
 
 MOST = 60  # lines of a section; a larger one has no comparisons
 
@@ -37,15 +50,17 @@ def _compared(grid: Grid, caption: str, cells: Sequence[Cell]) -> Table:
     header += ["paper"] * has_paper
     if to is not None:
         header += ["difference" + f" to {to}" * bool(to) + " [95 %]" * tested]
-    header += ["p (Holm)"] * tested + ["below, within, above"] * rope + ["n"]
+    cost = costs(cells)
+    header += ["p (Holm)"] * tested + ["below, within, above"] * rope + ["cost"] * bool(cost) + ["n"]
     lines, widest = [], max(len(marks(cell)) for cell in cells)
-    for cell in cells:
+    for number, cell in enumerate(cells):
         value = ours(cell) + " " * (widest - len(marks(cell)))  # numbers stand below each other
         line = [cell.row, value, *[cell.measured.spread(*cell.paper)] * has_paper]
         if to is not None:
             interval = f" {cell.measured.interval(cell.comparison.ci)}" if cell.comparison.ci else ""
             line.append(difference(cell, to) + interval)
         line += [shown_p(cell.p_t_holm)] * tested + [equivalence(cell)] * rope
+        line += [cost[number]] if cost else []
         lines.append([*line, seeds(cell, grid.planned is not None)])
     bold = frozenset((number, 1) for number, cell in enumerate(cells) if cell.best)
     return Table(caption, header, lines, len(header) - 1, bold=bold)
@@ -75,4 +90,6 @@ def _legend(cells: Sequence[Cell]) -> list[str]:
 def _marks(cells: Sequence[Cell]) -> list[str]:
     never = " or ".join(dict.fromkeys(cell.idle for cell in cells if cell.idle))
     level = any(cell.level for cell in cells)
-    return [f"{LEVEL}: no test tells it from the best."] * level + [f"{IDLE}: {never}."] * bool(never)
+    said = [f"{LEVEL}: no test tells it from the best."] * level + [f"{IDLE}: {never}."] * bool(never)
+    said += [f"{TOLD}: {why}."] if (why := told(cells)) else []
+    return said + [COST] * bool(costs(cells))

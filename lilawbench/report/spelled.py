@@ -1,9 +1,14 @@
 """How a cell is printed."""
 
+from collections.abc import Iterable, Sequence
+
 from lilawbench.report.cells import Cell
 
 IDLE = "†"  # marks a cell whose method never acted
+TOLD = "‡"  # marks one whose method was told how noisy the labels are
 LEVEL = "≈"  # marks a cell that no test tells from the best
+
+COST = "Cost: passes of rows through networks in training, by those of plain training."
 
 
 def ours(cell: Cell) -> str:
@@ -13,7 +18,19 @@ def ours(cell: Cell) -> str:
 
 def marks(cell: Cell) -> str:
     """ " ≈"."""
-    return f" {IDLE}" * bool(cell.idle) + f" {LEVEL}" * cell.level
+    return f" {IDLE}" * bool(cell.idle) + f" {TOLD}" * bool(cell.told) + f" {LEVEL}" * cell.level
+
+
+def told(cells: Iterable[Cell]) -> str:
+    """What TOLD means: " and ".join of the options; "": no cell has it."""
+    options = dict.fromkeys(cell.told for cell in cells if cell.told)
+    return f"told how noisy the labels are ({' or '.join(options)})" if options else ""
+
+
+def costs(cells: Sequence[Cell]) -> list[str] | None:
+    """The cost of each cell, "1.33"; None: it is the same for all, or not known of any."""
+    shown = ["-" if cell.cost is None else f"{cell.cost:.2f}" for cell in cells]
+    return shown if len({one for one in shown if one != "-"}) > 1 else None
 
 
 def with_paper(cell: Cell) -> str:
@@ -29,9 +46,9 @@ def to_paper(cell: Cell) -> float | None:
 
 
 def seeds(cell: Cell, planned: bool) -> str:
-    """ "5", "2 of 5", "5 (3 paired)"."""
+    """ "5", "2 of 5", "5 (3 paired)"; "quoted" of a row that only the paper has."""
     if planned and not cell.planned:
-        return "-"
+        return "quoted" if cell.published else "-"
     done, pairs = len(cell.runs), cell.comparison.n
     shown = f"{done} of {cell.planned}" if planned and done < cell.planned else f"{done}"
     return f"{shown} ({pairs} paired)" if 0 < pairs < done else shown

@@ -7,6 +7,8 @@ out before Hydra composes: preset=cifar10 becomes preset=dividemix/cifar10.
 from collections.abc import Iterable
 from pathlib import Path
 
+from omegaconf import OmegaConf
+
 from lilawbench.support import searchpath
 from lilawbench.support.errors import ConfigError, closest
 from lilawbench.support.values import spelled
@@ -31,15 +33,20 @@ def asked(override: str) -> str | None:
     return name if key.lstrip("+") == GROUP and name not in ("", "null") else None
 
 
-def spelt(method: str, name: object, folders: Iterable[Path] = ()) -> str:
-    """METHOD/NAME of a preset.
+def spelt(name: object, method: str, dataset: str, folders: Iterable[Path] = ()) -> str:
+    """METHOD/NAME of a preset; "null", where a reference to the data set comes to none.
 
     Args:
-        name: as the command has it, NAME or METHOD/NAME.
+        name: as the command has it: NAME, METHOD/NAME, or what refers to the data set that is chosen, ${dataset} or
+            ${case:${dataset},{cifar10_lt:cifar10}}, which is null for any other.
     Raises:
-        ConfigError: the method has no such preset, or its file is no YAML.
+        ConfigError: the method has no such preset, or its file is no YAML. OmegaConfBaseException: no such reference.
     """
     folders = list(folders)
+    if isinstance(name, str) and "${" in name:
+        name = OmegaConf.create({"dataset": dataset, GROUP: name})[GROUP]
+        if name is None:
+            return "null"
     if not isinstance(name, str) or name.count("/") > 1:
         raise ConfigError([f"{GROUP}={spelled(name)}: the name of a preset is expected, {GROUP}=NAME"])
     own, there = name.removeprefix(f"{method}/"), names(method, folders)

@@ -15,7 +15,17 @@ LEFT_OUT = ("*seconds*", "*memory*", "versions.*", "git.*", "command", "run", "c
 # and what the other checkout may not have yet: names of rows and classes, digests of data, options
 LEFT_OUT += ("ids", "test_ids", "class_names*", "config.*._data_", "config.probe*", "config.train.strong_policy")
 LEFT_OUT += ("trust_*", "elr_target_*", "config.detect.*", "suspects_*")
-LEFT_OUT += ("given", "split", "test_target", "config.keep.*", "positive_class", "*.per_class*", "*.confusion*")
+LEFT_OUT += (
+    "cost_ce",
+    "told",
+    "given",
+    "split",
+    "test_target",
+    "config.keep.*",
+    "positive_class",
+    "*.per_class*",
+    "*.confusion*",
+)
 LEFT_OUT += ("*.test_precision.*", "*.test_recall.*", "*.test_f1.*")
 LEFT_OUT += tuple(f"config.dataset.{name}*" for name in ("path", "id", "clean", "missing", "white", "background"))
 LEFT_OUT += tuple(f"config.dataset.{name}" for name in ("decimal", "encoding", "drop_unlabelled"))

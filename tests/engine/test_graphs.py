@@ -58,7 +58,8 @@ def trained(composed, options, step, epochs=4):
     kept = [t for row in rows for t in (row.losses, row.logits, row.weight, row.seen) if t is not None]
     traces = [row.trace for row in rows]
     state = [*model.state_dict().values(), *method.state_dict().values(), *optimizer_state(ctx)]
-    return [t.clone() for t in [*kept, *state]], traces, [row.lr for row in rows], ctx.step
+    said = [(row.lr, row.cost) for row in rows]
+    return [t.clone() for t in [*kept, *state]], traces, said, ctx.step
 
 
 def optimizer_state(ctx):

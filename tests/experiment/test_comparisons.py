@@ -54,39 +54,26 @@ def test_the_cells_of_head_to_head_can_run(cell, table_of):
 
 
 @pytest.mark.slow
-def test_no_method_of_the_league_is_told_the_noise(cell, table_of):
-    """None by an option, and none by another schedule: all but two train 15 epochs with the same optimiser."""
-    table = table_of("league")
-    told, epochs = {}, {}
-    for row in table.rows:
+def test_methods_of_the_league_act_and_are_told_no_noise(cell, table_of):
+    """No warm-up is as long as the run, no option tells the noise; all but two train as long, by the same optimiser."""
+    said, epochs = {}, {}
+    for row in table_of("league").rows:
         cfg = cell("league", row, "digits, 40 %")
-        check(cfg)
-        told[row] = build(cfg.method, loss=bind(cfg.loss)).told()
+        method = build(cfg.method, loss=bind(cfg.loss))
+        said[row] = method.told() + method.never_acts(cfg.train.epochs, 31)
         epochs[row] = cfg.train.epochs
         assert (cfg.train.optimizer, cfg.train.lr, cfg.train.batch_size) == ("adam", 3e-3, 32)
-    assert {row: options for row, options in told.items() if options} == {}
+    assert {row: words for row, words in said.items() if words} == {}
     assert {row: count for row, count in epochs.items() if count != 15} == {"CE, twice the epochs": 30, "WANN": 1}
 
 
 @pytest.mark.slow
-def test_every_method_of_the_league_acts_within_its_epochs(cell, table_of):
-    """No warm-up is as long as the run; steps are those of the smallest cell."""
-    idle = {}
-    for row in table_of("league").rows:
-        cfg = cell("league", row, "digits, 40 %")
-        idle[row] = build(cfg.method, loss=bind(cfg.loss)).never_acts(cfg.train.epochs, 31)
-    assert {row: why for row, why in idle.items() if why} == {}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("row", ["DivideMix", "SOP+", "MW-Net"])
-def test_the_cells_of_the_league_can_run(cell, table_of, row):
-    """Each column with a method of two networks, one of two views and one of a meta set."""
-    cells = [cell("league", row, column) for column in table_of("league").columns]
+def test_the_cells_of_the_league_can_run(cell, table_of):
+    """Each column with a method of two networks."""
+    cells = [cell("league", "DivideMix", column) for column in table_of("league").columns]
     for cfg in cells:
         check(cfg)
     assert len({run_name(cfg) for cfg in cells}) == 5
-    assert [cfg.train.batch_size for cfg in cells] == [32, 32, 32, 64, 32]
 
 
 @pytest.mark.parametrize("mode, finetune", [("full", "full"), ("probe", "linear_probe")])

@@ -24,7 +24,7 @@ SAID = [
     ("table.metrics=['a]", "its quotes do not match"),
     ("table.metrics=[a,,b]", "Hydra's grammar has [VALUE,VALUE] and {KEY:VALUE,KEY:VALUE}"),
     ("seed=glob(*)", "seed=glob(*): glob(...) is for the choices of a group"),
-    ("method=glob(zz*)", "method=glob(zz*): no choice has such a name; there are a_rrm, at, ce"),
+    ("method=glob(zz*)", "method=glob(zz*): no choice has such a name; there are a_rrm, at, "),
     ("hydra.run.dir=x", "hydra.run.dir"),
     ("hydra.launcher._target_=subprocess.Popen", "runs no other part of Hydra's"),
     ("dataset=[digits,mnist]", "dataset=[digits,mnist]: the name of a choice is expected, dataset=NAME"),
@@ -66,7 +66,7 @@ def test_all_of_a_command_come_at_once():
 
 
 def test_what_is_right_stays():
-    given = ["experiment=null", "method=glob(d*)", "noise.rate=.1", "experiment_name=2024"]
+    given = ["experiment=null", "method=glob(dy*)", "noise.rate=.1", "experiment_name=2024"]
     assert [line(o) for o in parsed_all(given)] == [
         "method=dynamic_loss,dynamic_loss_lt", "noise.rate=.1", "experiment_name=2024"]  # fmt: skip
     with composer() as compose:

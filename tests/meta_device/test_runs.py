@@ -40,6 +40,7 @@ READS = {
     "losses of an epoch": "they are written; and the seconds of an epoch end when its work is done",
     "trace of an epoch": "LiLAW: alpha, beta, delta after each step are written",
     "lowest weight of an epoch": "a method that gave a sample a negative weight ends the run",
+    "passes of an epoch": "several processes: what it cost, of all together",
     "how many rows were seen": "RRM of training losses: they are re-weighted among themselves",
     "losses to divide": "DivideMix and Co-teaching: scikit-learn fits the mixture of losses on the host",
     "rows whose label is predicted": "PES: how many there are; the host shuffles them",

@@ -253,6 +253,16 @@ def test_the_second_head_follows_the_optimiser_of_the_networks(scene):
     assert found.abs().sum() > 0
 
 
+def test_what_never_happens_is_said():
+    assert ProMix(warmup_epochs=3, rrm={}).never_acts(11, 10) == []  # before epoch 11
+    said = ["never re-weighted: method.rrm.reweight_every_epochs is 10, of 10 epochs"]
+    assert ProMix(warmup_epochs=3, rrm={}).never_acts(10, 10) == said
+    assert ProMix(warmup_epochs=3).never_acts(10, 10) == []
+    assert ProMix(warmup_epochs=3).never_acts(3, 10) == [
+        "never past its warm-up: method.warmup_epochs is 3, of 3 epochs"
+    ]
+
+
 def test_what_it_was_told():
     assert ProMix().told() == []
     told = ProMix(rho_start=0.7, rho_end=0.7, penalty=1.0, rrm={"contamination": 0.4}).told()

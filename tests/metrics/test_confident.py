@@ -6,9 +6,11 @@ import pytest
 import torch
 
 from lilawbench.metrics.confident import (
+    FILTERS,
     confident_class,
     confident_joint,
     estimated_wrong_confident,
+    label_issues,
     probably_wrong,
     thresholds,
 )
@@ -27,7 +29,8 @@ def test_six_rows_by_hand():
     assert confident_class(PROBS, GIVEN).tolist() == [0, 0, 1, 1, 1, 0]
     assert confident_joint(PROBS, GIVEN).tolist() == [[2, 1], [1, 2]]
     assert estimated_wrong_confident(PROBS, GIVEN) == 2
-    assert probably_wrong(PROBS, GIVEN).tolist() == [False, False, True, False, False, True]
+    for name in FILTERS:
+        assert label_issues(PROBS, GIVEN, name).tolist() == [False, False, True, False, False, True]
 
 
 def test_a_row_below_all_thresholds_counts_nowhere_and_a_class_without_rows_takes_none():
@@ -57,6 +60,11 @@ def test_rows_and_counts_are_those_of_cleanlab(stable, classes, rows):
         assert confident_joint(probs, given).tolist() == joint.tolist()
         assert estimated_wrong_confident(probs, given) == count
         assert probably_wrong(probs, given).tolist() == found.tolist()
+        for name in FILTERS:
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message="May not flag all label issues")
+                theirs = find(labels, numbers, filter_by=name, n_jobs=1)
+            assert label_issues(probs, given, name).tolist() == theirs.tolist(), name
         assert 0 < found.sum() < rows
 
 

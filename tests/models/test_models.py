@@ -1,5 +1,7 @@
 """Shapes for every data set, sizes by hand, and what does not fit."""
 
+import itertools
+
 import pytest
 import torch
 from hydra.errors import InstantiationException
@@ -197,7 +199,7 @@ def test_sizes_of_the_papers_networks(composed, name, classes, shape, expected):
 )
 def test_sizes_of_co_teachings_networks_by_hand(size, widths, features):
     """Of each 3x3 convolution 9 in out + out, of its BatchNorm 2 out, and the linear layer of ten classes."""
-    assert sum((9 * a + 3) * b for a, b in zip(widths, widths[1:])) + 10 * features + 10 == size
+    assert sum((9 * a + 3) * b for a, b in itertools.pairwise(widths)) + 10 * features + 10 == size
 
 
 @pytest.mark.parametrize("depth, published", [(20, 0.27), (32, 0.46), (44, 0.66), (56, 0.85), (110, 1.7)])

@@ -5,6 +5,7 @@ import pytest
 
 from lilawbench import noise
 from lilawbench.config import bind
+from lilawbench.noise.blocks import blocks
 
 CIFAR100, CIFAR10 = np.repeat(np.arange(100), 10), np.repeat(np.arange(10), 100)
 
@@ -75,7 +76,7 @@ def test_pair_flip_is_asymmetric_noise_without_pairs(composing):
 def test_independent_draws_have_the_rate_in_the_mean(moves, wrong):
     """4 standard errors of a share of 1e5 labels."""
     clean = np.arange(100_000) % 10
-    observed = noise.blocks(clean, 10, 0.3, np.random.default_rng(0), moves, exact=False)
+    observed = blocks(clean, 10, 0.3, np.random.default_rng(0), moves, exact=False)
     share = (observed != clean).mean()
     assert share != wrong and abs(share - wrong) < 4 * np.sqrt(wrong * (1 - wrong) / 1e5)
 
@@ -91,4 +92,4 @@ def test_independent_draws_have_the_rate_in_the_mean(moves, wrong):
 )
 def test_blocks_out_of_range(options, message):
     with pytest.raises(ValueError, match=message):
-        noise.blocks(CIFAR10, 10, generator=np.random.default_rng(0), **{"rate": 0.4, **options})
+        blocks(CIFAR10, 10, generator=np.random.default_rng(0), **{"rate": 0.4, **options})

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 from lilawbench.noise import File
 from lilawbench.support.errors import ConfigError, DataError
@@ -27,6 +28,11 @@ KINDS = {
     "named.npz": (lambda p: np.savez(p, a=CLEAN, noisy=OBSERVED), "noisy"),
     "list.npy": (lambda p: np.save(p, OBSERVED.astype(np.int32)), None),
     "floats.npy": (lambda p: np.save(p, OBSERVED.astype(np.float32)), None),
+    "tensor.pt": (lambda p: torch.save(torch.tensor(OBSERVED), p), None),
+    "cifar_n.pt": (
+        lambda p: torch.save({"clean_label": CLEAN, "worse_label": OBSERVED, "note": "x"}, p),
+        "worse_label",
+    ),
     "list.txt": (lambda p: p.write_text(lines(OBSERVED)), None),
     "numpy.txt": (lambda p: np.savetxt(p, OBSERVED), None),
     "windows.txt": (lambda p: p.write_bytes(b"\xef\xbb\xbf" + lines(OBSERVED).replace("\n", "\r\n").encode()), None),
@@ -52,7 +58,28 @@ def test_every_kind_of_file_gives_its_labels(tmp_path, name):
     np.testing.assert_array_equal(observed, OBSERVED)
 
 
+@pytest.mark.parametrize("observed, clean", [("noisy_labels.npy", "true_labels.npy"), ("y_noisy.npy", "y_true.npy")])
+def test_a_folder_of_two_lists_is_compared_with_the_data(tmp_path, observed, clean):
+    np.save(tmp_path / observed, OBSERVED)
+    np.testing.assert_array_equal(replay(tmp_path), OBSERVED)
+    np.save(tmp_path / clean, CLEAN)
+    np.testing.assert_array_equal(replay(tmp_path), OBSERVED)
+    np.save(tmp_path / clean, CLEAN[::-1])
+    with pytest.raises(DataError, match="row 0: clean label 1 where the data set has 0: these"):
+        replay(tmp_path)
+
+
+class Runs:
+    """Would run code when it is loaded."""
+
+    def __reduce__(self):
+        return print, ("loaded",)
+
+
 BAD = {
+    "pickle": ("a.pt", lambda p: torch.save({"y": Runs()}, p), r"a\.pt cannot be read: it must have tensors or arrays"),
+    "no labels": ("a.pt", lambda p: torch.save({"note": "none"}, p), r"a\.pt has no tensor or array"),
+    "torn": ("a.pt", lambda p: p.write_bytes(b"PK"), r"a\.pt cannot be read"),
     "short": (
         "a.txt",
         lambda p: p.write_text(lines(OBSERVED[:5])),
@@ -113,7 +140,7 @@ def test_bad_paths_and_columns(tmp_path):
     (tmp_path / "labels.csv").write_text("x,y\n1,2\n")
     with pytest.raises(ValueError, match=r"labels\.npz does not exist \(relative paths start at"):
         File(str(tmp_path))
-    with pytest.raises(ValueError, match=r"labels\.json must end in one of \.npz, \.npy, \.csv, \.txt"):
+    with pytest.raises(ValueError, match=r"labels\.json must end in one of \.npz, \.npy, \.pt, \.csv, \.txt"):
         File(str(tmp_path / "labels.json"))
     with pytest.raises(DataError, match=r"labels\.csv has x, y, but no column z"):
         replay(tmp_path / "labels.csv", "z")

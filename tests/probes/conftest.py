@@ -35,7 +35,7 @@ def epoch():
     """epoch(sample_values=..., logs=..., trace=...) -> an epoch over six rows that left these behind."""
 
     def make(**left):
-        nothing = {"trace": {}, "logs": {}, "sample_values": {}}
+        nothing = {"trace": {}, "logs": {}, "sample_values": {}, "cost": 1.0}
         rows = {"losses": torch.ones(2), "seen": torch.ones(6, dtype=torch.bool), "logits": torch.zeros(6, 3)}
         return Epoch(number=1, step=2, lr=0.1, weight=None, seconds=0.0, **rows, **nothing | left)
 

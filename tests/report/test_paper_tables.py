@@ -31,6 +31,7 @@ table:
   baselines: {focal: CE, LiLAW: CE}
   averages: {Average: [0 %, 40 %]}
   waiting: {MAE+: another loss}
+  notes: [The paper prints 70.00 twice.]
 hydra:
   mode: MULTIRUN
   sweeper:
@@ -126,6 +127,10 @@ def three_seeds(finish):
         finish("LiLAW", "0 %", seed, lilaw)
 
 
+def test_notes_stand_under_the_table(three_seeds, reported):
+    assert "\n- The paper prints 70.00 twice.\n" in reported()
+
+
 def test_ours_the_papers_and_the_difference(three_seeds, reported):
     """Holm over two comparisons: .0742 * 2, .25 * 2; 72 - 71.5 = .5; 74 - 75.25 = -1.25."""
     cells = lines(reported(), "test accuracy [%] at best_val")
@@ -134,7 +139,7 @@ def test_ours_the_papers_and_the_difference(three_seeds, reported):
     assert cells["LiLAW", "0 %"][:7] == ["3", "74.00 ± 3.00", "75.25 ± 0.40", "-1.25", "+2.00", "[-0.48, +4.48]",
                                          "[+1.00, +3.00]"]  # fmt: skip
     assert cells["LiLAW", "0 %"][7:] == ["+1.13", "0.0742", "0.2500", "0.1484", "0.5000"]
-    assert cells["MAE", "0 %"] == ["-", "-", "60.00", *["-"] * 9]
+    assert cells["MAE", "0 %"] == ["quoted", "-", "60.00", *["-"] * 9]
     assert cells["LiLAW", "40 %"] == ["0 of 3", *["-"] * 11]
     assert cells["LiLAW", "Average"] == ["0 of 3", "-", "70.00", *["-"] * 9]
 

@@ -73,6 +73,31 @@ def test_a_row_whose_method_never_acted_is_marked(write_run, tmp_path, words_onl
     assert f"Not a result of the method: rrm, symmetric 0.2: {why}." in said
 
 
+def test_a_run_that_was_told_the_rate_is_marked(write_run, tmp_path, words_only, markdown):
+    write_run("ce", 0)
+    write_run("rrm", 0, changes={"told": "method.contamination=0.4"})
+    said = report(tmp_path, tmp_path / "report", selections=["last"])
+    why = "‡: told how noisy the labels are (method.contamination=0.4)."
+    assert why in said and why in markdown(said)
+    assert said.count("70.00 ‡") == 1 and markdown(said).count("70.00 ‡") == 1
+
+
+def test_what_rows_cost_is_shown_where_they_differ(write_run, tmp_path, section_of):
+    for seed, cost in enumerate((2.25, 2.5)):
+        write_run("ce", seed, changes={"cost_ce": 1.0})
+        write_run("dividemix", seed, changes={"cost_ce": cost})
+    found = section_of(collect(tmp_path))
+    (brief,), (*_, details) = found.short.tables, found.tables
+    assert [row[brief.header.index("cost")] for row in brief.rows] == ["1.00", "2.38"]
+    assert [row[details.header.index("cost")] for row in details.rows] == ["1.00", "2.38"]
+    assert [record["cost"] for record in details.records] == [1.0, 2.375]
+    explained = "Cost: passes of rows through networks in training, by those of plain training."
+    assert explained in details.caption and explained in found.short.legend
+    write_run("focal", 0)  # by a version that counted none
+    table = section_of(collect(tmp_path)).tables[-1]
+    assert [row[table.header.index("cost")] for row in table.rows] == ["1.00", "2.38", "-"]
+
+
 def test_a_measure_of_the_whole_run_has_a_table_without_a_rule(write_run, tmp_path, words_only, markdown):
     for seed in range(2):
         write_run("ce", seed, changes={"suspects_auroc_loss": 0.75, "suspects_score": "loss"})
