@@ -70,7 +70,7 @@ REFUSED = [
     ("train.threads=0", "train.threads is 0"),
     ("train.accumulate_steps=0", "train.accumulate_steps is 0; it must be from 1 to 32"),
     ("train.accumulate_steps=9 train.batch_size=17", "it must be from 1 to 8, so that parts of train.batch_size=17"),
-    ("method=dynamic_loss train.accumulate_steps=2", "method=dynamic_loss works on whole batches"),
+    ("method=dynamic_loss train.accumulate_steps=2", "method=dynamic_loss takes whole batches"),
     ("train.augment.jitter=2", "jitter in [0, 1)"),
     ("train.augment.policy=cifar100", "policy is cifar100; it must be null or one of cifar10, imagenet, svhn"),
     ("train.resize_px=0", "train.resize_px is 0; it must be null or >= 1"),

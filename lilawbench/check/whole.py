@@ -109,7 +109,7 @@ def _together(cfg: Plain, official_val: bool | None, method: Method | None) -> l
     if cfg.split.val_fraction is None and official_val is False:
         problems.append(f"split.val_fraction is null; dataset={cfg.dataset.name} has no validation rows of its own")
     if method is not None and not method.splits_batches and cfg.train.accumulate_steps > 1:
-        problems.append(f"method={name} works on whole batches: train.accumulate_steps must be 1")
+        problems.append(f"method={name} takes whole batches: train.accumulate_steps must be 1")
     if method is not None and cfg.train.cuda_graphs and (reason := method.against_graphs()):
         problems.append(f"train.cuda_graphs=true does not work with method={name}: {reason}")
     if method is not None and method.folds and cfg.detect.folds not in (0, method.folds):
