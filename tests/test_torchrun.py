@@ -63,23 +63,21 @@ FOLDS = ["detect.folds=2", "detect.epochs=[2]", "detect.score=confident_learning
 SAME["folds"] = ["method=lilaw", "method.lr=0.5", *FOLDS, "detect.scores=[margin_oos,grand,grand_all,tracin,simifeat]"]
 CONTROLS = {"no_mean": "ce", "no_meta_mean": "dynamic_loss"}
 PROMIX = ["method.warmup_epochs=1", "method.ramp_epochs=2", "method.guess_after_epochs=2", "method.tau=0.3"]
-RRM_TOO = "method.rrm.reweight_every_epochs=1"
 OWN_PART = {  # each rank pairs the rows of its own part of a batch, or normalises by them: two are not one process
     "batchnorm": ["method=lilaw", "model=cnn", "model.channels=[4,4,4]", "model.dense=8", "method.lr=0.5"],
     "mixup": ["method=mixup"],
     "elr_plus": ["method=elr_plus"],
     "disc": ["method=disc", "method.warmup_epochs=1", "method.momentum=0.5"],
     "pes": ["method=pes", "method.warmup_epochs=1"],
-    "dividemix_rrm": ["method=dividemix_rrm", "method.warmup_epochs=1", RRM_TOO],
-    "promix_rrm": ["method=promix_rrm", *PROMIX, RRM_TOO],
+    "dividemix_rrm": ["method=dividemix_rrm", "method.warmup_epochs=1", "method.rrm.reweight_every_epochs=1"],
+    "promix_rrm": ["method=promix_rrm", *PROMIX, "method.rrm.reweight_every_epochs=1"],
     "sop_plus": ["method=sop_plus"],
 }
 
 
 def overrides(name: str) -> list[str]:
-    chosen = (SAME | OWN_PART)[CONTROLS.get(name, name)]
     base = [option for option in SGD if not (name == "batchnorm" and option.startswith("model."))]
-    return [*base, *chosen, f"experiment_name={name}"]
+    return [*base, *(SAME | OWN_PART)[CONTROLS.get(name, name)], f"experiment_name={name}"]
 
 
 def ranks_run(folder: Path) -> None:

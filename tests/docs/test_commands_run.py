@@ -16,11 +16,13 @@ from lilawbench import train
 from lilawbench.config import CONF, build, plain
 from lilawbench.datasets.base import Source
 from lilawbench.datasets.digits import Digits
+from lilawbench.noise.human import Human
 
 # data set -> shape of a sample, outputs, task; classes that the command keeps are kept of these
 STAND_INS = {
     "mnist": ((1, 28, 28), 10, "multiclass"),
     "fashion_mnist": ((1, 28, 28), 10, "multiclass"),
+    "cifar10n": ((3, 32, 32), 10, "multiclass"),
     "cifar100_m": ((3, 32, 32), 100, "multiclass"),
     "adult": ((105,), 2, "binary"),
     "medmnist": ((1, 28, 28), 2, "binary"),
@@ -78,9 +80,15 @@ def small(cfg, monkeypatch):
         cfg.dataset["imbalance"] = 2  # of classes of a dozen rows
     if "num_bins" in cfg.method:
         cfg.method["num_bins"] = 2
+    if cfg.noise.name == "human":  # they are of CIFAR's own rows
+        monkeypatch.setattr(Human, "__call__", lambda self, clean, *_, **__: clean * (np.arange(len(clean)) % 5 > 0))
+    if "blocks" in cfg.model:
+        cfg.model["blocks"] = [1, 1, 1, 1]
     if "architecture" in cfg.model:
+        vit = cfg.model["architecture"].startswith("vit")
         cfg.model["pretrained"] = False
-        cfg.model["architecture"] = cfg.model["architecture"].replace("vit_base", "vit_tiny").split(".")[0]
+        cfg.model["architecture"] = cfg.model["architecture"].split(".")[0]
+        cfg.model["options"] = {"depth": 2, "embed_dim": 12, "num_heads": 2} if vit else {"channels": [8, 8, 16, 16]}
     return cfg
 
 
