@@ -11,7 +11,7 @@ from lilawbench.support.errors import ConfigError
 REFUSED = [
     ("dataset=emotions loss=ce", "loss=ce is for multiclass and binary data; dataset=emotions is multilabel"),
     ("dataset=energy loss=focal", "dataset=energy is regression (fitting: squared)"),
-    ("loss=bce", "loss=bce is for multilabel data; dataset=digits is multiclass (fitting: backward_correction"),
+    ("loss=bce", "loss=bce is for multilabel data; dataset=digits is multiclass (fitting: active_passive"),
     ("dataset=adult loss=squared", "dataset=adult is binary"),
     ("dataset=emotions noise=symmetric", "dataset=emotions is multilabel (fitting: file, label_flip, none)"),
     ("noise=target_gaussian", "noise=target_gaussian is for regression data; dataset=digits is multiclass"),

@@ -181,7 +181,7 @@ def test_runs_of_one_seed_are_paired(tiny, acting, monkeypatch, names):
     first = []
 
     def seen(ctx, method, batch, lr):
-        if not first:
+        if not first and ctx.num_train == 128:  # else it is a fold of the rows
             first.extend(copy.deepcopy([*batch[:3], *ctx.model.state_dict().values()]))
         return train_step(ctx, method, batch, lr)
 
@@ -194,7 +194,8 @@ def test_runs_of_one_seed_are_paired(tiny, acting, monkeypatch, names):
     labels, parts = start_of(*acting("ce"))
     for name in names:
         others, other_parts = start_of(*acting(name))
-        assert others == labels and same(parts, other_parts), name
+        beyond = 3 if name == "clean_first" else 0  # it leaves rows out, so its batches are others
+        assert others == labels and len(parts) > 3 and same(parts[beyond:], other_parts[beyond:]), name
     others, other_parts = start_of("method=ce", "seed=1")
     assert others != labels and not any(same(*pair) for pair in zip(parts, other_parts, strict=True))
 

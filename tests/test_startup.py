@@ -82,7 +82,7 @@ def test_answers_are_right_and_need_no_torch(tmp_path):
     assert "did you mean lilaw?" in said["a typo in a group"][2]
     assert "method.lrr is not an option of method (valid: none)" in said["a typo in a key"][2]
     assert said["version"][2].startswith("lilawbench ")
-    assert "warmup_epochs" in said["help"][2] and "a_rrm, at, ce" in said["help"][2]
+    assert "warmup_epochs" in said["help"][2] and "a_rrm, at, cdr, ce" in said["help"][2]
     assert "method=lilaw" in said["TAB"][2]
     assert said["a finished run"][2].startswith("skipped, finished before: ")
 
