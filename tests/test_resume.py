@@ -71,6 +71,7 @@ def cut_at(patch: pytest.MonkeyPatch, place: str) -> None:
 
 PLACES = ["steps", "metrics", "checkpoint"]  # each leaves the second epoch's checkpoint, whatever the method
 BY_DEFAULT = {("lilaw", "steps"), ("rrm", "metrics"), ("dynamic_loss", "checkpoint")}
+IN_TURN = {(method, PLACES[number % 3]) for number, method in enumerate(METHODS)}
 
 
 @pytest.mark.parametrize(
@@ -81,8 +82,7 @@ BY_DEFAULT = {("lilaw", "steps"), ("rrm", "metrics"), ("dynamic_loss", "checkpoi
             place,
             marks=[] if (method, place) in BY_DEFAULT else pytest.mark.slow,
         )
-        for method in METHODS
-        for place in PLACES
+        for method, place in sorted({*IN_TURN, *BY_DEFAULT, *(("lilaw", place) for place in PLACES)})
     ],
 )
 def test_four_epochs_are_two_and_two(tiny, acting, tmp_path, untimed, method, place):
