@@ -289,7 +289,7 @@ def initialise_network(cfg: DictConfig, source: Source, number: int = 0) -> torc
 
 
 def initialise_networks(cfg: DictConfig, source: Source, method: Method, device: torch.device) -> list[torch.nn.Module]:
-    """As many networks as the method trains, on the device, in its layout, with one frozen part. Raises: ConfigError."""
+    """As many networks as the method trains, of one frozen part, on the device in its layout. Raises: ConfigError."""
     networks = [initialise_network(cfg, source, number).to(device) for number in range(method.networks)]
     return [lay_out(network, cfg.train.channels_last, device) for network in share_frozen(networks)]
 

@@ -51,10 +51,10 @@ def test_same_numbers_as_without(tiny, acting, passes, method):
         torch.testing.assert_close(one[name], other[name], rtol=1e-4, atol=1e-5)
 
 
-RIVALS = ["co_teaching", *(pytest.param(m, marks=pytest.mark.slow) for m in ("jocor", "dividemix", "elr_plus", "promix"))]
-
-
-@pytest.mark.parametrize("method", RIVALS)
+@pytest.mark.parametrize(
+    "method",
+    ["co_teaching", *(pytest.param(m, marks=pytest.mark.slow) for m in ("jocor", "dividemix", "elr_plus", "promix"))],
+)
 def test_same_numbers_with_two_networks(tiny, acting, passes, method):
     """Two heads on one trunk. What mixes rows mixes inputs, with or without a cache: it has none."""
     options = [*PROBE, *acting(method)]
