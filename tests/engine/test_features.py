@@ -5,11 +5,13 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from lilawbench import methods as methods_package
 from lilawbench.config import build
 from lilawbench.engine import features
 from lilawbench.engine.features import Features, features_key, stored
@@ -134,6 +136,15 @@ def test_off_with_a_line_where_features_change_or_cost_more(tiny, caplog, passes
         run(tiny(*PROBE, "train.epochs=1", "split.train_samples=null", *options))
     assert "frozen features are not cached: " in caplog.text and reason in caplog.text
     assert not passes
+
+
+def test_whatever_mixes_rows_says_so():
+    """Else a cache would mix features in the place of inputs, without a word."""
+    methods = Path(methods_package.__file__).parent.glob("*.py")
+    texts = {path.stem: path.read_text(encoding="utf-8") for path in methods}
+    mixing = {name for name, text in texts.items() if "methods.parts.mix" in text}
+    assert mixing >= {"mixup", "dividemix", "pes", "promix", "elr_plus", "disc"}
+    assert {name for name in mixing if "perturbs_inputs = True" not in texts[name]} == set()
 
 
 def test_off_for_a_network_that_cannot_be_cut(composed, caplog):
