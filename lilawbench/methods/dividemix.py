@@ -60,6 +60,7 @@ class DivideMix(Method):
 
     networks = 2
     views = TWO_VIEWS
+    perturbs_inputs = True
     splits_batches = False  # rows of a batch are mixed with each other
     tasks = CLASSES
     idle = "never divided"
