@@ -59,6 +59,7 @@ CO = ["method.ramp_epochs=1", "method.forget_rate=0.3"]
 SAME["co_teaching"] = ["method=co_teaching", *CO]
 SAME["co_teaching_plus"] = ["method=co_teaching_plus", "method.init_epochs=1", *CO]
 SAME["jocor"] = ["method=jocor", "method.ramp_epochs=1"]
+SAME["probe_of_two"] = [*SAME["jocor"], "train.finetune=linear_probe", "model.hidden=[16,12,8]"]
 FOLDS = ["detect.folds=2", "detect.epochs=[2]", "detect.score=confident_learning"]
 SAME["folds"] = ["method=lilaw", "method.lr=0.5", *FOLDS, "detect.scores=[margin_oos,grand,grand_all,tracin,simifeat]"]
 CONTROLS = {"no_mean": "ce", "no_meta_mean": "dynamic_loss"}

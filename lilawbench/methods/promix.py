@@ -82,6 +82,7 @@ class ProMix(Method):
 
     networks = 2
     views = ("weak", "strong")
+    perturbs_inputs = True
     splits_batches = False  # rows of a batch are mixed with each other
     tasks = CLASSES
     crossings = (pruning,)

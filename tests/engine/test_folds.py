@@ -170,6 +170,7 @@ def test_a_method_learns_folds_and_goes_on_after_a_break(tiny, acting, tmp_path,
     "options",
     [
         ["train.finetune=linear_probe", "model.hidden=[16,12,8]"],
+        ["method=co_teaching", "train.finetune=linear_probe", "model.hidden=[16,12,8]", "train.epochs=3"],
         ["train.early_stop_epochs=1", "train.lr=0.1", "train.epochs=9"],
         ["train.balanced_samples=60"],
         ["method=lilaw", "loss=elr"],
