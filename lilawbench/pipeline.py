@@ -113,9 +113,8 @@ def train(cfg: DictConfig, folder: Path, world: World) -> RunRecord:
 
             made = learners(cfg, scene, world)
             probs = out_of_sample(folder, train, parts, made, cfg.train, fold_saved, world, option)
-            if cfg.detect.folds:
-                for probe in probes.values():
-                    probe.take_out_of_sample(probs)
+            for probe in probes.values():
+                probe.take_out_of_sample(probs)
             if method.folds:
                 method.take_out_of_sample(ctx, probs)
         schedule, step = build_schedule(cfg.train), GraphedStep() if cfg.train.cuda_graphs else None

@@ -66,7 +66,7 @@ class DivideMix(Method):
     idle = "never divided"
     steps_differ = "its batches differ in size, and its networks take turns"
     crossings = (pruning,)
-    suspicion: ClassVar = {"high_loss": 1, "weight": -1, "pruned": 1, "lowest_weight": -1}
+    suspicion: ClassVar = {"high_loss": 1}
     history: Tensor  # scaled losses of the last epochs, [loss_history, 2, N]; NaN: not yet
 
     def __init__(

@@ -10,7 +10,6 @@ V sees the loss as a number: no gradient passes through its input.
 import functools
 from collections.abc import Sequence
 from contextlib import nullcontext
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -86,7 +85,6 @@ class MWNet(Method):
     uses_meta = True
     splits_batches = False  # a look-ahead is one step of the whole batch
     tasks = CLASSES
-    suspicion: ClassVar = {"last_weight": -1}
     steps_differ = "it rewinds the random stream"
     weight: Tensor  # V of the row's loss at its last step, [N]
 

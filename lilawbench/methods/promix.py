@@ -86,7 +86,7 @@ class ProMix(Method):
     splits_batches = False  # rows of a batch are mixed with each other
     tasks = CLASSES
     crossings = (pruning,)
-    suspicion: ClassVar = {"chosen": -1, "weight": -1, "pruned": 1, "lowest_weight": -1}
+    suspicion: ClassVar = {"chosen": -1}
     selected: Tensor  # [2, N] bool, by small losses
     chosen: Tensor  # [N] share of the networks that train on the given label
     seen: Tensor  # [N] float, 1 where `chosen` is of this epoch's batch

@@ -4,7 +4,6 @@ Training steps hold the weights of `Rockafellian`; a round moves them.
 """
 
 import math
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -40,7 +39,6 @@ class RRM(Rockafellian, Method):
     """
 
     crossings = (pruning,)
-    suspicion: ClassVar = {"weight": -1, "pruned": 1, "lowest_weight": -1}
     idle = "never re-weighted"
     steps_differ: str | None = None
     seen_losses: Tensor  # NaN: not seen in this epoch

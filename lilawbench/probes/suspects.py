@@ -22,7 +22,7 @@ from lilawbench.probes.base import Predictions, Probe, Scene, Seen
 from lilawbench.probes.detectors import DETECTORS
 from lilawbench.probes.detectors.base import Detector, Look, Plain
 from lilawbench.probes.detectors.loss import MeanLoss
-from lilawbench.probes.detectors.method_values import of_method
+from lilawbench.probes.detectors.method_values import MethodValue, of_method
 from lilawbench.probes.suspects_list import ABOUT, Suspected, write_list, write_rows
 from lilawbench.probes.suspects_sheet import write_sheet
 from lilawbench.support.errors import ConfigError, DataError, closest
@@ -236,7 +236,11 @@ class Suspects(Probe):
         given = self.scene.observed[:count]
         best = probs.float().scatter(1, given[:, None], -1).max(1)
         scores = torch.stack([detector.scores().double() for detector in self.detectors.values()])[:, :count]
-        order = torch.argsort(scores[names.index(self.score)].nan_to_num(nan=-torch.inf), descending=True, stable=True)
+        ranked = scores[names.index(self.score)].nan_to_num(nan=-torch.inf)
+        for detector in self.detectors.values():  # what a method left out as wrong has no score and comes first
+            if isinstance(detector, MethodValue):
+                ranked = ranked.where(~detector.left_out()[:count], torch.inf)
+        order = torch.argsort(ranked, descending=True, stable=True)
         found = estimates(self.losses.scores()[:count], self.out_of_sample, given)
         of_given = probs.float().gather(1, given[:, None])[:, 0]
         self._listed = Suspected(

@@ -7,6 +7,8 @@ where c are the losses of the whole training set and s is the penalty scale. The
 """
 
 import math
+from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -68,6 +70,7 @@ class Rockafellian(nn.Module):
     Source: RRM, Algorithms 1-3. Deviations: none that is not an option.
     """
 
+    suspicion: ClassVar[Mapping[str, int]] = {"weight": -1, "pruned": 1, "lowest_weight": -1}
     u: Tensor
     lowest_weight: Tensor  # of N p_i, in any epoch
     pruned: Tensor  # by the last round
