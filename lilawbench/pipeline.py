@@ -36,7 +36,7 @@ from lilawbench.loading.rows import Rows, Splits
 from lilawbench.loading.streamed import rows_of
 from lilawbench.methods.base import Method
 from lilawbench.methods.context import Context
-from lilawbench.methods.fgsm import Pixels
+from lilawbench.methods.parts.fgsm import Pixels
 from lilawbench.models.cosine import fit_head
 from lilawbench.models.finetune import finetune
 from lilawbench.noise.labels import Labels

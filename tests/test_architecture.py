@@ -79,7 +79,6 @@ def test_the_engine_names_no_method_and_no_probe():
     """It knows what all of them are (base), may do (context) and must keep to (contract)."""
     methods = {f"lilawbench.methods.{path.stem}" for path in (PACKAGE / "methods").glob("[a-z]*.py")}
     methods -= {"lilawbench.methods.base", "lilawbench.methods.context", "lilawbench.methods.contract"}
-    methods -= {"lilawbench.methods.fgsm"}
     probes = {f"lilawbench.probes.{path.stem}" for path in (PACKAGE / "probes").glob("[a-z]*.py")}
     of_all = {f"lilawbench.probes.{name}" for name in ("base", "standard", "gather")}
     assert methods and probes  # a renamed folder would make this test empty

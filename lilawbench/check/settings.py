@@ -5,7 +5,7 @@ from dataclasses import fields, is_dataclass
 from lilawbench.augment.autoaugment import POLICIES
 from lilawbench.check.machine import check_compiler, check_device, check_graphs
 from lilawbench.config import Plain
-from lilawbench.methods.fgsm import check_attack
+from lilawbench.methods.parts.fgsm import check_attack
 from lilawbench.models.finetune import FINETUNE
 from lilawbench.schema import Config
 from lilawbench.support.plain import Options

@@ -11,7 +11,7 @@ from lilawbench.engine.optim import build_optimizer
 from lilawbench.loading.batches import MetaLoader, TrainLoader
 from lilawbench.loading.rows import Rows
 from lilawbench.methods.context import Context, no_meta_batches
-from lilawbench.methods.fgsm import Pixels
+from lilawbench.methods.parts.fgsm import Pixels
 from lilawbench.schema import Train
 from lilawbench.support.distributed import World
 

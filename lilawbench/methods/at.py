@@ -9,7 +9,7 @@ from lilawbench.loading.batch import Batch
 from lilawbench.losses import ce
 from lilawbench.methods.base import Loss, Method, StepOutput
 from lilawbench.methods.context import Context
-from lilawbench.methods.fgsm import check_attack, fgsm
+from lilawbench.methods.parts.fgsm import check_attack, fgsm
 from lilawbench.support.errors import ConfigError
 
 

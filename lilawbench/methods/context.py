@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from lilawbench.loading.batch import Batch
 from lilawbench.loading.batches import Batches, TrainLoader
 from lilawbench.loading.rows import Rows
-from lilawbench.methods.fgsm import Pixels
-from lilawbench.methods.lookahead import Network
+from lilawbench.methods.parts.fgsm import Pixels
+from lilawbench.methods.parts.lookahead import Network
 from lilawbench.models.finetune import follows_train
 from lilawbench.models.recurrent import backward_in_eval, recurrent_layers
 from lilawbench.support import host

@@ -20,8 +20,8 @@ from lilawbench.loading.batch import Batch
 from lilawbench.losses import ce, gce
 from lilawbench.methods.base import Loss, Method, StepOutput, only_ce
 from lilawbench.methods.context import Context
-from lilawbench.methods.mixing import Mixer
-from lilawbench.methods.soft_targets import one_hot, soft_ce
+from lilawbench.methods.parts.mixing import Mixer
+from lilawbench.methods.parts.soft_targets import one_hot, soft_ce
 from lilawbench.metrics.crossing import correction
 from lilawbench.support import host
 from lilawbench.tasks import CLASSES

@@ -19,10 +19,10 @@ from lilawbench.loading.batches import Batches
 from lilawbench.losses import ce
 from lilawbench.methods.base import Loss, Method, StepOutput
 from lilawbench.methods.context import Context
-from lilawbench.methods.divide import TWO_VIEWS, half_and_half, right_probability, scaled, too_few
-from lilawbench.methods.mixmatch import MixMatch, mean_probs, views_of
-from lilawbench.methods.rrm_options import RRMOptions, never_reweights, rockafellians, values_of_both
-from lilawbench.methods.soft_targets import negative_entropy, one_hot, sharpened
+from lilawbench.methods.parts.divide import TWO_VIEWS, half_and_half, right_probability, scaled, too_few
+from lilawbench.methods.parts.mixmatch import MixMatch, mean_probs, views_of
+from lilawbench.methods.parts.rrm_options import RRMOptions, never_reweights, rockafellians, values_of_both
+from lilawbench.methods.parts.soft_targets import negative_entropy, one_hot, sharpened
 from lilawbench.metrics.crossing import pruning
 from lilawbench.support import host
 from lilawbench.support.errors import RunFailed

@@ -21,10 +21,10 @@ from lilawbench.loading.batches import Batches
 from lilawbench.losses import ce
 from lilawbench.methods.base import Loss, Method, StepOutput
 from lilawbench.methods.context import Context
-from lilawbench.methods.lookahead import HYPERGRADIENTS, Stream, hypergradient, random_state
-from lilawbench.methods.meta_nets import KINDS, MetaNets
-from lilawbench.methods.meta_set import SAMPLINGS, RowDraw, loss_bins, meta_rows
-from lilawbench.methods.own_forward import OwnForward
+from lilawbench.methods.parts.lookahead import HYPERGRADIENTS, Stream, hypergradient, random_state
+from lilawbench.methods.parts.meta_nets import KINDS, MetaNets
+from lilawbench.methods.parts.meta_set import SAMPLINGS, RowDraw, loss_bins, meta_rows
+from lilawbench.methods.parts.own_forward import OwnForward
 from lilawbench.metrics.crossing import correction, meta_set
 from lilawbench.support import host
 from lilawbench.support.errors import ConfigError

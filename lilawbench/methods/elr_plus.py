@@ -17,11 +17,11 @@ from torch import Tensor
 from lilawbench.loading.batch import Batch
 from lilawbench.losses import ce
 from lilawbench.losses.elr import CLIP, ELR, pull
-from lilawbench.methods.averaged import Averaged
 from lilawbench.methods.base import Loss, Method, StepOutput, only_ce
 from lilawbench.methods.context import Context
-from lilawbench.methods.mixing import Mixer
-from lilawbench.methods.soft_targets import one_hot, soft_ce
+from lilawbench.methods.parts.averaged import Averaged
+from lilawbench.methods.parts.mixing import Mixer
+from lilawbench.methods.parts.soft_targets import one_hot, soft_ce
 from lilawbench.tasks import CLASSES
 
 BY_TYPE = (1.0, 0.9)  # lam and beta that the authors take for CIFAR-10 with asymmetric noise alone

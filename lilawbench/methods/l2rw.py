@@ -21,7 +21,7 @@ from lilawbench.loading.batch import Batch
 from lilawbench.losses import ce
 from lilawbench.methods.base import Loss, Method, StepOutput
 from lilawbench.methods.context import Context
-from lilawbench.methods.lookahead import (
+from lilawbench.methods.parts.lookahead import (
     Network,
     Stream,
     finite_difference,

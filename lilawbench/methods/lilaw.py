@@ -24,11 +24,11 @@ from torch import Tensor
 
 from lilawbench.loading.batch import Batch
 from lilawbench.losses import ce
-from lilawbench.methods import closed_form
 from lilawbench.methods.base import Loss, Method, StepOutput
-from lilawbench.methods.closed_form import WeightedMean
 from lilawbench.methods.context import Context
-from lilawbench.methods.lilaw_weights import agreement, meta_gradient, weight_terms
+from lilawbench.methods.parts import closed_form
+from lilawbench.methods.parts.closed_form import WeightedMean
+from lilawbench.methods.parts.lilaw_weights import agreement, meta_gradient, weight_terms
 from lilawbench.support.side_stream import SideStream
 
 TERMS = ("alpha", "beta", "delta")

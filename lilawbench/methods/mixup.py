@@ -6,7 +6,7 @@ from lilawbench.loading.batch import Batch
 from lilawbench.losses import StatefulLoss, ce
 from lilawbench.methods.base import Loss, Method, StepOutput
 from lilawbench.methods.context import Context
-from lilawbench.methods.mixing import Mixer
+from lilawbench.methods.parts.mixing import Mixer
 from lilawbench.support.errors import ConfigError
 from lilawbench.tasks import CLASSES
 

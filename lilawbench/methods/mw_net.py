@@ -19,8 +19,8 @@ from lilawbench.loading.batch import Batch
 from lilawbench.losses import ce
 from lilawbench.methods.base import Loss, Method, StepOutput
 from lilawbench.methods.context import Context
-from lilawbench.methods.lookahead import HYPERGRADIENTS, Stream, hypergradient, random_state
-from lilawbench.methods.own_forward import OwnForward
+from lilawbench.methods.parts.lookahead import HYPERGRADIENTS, Stream, hypergradient, random_state
+from lilawbench.methods.parts.own_forward import OwnForward
 from lilawbench.support.lean import lean
 from lilawbench.support.plain import State
 from lilawbench.support.seeding import derive_torch

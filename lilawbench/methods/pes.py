@@ -14,9 +14,9 @@ from lilawbench.loading.batches import Batches
 from lilawbench.losses import ce
 from lilawbench.methods.base import Loss, Method, StepOutput
 from lilawbench.methods.context import Context
-from lilawbench.methods.divide import TWO_VIEWS, half_and_half, too_few
-from lilawbench.methods.mixmatch import MixMatch, mean_probs, views_of
-from lilawbench.methods.soft_targets import one_hot, sharpened
+from lilawbench.methods.parts.divide import TWO_VIEWS, half_and_half, too_few
+from lilawbench.methods.parts.mixmatch import MixMatch, mean_probs, views_of
+from lilawbench.methods.parts.soft_targets import one_hot, sharpened
 from lilawbench.models.finetune import frozen_modules, layers
 from lilawbench.support import host
 from lilawbench.support.lean import lean

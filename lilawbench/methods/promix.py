@@ -15,15 +15,15 @@ from torch import Tensor
 from lilawbench.loading.batch import Batch
 from lilawbench.losses import ce
 from lilawbench.methods.base import Loss, Method, StepOutput
-from lilawbench.methods.chosen_mixes import ChosenMixes
 from lilawbench.methods.context import Context
-from lilawbench.methods.fmix import FMixer
-from lilawbench.methods.mixing import Mixer
-from lilawbench.methods.priors import CHOSEN, OTHERS, Priors
-from lilawbench.methods.promix_rows import agreed, class_wise_small_loss, matched
-from lilawbench.methods.pseudo_heads import PseudoHeads
-from lilawbench.methods.rrm_options import RRMOptions, never_reweights, rockafellians, values_of_both
-from lilawbench.methods.soft_targets import negative_entropy, ramp, sharpened, soft_ce
+from lilawbench.methods.parts.chosen_mixes import ChosenMixes
+from lilawbench.methods.parts.fmix import FMixer
+from lilawbench.methods.parts.mixing import Mixer
+from lilawbench.methods.parts.priors import CHOSEN, OTHERS, Priors
+from lilawbench.methods.parts.promix_rows import agreed, class_wise_small_loss, matched
+from lilawbench.methods.parts.pseudo_heads import PseudoHeads
+from lilawbench.methods.parts.rrm_options import RRMOptions, never_reweights, rockafellians, values_of_both
+from lilawbench.methods.parts.soft_targets import negative_entropy, ramp, sharpened, soft_ce
 from lilawbench.metrics.crossing import pruning
 from lilawbench.support import host
 from lilawbench.support.errors import RunFailed

@@ -13,7 +13,7 @@ from lilawbench.loading.batch import Batch
 from lilawbench.losses import ce
 from lilawbench.methods.base import Loss, Method, StepOutput
 from lilawbench.methods.context import Context
-from lilawbench.methods.rockafellian import Rockafellian, reweight
+from lilawbench.methods.parts.rockafellian import Rockafellian, reweight
 from lilawbench.metrics.crossing import pruning
 from lilawbench.support import host
 from lilawbench.support.errors import RunFailed

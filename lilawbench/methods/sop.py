@@ -19,8 +19,8 @@ from lilawbench.loading.batch import Batch
 from lilawbench.losses import ce
 from lilawbench.methods.base import Loss, Method, StepOutput, only_ce
 from lilawbench.methods.context import Context
-from lilawbench.methods.learned import Learned
-from lilawbench.methods.soft_targets import one_hot
+from lilawbench.methods.parts.learned import Learned
+from lilawbench.methods.parts.soft_targets import one_hot
 from lilawbench.metrics.crossing import correction
 from lilawbench.support import host
 from lilawbench.support.lean import lean

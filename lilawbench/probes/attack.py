@@ -11,7 +11,7 @@ from lilawbench.loading.rows import Rows
 from lilawbench.losses import bce, ce, squared
 from lilawbench.methods.base import Method
 from lilawbench.methods.context import Context
-from lilawbench.methods.fgsm import fgsm
+from lilawbench.methods.parts.fgsm import fgsm
 from lilawbench.metrics.measure import headline
 from lilawbench.probes.base import Predictions, Probe, Seen
 from lilawbench.probes.best import BestSoFar

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from lilawbench.losses import LDAM, BalancedSoftmax, LogitAdjustment, ce
 from lilawbench.losses.balanced import class_counts, log_counts
-from lilawbench.methods.meta_nets import MetaNets
+from lilawbench.methods.parts.meta_nets import MetaNets
 
 CPU = torch.device("cpu")
 K = 4

@@ -11,7 +11,7 @@ from lilawbench.loading.batch import Batch
 from lilawbench.losses import ELR, ce, mse
 from lilawbench.methods.a_rrm import ARRM
 from lilawbench.methods.at import AT, Adversary, adversary
-from lilawbench.methods.fgsm import Pixels
+from lilawbench.methods.parts.fgsm import Pixels
 from lilawbench.methods.supervised import Supervised
 from lilawbench.support.errors import ConfigError
 

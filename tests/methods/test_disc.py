@@ -9,7 +9,7 @@ from lilawbench.engine.loop import train_step
 from lilawbench.loading.resident import Resident
 from lilawbench.losses import focal, gce
 from lilawbench.methods.disc import DISC, sets_of
-from lilawbench.methods.mixing import ChosenMix, Mixer
+from lilawbench.methods.parts.mixing import ChosenMix, Mixer
 
 D = torch.float64
 

@@ -10,8 +10,8 @@ from torch import nn
 from lilawbench.engine.loop import train_step
 from lilawbench.loading.resident import Resident
 from lilawbench.losses import ce
-from lilawbench.methods.divide import half_and_half, right_probability, scaled, too_few
 from lilawbench.methods.dividemix import DivideMix
+from lilawbench.methods.parts.divide import half_and_half, right_probability, scaled, too_few
 
 RIGHT, WRONG = torch.tensor([4.0, 0.0, 0.0]), torch.tensor([-4.0, 0.0, 0.0])
 

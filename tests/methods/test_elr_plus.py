@@ -11,8 +11,8 @@ from lilawbench.engine.loop import train_step
 from lilawbench.loading.resident import Resident
 from lilawbench.losses import gce
 from lilawbench.losses.elr import pull
-from lilawbench.methods.averaged import Averaged
 from lilawbench.methods.elr_plus import ELRPlus, decay_after, sigmoid_ramp
+from lilawbench.methods.parts.averaged import Averaged
 
 D = torch.float64
 ROWS = Resident(torch.randn(12, 4, dtype=D, generator=torch.Generator().manual_seed(0)), torch.arange(12) % 3)

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from lilawbench.methods.fgsm import Pixels, check_attack, fgsm
+from lilawbench.methods.parts.fgsm import Pixels, check_attack, fgsm
 
 RANDOM = torch.Generator().manual_seed(0)
 INPUT = torch.randn(5, 4, dtype=torch.float64, generator=RANDOM)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from lilawbench.methods.fmix import FMixer, binary_mask, grey_image
+from lilawbench.methods.parts.fmix import FMixer, binary_mask, grey_image
 
 
 @pytest.mark.parametrize("decay", [0.0, 1.0, 3.0])

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from lilawbench.methods import lookahead
-from lilawbench.methods.lookahead import ForwardNotRepeatable, Network, forward_mode, hypergradient, random_state
+from lilawbench.methods.parts import lookahead
+from lilawbench.methods.parts.lookahead import ForwardNotRepeatable, Network, forward_mode, hypergradient, random_state
 from lilawbench.models.lstm import LSTM
 from lilawbench.models.resnet_cifar import ResNetCIFAR
 

@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 
-from lilawbench.methods.meta_nets import MetaNets
+from lilawbench.methods.parts.meta_nets import MetaNets
 
 COUNTS = torch.tensor([50, 20, 5])
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lilawbench.methods.meta_set import RowDraw, loss_bins, meta_rows, ranks
+from lilawbench.methods.parts.meta_set import RowDraw, loss_bins, meta_rows, ranks
 
 
 def generator(seed=0):

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from lilawbench.methods.mixing import Mix
-from lilawbench.methods.mixmatch import MixMatch
+from lilawbench.methods.parts.mixing import Mix
+from lilawbench.methods.parts.mixmatch import MixMatch
 
 RANDOM = torch.Generator().manual_seed(0)
 

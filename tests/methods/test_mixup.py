@@ -9,8 +9,8 @@ from torch import nn
 from lilawbench.engine.optim import build_schedule
 from lilawbench.loading.resident import Resident
 from lilawbench.losses import ELR, BalancedSoftmax, ce
-from lilawbench.methods.mixing import Mix
 from lilawbench.methods.mixup import Mixup
+from lilawbench.methods.parts.mixing import Mix
 from lilawbench.schema import Train
 from lilawbench.support.errors import ConfigError
 

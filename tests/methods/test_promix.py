@@ -8,8 +8,8 @@ from torch import nn
 
 from lilawbench.loading.batch import Batch
 from lilawbench.loading.resident import Resident
-from lilawbench.methods.fmix import FMixer
-from lilawbench.methods.mixing import Mixer
+from lilawbench.methods.parts.fmix import FMixer
+from lilawbench.methods.parts.mixing import Mixer
 from lilawbench.methods.promix import ProMix
 
 B, K = 9, 3

@@ -2,7 +2,7 @@
 
 import torch
 
-from lilawbench.methods.promix_rows import agreed, class_wise_small_loss, matched
+from lilawbench.methods.parts.promix_rows import agreed, class_wise_small_loss, matched
 
 
 def test_small_losses_of_each_class():

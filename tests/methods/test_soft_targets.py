@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from lilawbench.methods.mixing import Mixer
-from lilawbench.methods.soft_targets import negative_entropy, one_hot, ramp, sharpened, soft_ce, towards_uniform
+from lilawbench.methods.parts.mixing import Mixer
+from lilawbench.methods.parts.soft_targets import negative_entropy, one_hot, ramp, sharpened, soft_ce, towards_uniform
 
 LOGITS = torch.randn(7, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 PROBS = torch.randn(7, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64).softmax(1)

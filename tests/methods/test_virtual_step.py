@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from lilawbench.methods.virtual_step import virtual_step
+from lilawbench.methods.parts.virtual_step import virtual_step
 
 LR = 0.1
 OPTIMIZERS = {

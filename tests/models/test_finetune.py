@@ -9,7 +9,7 @@ from torch import nn
 
 from lilawbench.config import build as build_node
 from lilawbench.engine.optim import build_optimizer
-from lilawbench.methods.lookahead import Network, hypergradient
+from lilawbench.methods.parts.lookahead import Network, hypergradient
 from lilawbench.models.finetune import finetune
 from lilawbench.pipeline import initialise_network
 from lilawbench.schema import Train

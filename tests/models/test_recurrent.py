@@ -13,7 +13,7 @@ from lilawbench.config import bind, build
 from lilawbench.engine.evaluate import predict
 from lilawbench.engine.loop import train_step
 from lilawbench.loading.resident import Resident
-from lilawbench.methods.lookahead import Network
+from lilawbench.methods.parts.lookahead import Network
 from lilawbench.methods.supervised import Supervised
 from lilawbench.models.lstm import LSTM
 from lilawbench.models.mlp import MLP

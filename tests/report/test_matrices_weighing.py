@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from lilawbench.methods.lilaw_weights import weight_terms
+from lilawbench.methods.parts.lilaw_weights import weight_terms
 from lilawbench.report.collect import collect
 from lilawbench.report.figures.matrices import plot_confusion, plot_transitions
 from lilawbench.report.figures.weighing import plot_weighing, weights

@@ -5,9 +5,9 @@ import torch
 from torch import nn
 
 from lilawbench.engine.loop import fit
-from lilawbench.methods.averaged import Averaged
 from lilawbench.methods.base import Method, StepOutput
-from lilawbench.methods.lookahead import hypergradient
+from lilawbench.methods.parts.averaged import Averaged
+from lilawbench.methods.parts.lookahead import hypergradient
 from lilawbench.methods.supervised import Supervised
 
 

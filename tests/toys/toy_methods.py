@@ -5,9 +5,9 @@ from torch.nn import functional as F
 
 from lilawbench.loading.batches import paired
 from lilawbench.losses import ce
-from lilawbench.methods.averaged import Averaged
 from lilawbench.methods.base import Method, StepOutput
-from lilawbench.methods.learned import Learned
+from lilawbench.methods.parts.averaged import Averaged
+from lilawbench.methods.parts.learned import Learned
 
 
 class Peers(Method):

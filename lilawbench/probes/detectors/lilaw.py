@@ -4,7 +4,7 @@ s_max, the largest; where alpha is large, W_alpha's is nearly that of self-confi
 import torch
 from torch import Tensor
 
-from lilawbench.methods.lilaw_weights import weight_terms
+from lilawbench.methods.parts.lilaw_weights import weight_terms
 from lilawbench.probes.detectors.base import Latest, Look
 
 NAMES = ("alpha", "beta", "delta")

@@ -9,7 +9,7 @@ from lilawbench.engine.context import make_context
 from lilawbench.engine.loop import train_step
 from lilawbench.loading.resident import Resident
 from lilawbench.methods.dynamic_loss import DynamicLoss, corrected_label, dynamic_loss
-from lilawbench.methods.lookahead import Network, hypergradient
+from lilawbench.methods.parts.lookahead import Network, hypergradient
 from lilawbench.schema import Train
 
 F64 = torch.float64

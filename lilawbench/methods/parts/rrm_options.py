@@ -5,7 +5,7 @@ from typing import TypedDict
 
 from torch import Tensor
 
-from lilawbench.methods.rockafellian import Rockafellian
+from lilawbench.methods.parts.rockafellian import Rockafellian
 from lilawbench.support.plain import Options
 
 

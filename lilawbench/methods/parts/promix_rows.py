@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from lilawbench.methods.meta_set import ranks
+from lilawbench.methods.parts.meta_set import ranks
 
 
 def class_wise_small_loss(losses: Tensor, classes: Tensor, rho: float, num_classes: int) -> Tensor:

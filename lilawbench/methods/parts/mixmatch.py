@@ -8,8 +8,8 @@ from torch import Tensor
 
 from lilawbench.loading.batch import Batch
 from lilawbench.methods.context import Context
-from lilawbench.methods.mixing import Mixer
-from lilawbench.methods.soft_targets import ramp, soft_ce, towards_uniform
+from lilawbench.methods.parts.mixing import Mixer
+from lilawbench.methods.parts.soft_targets import ramp, soft_ce, towards_uniform
 
 
 def views_of(batch: Batch) -> list[Tensor]:

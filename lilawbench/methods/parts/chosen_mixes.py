@@ -6,8 +6,8 @@ from typing import NamedTuple
 from torch import Tensor
 
 from lilawbench.methods.context import Context
-from lilawbench.methods.fmix import FMixer
-from lilawbench.methods.mixing import Mixer
+from lilawbench.methods.parts.fmix import FMixer
+from lilawbench.methods.parts.mixing import Mixer
 
 
 class Mixed(NamedTuple):

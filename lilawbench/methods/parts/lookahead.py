@@ -28,7 +28,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
-from lilawbench.methods.virtual_step import Tensors, virtual_step
+from lilawbench.methods.parts.virtual_step import Tensors, virtual_step
 from lilawbench.models.finetune import follows_train
 from lilawbench.models.recurrent import backward_in_eval, recurrent_layers
 from lilawbench.support import host

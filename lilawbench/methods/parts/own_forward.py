@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from lilawbench.methods.lookahead import ForwardNotRepeatable
+from lilawbench.methods.parts.lookahead import ForwardNotRepeatable
 
 log = logging.getLogger("lilawbench")
 

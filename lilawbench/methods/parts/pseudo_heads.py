@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lilawbench.methods.context import Context
-from lilawbench.methods.learned import Learned
+from lilawbench.methods.parts.learned import Learned
 from lilawbench.models.features import entering, last_dense
 from lilawbench.support import host
 from lilawbench.support.errors import ConfigError, PartError
