@@ -38,7 +38,7 @@ from lilawbench.methods.base import Method
 from lilawbench.methods.context import Context
 from lilawbench.methods.parts.fgsm import Pixels
 from lilawbench.models.cosine import fit_head
-from lilawbench.models.finetune import finetune
+from lilawbench.models.finetune import finetune, share_frozen
 from lilawbench.noise.labels import Labels
 from lilawbench.noise.labels import draw_labels as labels_of
 from lilawbench.probes.base import Scene
@@ -172,7 +172,7 @@ def learners(cfg: DictConfig, scene: Scene, world: World) -> Callable[[int, Rows
         method = build(cfg.method, loss=bind(cfg.loss)).to(device)
         networks = initialise_networks(cfg, source, method, device)
         if isinstance(rows, Features):
-            take_features(networks[0])
+            take_features(networks)
         ctx = context_of(cfg, source, networks, method, rows, scene.val, world, derive_seed(cfg.seed, "fold", number))
         method.setup(ctx)
         probes = stopping(cfg, inner := replace(scene, train=rows, method=method, networks=ctx.networks))
@@ -289,9 +289,9 @@ def initialise_network(cfg: DictConfig, source: Source, number: int = 0) -> torc
 
 
 def initialise_networks(cfg: DictConfig, source: Source, method: Method, device: torch.device) -> list[torch.nn.Module]:
-    """As many networks as the method trains, on the device, in its layout. Raises: ConfigError."""
+    """As many networks as the method trains, of one frozen part, on the device in its layout. Raises: ConfigError."""
     networks = [initialise_network(cfg, source, number).to(device) for number in range(method.networks)]
-    return [lay_out(network, cfg.train.channels_last, device) for network in networks]
+    return [lay_out(network, cfg.train.channels_last, device) for network in share_frozen(networks)]
 
 
 def num_outputs(cfg: DictConfig, source: Source) -> int:

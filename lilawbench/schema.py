@@ -21,6 +21,7 @@ class Train:
     momentum: float = 0.9  # sgd
     nesterov: bool = False  # sgd
     schedule: str = "constant"  # constant | linear | cosine | multistep
+    decay_from_epoch: int = 0  # linear: lr is held for so many epochs, then falls
     milestones_epochs: list[int] = field(default_factory=list)  # multistep: lr x 0.1 after each
     clip_grad_norm: float | None = None
     balanced_samples: int | None = None  # rows per epoch, redrawn, balanced over observed classes; null: all rows

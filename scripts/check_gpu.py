@@ -27,7 +27,7 @@ PARTS = [  # by importance, with their shares of the time
         "rightness", "gpu_checks.rightness", 18, "five steps of every method agree with the CPU's, fp32 and bf16", True
     ),
     Part("sync", "gpu_checks.sync", 8, "no training step of any method waits for the device", True),
-    Part("resume", "gpu_checks.resume", 9, "a run that is killed after two epochs resumes bitwise", True),
+    Part("resume", "gpu_checks.resume", 12, "a run that is killed after two epochs resumes bitwise", True),
     Part("options", "gpu_checks.options", 11, "options of train: and whole runs give the right numbers", True),
     Part("steps", "gpu_checks.steps", 18, "a training step of every method, relative to CE"),
     Part("side_stream", "gpu_checks.side_stream", 5, "LiLAW relative to CE, with its meta step on a side stream"),
@@ -36,7 +36,7 @@ PARTS = [  # by importance, with their shares of the time
     Part("images", "gpu_checks.images", 8, "images per second of large networks, relative to bare loops"),
     Part("graphs", "gpu_checks.graphs", 8, "networks of images as CUDA graphs, LiLAW relative to CE in them"),
     Part("small", "gpu_checks.small", 11, "small networks: plain, as CUDA graphs, in several processes"),
-    Part("pytest", "gpu_checks.tests", 4, "the tests that need a GPU: pytest -m cuda", True),
+    Part("pytest", "gpu_checks.tests", 10, "the tests that need a GPU: pytest -m cuda", True),
 ]
 
 

@@ -63,6 +63,8 @@ REFUSED = [
     ("train.device=gpu", "it must be auto, cpu, cuda or cuda:N"),
     ("train.optimizer=lion", "adam, adamw or sgd"),
     ("train.finetune=head", "train.finetune is head; it must be full or linear_probe"),
+    ("train.decay_from_epoch=-1", ">= 0"),
+    ("train.decay_from_epoch=2", "0 with train.schedule=constant"),
     ("train.schedule=step", "constant, linear, cosine or multistep"),
     ("train.lr=0", "train.lr is 0.0"),
     ("train.epochs=0", "train.epochs is 0"),

@@ -1,5 +1,5 @@
-"""Runs of every method, killed again and again: at a random time, or at a random one of their writes, then started
-again until they end. Each record is that of an unbroken run, to the bit."""
+"""Runs of methods with each kind of state, killed again and again: at a random time, or at a random one of their
+writes, then started again until they end. Each record is that of an unbroken run, to the bit."""
 
 import faulthandler
 import json
@@ -15,9 +15,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from lilawbench.train import CONF, run
+from lilawbench.train import run
 
-METHODS = sorted(path.stem for path in (CONF / "method").glob("*.yaml"))
 KILLS = 25  # of each method
 MOST_IN_A_ROW = 4  # then a run is left to end
 LOOK = os.WEXITED | os.WNOHANG | os.WNOWAIT
@@ -83,8 +82,8 @@ def content(folder: Path) -> tuple:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", METHODS)
-def test_whenever_it_is_killed_a_run_goes_on_to_the_same_record(tiny, acting, tmp_path, method):
+def test_whenever_it_is_killed_a_run_goes_on_to_the_same_record(tiny, acting, tmp_path, method_of_each_state):
+    method = method_of_each_state
     rng, kills, chains = random.Random(method), 0, 0
     options = [*acting(method), "train.epochs=4", "train.log_every_steps=1", "model.dropout=0.2"]
     run(tiny(*options, f"paths.output_dir={tmp_path}/first"))  # what it imports late, its copies need not import again

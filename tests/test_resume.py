@@ -71,6 +71,7 @@ def cut_at(patch: pytest.MonkeyPatch, place: str) -> None:
 
 PLACES = ["steps", "metrics", "checkpoint"]  # each leaves the second epoch's checkpoint, whatever the method
 BY_DEFAULT = {("lilaw", "steps"), ("rrm", "metrics"), ("dynamic_loss", "checkpoint")}
+IN_TURN = {(method, PLACES[number % 3]) for number, method in enumerate(METHODS)}
 
 
 @pytest.mark.parametrize(
@@ -81,8 +82,7 @@ BY_DEFAULT = {("lilaw", "steps"), ("rrm", "metrics"), ("dynamic_loss", "checkpoi
             place,
             marks=[] if (method, place) in BY_DEFAULT else pytest.mark.slow,
         )
-        for method in METHODS
-        for place in PLACES
+        for method, place in sorted({*IN_TURN, *BY_DEFAULT, *(("lilaw", place) for place in PLACES)})
     ],
 )
 def test_four_epochs_are_two_and_two(tiny, acting, tmp_path, untimed, method, place):
@@ -130,16 +130,18 @@ def test_options_resume_too(composed, tmp_path, untimed, options):
 PROBE = ["train.finetune=linear_probe", "model.hidden=[16,12,8]", "train.epochs=4"]
 
 
-def test_a_probe_saves_what_trains_and_in_the_end_the_whole(tiny, tmp_path, untimed):
-    """256-16-12-8-10: 8 x 12 + 8 + 10 x 8 + 10 weights of the last two layers train."""
-    whole = run(tiny(*PROBE, f"paths.output_dir={tmp_path}/whole")).folder
+@pytest.mark.parametrize("method", ["ce", pytest.param("co_teaching", marks=pytest.mark.slow)])
+def test_a_probe_saves_what_trains_and_in_the_end_the_whole(tiny, tmp_path, untimed, acting, method):
+    """256-16-12-8-10: 8 x 12 + 8 + 10 x 8 + 10 weights of the last two layers train, in each network."""
+    options = [*PROBE, *acting(method)]
+    whole = run(tiny(*options, f"paths.output_dir={tmp_path}/whole")).folder
     with pytest.MonkeyPatch.context() as patch, pytest.raises(PowerCut):
         cut_at(patch, "metrics")
-        run(tiny(*PROBE))
+        run(tiny(*options))
     path = next((tmp_path / "outputs").rglob("checkpoint.pt"))
     saved = torch.load(path, weights_only=True)["model"]
     assert sum(value.numel() for value in saved.values()) == 194
-    assert record(run(tiny(*PROBE)).folder, untimed) == record(whole, untimed)
+    assert record(run(tiny(*options)).folder, untimed) == record(whole, untimed)
     final = torch.load(path, weights_only=True)["model"]
     assert final.keys() > saved.keys()
     for name, value in torch.load(whole / "checkpoint.pt", weights_only=True)["model"].items():

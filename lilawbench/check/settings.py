@@ -57,6 +57,10 @@ def _check_train(train: Plain) -> list[str]:
         "schedule",
         "constant, linear, cosine or multistep",
     )
+    need(train.decay_from_epoch >= 0, "decay_from_epoch", ">= 0")
+    if train.decay_from_epoch > 0:
+        need(train.schedule == "linear", "decay_from_epoch", f"0 with train.schedule={train.schedule}: linear has it")
+        need(train.decay_from_epoch < train.epochs, "decay_from_epoch", f"< train.epochs={train.epochs}")
     need(all(m >= 1 for m in train.milestones_epochs), "milestones_epochs", "a list of epochs >= 1")
     need(train.clip_grad_norm is None or train.clip_grad_norm > 0, "clip_grad_norm", "null or > 0")
     need(train.balanced_samples is None or train.balanced_samples >= 2, "balanced_samples", "null or >= 2")

@@ -33,6 +33,7 @@ from lilawbench.loading.rows import Rows, Splits
 from lilawbench.loading.streamed import rows_of
 from lilawbench.methods.base import Method
 from lilawbench.models.cut import Cut, cut, fits
+from lilawbench.models.finetune import frozen_state
 from lilawbench.noise.labels import Labels
 from lilawbench.support.atomic import remove_parts, replacing
 from lilawbench.support.errors import DataError, DiskError
@@ -76,11 +77,12 @@ def use_features(
     networks: Sequence[nn.Module],
     method: Method,
 ) -> Splits:
-    """The three splits with features instead of inputs; the network then gets a forward that takes features.
+    """The three splits with features instead of inputs; the networks then get forwards that take features.
 
-    Where that is impossible, splits and network stay as they are, and a log line says why.
+    Where that is impossible, splits and networks stay as they are, and a log line says why.
 
     Args:
+        networks: of one frozen part (`share_frozen`).
         labels: rows of train and val in the training table. splits: with inputs.
     """
     if reason := _reason_against(cfg, source, splits, method):
@@ -99,7 +101,7 @@ def use_features(
     rows = sum(map(len, whole))
     first = next(_features(model, parts, [sample], autocast))
     features = stored(path, rows, first, lambda: _computed(model, parts, whole, autocast))
-    model.forward = parts.logits
+    take_features(networks)
     places = (labels.train, labels.val, np.arange(rows - len(source.test_input), rows))
     train, val, test = (
         Features(features, torch.from_numpy(place), split.target) for place, split in zip(places, splits, strict=True)
@@ -107,11 +109,12 @@ def use_features(
     return train, val, test
 
 
-def take_features(network: nn.Module) -> None:
-    """Gives a network the forward that takes features, where `use_features` gave it to another of its kind."""
-    parts = cut(network)
-    assert parts is not None  # else there were no features
-    network.forward = parts.logits
+def take_features(networks: Sequence[nn.Module]) -> None:
+    """Gives networks the forwards that take features, of their own last two layers; one of the kind has been cut."""
+    for network in networks:
+        parts = cut(network)
+        assert parts is not None
+        network.forward = parts.logits
 
 
 def features_key(
@@ -125,10 +128,8 @@ def features_key(
     kept = {key: value for key, value in plain(cfg.model).items() if key not in left_out}
     layout = cfg.train.resize_px, is_channels_last(model)
     run = [kept, source.mean, source.std, *layout, cfg.train.precision, device.type]
-    trained = {name.rsplit(".", 1)[0] for name, p in model.named_parameters() if p.requires_grad}
-    frozen = [value for name, value in model.state_dict().items() if name.rsplit(".", 1)[0] not in trained]
     data = [tensor for input in inputs for tensor in (input.identity() if isinstance(input, ImageFiles) else [input])]
-    return digest([*frozen, *data], json.dumps(run, sort_keys=True).encode())[:32]
+    return digest([*frozen_state(model).values(), *data], json.dumps(run, sort_keys=True).encode())[:32]
 
 
 def stored(path: Path, rows: int, first: Tensor, compute: Callable[[], Iterable[Tensor]]) -> Tensor:
@@ -269,11 +270,11 @@ def _features(
 def _reason_against(cfg: DictConfig, source: Source, splits: Splits, method: Method) -> str | None:
     if any(cfg.train.augment.values()) or cfg.split.val_augment:
         return "augmentation changes them"
-    if cfg.attack.eps or method.perturbs_inputs:
+    if cfg.attack.eps:
         return "attacks change the inputs"
-    if method.networks > 1:
-        return "each of the method's networks has its own"
-    if "strong" in method.views:
+    if method.perturbs_inputs:
+        return f"method={cfg.method.name} changes the inputs, by an attack or by mixing rows"
+    if "strong" in method.views and splits[0].scaled:
         return f"{type(method).__name__} trains on augmented views"
     if source.copy is not None:
         return "each seed draws its own copies of training rows"

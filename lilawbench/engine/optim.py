@@ -27,12 +27,15 @@ def build_optimizer(
 def build_schedule(train: Train | DictConfig) -> Callable[[float], float]:
     """Learning rate after a number of finished epochs, such as 2.5; epochs may differ in their number of steps.
 
-    constant; linear and cosine fall from lr to 0; multistep multiplies by 0.1 at each milestone epoch.
+    constant; linear and cosine fall from lr to 0, linear after `decay_from_epoch`; multistep multiplies by 0.1 at each
+    milestone epoch.
     """
 
     def lr_at(epochs: float) -> float:
         done = epochs / train.epochs
         if train.schedule == "linear":
+            if held := train.decay_from_epoch:
+                return train.lr * min(1.0, (train.epochs - epochs) / (train.epochs - held))
             return train.lr * (1 - done)
         if train.schedule == "cosine":
             return train.lr * 0.5 * (1 + math.cos(math.pi * done))

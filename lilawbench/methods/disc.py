@@ -72,6 +72,7 @@ class DISC(Method):
     """
 
     views = ("weak", "strong")
+    perturbs_inputs = True
     tasks = CLASSES
     crossings = (correction,)
     suspicion: ClassVar = {"given_margin": -1, "distrusted": 1, "corrected_label": 1}

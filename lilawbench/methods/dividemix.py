@@ -31,6 +31,7 @@ from lilawbench.tasks import CLASSES
 log = logging.getLogger("lilawbench")
 LAMBDA_U = (25.0, 150.0)  # what the authors take at most noise rates, for CIFAR-10 and CIFAR-100
 THRESHOLD = 0.5
+MOST_HISTORY = 100
 
 
 class DivideMix(Method):
@@ -42,7 +43,8 @@ class DivideMix(Method):
         p_threshold: rows of larger w are labelled, in (0, 1).
         temperature: T of sharpening, > 0.
         alpha, lambda_u, ramp_epochs, prior: see `MixMatch`.
-        loss_history: epochs whose scaled losses are averaged for the mixture, >= 1; the authors take 5 at 90 % noise.
+        loss_history: epochs whose scaled losses are averaged for the mixture, in 1..100: all are kept in memory and
+            in the checkpoint. The authors take 5 at 90 % noise.
         guess_mode: of the network that trains while it guesses, "eval" | "train", as in the authors' code, which moves
             BatchNorm's statistics by all four views too. The other network is in eval mode.
         rrm: weights of RRM for the terms of L_X, a set for each network, from its own losses; None: none.
@@ -58,6 +60,7 @@ class DivideMix(Method):
 
     networks = 2
     views = TWO_VIEWS
+    perturbs_inputs = True
     splits_batches = False  # rows of a batch are mixed with each other
     tasks = CLASSES
     idle = "never divided"
@@ -82,9 +85,10 @@ class DivideMix(Method):
         loss: Loss = ce,
     ):
         super().__init__(loss)
-        for name, number, least in (("warmup_epochs", warmup_epochs, 0), ("loss_history", loss_history, 1)):
-            if not isinstance(number, int) or number < least:
-                raise ValueError(f"{name} is {number}; it must be a whole number >= {least}")
+        if not isinstance(warmup_epochs, int) or warmup_epochs < 0:
+            raise ValueError(f"warmup_epochs is {warmup_epochs}; it must be a whole number >= 0")
+        if not isinstance(loss_history, int) or not 1 <= loss_history <= MOST_HISTORY:
+            raise ValueError(f"loss_history is {loss_history}; it must be a whole number in 1..{MOST_HISTORY}")
         if not 0 < p_threshold < 1:
             raise ValueError(f"p_threshold is {p_threshold}; it must lie in (0, 1)")
         if not 0 < temperature < math.inf:

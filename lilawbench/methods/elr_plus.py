@@ -69,6 +69,7 @@ class ELRPlus(Method):
 
     networks = 2
     views = ("weak", "weak")
+    perturbs_inputs = True
     tasks = CLASSES
     suspicion: ClassVar = {"elr_target": -1}
 

@@ -69,6 +69,7 @@ class PES(Method):
     """
 
     views = TWO_VIEWS
+    perturbs_inputs = True
     splits_batches = False  # rows of a batch are mixed with each other
     tasks = CLASSES
     idle = "never divided"

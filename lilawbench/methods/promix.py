@@ -83,6 +83,7 @@ class ProMix(Method):
 
     networks = 2
     views = ("weak", "strong")
+    perturbs_inputs = True
     splits_batches = False  # rows of a batch are mixed with each other
     tasks = CLASSES
     crossings = (pruning,)
@@ -264,9 +265,8 @@ class ProMix(Method):
                 logits = self.pseudo.logits(ctx, mix.input, network)
                 ctx.passes.add(BACKWARD * len(mix.input) * (OWN not in heads))  # a backward that the first head misses
                 for head in heads:
-                    losses = mix.share * self._losses(logits[head], rows, mix.first)
-                    losses = losses + (1 - mix.share) * self._losses(logits[head], rows, mix.second)
-                    total = total + self.rise * (mix.counts * losses).sum()
+                    first, second = (self._losses(logits[head], rows, of) for of in (mix.first, mix.second))
+                    total = total + self.rise * (mix.counts * (mix.share * first + (1 - mix.share) * second)).sum()
         return total
 
     def _losses(self, logits: Tensor, rows: Labelled, of: Tensor, update: bool = False) -> Tensor:

@@ -2,11 +2,12 @@
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import MethodType
 from typing import NamedTuple
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 FINETUNE = ("full", "linear_probe")
 PROBED_LAYERS = 2
@@ -92,6 +93,34 @@ def frozen_modules(model: nn.Module, first: nn.Module) -> list[nn.Module]:
         if all(inner is not first for inner in module.modules()):
             before.append(module)
     return before
+
+
+def frozen_state(model: nn.Module) -> dict[str, Tensor]:
+    """What a linear probe leaves as it is, by its name in state_dict: frozen weights, buffers of frozen modules."""
+    trained = {name.rsplit(".", 1)[0] for name, p in model.named_parameters() if p.requires_grad}
+    return {
+        name: value
+        for name, value in model.state_dict(keep_vars=True).items()
+        if not value.requires_grad and (isinstance(value, nn.Parameter) or name.rsplit(".", 1)[0] not in trained)
+    }
+
+
+def share_frozen(models: Sequence[nn.Module]) -> Sequence[nn.Module]:
+    """Gives linear probes of one architecture the frozen part of the first, pretrained or random, by value.
+
+    Their last layers stay as each one's seed has drawn them. Networks without frozen weights stay as they are.
+
+    Returns:
+        The same models.
+    """
+    if all(p.requires_grad for p in models[0].parameters()):
+        return models
+    first, *others = map(frozen_state, models)
+    with torch.no_grad():
+        for other in others:
+            for name, value in first.items():
+                other[name].copy_(value)
+    return models
 
 
 def follows_train(module: nn.Module) -> bool:

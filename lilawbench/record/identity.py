@@ -37,6 +37,7 @@ LATER: dict[str, Tree] = {
     "train.cuda_graphs": False,
     "train.side_stream": True,
     "train.strong_policy": "cifar10",
+    "train.decay_from_epoch": 0,
     "dataset.white": None,
     "dataset.background": None,
     "dataset.clean": "target",

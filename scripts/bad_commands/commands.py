@@ -205,7 +205,7 @@ def _of_part(group: str, name: str, node: Plain) -> Iterator[Command]:
         if key in node:
             yield Command([*chosen, f"{group}.{key}s=1"], True)
             for value, bad in _values(option.kind):
-                if group == "model" and value == "9999999":  # right, and too large
+                if value == "9999999" and (group == "model" or key == "hidden"):  # right, and too large
                     continue
                 if bad or group != "logger" or value == "nonsense":  # a mirror goes on when its command has ended
                     yield Command([*chosen, f"{group}.{key}={value}"], bad)

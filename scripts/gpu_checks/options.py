@@ -13,7 +13,7 @@ from benchmarks.timing import interleaved, ratio
 from gpu_checks.checks import Checks
 from gpu_checks.rightness import distance, exact
 from gpu_checks.runs import PICTURES, TABLE, config, result
-from gpu_checks.scenes import BF16, METHODS, SGD, Net, acting, nets
+from gpu_checks.scenes import BF16, CORE, METHODS, SGD, Net, acting, nets
 from lilawbench.engine import runtime
 from lilawbench.engine.graphs import GraphedStep
 from lilawbench.engine.loop import fit
@@ -53,7 +53,7 @@ def graphs(c: Checks, by_name: dict[str, Net]) -> None:
         c.line("CUDA graphs without CUDA", "refused", ok="needs a CUDA device" in message)
         return
     for name in ("mlp", "lstm"):
-        for method in METHODS:
+        for method in METHODS if name == "mlp" else CORE:
             options = [*acting(method), *SGD, "train.side_stream=false"]  # as in a run with graphs
             if prepared(by_name[name].scene, c.device, *options)[1].against_graphs() is None:
                 with c.attempt(f"CUDA graphs, {name}, {method}"):
@@ -153,5 +153,5 @@ def memory(c: Checks, by_name: dict[str, Net]) -> None:
 
     base = peak("method=ce")
     c.line(f"peak memory of a step, {net.name}, ce: MiB", base)
-    for method in ("lilaw",) if c.tiny else [name for name in METHODS if name != "ce"]:
+    for method in ("lilaw",) if c.tiny else CORE[1:]:
         c.line(f"peak memory of a step, {net.name}, {method}: MiB", peak(*acting(method)))

@@ -11,7 +11,7 @@ import torch
 
 from gpu_checks.checks import Checks
 from gpu_checks.runs import PICTURES, TABLE, config, record
-from gpu_checks.scenes import METHODS, acting
+from gpu_checks.scenes import CORE, METHODS, acting
 from lilawbench.record.recorder import Recorder
 from lilawbench.train import run
 
@@ -24,8 +24,11 @@ class Died(BaseException):
 
 
 def check(c: Checks) -> None:
-    data = TABLE | {"rows": 640} if c.tiny else TABLE
-    cases = {method: (data, [*acting(method), "model=mlp", "model.dropout=0.3"]) for method in METHODS}
+    few = TABLE | {"rows": 640}
+    cases = {
+        method: (TABLE if method in CORE and not c.tiny else few, [*acting(method), "model=mlp", "model.dropout=0.3"])
+        for method in METHODS
+    }
     if c.tiny:
         cases = {name: case for name, case in cases.items() if name in ("lilaw", "dynamic_loss")}
     else:

@@ -7,6 +7,8 @@ from benchmarks.scenes import Scene
 from lilawbench.config import CONF
 
 METHODS = sorted(path.stem for path in (CONF / "method").glob("*.yaml"))
+# on every network; the others on one each part, so that all parts end in time
+CORE = ("ce", "focal", "lilaw", "rrm", "a_rrm", "at", "dynamic_loss", "dynamic_loss_lt")
 # options that make a method do on few rows and steps what it does on many
 ACTING = {
     "lilaw": ["method.lr=0.05"],

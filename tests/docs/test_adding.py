@@ -20,13 +20,13 @@ def choice(examples: dict[str, str], kind: str) -> str:
 
 
 def test_each_kind_has_an_example_of_two_files(examples):
-    """Their number is the table's in lilawbench/README.md; an experiment is its YAML alone."""
+    """Their number is the table's in lilawbench/README.md; an experiment is its YAML alone, and so is a preset."""
     table = (CONF.parent / "lilawbench" / "README.md").read_text(encoding="utf-8")
     for kind in KINDS:
         name = choice(examples, kind)
         assert (f"{name}.py" in examples) == (kind != "experiment")
         assert f"conf/{kind}/NAME.yaml" in table
-    assert len(examples) == 2 * len(KINDS) - 1
+    assert len(examples) == 2 * len(KINDS)
 
 
 @pytest.mark.parametrize(
@@ -44,6 +44,15 @@ def test_what_was_added_runs(mine, examples, command_line, kind):
         assert any(0 <= json.loads(row).get("test_doubt", -1) <= 1 for row in rows.read_text().splitlines())
     elif kind != "experiment":
         assert results[0][f"config.{kind}._target_"].startswith(f"{name}.")
+
+
+@pytest.mark.slow
+def test_the_preset_of_an_added_method_counts(mine, command_line):
+    command_line("--config-dir", "mine", "method=small_loss", "+preset=digits", *SMALL)
+    (file,) = (mine.parent / "outputs").rglob("result.json")
+    result = json.loads(file.read_text())
+    assert (result["config.method.keep"], result["config.train.lr"], result["config.model.name"]) == (0.8, 0.05, "cnn")
+    assert result["config.train.epochs"] == 1
 
 
 @pytest.mark.slow

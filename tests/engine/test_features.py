@@ -5,11 +5,13 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from lilawbench import methods as methods_package
 from lilawbench.config import build
 from lilawbench.engine import features
 from lilawbench.engine.features import Features, features_key, stored
@@ -49,6 +51,18 @@ def test_same_numbers_as_without(tiny, acting, passes, method):
     assert one.keys() == other.keys()
     for name in one:
         torch.testing.assert_close(one[name], other[name], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "method",
+    ["co_teaching", *(pytest.param(m, marks=pytest.mark.slow) for m in ("jocor", "dividemix", "elr_plus", "promix"))],
+)
+def test_same_numbers_with_two_networks(tiny, acting, passes, method):
+    """Two heads on one trunk. What mixes rows mixes inputs, with or without a cache: it has none."""
+    options = [*PROBE, *acting(method)]
+    cached, plain = (run(tiny(*options, f"train.cache_features={cache}")) for cache in ("true", "false"))
+    assert len(passes) == (method in ("co_teaching", "jocor"))
+    agree(cached, plain)
 
 
 @pytest.mark.parametrize(
@@ -112,8 +126,8 @@ def test_the_key_tells_sides_apart(tiny):
         pytest.param(["train.augment.policy=cifar10"], "augmentation changes them", marks=pytest.mark.slow),
         (["split.val_augment=true"], "augmentation changes them"),
         (["attack.eps=[0.1]"], "attacks change the inputs"),
-        pytest.param(["method=a_rrm"], "attacks change the inputs", marks=pytest.mark.slow),
-        (["method=at"], "attacks change the inputs"),
+        pytest.param(["method=a_rrm"], "method=a_rrm changes the inputs", marks=pytest.mark.slow),
+        (["method=at"], "method=at changes the inputs"),
         (["split.train_samples=100"], "rows would cost more than 1 epoch(s) of 6"),
     ],
 )
@@ -122,6 +136,15 @@ def test_off_with_a_line_where_features_change_or_cost_more(tiny, caplog, passes
         run(tiny(*PROBE, "train.epochs=1", "split.train_samples=null", *options))
     assert "frozen features are not cached: " in caplog.text and reason in caplog.text
     assert not passes
+
+
+def test_whatever_mixes_rows_says_so():
+    """Else a cache would mix features in the place of inputs, without a word."""
+    methods = Path(methods_package.__file__).parent.glob("*.py")
+    texts = {path.stem: path.read_text(encoding="utf-8") for path in methods}
+    mixing = {name for name, text in texts.items() if "methods.parts.mix" in text}
+    assert mixing >= {"mixup", "dividemix", "pes", "promix", "elr_plus", "disc"}
+    assert {name for name in mixing if "perturbs_inputs = True" not in texts[name]} == set()
 
 
 def test_off_for_a_network_that_cannot_be_cut(composed, caplog):

@@ -33,6 +33,13 @@ def test_schedules(schedule, rates):
     assert [lr_at(epochs) for epochs in (0, 1, 2, 3, 4)] == pytest.approx(rates, abs=1e-15)
 
 
+def test_linear_decay_may_begin_late():
+    """Co-teaching's: the rate is held for 80 of 200 epochs, then is lr (200 - t) / 120."""
+    lr_at = build_schedule(train(epochs=200, lr=1e-3, schedule="linear", decay_from_epoch=80))
+    assert [lr_at(t) for t in (0, 79.9, 80)] == [1e-3] * 3
+    assert [lr_at(t) for t in (80.5, 140, 199, 200)] == pytest.approx([1e-3 * (1 - 0.5 / 120), 5e-4, 1e-3 / 120, 0])
+
+
 def test_multistep_falls_with_the_milestone_epoch_and_not_before():
     """LiLAW's A.9: x 0.1 at epochs 50 and 75 of 100; in any order."""
     for milestones in ([50, 75], [75, 50]):

@@ -203,6 +203,7 @@ def test_runs_that_were_told_the_noise_say_so():
         ({"temperature": 0.0}, "temperature is 0.0"),
         ({"alpha": 0.0}, "alpha is 0.0"),
         ({"loss_history": 0}, "loss_history is 0"),
+        ({"loss_history": 9999999}, "loss_history is 9999999; it must be a whole number in 1..100"),
         ({"guess_mode": "both"}, "guess_mode is 'both'"),
         ({"rrm": {"over": "some"}}, "rrm.over is 'some'"),
         ({"rrm": {"reweight_every_epochs": 0}}, "rrm.reweight_every_epochs is 0"),

@@ -10,7 +10,7 @@ from torch import nn
 from lilawbench.config import build as build_node
 from lilawbench.engine.optim import build_optimizer
 from lilawbench.methods.parts.lookahead import Network, hypergradient
-from lilawbench.models.finetune import finetune
+from lilawbench.models.finetune import finetune, share_frozen
 from lilawbench.pipeline import initialise_network
 from lilawbench.schema import Train
 from lilawbench.train import CONF, run
@@ -161,6 +161,42 @@ def test_a_probe_run_ends_with_the_frozen_weights_it_began_with(tiny, acting, me
     began = initialise_network(cfg, Digits).state_dict()
     moved = {name for name, value in began.items() if not torch.equal(value, ended[name])}
     assert moved == {"5.weight", "5.bias", "7.weight", "7.bias"}
+
+
+def test_networks_of_a_probe_have_one_frozen_part_and_heads_of_their_own():
+    """Random weights and statistics differ in all; the block of a convolution and its BatchNorm is frozen."""
+
+    def made(seed):
+        torch.manual_seed(seed)
+        model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(8, 4), nn.Linear(4, 3))
+        model[1].running_mean.normal_()
+        return model
+
+    apart, shared = ([finetune(made(seed), "linear_probe") for seed in (0, 1, 2)] for _ in range(2))
+    assert share_frozen(shared) is shared
+    for before, after in zip(apart, shared, strict=True):
+        for name, value in after.state_dict().items():
+            source = apart[0] if name[0] in "01" else before
+            assert torch.equal(value, source.state_dict()[name]), name
+    assert not torch.equal(apart[0][0].weight, apart[1][0].weight)
+
+    whole = [made(0), made(1)]
+    share_frozen(whole)
+    assert not torch.equal(whole[0][0].weight, whole[1][0].weight) and not whole[0][1].running_mean.equal(
+        whole[1][1].running_mean
+    )
+
+
+def test_a_level_of_a_stack_that_trains_is_not_shared():
+    """One module holds all levels of a stacked LSTM: the frozen ones are shared by their names."""
+    models = []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        models.append(finetune(nn.Sequential(nn.LSTM(2, 3, num_layers=2), nn.Linear(3, 2)), "linear_probe"))
+    share_frozen(models)
+    first, second = (dict(model.named_parameters()) for model in models)
+    alike = {name for name in first if first[name].equal(second[name])}
+    assert alike == {f"0.{kind}_{part}_l0" for kind in ("weight", "bias") for part in ("ih", "hh")}
 
 
 @pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:FutureWarning")  # torch's own, at its first dual

@@ -245,8 +245,9 @@ def test_labels_lead_back_to_every_row(table_run):
 
 
 @pytest.mark.slow
-def test_a_linear_probe_on_cached_features_is_kept_whole(composed, tmp_path):
-    record = run(composed("train.finetune=linear_probe", "train.epochs=4", "train.lr=0.01"))
+@pytest.mark.parametrize("method", ["ce", "co_teaching"])
+def test_a_linear_probe_on_cached_features_is_kept_whole(composed, tmp_path, method):
+    record = run(composed(f"method={method}", "train.finetune=linear_probe", "train.epochs=4", "train.lr=0.01"))
     assert (tmp_path / "outputs" / "features").is_dir()
     images = build(composed("dataset=digits").dataset).load(None).test_input
     np.savez(tmp_path / "new.npz", images=images[:, 0].numpy())
