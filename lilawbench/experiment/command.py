@@ -106,7 +106,8 @@ def help_asked(command: Command) -> str | None:
     of_methods = {f"{presets.GROUP}/{method}" for method in presets.methods(command.folders)}
     for group in sorted(own - {presets.GROUP} | of_methods):
         names = ", ".join(searchpath.names(group, command.folders))
-        groups.append(textwrap.fill(f"{group}: {names}", 100, subsequent_indent="  "))
+        spelt = group.replace(f"{presets.GROUP}/", f"+{presets.GROUP} of method=")
+        groups.append(textwrap.fill(f"{spelt}: {names}", 100, subsequent_indent="  "))
     cfg = single(command)
     config = yaml.safe_dump(to_dict(cfg), sort_keys=False)
     return HELP.format(version=lilawbench.__version__, groups="\n".join(groups), config=config)

@@ -27,6 +27,7 @@ from lilawbench.methods.parts.soft_targets import negative_entropy, ramp, sharpe
 from lilawbench.metrics.crossing import pruning
 from lilawbench.support import host
 from lilawbench.support.errors import RunFailed
+from lilawbench.support.passes import BACKWARD
 from lilawbench.tasks import CLASSES
 
 log = logging.getLogger("lilawbench")
@@ -262,10 +263,10 @@ class ProMix(Method):
         for heads in [HEADS] if self.heads_mixes == "shared" else [(head,) for head in HEADS]:
             for mix in self.mixes(rows.input, rows.chosen):
                 logits = self.pseudo.logits(ctx, mix.input, network)
+                ctx.passes.add(BACKWARD * len(mix.input) * (OWN not in heads))  # a backward that the first head misses
                 for head in heads:
-                    losses = mix.share * self._losses(logits[head], rows, mix.first)
-                    losses = losses + (1 - mix.share) * self._losses(logits[head], rows, mix.second)
-                    total = total + self.rise * (mix.counts * losses).sum()
+                    first, second = (self._losses(logits[head], rows, of) for of in (mix.first, mix.second))
+                    total = total + self.rise * (mix.counts * (mix.share * first + (1 - mix.share) * second)).sum()
         return total
 
     def _losses(self, logits: Tensor, rows: Labelled, of: Tensor, update: bool = False) -> Tensor:

@@ -170,7 +170,7 @@ def test_from_python(mine):
 
 
 def test_help_and_tab_list_them(mine):
-    assert "preset/rrm: cafe, " in help_asked(read(["--config-dir", str(mine), "--help"]))
+    assert "+preset of method=rrm: cafe, " in help_asked(read(["--config-dir", str(mine), "--help"]))
     assert completed("lilawbench method=rrm +preset=s", [mine]) == ["+preset=shop"]
     assert completed("lilawbench method=a_rrm preset=", [mine]) == ["preset=shop"]
     assert completed("lilawbench method=rrm +pres", [mine]) == ["+preset="]

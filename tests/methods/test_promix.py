@@ -121,13 +121,18 @@ def test_guessed_rows_take_the_class_that_both_networks_say(scene):
 
 
 def test_own_mixes_draw_one_for_each_head(scene):
-    """Two mixes of both kinds a network in place of one: other numbers, and twice the draws."""
-    losses, shares = [], []
+    """Two mixes of both kinds a network in place of one: other numbers, twice the draws, 12 passes in place of 8."""
+    losses, shares, costs = [], [], []
     for heads_mixes in ("shared", "own"):
         ctx, method, batch = scene(3, heads_mixes=heads_mixes)
-        losses.append(method.loss(ctx, batch).loss.item())
+        before = ctx.passes.total
+        loss = method.loss(ctx, batch).loss
+        loss.backward()
+        losses.append(loss.item())
         shares.append(method.mixes.mixer(B, ctx.device).share)
+        costs.append((ctx.passes.total - before) / (3 * B))
     assert losses[0] != losses[1] and shares[0] != shares[1]
+    assert costs == [8, 12]
 
 
 def test_schedules_count_from_the_first_epoch(scene):
