@@ -1,5 +1,7 @@
 """Clean first: which rows leave, by which filter, and runs that end as plain ones without these rows would."""
 
+import csv
+
 import pytest
 import torch
 from torch import nn
@@ -41,7 +43,13 @@ def test_values_out_of_range(option, said):
 def test_the_rows_are_those_of_the_folds_that_the_run_itself_trained(tiny):
     """Also where detect.folds asks for the same networks, whose list then has the same rows."""
     options = ["method=clean_first", "method.folds=2", "train.epochs=2", "split.train_samples=120", "noise.rate=0.3"]
-    record = run(tiny(*options))
+    record = run(tiny(*options, "probe=suspects"))
     assert {file.name for file in (record.folder / "folds").iterdir()} == {"fold0.npz", "fold1.npz"}
     both = run(tiny(*options, "detect.folds=2", "experiment_name=both"))
     assert both.result["last.test_loss"] == record.result["last.test_loss"]
+    with (record.folder / "suspects.csv").open(newline="") as file:
+        listed = list(csv.DictReader(file))
+    dropped = [row["method_dropped"] == "1" for row in listed]
+    assert 0 < sum(dropped) < len(listed) and all(dropped[: sum(dropped)])
+    first = [row for row in listed if row["method_dropped"] == "1"]
+    assert all(float(row["suggested_prob"]) > 0 and row["suggested"] != row["given"] for row in first)

@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from lilawbench.losses import ELR
+from lilawbench.methods.clean_first import CleanFirst
+from lilawbench.methods.dividemix import DivideMix
 from lilawbench.methods.dynamic_loss import DynamicLoss
 from lilawbench.methods.rrm import RRM
 from lilawbench.methods.supervised import Supervised
@@ -39,6 +41,21 @@ def test_larger_is_more_suspicious(method, name, value, wanted, looks, scored):
     late = looks(torch.zeros(1, 4, 3), [0, 1, 0, 0], seen[1:])
     found = scored(of_method(method)[f"method_{name}"], [one, other, *late])
     torch.testing.assert_close(found.tolist(), [*map(float, wanted), math.nan], equal_nan=True, rtol=1e-6, atol=0)
+
+
+def test_a_row_that_its_method_left_out_has_a_score_and_other_untrained_rows_have_none(looks, scored):
+    value = torch.tensor([True, False, True, False])
+    seen = torch.tensor([[0, 0, 1, 1]])
+    detector = of_method(CleanFirst())["method_dropped"]
+    found = scored(detector, looks(torch.zeros(1, 4, 2), [0, 1, 0, 1], seen, values={"dropped": value}))
+    torch.testing.assert_close(found, torch.tensor([1, math.nan, 1, 0]).double(), equal_nan=True)
+    assert detector.left_out().tolist() == [True, False, False, False]
+
+
+def test_weights_of_rrm_are_scores_where_rrm_gives_them():
+    weights = {"method_weight", "method_pruned", "method_lowest_weight"}
+    assert weights & of_method(DivideMix()).keys() == set()
+    assert weights <= of_method(DivideMix(rrm={"reweight_every_epochs": 2, "over": "all"})).keys()
 
 
 def test_nothing_before_the_method_has_a_value(looks, scored):
