@@ -185,11 +185,19 @@ class Suspects(Probe):
         wrong = corrupted(self.scene.observed, self.scene.clean)
         found: dict[str, float] = {}
         for name, detector in self.detectors.items():
-            measured = detection(detector.scores(), wrong)
+            measured = detection(self._ranked(detector.scores()), wrong)
             if measured and self.orientation == "paper":
                 measured["paper_auprc"] = paper_auprc(detector.paper_scores(), wrong)
             found |= {f"suspects_{key}_{name}": value for key, value in measured.items()}
         return found
+
+    def _ranked(self, score: Tensor) -> Tensor:
+        """A score, [N]; rows that never trained come last, but first where the method left them out as wrong."""
+        ranked = score.double().nan_to_num(nan=-torch.inf)
+        for detector in self.detectors.values():
+            if isinstance(detector, MethodValue):
+                ranked = ranked.where(~(score.isnan() & detector.left_out()), torch.inf)
+        return ranked
 
     def state_dict(self) -> State:
         if not self.detectors:
@@ -236,10 +244,7 @@ class Suspects(Probe):
         given = self.scene.observed[:count]
         best = probs.float().scatter(1, given[:, None], -1).max(1)
         scores = torch.stack([detector.scores().double() for detector in self.detectors.values()])[:, :count]
-        ranked = scores[names.index(self.score)].nan_to_num(nan=-torch.inf)
-        for detector in self.detectors.values():  # what a method left out as wrong has no score and comes first
-            if isinstance(detector, MethodValue):
-                ranked = ranked.where(~detector.left_out()[:count], torch.inf)
+        ranked = self._ranked(self.detectors[self.score].scores())[:count]
         order = torch.argsort(ranked, descending=True, stable=True)
         found = estimates(self.losses.scores()[:count], self.out_of_sample, given)
         of_given = probs.float().gather(1, given[:, None])[:, 0]
