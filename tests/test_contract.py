@@ -16,9 +16,10 @@ from lilawbench.methods.supervised import Supervised
 from lilawbench.train import CONF, run
 
 METHODS = sorted(path.stem for path in (CONF / "method").glob("*.yaml"))
+BY_DEFAULT = {"ce", "lilaw", "rrm", "dynamic_loss", "co_teaching", "sop", "elr_plus", "mw_net"}  # a kind of thing each
 
 
-@pytest.fixture(params=METHODS)
+@pytest.fixture(params=[pytest.param(name, marks=[pytest.mark.slow] * (name not in BY_DEFAULT)) for name in METHODS])
 def method_name(request):
     return request.param
 
@@ -105,6 +106,7 @@ def test_state_goes_through_a_weights_only_file(scene, tmp_path):
     assert same(torch.load(tmp_path / "state.pt", weights_only=True), method.state_dict())
 
 
+@pytest.mark.slow
 def test_methods_that_are_left_out_of_long_tests_keep_nothing_of_their_own(scene_of, alike):
     kept, other = ({*method.state_dict()} for _, method, _ in map(scene_of, alike))
     assert other <= kept

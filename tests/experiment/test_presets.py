@@ -87,6 +87,7 @@ def test_a_row_can_name_the_preset_by_the_data_of_its_column(compose, mine, pres
     assert compose.plain(["method=rrm", f"preset={preset}"]).method.gamma == gamma
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_every_preset_composes(path):
     """Each sets something that there is, without Hydra's help, and neither data nor noise."""
