@@ -128,7 +128,8 @@ def test_other_clean_labels_train_the_same_networks(tiny, acting, method, monkey
         folder = run(tiny(*acting(method), "train.epochs=2", f"experiment_name=shift{shift}")).folder
         state = torch.load(folder / "checkpoint.pt", weights_only=True)
         states.append([state["model"], state["method"]])
-        measured.append(json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])["train_clean_accuracy"])
+        last = json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])
+        measured.append([last["train_clean_accuracy"], last["memorised"]])
     torch.testing.assert_close(*states, rtol=0, atol=0)
     assert measured[0] != measured[1]
 
