@@ -15,7 +15,7 @@ from lilawbench.record.identity import run_folder
 NUMBERS = [str(number) for number in range(1, 23) if number != 4]  # Table 4 is a worked example
 FILES = [f"lilaw_table{number}{size}" for number in NUMBERS for size in ("", "_smoke")]
 RIVALS = {
-    "3": {"Co-teaching", "SEAL", "Weakly Supervised", "LRT", "Joint-Optim", "MixNN", "MetaCleaner"},
+    "3": {"SEAL", "Weakly Supervised", "LRT", "Joint-Optim", "MixNN", "MetaCleaner"},
 }  # methods that are not here
 OURS = {  # rows, columns and metrics that the paper does not have
     "15": {
