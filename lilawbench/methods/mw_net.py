@@ -18,17 +18,17 @@ from lilawbench.loading.batch import Batch
 from lilawbench.losses import ce
 from lilawbench.methods.base import Loss, Method, StepOutput
 from lilawbench.methods.context import Context
+from lilawbench.methods.parts.learned import OwnOptimizer
 from lilawbench.methods.parts.lookahead import HYPERGRADIENTS, Stream, hypergradient, random_state
 from lilawbench.methods.parts.own_forward import OwnForward
 from lilawbench.support.lean import lean
-from lilawbench.support.plain import State
 from lilawbench.support.seeding import derive_torch
 from lilawbench.tasks import CLASSES
 
 SHOWN = 21  # losses 0, 0.5, ..., 10 at which V is logged
 
 
-class WeightNet(nn.Module):
+class WeightNet(OwnOptimizer):
     """V: losses [B] -> weights [B] in (0, 1): 1 - hidden - 1, ReLU, sigmoid, with its Adam.
 
     Args:
@@ -46,21 +46,14 @@ class WeightNet(nn.Module):
         self.optimizer = lean(torch.optim.Adam, self.parameters(), lr=lr, weight_decay=weight_decay)
 
     def forward(self, losses: Tensor) -> Tensor:
-        return self.layers(losses[:, None]).sigmoid()[:, 0]
+        own = next(self.parameters()).dtype
+        return self.layers(losses[:, None].to(own)).sigmoid()[:, 0].to(losses.dtype)
 
     def descend(self, gradients: Sequence[Tensor]) -> None:
         """One step of Adam."""
         for p, gradient in zip(self.parameters(), gradients, strict=True):
             p.grad = gradient
-        self.optimizer.step()
-        for p in self.parameters():
-            p.grad = None
-
-    def get_extra_state(self) -> State:
-        return self.optimizer.state_dict()
-
-    def set_extra_state(self, state: State) -> None:
-        self.optimizer.load_state_dict(state)
+        self.step()
 
 
 class MWNet(Method):
@@ -86,7 +79,6 @@ class MWNet(Method):
     splits_batches = False  # a look-ahead is one step of the whole batch
     tasks = CLASSES
     steps_differ = "it rewinds the random stream"
-    weight: Tensor  # V of the row's loss at its last step, [N]
 
     def __init__(
         self,
@@ -127,15 +119,12 @@ class MWNet(Method):
 
     def setup(self, ctx: Context) -> None:
         super().setup(ctx)
-        self.register_buffer("weight", torch.ones(ctx.num_train, device=ctx.device))
         generator = derive_torch(ctx.seed, "weight_net")
         self.net = WeightNet(self.hidden, self.lr, self.weight_decay, generator, ctx.device)
-        self._begin()
 
     def on_epoch_start(self, ctx: Context) -> None:
         super().on_epoch_start(ctx)
         self.on_own_forward.start_epoch()
-        self._begin()
 
     def loss(self, ctx: Context, batch: Batch) -> StepOutput:
         learns = ctx.step % self.meta_every_steps == 0
@@ -148,33 +137,14 @@ class MWNet(Method):
             weight = self._weights(ctx, losses)
         return StepOutput((weight * losses).mean(), logits.detach(), weight)
 
-    def after_step(self, ctx: Context, batch: Batch, out: StepOutput) -> None:
-        if out.weight is not None:
-            self.now.index_copy_(0, batch.index, out.weight.to(self.now.dtype))
-            self.seen.index_fill_(0, batch.index, 1)
-
-    def on_epoch_end(self, ctx: Context) -> None:
-        super().on_epoch_end(ctx)
-        times = ctx.world.sum_(self.seen)
-        self.weight = torch.where(times > 0, ctx.world.sum_(self.now) / times.clamp(min=1), self.weight)
-        self._begin()
-
     @torch.no_grad()
     def logs(self) -> dict[str, float | Tensor]:
         """V at the losses 0, 0.5, ..., 10, [21]."""
-        return {"weight_of_loss": self.net(torch.linspace(0, 10, SHOWN, device=self.weight.device))}
-
-    def sample_values(self) -> dict[str, Tensor]:
-        """The weight of the row's last step, 1 before the first, [N]."""
-        return {**super().sample_values(), "last_weight": self.weight}
-
-    def _begin(self) -> None:
-        """Nothing is known of the epoch yet."""
-        self.now, self.seen = torch.zeros_like(self.weight), torch.zeros_like(self.weight)
+        return {"weight_of_loss": self.net(torch.linspace(0, 10, SHOWN, device=next(self.net.parameters()).device))}
 
     def _weights(self, ctx: Context, losses: Tensor) -> Tensor:
         """V of this rank's losses [B], over its mean in the whole batch where that is asked for."""
-        weight = self.net(losses.detach().to(self.weight.dtype)).to(losses.dtype)
+        weight = self.net(losses.detach())
         return weight / self._mean(ctx, losses) if self.normalise else weight
 
     def _mean(self, ctx: Context, losses: Tensor) -> Tensor:
@@ -185,7 +155,7 @@ class MWNet(Method):
             every = losses.new_zeros(ctx.batch_size)
             places = ctx.world.share(torch.arange(ctx.batch_size, device=losses.device))
             ctx.world.sum_(every.index_copy_(0, places, losses.detach() / holders))
-        return self.net(every.to(self.weight.dtype)).mean().to(losses.dtype)
+        return self.net(every).mean()
 
     def _look_ahead(self, ctx: Context, batch: Batch, logits: Tensor, stream: Stream) -> None:
         """Moves V."""

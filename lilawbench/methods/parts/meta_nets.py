@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from lilawbench.losses.balanced import log_counts
-from lilawbench.support.plain import State
+from lilawbench.methods.parts.learned import OwnOptimizer
 
 WIDTH = 64
 TRUST, MARGIN = 3.98, 1.0  # sigmoid(3.98) = .982
@@ -47,7 +47,7 @@ class MetaVector(nn.Module):
 KINDS: dict[str, type[MetaMLP] | type[MetaVector]] = {"mlp": MetaMLP, "vector": MetaVector}
 
 
-class MetaNets(nn.Module):
+class MetaNets(OwnOptimizer):
     """g(r | y) [R, K], the trust in an observed label (Eq. 3), and q [K], the class margins (Eq. 5), with their Adam.
 
     Trust starts near .98 and stays in (0, 1); margins start near 1.
@@ -99,14 +99,4 @@ class MetaNets(nn.Module):
     def descend(self, tables: list[Tensor], gradients: list[Tensor]) -> None:
         """One step of Adam, from gradients at those tables of `forward` that are learned."""
         torch.autograd.backward(tables, gradients)
-        if self.optimizer is not None:
-            self.optimizer.step()
-        for p in self.parameters():
-            p.grad = None
-
-    def get_extra_state(self) -> State:
-        return {} if self.optimizer is None else self.optimizer.state_dict()
-
-    def set_extra_state(self, state: State) -> None:
-        if self.optimizer is not None:
-            self.optimizer.load_state_dict(state)
+        self.step()
