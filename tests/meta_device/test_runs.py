@@ -192,6 +192,7 @@ def test_every_model_is_on_one_device(away, small, acting, monkeypatch, name, me
     shape = INPUTS.get(name, (3, 32, 32))
     input = torch.randint(256, (60, *shape), dtype=torch.uint8) if len(shape) == 3 else torch.randn(60, *shape)
     short = ["method.warmup_epochs=0", "train.epochs=1", "train.batch_size=30", "attack.eps=[0.1]"]
+    short += ["keep.weights=false", "keep.predictions=false"]
     run(small("multiclass", *acting(method), f"model={name}", *short, input=input))
     assert {why for in_step, why in away.reads if in_step} <= {"whether a forward can be repeated"}
 
