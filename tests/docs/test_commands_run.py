@@ -22,6 +22,7 @@ from lilawbench.noise.human import Human
 STAND_INS = {
     "mnist": ((1, 28, 28), 10, "multiclass"),
     "fashion_mnist": ((1, 28, 28), 10, "multiclass"),
+    "cifar10": ((3, 32, 32), 10, "multiclass"),
     "cifar10n": ((3, 32, 32), 10, "multiclass"),
     "cifar100_m": ((3, 32, 32), 100, "multiclass"),
     "adult": ((105,), 2, "binary"),
