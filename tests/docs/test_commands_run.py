@@ -85,6 +85,7 @@ def small(cfg, monkeypatch):
         monkeypatch.setattr(Human, "__call__", lambda self, clean, *_, **__: clean * (np.arange(len(clean)) % 5 > 0))
     if "blocks" in cfg.model:
         cfg.model["blocks"] = [1, 1, 1, 1]
+        monkeypatch.setattr("lilawbench.models.preact_resnet.WIDTHS", (8, 8, 16, 16))
     if "architecture" in cfg.model:
         vit = cfg.model["architecture"].startswith("vit")
         cfg.model["pretrained"] = False
