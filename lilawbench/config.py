@@ -70,8 +70,8 @@ def compose(*overrides: str, config_dir: str | Path | None = None) -> DictConfig
     folders, others = searchpath.folders_of(config_dir, overrides)
     searchpath.use(folders)
     searchpath.warn_of_hidden(folders)
-    preset = {one: name for one in others if (name := presets.asked(one))}
-    others = [one for one in others if one not in preset]
+    preset = {one: name for one in others if (name := presets.asked(one)) is not None}
+    others = [one for one in others if one not in preset and not presets.none(one)]
     with initialize_config_dir(str(CONF), version_base="1.3"):
         others = [*searchpath.override_of(folders), *others]
         for name in preset.values():
