@@ -58,8 +58,10 @@ def spelt(name: object, method: str, dataset: str, folders: Iterable[Path] = ())
     if own not in there:
         has = f"it has: {', '.join(there)}" if there else f"it has none; {', '.join(methods(folders)) or 'none'} have"
         near = f"; {closest(own, there)}" if own and len(there) > 5 else ""
-        lacks = f"{GROUP}= lacks the name of a preset of method={method}"
-        raise ConfigError([f"{f'method={method} has no preset {name}' if own else lacks}; {has}{near}"])
+        lacks = f"method={method} has no preset {name}"
+        if not own:
+            lacks = f"{GROUP}= lacks the name of a preset of method={method}"
+        raise ConfigError([f"{lacks}; {has}{near}"])
     if damage := searchpath.damage(GROUP, f"{method}/{own}", (searchpath.CONF, *folders)):
         raise ConfigError(damage)
     return f"{method}/{own}"
