@@ -146,6 +146,7 @@ def test_equal_differences_have_no_posterior():
     assert equivalence(np.full(3, 0.5), 0.6) is equivalence(np.full(1, 0.5), 0.6) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [2, 3, 5, 10, 50])
 def test_what_n_pairs_can_detect_is_what_statsmodels_solves_for(n):
     from statsmodels.stats.power import TTestPower
