@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from lilawbench.loading.batch import Batch
 from lilawbench.methods.rrm import reweight
 
 
@@ -36,6 +37,16 @@ def test_a_method_that_cannot_run_gets_a_dash_and_its_reason(monkeypatch, capsys
     assert len(cells) == len(steps.METHODS) - 1 + 2
     assert cells["dynamic_loss"].startswith("- (") and "method.meta_fraction=0.25" in cells["dynamic_loss"]
     assert all(float(value) > 0 for name, value in cells.items() if not name.startswith("dynamic_loss"))
+
+
+def test_batches_for_ever_are_of_one_size_whatever_was_asked_for():
+    from benchmarks.scenes import forever
+
+    sizes = iter([[4, 4, 2], [4, 2], []])
+    stream = forever(lambda: [Batch(torch.arange(n), torch.zeros(n), torch.zeros(n)) for n in next(sizes)])
+    assert [len(next(stream).index) for _ in range(3)] == [4, 4, 4]
+    with pytest.raises(ValueError, match="has no batch"):
+        next(stream)
 
 
 def test_times_are_paired_by_round_and_the_warm_up_is_left_out():

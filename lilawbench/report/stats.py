@@ -77,7 +77,8 @@ def compare_paired(ours: Sequence[float], baseline: Sequence[float]) -> Comparis
     Source: Student 1908; Wilcoxon 1945; computed by scipy.stats.ttest_rel and scipy.stats.wilcoxon.
         Intervals: see `t_interval` and `bootstrap_interval`. Effect size: see `effect_size`. See `detectable` too.
     """
-    found, difference = compare_t(ours, baseline), paired_differences(ours, baseline)
+    difference = paired_differences(ours, baseline)
+    found = _by_t(difference)
     if not found.tested:
         return found
     return found._replace(
@@ -90,7 +91,10 @@ def compare_paired(ours: Sequence[float], baseline: Sequence[float]) -> Comparis
 
 def compare_t(ours: Sequence[float], baseline: Sequence[float]) -> Comparison:
     """The mean difference of `compare_paired` with its t-test and the interval of that alone, which is quick."""
-    difference = paired_differences(ours, baseline)
+    return _by_t(paired_differences(ours, baseline))
+
+
+def _by_t(difference: np.ndarray) -> Comparison:
     n = len(difference)
     mean = float(difference.mean()) if n else None
     return Comparison(n, mean, _t_p(difference), None, t_interval(difference))

@@ -83,14 +83,8 @@ def test_every_cell_can_run_and_is_another_run(composed, table_of, name):
 SYMMETRIC = ["lilaw_table3_smoke", "lilaw_table17_smoke", "lilaw_review", "breastmnist", "lilaw_table5_fashion"]
 
 
-@pytest.mark.every(3)
-@pytest.mark.parametrize(
-    "name",
-    [
-        *(pytest.param(name, marks=[pytest.mark.slow] * (number % 4 > 0)) for number, name in enumerate(FILES[::2])),
-        *SYMMETRIC,
-    ],
-)
+@pytest.mark.every(6)
+@pytest.mark.parametrize("name", [*FILES[::2], *SYMMETRIC])
 def test_symmetric_noise_is_lilaws_own(composed, table_of, name):
     """Drawn from all classes: at 50 % of two classes the other reading tells nothing about the right label."""
     cfg = composed(f"experiment={name}")

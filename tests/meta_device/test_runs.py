@@ -146,11 +146,8 @@ def test_options_are_on_one_device(away, small, acting, name):
     assert {why for in_step, why in away.reads if in_step} <= {"whether a forward can be repeated"}
 
 
-@pytest.mark.every(2)
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=[pytest.mark.slow] * (number % 3 > 0)) for number, name in enumerate(NAMES["loss"])],
-)
+@pytest.mark.every(6)
+@pytest.mark.parametrize("name", NAMES["loss"])
 def test_every_loss_is_on_one_device(away, small, name):
     loss = OmegaConf.load(CONF / "loss" / f"{name}.yaml")
     task = next(
