@@ -36,7 +36,7 @@ from lilawbench.record import marks, redo
 from lilawbench.record.data import looked_at_once
 from lilawbench.record.identity import RunRecord, changed, run_folder
 from lilawbench.report.conclude import conclude
-from lilawbench.support import searchpath
+from lilawbench.support import interrupt, searchpath
 from lilawbench.support.console import log_to_console
 from lilawbench.support.distributed import join, leave
 from lilawbench.support.errors import RunBusy, RunFailed, UserError
@@ -107,6 +107,7 @@ def attempt(cfg: DictConfig | Plain, in_sweep: bool = True) -> RunRecord:
         record = RunRecord(folder, "busy" if isinstance(error, RunBusy) else "failed", error=str(error))
         record.exit_code = error.exit_code
     except Exception as error:
+        interrupt.check()  # a rank fails when another one has been interrupted before it
         import torch
 
         if join().size > 1:  # the others may not have it, and wait: if this rank ends, torchrun ends them
@@ -144,6 +145,7 @@ def main() -> None:
     if "--version" in sys.argv[1:]:  # Hydra would print its own
         print(f"lilawbench {lilawbench.__version__}")
         sys.exit()
+    interrupt.listen()
     world = join()
     if world.is_main:
         log_to_console()

@@ -26,16 +26,16 @@ PARTS = [  # by importance, with their shares of the time
     Part(
         "rightness", "gpu_checks.rightness", 18, "five steps of every method agree with the CPU's, fp32 and bf16", True
     ),
-    Part("sync", "gpu_checks.sync", 8, "no training step of any method waits for the device", True),
+    Part("sync", "gpu_checks.sync", 11, "no training step of any method waits for the device", True),
     Part("resume", "gpu_checks.resume", 12, "a run that is killed after two epochs resumes bitwise", True),
-    Part("options", "gpu_checks.options", 11, "options of train: and whole runs give the right numbers", True),
-    Part("steps", "gpu_checks.steps", 18, "a training step of every method, relative to CE"),
+    Part("options", "gpu_checks.options", 14, "options of train: and whole runs give the right numbers", True),
+    Part("steps", "gpu_checks.steps", 17, "a training step of every method, relative to CE"),
     Part("side_stream", "gpu_checks.side_stream", 5, "LiLAW relative to CE, with its meta step on a side stream"),
     Part("reweight", "gpu_checks.reweight", 2, "RRM's re-weighting of a million losses"),
     Part("dynamic_loss", "gpu_checks.dynamic_loss", 6, "Dynamic Loss relative to CE and to a double backward"),
-    Part("images", "gpu_checks.images", 8, "images per second of large networks, relative to bare loops"),
-    Part("graphs", "gpu_checks.graphs", 8, "networks of images as CUDA graphs, LiLAW relative to CE in them"),
-    Part("small", "gpu_checks.small", 11, "small networks: plain, as CUDA graphs, in several processes"),
+    Part("images", "gpu_checks.images", 6, "images per second of large networks, relative to bare loops"),
+    Part("graphs", "gpu_checks.graphs", 7, "networks of images as CUDA graphs, LiLAW relative to CE in them"),
+    Part("small", "gpu_checks.small", 9, "small networks: plain, as CUDA graphs, in several processes"),
     Part("pytest", "gpu_checks.tests", 10, "the tests that need a GPU: pytest -m cuda", True),
 ]
 

@@ -16,7 +16,7 @@ from lilawbench.loading.batches import MetaLoader
 from lilawbench.methods.base import Method, StepOutput
 from lilawbench.methods.context import Context
 from lilawbench.methods.contract import check_any, check_batches, check_left, check_output, check_state, check_trace
-from lilawbench.support import host
+from lilawbench.support import host, interrupt
 from lilawbench.support.errors import RunFailed
 from lilawbench.support.passes import BACKWARD
 from lilawbench.support.seeding import seed_global
@@ -71,6 +71,7 @@ def fit(
     shown = ctx.world.is_main and sys.stderr.isatty()
     with tqdm(total=total, initial=done, desc=name, unit="step", disable=not shown, leave=False) as bar:
         while ctx.epoch < epochs:
+            interrupt.check()
             ctx.epoch += 1
             bar.set_description(f"{name}, epoch {ctx.epoch}/{epochs}")
             seed_global(ctx.seed, "train", ctx.epoch, *([ctx.world.rank] if ctx.world.rank else []))

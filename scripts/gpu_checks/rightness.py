@@ -63,7 +63,9 @@ def five(net: Net, device: torch.device, options: Sequence[str]) -> list[torch.T
     batch = next(iter(ctx.loader.epoch(0)))
     with ctx.side_pass("eval"):
         logits = ctx.forward(batch.input)
-    state = [v.detach().double().flatten() for v in tree_leaves(method.state_dict()) if isinstance(v, torch.Tensor)]
+    state = [
+        v.detach().double().flatten().cpu() for v in tree_leaves(method.state_dict()) if isinstance(v, torch.Tensor)
+    ]
     found = [torch.stack(losses), logits, flat(ctx.model) - start, *([torch.cat(state)] if state else [])]
     return [tensor.double().cpu() for tensor in found]
 

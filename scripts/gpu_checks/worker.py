@@ -28,9 +28,11 @@ def main() -> None:
         checks = Checks(name, job["device"], job["tiny"], deadline, say)
         say({"begins": name, **checks.machine()})
         try:
-            signal.setitimer(signal.ITIMER_REAL, max(0.01, checks.left()))
+            # again every second: an exception inside a destructor or a callback of a weak reference is lost
+            signal.setitimer(signal.ITIMER_REAL, max(0.01, checks.left()), 1.0)
             importlib.import_module(module).check(checks)
         except OutOfTime:
+            signal.setitimer(signal.ITIMER_REAL, 0)
             checks.line("the rest", "not done: out of time")
         except Exception:
             checks.line("the part as a whole", None, ok=False, error=traceback.format_exc())
