@@ -28,7 +28,10 @@ class Train:
     early_stop_epochs: int | None = None  # stop after so many epochs without a lower val_loss
     augment: AugmentOptions = field(default_factory=AugmentOptions)  # random views of training images
     strong_policy: str = "cifar10"  # AutoAugment's, in the strong view that some methods use
-    resize_px: int | None = None  # side that images are scaled to for the network, batch by batch; null: not scaled
+    # images by the mean and std of: data | weights, with their size and interpolation too; null: weights, where the
+    # model starts from some
+    normalise: str | None = None
+    resize_px: int | None = None  # side that images are scaled to, batch by batch; null: the weights', else not scaled
     precision: str = "fp32"  # fp32 | bf16; not chosen by device, or results would depend on the machine
     channels_last: bool | None = None  # layout of image networks; null: on CUDA only (it changes the last bits)
     compile: bool = False  # torch.compile of the forward; may cost more than it gains: bench.py options

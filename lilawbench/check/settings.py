@@ -74,6 +74,7 @@ def _check_train(train: Plain) -> list[str]:
     if augment.policy not in (None, *POLICIES):
         problems.append(f"train.augment.policy is {augment.policy}; it must be null or one of {', '.join(POLICIES)}")
     need(train.strong_policy in POLICIES, "strong_policy", f"one of {', '.join(POLICIES)}")
+    need(train.normalise in (None, "data", "weights"), "normalise", "null, data or weights")
     need(train.resize_px is None or train.resize_px >= 1, "resize_px", "null or >= 1")
     if train.precision == "fp16":
         problems.append("train.precision=fp16 is refused: its range makes per-sample losses overflow; use bf16 or fp32")

@@ -11,6 +11,7 @@ import numpy as np
 
 from lilawbench.datasets.subset import checked_classes, checked_imbalance, draw, long_tail
 from lilawbench.loading.image_files import ImageFiles, loaded
+from lilawbench.loading.rows import seen_shape
 from lilawbench.tasks import CLASSES, task_of
 
 if TYPE_CHECKING:
@@ -54,6 +55,8 @@ class Source:
     )
     columns: Callable[[np.ndarray], dict[str, list[str]]] | None = None  # lines -> a table's columns there, as text
     reader: Reader | None = None  # reads new rows as these were read; None: as their inputs' shape says
+    resize_px: int | None = None  # side that a run scales images to for its network, and how: see `Rows`
+    interpolation: str = "bilinear"
 
     @property
     def task(self) -> str:
@@ -68,6 +71,11 @@ class Source:
     def input_shape(self) -> tuple[int, ...]:
         """Shape of one sample."""
         return tuple(self.train_input.shape[1:])
+
+    @property
+    def network_shape(self) -> tuple[int, ...]:
+        """Shape of one sample as the network sees it."""
+        return seen_shape(self.input_shape, self.mean, self.resize_px)
 
     @property
     def labelled_clean(self) -> np.ndarray:

@@ -26,10 +26,11 @@ def cut(model: nn.Module) -> Cut | None:
         None for what cannot be cut here: a recurrent stack, or a timm network that is not forward_features, ending in
         the first trained layer, followed by forward_head.
     """
-    first = list(layers(model))[-PROBED_LAYERS:][0].module
+    layer = list(layers(model))[-PROBED_LAYERS:][0]
+    first = layer.module
     if isinstance(first, nn.RNNBase):
         return None
-    rest = _rest(model, first)
+    rest = _rest(model, first, layer.norm)
     tokens = model.num_prefix_tokens if getattr(model, "global_pool", None) == "token" else None
 
     def features(input: Tensor) -> Tensor:
@@ -52,7 +53,7 @@ def fits(model: nn.Module, parts: Cut, input: Tensor) -> bool:
             model.train(mode)
 
 
-def _rest(model: nn.Module, first: nn.Module) -> Callable[[Tensor], Tensor] | None:
+def _rest(model: nn.Module, first: nn.Module, norm: nn.Module | None) -> Callable[[Tensor], Tensor] | None:
     if isinstance(model, nn.Sequential):
         children = list(model)
         if first not in children:
@@ -63,7 +64,9 @@ def _rest(model: nn.Module, first: nn.Module) -> Callable[[Tensor], Tensor] | No
     if head is not None and first is getattr(getattr(model, "pre_logits", None), "fc2", None):  # VGG's are in its head
         activation, last = model.get_submodule("pre_logits.act2"), model.get_submodule("head")
         return lambda features: last(activation(first(features)))
-    return None if head is None else lambda features: head(first(features))
+    if head is None:
+        return None
+    return lambda features: head(first(features) if norm is None else norm(first(features)))
 
 
 class _Reached(Exception):

@@ -18,10 +18,11 @@ log = logging.getLogger("lilawbench")
 
 
 class Layer(NamedTuple):
-    """A parameterised layer: its module and parameters, and the BatchNorm that goes with it."""
+    """A parameterised layer: its module, the BatchNorm that goes with it, and the parameters of both."""
 
     module: nn.Module
     parameters: list[nn.Parameter]
+    norm: nn.Module | None = None
 
 
 def finetune(model: nn.Module, mode: str) -> nn.Module:
@@ -70,7 +71,7 @@ def layers(model: nn.Module) -> Iterator[Layer]:
     last: Layer | None = None
     for module in _units(model):
         if isinstance(module, nn.modules.batchnorm._BatchNorm) and last and isinstance(last.module, WEIGHTED):
-            last.parameters.extend(module.parameters())
+            last = Layer(last.module, [*last.parameters, *module.parameters()], module)
             continue
         if last:
             yield last

@@ -14,6 +14,7 @@ NETS = {  # overrides, shape, features of one sample
     "resnet32": ((2, 12, 12), ["model.depth=14"], (64, 3, 3)),
     "preact_resnet18": ((1, 8, 8), ["model.blocks=[1,1,1,2]"], (512, 1, 1)),
     "resnet18": ((1, 64, 64), ["+model.options={layers:[1,1,1,2],channels:[8,8,8,16]}"], (16, 2, 2)),
+    "efficientnet_lite0": ((3, 32, 32), ["+model.options={channel_multiplier:0.1}"], (320, 1, 1)),
     "vit_s16": ((1, 32, 32), ["+model.options={depth:2,embed_dim:12,num_heads:2}"], (1, 12)),  # the class token
 }
 

@@ -32,6 +32,7 @@ TRAINED = {  # shape, and the modules whose parameters train: the last two param
     "resnet50": ((3, 64, 64), ("layer4.2", "fc")),
     "vgg19_bn": ((3, 64, 64), ("pre_logits.fc2", "head.fc")),
     "inception_resnet_v2": ((3, 96, 96), ("conv2d_7b.conv", "conv2d_7b.bn", "classif")),
+    "efficientnet_lite0": ((3, 64, 64), ("conv_head", "bn2", "classifier")),
     "vit_b16": ((3, 64, 64), ("norm", "head")),
     "vit_s16": ((1, 28, 28), ("norm", "head")),
 }  # fmt: skip
