@@ -95,7 +95,7 @@ def train(cfg: DictConfig, folder: Path, world: World) -> RunRecord:
     with locked(folder, world) as lock, Recorder(folder, cfg, arrays, task, device, world) as recorder:
         world.main_does(lambda: write_outside(folder, cfg))
         runtime.prepare(device, recorder.threads, cfg.train.deterministic)
-        if cfg.train.finetune == "linear_probe" and cfg.train.cache_features:
+        if cfg.train.finetune != "full" and cfg.train.cache_features:
             train, val, test = use_features(cfg, source, labels, (train, val, test), networks, method)
         ctx = context_of(cfg, source, networks, method, train, val, world, cfg.seed)
         scene = Scene(source, labels, train, val, test, method, cfg.seed, cfg.train.epochs, ctx.networks)

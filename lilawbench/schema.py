@@ -13,8 +13,8 @@ from lilawbench.support.plain import Options
 class Train:
     epochs: int = 30
     batch_size: int = 128
-    finetune: str = "full"  # full | linear_probe: only the last two layers train
-    cache_features: bool = True  # linear_probe: the frozen part runs once per sweep, into a file of output_dir
+    finetune: str = "full"  # full | linear_probe: only the last two layers train | head: only the last
+    cache_features: bool = True  # of the last two: the frozen part runs once per sweep, into a file of output_dir
     optimizer: str = "adam"  # adam | adamw | sgd
     lr: float = 1e-3
     weight_decay: float = 0.0

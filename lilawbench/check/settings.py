@@ -6,7 +6,7 @@ from lilawbench.augment.autoaugment import POLICIES
 from lilawbench.check.machine import check_compiler, check_device, check_graphs
 from lilawbench.config import Plain
 from lilawbench.methods.parts.fgsm import check_attack
-from lilawbench.models.finetune import FINETUNE
+from lilawbench.models.finetune import TRAINED_LAYERS
 from lilawbench.schema import Config
 from lilawbench.support.plain import Options
 from lilawbench.support.values import misfit
@@ -46,7 +46,7 @@ def _check_train(train: Plain) -> list[str]:
 
     need(train.epochs >= 1, "epochs", ">= 1")
     need(train.batch_size >= 2, "batch_size", ">= 2")
-    need(train.finetune in FINETUNE, "finetune", " or ".join(FINETUNE))
+    need(train.finetune in TRAINED_LAYERS, "finetune", "full, linear_probe or head")
     need(train.optimizer in ("adam", "adamw", "sgd"), "optimizer", "adam, adamw or sgd")
     need(train.lr > 0, "lr", "> 0")
     need(train.weight_decay >= 0, "weight_decay", ">= 0")

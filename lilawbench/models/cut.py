@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from lilawbench.models.finetune import PROBED_LAYERS, layers
+from lilawbench.models.finetune import layers
 
 
 class Cut(NamedTuple):
@@ -18,24 +18,27 @@ class Cut(NamedTuple):
 
 
 def cut(model: nn.Module) -> Cut | None:
-    """Cuts a network before the first of its last two parameterised layers.
+    """Cuts a network before the first of its layers that train.
 
     For a ViT that classifies the class token, the features are that token alone: 768 numbers instead of 151,296.
 
     Returns:
-        None for what cannot be cut here: a recurrent stack, or a timm network that is not forward_features, ending in
-        the first trained layer, followed by forward_head.
+        None for what cannot be cut here: a recurrent stack, a timm network that is not forward_features, ending in the
+        first trained layer, followed by forward_head, or dropout before a head that trains alone.
     """
-    layer = list(layers(model))[-PROBED_LAYERS:][0]
+    *_, last = found = list(layers(model))
+    layer = next(layer for layer in found if all(p.requires_grad for p in layer.parameters))
     first = layer.module
     if isinstance(first, nn.RNNBase):
         return None
-    rest = _rest(model, first, layer.norm)
+    if layer is last and getattr(model, "drop_rate", 0):
+        return None
+    rest = first if layer is last else _rest(model, first, layer.norm)
     tokens = model.num_prefix_tokens if getattr(model, "global_pool", None) == "token" else None
 
     def features(input: Tensor) -> Tensor:
         reached = _input_of(first, model, input)
-        return reached if tokens is None else reached[:, :tokens]
+        return reached if tokens is None or reached.ndim == 2 else reached[:, :tokens]
 
     return None if rest is None else Cut(features, rest)
 
