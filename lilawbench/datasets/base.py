@@ -11,7 +11,6 @@ import numpy as np
 
 from lilawbench.datasets.subset import checked_classes, checked_imbalance, draw, long_tail
 from lilawbench.loading.image_files import ImageFiles, loaded
-from lilawbench.loading.rows import seen_shape
 from lilawbench.tasks import CLASSES, task_of
 
 if TYPE_CHECKING:
@@ -119,6 +118,13 @@ class Source:
     @property
     def is_image(self) -> bool:
         return self.train_input.ndim == 4
+
+
+def seen_shape(shape: tuple[int, ...], mean: Sequence[float] | None, resize_px: int | None) -> tuple[int, ...]:
+    """Shape of one sample as a network sees it, of one as stored; `mean`, `resize_px`: see `Rows`."""
+    if mean is not None:
+        shape = (len(mean), *shape[1:])
+    return shape if resize_px is None else (shape[0], resize_px, resize_px)
 
 
 def _take(inputs: Tensor | ImageFiles, rows: np.ndarray) -> Tensor | ImageFiles:

@@ -43,6 +43,7 @@ def scaled_for(cfg: DictConfig, source: Source) -> Source:
             ]
         )
     side = own.size_px if cfg.train.resize_px is None else cfg.train.resize_px
+    side = None if source.input_shape[1:] == (side, side) else side
     wanted = replace(source, mean=own.mean, std=own.std, resize_px=side, interpolation=own.interpolation)
     grey = f", grey as {len(own.mean)} channels" if channels < len(own.mean) else ""
     log.info("images enter with %s%s: as the weights want them (%s)", _described(wanted), grey, own.origin)

@@ -2,7 +2,7 @@
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Generic, Self, TypeVar
 
 import torch
@@ -18,13 +18,6 @@ EVAL_BATCH = 512
 CPU_EVAL_BATCH = 128  # activations stay in a core's cache: half the time of 512 in a small CNN
 
 Input = TypeVar("Input", Tensor, ImageFiles)
-
-
-def seen_shape(shape: tuple[int, ...], mean: Sequence[float] | None, resize_px: int | None) -> tuple[int, ...]:
-    """Shape of one sample as a network sees it, of one as stored; `mean`, `resize_px`: see `Rows`."""
-    if mean is not None:
-        shape = (len(mean), *shape[1:])
-    return shape if resize_px is None else (shape[0], resize_px, resize_px)
 
 
 class Rows(ABC, Generic[Input]):

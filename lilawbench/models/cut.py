@@ -31,7 +31,8 @@ def cut(model: nn.Module) -> Cut | None:
     first = layer.module
     if isinstance(first, nn.RNNBase):
         return None
-    if layer is last and getattr(model, "drop_rate", 0):
+    drop_rate: float = getattr(model, "drop_rate", 0.0)
+    if layer is last and drop_rate > 0:
         return None
     rest = first if layer is last else _rest(model, first, layer.norm)
     tokens = model.num_prefix_tokens if getattr(model, "global_pool", None) == "token" else None

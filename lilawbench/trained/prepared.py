@@ -10,9 +10,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from lilawbench.datasets.base import seen_shape
 from lilawbench.datasets.new_rows.base import Labelling, NewRows, Reader
 from lilawbench.datasets.new_rows.readers import reader_from
-from lilawbench.loading.rows import seen_shape
 from lilawbench.loading.streamed import rows_of
 from lilawbench.models.preprocessing import FILE
 from lilawbench.record.writer import read_json

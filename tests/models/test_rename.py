@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from lilawbench.models import weights
+from lilawbench.models import packaged
 from lilawbench.models.image import timm_model
 from lilawbench.models.rename import by_shape, spelled_out
 
@@ -106,10 +106,10 @@ def test_a_package_comes_before_the_hub(tmp_path, monkeypatch):
         f"class Net:\n    @staticmethod\n    def get_model_file_path():\n        return {str(tmp_path / 'net.pth')!r}\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(weights, "PACKAGES", {"resnet18": ("net_package", "Net"), "resnet34": ("not_there", "Net")})
+    monkeypatch.setattr(packaged, "PACKAGES", {"resnet18": ("net_package", "Net"), "resnet34": ("not_there", "Net")})
     model = timm_model(5, (3, 32, 32), "resnet18", pretrained=True, options=TINY)
     assert torch.equal(model.layer4[0].conv1.weight, source.layer4[0].conv1.weight)
-    assert weights.packaged_weights("resnet34") is None is weights.packaged_weights("resnet50")
+    assert packaged.packaged_weights("resnet34") is None is packaged.packaged_weights("resnet50")
 
 
 @pytest.mark.slow
