@@ -84,6 +84,7 @@ SYMMETRIC = ["lilaw_table3_smoke", "lilaw_table17_smoke", "lilaw_review", "lilaw
 SYMMETRIC += ["lilaw_table5_fashion"]
 
 
+@pytest.mark.every(3)
 @pytest.mark.parametrize(
     "name",
     [

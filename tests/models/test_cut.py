@@ -30,6 +30,7 @@ def probe(request, composed):
     return finetune(model, "linear_probe"), x, width
 
 
+@pytest.mark.every(3)
 def test_logits_of_features_are_the_logits(probe):
     model, x, width = probe
     parts = cut(model)
@@ -41,6 +42,7 @@ def test_logits_of_features_are_the_logits(probe):
     torch.testing.assert_close(model(parts.features(x)), expected, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.every(3)
 def test_gradients_through_the_cut_are_the_gradients(probe):
     """In train mode, dropout before the head included."""
     model, x, _ = probe
@@ -54,6 +56,7 @@ def test_gradients_through_the_cut_are_the_gradients(probe):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.every(3)
 @pytest.mark.parametrize("name, width", [("mlp", 6), ("resnet18", 16), ("efficientnet_lite0", 1280), ("vit_s16", 12)])
 def test_a_head_alone_is_cut_before_it(name, width, composed):
     """Dropout before it is frozen; where a network draws it by itself (timm's drop_rate), nothing is cut."""
@@ -69,6 +72,7 @@ def test_a_head_alone_is_cut_before_it(name, width, composed):
     assert cut(model) is None
 
 
+@pytest.mark.every(3)
 def test_fits_tells_a_wrong_cut(probe):
     model, x, _ = probe
     parts = cut(model)

@@ -58,6 +58,7 @@ def test_every_model_is_here():
 LARGE = ("resnet34", "resnet50", "vgg19_bn", "inception_resnet_v2", "vit_b16")  # whose kin are smaller
 
 
+@pytest.mark.every(3)
 @pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in LARGE)) for name in TRAINED])
 def test_the_last_two_parameterised_layers_train(composed, name):
     shape, trained = TRAINED[name]
@@ -82,6 +83,7 @@ def small(request, composed):
     return make
 
 
+@pytest.mark.every(4)
 def test_a_step_of_a_probe_moves_what_trains_and_nothing_else(small):
     """With weight decay and momentum, which move a parameter of gradient 0 as well."""
     model, x = small("linear_probe")
