@@ -29,6 +29,7 @@ from lilawbench.engine.forward import lay_out
 from lilawbench.engine.graphs import GraphedStep
 from lilawbench.engine.loop import Epoch, fit
 from lilawbench.engine.optim import build_schedule
+from lilawbench.engine.scaling import pixels_of, scaled_for
 from lilawbench.launch import preempt
 from lilawbench.loading.download import fetch
 from lilawbench.loading.image_files import ImageFiles, loaded
@@ -36,7 +37,6 @@ from lilawbench.loading.rows import Rows, Splits
 from lilawbench.loading.streamed import rows_of
 from lilawbench.methods.base import Method
 from lilawbench.methods.context import Context
-from lilawbench.methods.parts.fgsm import Pixels
 from lilawbench.models.cosine import fit_head
 from lilawbench.models.finetune import finetune, share_frozen
 from lilawbench.noise.labels import Labels
@@ -74,7 +74,7 @@ def train(cfg: DictConfig, folder: Path, world: World) -> RunRecord:
     data_dir = Path(cfg.paths.data_dir) if cfg.paths.data_dir else None
     dataset = build(cfg.dataset)
     try:
-        source = dataset.source(data_dir, derive(cfg.seed, "imbalance"))
+        source = scaled_for(cfg, dataset.source(data_dir, derive(cfg.seed, "imbalance")))
     except ValueError as error:  # what only the data can tell
         raise ConfigError([f"dataset={cfg.dataset.name}: {error}"]) from error
     if dataset.num_classes is None:
@@ -95,7 +95,7 @@ def train(cfg: DictConfig, folder: Path, world: World) -> RunRecord:
     with locked(folder, world) as lock, Recorder(folder, cfg, arrays, task, device, world) as recorder:
         world.main_does(lambda: write_outside(folder, cfg))
         runtime.prepare(device, recorder.threads, cfg.train.deterministic)
-        if cfg.train.finetune == "linear_probe" and cfg.train.cache_features:
+        if cfg.train.finetune != "full" and cfg.train.cache_features:
             train, val, test = use_features(cfg, source, labels, (train, val, test), networks, method)
         ctx = context_of(cfg, source, networks, method, train, val, world, cfg.seed)
         scene = Scene(source, labels, train, val, test, method, cfg.seed, cfg.train.epochs, ctx.networks)
@@ -247,7 +247,8 @@ def splits_of(cfg: DictConfig, source: Source, labels: Labels, device: torch.dev
         raise ConfigError([f"attack.space=unit needs images; dataset={cfg.dataset.name} has none"])
 
     def made(input: torch.Tensor | ImageFiles, target: np.ndarray) -> Rows:
-        return rows_of(input, torch.from_numpy(target), source.mean, source.std, device, cfg.train.resize_px)
+        scale = (source.mean, source.std, device, source.resize_px, source.interpolation)
+        return rows_of(input, torch.from_numpy(target), *scale)
 
     if labels.copied is not None and source.copy is not None:
         kept, copied = (stored_inputs(source, rows) for rows in (np.unique(labels.train), labels.copied))
@@ -260,13 +261,6 @@ def splits_of(cfg: DictConfig, source: Source, labels: Labels, device: torch.dev
     return train, val.normalised() if len(val) else val, made(source.test_input, source.test_clean)
 
 
-def pixels_of(source: Source, device: torch.device) -> Pixels | None:
-    """How the data set's images enter a network; None: it has none."""
-    if not source.is_image or source.mean is None:
-        return None
-    return Pixels(*(torch.tensor(values, device=device).view(-1, 1, 1) for values in (source.mean, source.std)))
-
-
 def initialise_network(cfg: DictConfig, source: Source, number: int = 0) -> torch.nn.Module:
     """A network of the run. Its initial weights depend only on the seed, its number and the model's options.
 
@@ -274,10 +268,8 @@ def initialise_network(cfg: DictConfig, source: Source, number: int = 0) -> torc
         ConfigError: the model does not fit these data.
     """
     seed_global(cfg.seed, "init", *([number] if number else []))
-    shape, side = source.input_shape, cfg.train.resize_px
-    shape = shape if side is None else (shape[0], side, side)
     try:
-        network = build(cfg.model, num_classes=num_outputs(cfg, source), input_shape=shape)
+        network = build(cfg.model, num_classes=num_outputs(cfg, source), input_shape=source.network_shape)
     except InstantiationException as error:
         raise ConfigError([f"model={cfg.model.name} on dataset={cfg.dataset.name}: {error.__cause__}"]) from error
     try:

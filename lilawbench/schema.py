@@ -13,8 +13,8 @@ from lilawbench.support.plain import Options
 class Train:
     epochs: int = 30
     batch_size: int = 128
-    finetune: str = "full"  # full | linear_probe: only the last two layers train
-    cache_features: bool = True  # linear_probe: the frozen part runs once per sweep, into a file of output_dir
+    finetune: str = "full"  # full | linear_probe: only the last two layers train | head: only the last
+    cache_features: bool = True  # of the last two: the frozen part runs once per sweep, into a file of output_dir
     optimizer: str = "adam"  # adam | adamw | sgd
     lr: float = 1e-3
     weight_decay: float = 0.0
@@ -28,7 +28,10 @@ class Train:
     early_stop_epochs: int | None = None  # stop after so many epochs without a lower val_loss
     augment: AugmentOptions = field(default_factory=AugmentOptions)  # random views of training images
     strong_policy: str = "cifar10"  # AutoAugment's, in the strong view that some methods use
-    resize_px: int | None = None  # side that images are scaled to for the network, batch by batch; null: not scaled
+    # images by the mean and std of: data | weights, with their size and interpolation too; null: weights, where the
+    # model starts from some
+    normalise: str | None = None
+    resize_px: int | None = None  # side that images are scaled to, batch by batch; null: the weights', else not scaled
     precision: str = "fp32"  # fp32 | bf16; not chosen by device, or results would depend on the machine
     channels_last: bool | None = None  # layout of image networks; null: on CUDA only (it changes the last bits)
     compile: bool = False  # torch.compile of the forward; may cost more than it gains: bench.py options

@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from lilawbench.config import build
 from lilawbench.engine import checkpoint, runtime
+from lilawbench.engine.scaling import scaled_for
 from lilawbench.loading.streamed import rows_of
 from lilawbench.pipeline import initialise_network
 from lilawbench.support.errors import DataError, UserError
@@ -32,7 +33,7 @@ def confusion(cfg: DictConfig, weights: dict[str, torch.Tensor], split: str) -> 
     from sklearn.metrics import confusion_matrix
 
     data_dir = Path(cfg.paths.data_dir) if cfg.paths.data_dir else None
-    source = build(cfg.dataset).source(data_dir, derive(cfg.seed, "imbalance"))
+    source = scaled_for(cfg, build(cfg.dataset).source(data_dir, derive(cfg.seed, "imbalance")))
     if source.task not in CLASSES:
         raise DataError(f"dataset={cfg.dataset.name} is {source.task}; a kernel needs one class per sample")
     device = runtime.choose_device("auto")
@@ -42,7 +43,8 @@ def confusion(cfg: DictConfig, weights: dict[str, torch.Tensor], split: str) -> 
     input, clean = (
         (source.test_input, source.test_clean) if split == "test" else (source.train_input, source.train_clean)
     )
-    data = rows_of(input, torch.from_numpy(clean), source.mean, source.std, device, cfg.train.resize_px)
+    scale = (source.mean, source.std, device, source.resize_px, source.interpolation)
+    data = rows_of(input, torch.from_numpy(clean), *scale)
     with torch.no_grad():
         predicted = torch.cat([model(batch.input)[:, : source.num_classes].argmax(1) for batch in data.in_order()])
     return confusion_matrix(clean, predicted.cpu().numpy(), labels=np.arange(source.num_classes))

@@ -1,6 +1,7 @@
 """`train.run` from end to end: what a record holds, on the embedded data and on the real files at hand."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -194,7 +195,7 @@ def test_a_vit_is_built_for_the_scaled_images(composed):
     source = Source(torch.zeros(2, 3, 32, 32, dtype=torch.uint8), np.zeros(2, np.int64), torch.zeros(0), np.zeros(0),
                     tuple(map(str, range(100))), (0.5,) * 3, (0.2,) * 3)  # fmt: skip
     with torch.device("meta"):
-        model = initialise_network(cfg, source)
+        model = initialise_network(cfg, replace(source, resize_px=224))
     assert model.pos_embed.shape == (1, 1 + 14 * 14, 768) and model.head.out_features == 100
 
 

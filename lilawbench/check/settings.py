@@ -6,7 +6,7 @@ from lilawbench.augment.autoaugment import POLICIES
 from lilawbench.check.machine import check_compiler, check_device, check_graphs
 from lilawbench.config import Plain
 from lilawbench.methods.parts.fgsm import check_attack
-from lilawbench.models.finetune import FINETUNE
+from lilawbench.models.finetune import TRAINED_LAYERS
 from lilawbench.schema import Config
 from lilawbench.support.plain import Options
 from lilawbench.support.values import misfit
@@ -46,7 +46,7 @@ def _check_train(train: Plain) -> list[str]:
 
     need(train.epochs >= 1, "epochs", ">= 1")
     need(train.batch_size >= 2, "batch_size", ">= 2")
-    need(train.finetune in FINETUNE, "finetune", " or ".join(FINETUNE))
+    need(train.finetune in TRAINED_LAYERS, "finetune", "full, linear_probe or head")
     need(train.optimizer in ("adam", "adamw", "sgd"), "optimizer", "adam, adamw or sgd")
     need(train.lr > 0, "lr", "> 0")
     need(train.weight_decay >= 0, "weight_decay", ">= 0")
@@ -74,6 +74,7 @@ def _check_train(train: Plain) -> list[str]:
     if augment.policy not in (None, *POLICIES):
         problems.append(f"train.augment.policy is {augment.policy}; it must be null or one of {', '.join(POLICIES)}")
     need(train.strong_policy in POLICIES, "strong_policy", f"one of {', '.join(POLICIES)}")
+    need(train.normalise in (None, "data", "weights"), "normalise", "null, data or weights")
     need(train.resize_px is None or train.resize_px >= 1, "resize_px", "null or >= 1")
     if train.precision == "fp16":
         problems.append("train.precision=fp16 is refused: its range makes per-sample losses overflow; use bf16 or fp32")

@@ -15,6 +15,7 @@ from lilawbench.check.settings import wrong_settings
 from lilawbench.config import NAMED, Plain, bind, build, check_keys, options, plain, probes_asked
 from lilawbench.methods.base import Method
 from lilawbench.methods.contract import sound
+from lilawbench.models.preprocessing import follows_weights, has_weights
 from lilawbench.support.errors import ConfigError
 from lilawbench.tasks import CLASSES, example
 
@@ -106,6 +107,12 @@ def _together(cfg: Plain, official_val: bool | None, method: Method | None) -> l
         official_val: whether the data have validation rows of their own; None: unknown. method: None: it was refused.
     """
     problems, name = [], cfg.method.name
+    if follows_weights(cfg) and not has_weights(cfg.model):
+        rule = "needs model.pretrained=true or model.checkpoint=FILE, of a network from timm"
+        problems.append(f"train.normalise=weights {rule}: model={cfg.model.name} starts from no such weights")
+    if follows_weights(cfg) and cfg.dataset.get("pixels") == "unit":
+        rule = "train.normalise=data keeps the pixels as they are"
+        problems.append(f"dataset.pixels=unit does not go with the normalisation of the model's weights: {rule}")
     if cfg.split.val_fraction is None and official_val is False:
         problems.append(f"split.val_fraction is null; dataset={cfg.dataset.name} has no validation rows of its own")
     if method is not None and not method.splits_batches and cfg.train.accumulate_steps > 1:

@@ -54,6 +54,8 @@ class Source:
     )
     columns: Callable[[np.ndarray], dict[str, list[str]]] | None = None  # lines -> a table's columns there, as text
     reader: Reader | None = None  # reads new rows as these were read; None: as their inputs' shape says
+    resize_px: int | None = None  # side that a run scales images to for its network, and how: see `Rows`
+    interpolation: str = "bilinear"
 
     @property
     def task(self) -> str:
@@ -68,6 +70,11 @@ class Source:
     def input_shape(self) -> tuple[int, ...]:
         """Shape of one sample."""
         return tuple(self.train_input.shape[1:])
+
+    @property
+    def network_shape(self) -> tuple[int, ...]:
+        """Shape of one sample as the network sees it."""
+        return seen_shape(self.input_shape, self.mean, self.resize_px)
 
     @property
     def labelled_clean(self) -> np.ndarray:
@@ -111,6 +118,13 @@ class Source:
     @property
     def is_image(self) -> bool:
         return self.train_input.ndim == 4
+
+
+def seen_shape(shape: tuple[int, ...], mean: Sequence[float] | None, resize_px: int | None) -> tuple[int, ...]:
+    """Shape of one sample as a network sees it, of one as stored; `mean`, `resize_px`: see `Rows`."""
+    if mean is not None:
+        shape = (len(mean), *shape[1:])
+    return shape if resize_px is None else (shape[0], resize_px, resize_px)
 
 
 def _take(inputs: Tensor | ImageFiles, rows: np.ndarray) -> Tensor | ImageFiles:

@@ -91,7 +91,7 @@ def use_features(
     model, device = networks[0], splits[0].device
     parts, autocast = cut(model), autocast_in(cfg.train.precision, device)
     inputs = [input for input in (source.train_input, source.val_input, source.test_input) if input is not None]
-    scale = (source.mean, source.std, device, cfg.train.resize_px)
+    scale = (source.mean, source.std, device, source.resize_px, source.interpolation)
     whole = [rows_of(input, torch.zeros(len(input)), *scale) for input in inputs]
     sample = whole[0].batch(torch.arange(1, device=device)).input
     if parts is None or not fits(model, parts, sample):
@@ -124,10 +124,11 @@ def features_key(
 
     For images in files, their names, sizes and times of change stand for the data.
     """
-    left_out = ("num_classes", "pretrained", "checkpoint")
+    left_out = ("num_classes", "pretrained", "checkpoint", "rename")
     kept = {key: value for key, value in plain(cfg.model).items() if key not in left_out}
-    layout = cfg.train.resize_px, is_channels_last(model)
+    layout = source.resize_px, is_channels_last(model)
     run = [kept, source.mean, source.std, *layout, cfg.train.precision, device.type]
+    run += [source.interpolation] if source.interpolation != "bilinear" else []  # files of older runs have no such word
     data = [tensor for input in inputs for tensor in (input.identity() if isinstance(input, ImageFiles) else [input])]
     return digest([*frozen_state(model).values(), *data], json.dumps(run, sort_keys=True).encode())[:32]
 

@@ -53,4 +53,4 @@ class Resident(Rows[Tensor]):
         rows = torch.arange(len(self), device=self.device)
         seen = augment(Windows(self.input, augment.crop_px)(rows, generator), generator)
         images = seen if seen.dtype == torch.uint8 else seen.round().to(torch.uint8)
-        return Resident(images, self.target, self.mean, self.std, self.device, self.resize_px)
+        return Resident(images, self.target, self.mean, self.std, self.device, self.resize_px, self.interpolation)

@@ -26,8 +26,9 @@ class Rows(ABC, Generic[Input]):
     Args:
         input: [N, ...]; a tensor goes to the device, uint8 images as they are, to be normalised per batch.
         target: observed labels (clean for the test set), as `Batch.target`.
-        mean, std: per channel on the 0..1 scale, for uint8 images.
+        mean, std: per channel on the 0..1 scale, for uint8 images; several for a grey image make it as many channels.
         resize_px: side of the square that images are scaled to, batch by batch; they are kept as they are.
+        interpolation: bilinear | bicubic.
     """
 
     def __init__(
@@ -38,11 +39,12 @@ class Rows(ABC, Generic[Input]):
         std: tuple[float, ...] | None = None,
         device: torch.device | str = "cpu",
         resize_px: int | None = None,
+        interpolation: str = "bilinear",
     ):
         self.target = target.to(device)
         self.device = self.target.device
         self.input: Input = input.to(self.device) if isinstance(input, Tensor) else input
-        self.mean, self.std, self.resize_px = mean, std, resize_px
+        self.mean, self.std, self.resize_px, self.interpolation = mean, std, resize_px, interpolation
         self.scaled = mean is not None and std is not None
         if self.scaled:  # (x / 255 - mean) / std as a multiplication and an addition
             mean_, std_ = (torch.tensor(v, device=device).view(-1, 1, 1) for v in (mean, std))
@@ -73,14 +75,22 @@ class Rows(ABC, Generic[Input]):
         """
 
     def normalise(self, raw: Tensor) -> Tensor:
-        """Normalises a fresh batch, which may be overwritten, then scales it to `resize_px`, bilinear.
+        """Normalises a fresh batch, which may be overwritten, then scales it to `resize_px`.
 
-        Where that makes images smaller, each pixel is the mean of all that fall into it (antialias).
+        Where that makes images smaller, each pixel is the mean of all that fall into it (antialias). What bicubic
+        scaling overshoots is cut to the range of pixels.
         """
-        ready = raw.to(torch.float32).mul_(self.scale).add_(self.shift) if self.scaled else raw
+        ready = raw.to(torch.float32) if self.scaled else raw
+        if self.scaled and raw.shape[1] == len(self.scale):
+            ready = ready.mul_(self.scale).add_(self.shift)
+        elif self.scaled:  # grey, in several channels
+            ready = (ready * self.scale).add_(self.shift)
         if self.resize_px is None:
             return ready
-        return F.interpolate(ready, size=(self.resize_px,) * 2, mode="bilinear", antialias=True)
+        ready = F.interpolate(ready, size=(self.resize_px,) * 2, mode=self.interpolation, antialias=True)
+        if self.scaled and self.interpolation == "bicubic":
+            ready = ready.clamp_(self.shift, self.shift + 255 * self.scale)
+        return ready
 
     def batch(self, rows: Tensor) -> Batch:
         """Row numbers [B] int64 on `rows_device` -> Batch on the device, un-augmented."""

@@ -27,11 +27,12 @@ def rows_of(
     std: tuple[float, ...] | None = None,
     device: torch.device | str = "cpu",
     resize_px: int | None = None,
+    interpolation: str = "bilinear",
 ) -> Rows:
     """Rows of one split: `Streamed` for images in files, else `Resident`. Arguments: see `Rows`."""
     if isinstance(input, ImageFiles):
-        return Streamed(input, target, mean, std, device, resize_px)
-    return Resident(input, target, mean, std, device, resize_px)
+        return Streamed(input, target, mean, std, device, resize_px, interpolation)
+    return Resident(input, target, mean, std, device, resize_px, interpolation)
 
 
 class Streamed(Rows[ImageFiles]):
@@ -111,5 +112,6 @@ class Streamed(Rows[ImageFiles]):
 
     def augmented(self, augment: Augment, generator: torch.Generator) -> Resident:
         """As `Resident.augmented`, with all views in memory."""
-        images = Resident(self.input.load(), self.target, self.mean, self.std, self.device, self.resize_px)
+        scale = (self.mean, self.std, self.device, self.resize_px, self.interpolation)
+        images = Resident(self.input.load(), self.target, *scale)
         return images.augmented(augment, generator)

@@ -43,7 +43,8 @@ class LiLAW(Method):
 
     Args:
         alpha, beta, delta: initial values (A.9: 10, 2, 6).
-        lr: step size of the three, one number or one per parameter (alpha, beta, delta), > 0.
+        lr: step size of the three, one number or one per parameter (alpha, beta, delta), >= 0. With 0 a parameter and
+            its scale stay at their initial values, clamp or not; with 0 for all there are no meta steps.
         weight_decay: one number or three, >= 0; added to the gradient (Algorithm 1, lines 16-18).
         loss: per-sample base loss, (logits, target) -> [B].
         terms: which of the three are in the sum (Table 6); the others are left out and not updated.
@@ -117,7 +118,8 @@ class LiLAW(Method):
             raise ValueError(f"alpha, beta, delta are {alpha}, {beta}, {delta}; they must be finite")
         learns = torch.tensor([float(name in terms) for name in TERMS])
         self.register_buffer("params", torch.tensor([float(alpha), float(beta), float(delta)]))
-        self.register_buffer("lr", learns * _per_parameter("lr", lr, positive=True), persistent=False)
+        self.register_buffer("lr", learns * _per_parameter("lr", lr), persistent=False)
+        self.learned = tuple(name for name, step in zip(TERMS, self.lr.tolist()) if step)
         self.register_buffer("weight_decay", _per_parameter("weight_decay", weight_decay), persistent=False)
         self.register_buffer("included", learns.bool(), persistent=False)
         self.register_buffer("factors", learns, persistent=False)
@@ -144,7 +146,7 @@ class LiLAW(Method):
 
     def never_acts(self, epochs: int, steps: int) -> list[str]:
         found = super().never_acts(epochs, steps)
-        if found:
+        if found or not self.learned:
             return found
         every, first, last = self.meta_every_steps, self.warmup_epochs * steps, epochs * steps - 1
         if last // every == first // every:  # what the last step learns is not used
@@ -208,9 +210,9 @@ class LiLAW(Method):
         self.params = params = torch.addcmul(params, self.lr, gradient, value=-1)
         if self.clamp:
             first, second, third = params.unbind()
-            if "alpha" in self.terms:
+            if "alpha" in self.learned:
                 first.clamp_(min=1)
-            if "delta" in self.terms:
+            if "delta" in self.learned:
                 torch.maximum(third, second, out=third)
 
     def on_epoch_start(self, ctx: Context) -> None:
@@ -226,7 +228,7 @@ class LiLAW(Method):
         return StepOutput(loss, logits.detach(), weight)
 
     def after_step(self, ctx: Context, batch: Batch, out: StepOutput) -> None:
-        if self.warming_up or ctx.step % self.meta_every_steps:
+        if self.warming_up or ctx.step % self.meta_every_steps or not self.learned:
             return
         # the next forward reads the same weights; in train mode both would write the same buffers
         self.beside = ctx.beside if self.meta_mode == "eval" else None
@@ -287,13 +289,12 @@ class LiLAW(Method):
             self.to(logits.device)
 
 
-def _per_parameter(name: str, value: float | Sequence[float], positive: bool = False) -> Tensor:
+def _per_parameter(name: str, value: float | Sequence[float]) -> Tensor:
     """[3] from one number for all or from one each."""
     try:
         values = [float(v) for v in value] if isinstance(value, Sequence) else [float(value)] * 3
     except (TypeError, ValueError):
         values = []
-    if len(values) != 3 or not all(0 <= v < math.inf for v in values) or (positive and 0 in values):
-        bound = "> 0" if positive else ">= 0"
-        raise ValueError(f"{name} is {value}; it must be one number {bound}, or three (alpha, beta, delta)")
+    if len(values) != 3 or not all(0 <= v < math.inf for v in values):
+        raise ValueError(f"{name} is {value}; it must be one number >= 0, or three (alpha, beta, delta)")
     return torch.tensor(values)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from lilawbench.models.finetune import PROBED_LAYERS, layers
+from lilawbench.models.finetune import layers
 
 
 class Cut(NamedTuple):
@@ -18,23 +18,28 @@ class Cut(NamedTuple):
 
 
 def cut(model: nn.Module) -> Cut | None:
-    """Cuts a network before the first of its last two parameterised layers.
+    """Cuts a network before the first of its layers that train.
 
     For a ViT that classifies the class token, the features are that token alone: 768 numbers instead of 151,296.
 
     Returns:
-        None for what cannot be cut here: a recurrent stack, or a timm network that is not forward_features, ending in
-        the first trained layer, followed by forward_head.
+        None for what cannot be cut here: a recurrent stack, a timm network that is not forward_features, ending in the
+        first trained layer, followed by forward_head, or dropout before a head that trains alone.
     """
-    first = list(layers(model))[-PROBED_LAYERS:][0].module
+    *_, last = found = list(layers(model))
+    layer = next(layer for layer in found if all(p.requires_grad for p in layer.parameters))
+    first = layer.module
     if isinstance(first, nn.RNNBase):
         return None
-    rest = _rest(model, first)
+    drop_rate: float = getattr(model, "drop_rate", 0.0)
+    if layer is last and drop_rate > 0:
+        return None
+    rest = first if layer is last else _rest(model, first, layer.norm)
     tokens = model.num_prefix_tokens if getattr(model, "global_pool", None) == "token" else None
 
     def features(input: Tensor) -> Tensor:
         reached = _input_of(first, model, input)
-        return reached if tokens is None else reached[:, :tokens]
+        return reached if tokens is None or reached.ndim == 2 else reached[:, :tokens]
 
     return None if rest is None else Cut(features, rest)
 
@@ -52,7 +57,7 @@ def fits(model: nn.Module, parts: Cut, input: Tensor) -> bool:
             model.train(mode)
 
 
-def _rest(model: nn.Module, first: nn.Module) -> Callable[[Tensor], Tensor] | None:
+def _rest(model: nn.Module, first: nn.Module, norm: nn.Module | None) -> Callable[[Tensor], Tensor] | None:
     if isinstance(model, nn.Sequential):
         children = list(model)
         if first not in children:
@@ -63,7 +68,9 @@ def _rest(model: nn.Module, first: nn.Module) -> Callable[[Tensor], Tensor] | No
     if head is not None and first is getattr(getattr(model, "pre_logits", None), "fc2", None):  # VGG's are in its head
         activation, last = model.get_submodule("pre_logits.act2"), model.get_submodule("head")
         return lambda features: last(activation(first(features)))
-    return None if head is None else lambda features: head(first(features))
+    if head is None:
+        return None
+    return lambda features: head(first(features) if norm is None else norm(first(features)))
 
 
 class _Reached(Exception):

@@ -1,4 +1,4 @@
-"""Which weights train: all of them, or those of the last two layers with the rest frozen (a linear probe)."""
+"""Which weights train: all of them, or those of the last layers with the rest frozen (a linear probe)."""
 
 import logging
 import re
@@ -9,8 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-FINETUNE = ("full", "linear_probe")
-PROBED_LAYERS = 2
+TRAINED_LAYERS = {"full": None, "linear_probe": 2, "head": 1}  # how many of the last ones; None: all
 BLOCK = re.compile("Block|Bottleneck|Residual")  # in the class name of a residual or transformer block
 WEIGHTED = (nn.Linear, nn.modules.conv._ConvNd)
 
@@ -18,32 +17,35 @@ log = logging.getLogger("lilawbench")
 
 
 class Layer(NamedTuple):
-    """A parameterised layer: its module and parameters, and the BatchNorm that goes with it."""
+    """A parameterised layer: its module, the BatchNorm that goes with it, and the parameters of both."""
 
     module: nn.Module
     parameters: list[nn.Parameter]
+    norm: nn.Module | None = None
 
 
 def finetune(model: nn.Module, mode: str) -> nn.Module:
     """Freezes what `mode` does not train, in place.
 
-    "linear_probe" trains the last two parameterised layers (`layers`). Everything before them is frozen: no gradient,
-    and eval mode whatever model.train() says, so that BatchNorm statistics stay and dropout is off. Later modules
-    without parameters, such as dropout before the head, follow model.train() as usual.
+    "linear_probe" trains the last two parameterised layers (`layers`), "head" the last alone: of a convolutional
+    network that is a fraction of the work, and of the features. Everything before them is frozen: no gradient, and
+    eval mode whatever model.train() says, so that BatchNorm statistics stay and dropout is off. Later modules without
+    parameters, such as dropout before the head of two layers, follow model.train() as usual.
 
     Args:
-        mode: full | linear_probe.
+        mode: full | linear_probe | head.
     Returns:
         The model.
     Raises:
         ValueError: another mode.
-    Source: LiLAW, appendix A.9 ("linear probing on the last two layers").
+    Source: LiLAW, appendix A.9 ("linear probing on the last two layers"). Deviations: "head" is ours.
     """
-    if mode not in FINETUNE:
-        raise ValueError(f"finetune is {mode!r}; it must be one of {list(FINETUNE)}")
-    if mode == "full":
+    if mode not in TRAINED_LAYERS:
+        raise ValueError(f"finetune is {mode!r}; it must be one of {list(TRAINED_LAYERS)}")
+    count = TRAINED_LAYERS[mode]
+    if count is None:
         return model
-    trained = list(layers(model))[-PROBED_LAYERS:]
+    trained = list(layers(model))[-count:]
     model.requires_grad_(False)
     for layer in trained:
         for parameter in layer.parameters:
@@ -55,8 +57,9 @@ def finetune(model: nn.Module, mode: str) -> nn.Module:
     if isinstance(first, nn.RNNBase):
         first.dropout = 0.0  # between its levels, all but the last of which are frozen; cudnn wants it in train mode
     names = [name for name, module in model.named_modules() if any(module is layer.module for layer in trained)]
-    count, total = (sum(p.numel() for p in model.parameters() if p.requires_grad or every) for every in (False, True))
-    log.info("linear probe: %s train, %s of %s parameters", " and ".join(names), f"{count:,}", f"{total:,}")
+    some, total = (sum(p.numel() for p in model.parameters() if p.requires_grad or every) for every in (False, True))
+    verb = "train" if len(names) > 1 else "trains"
+    log.info("linear probe: %s %s, %s of %s parameters", " and ".join(names), verb, f"{some:,}", f"{total:,}")
     return model
 
 
@@ -70,7 +73,7 @@ def layers(model: nn.Module) -> Iterator[Layer]:
     last: Layer | None = None
     for module in _units(model):
         if isinstance(module, nn.modules.batchnorm._BatchNorm) and last and isinstance(last.module, WEIGHTED):
-            last.parameters.extend(module.parameters())
+            last = Layer(last.module, [*last.parameters, *module.parameters()], module)
             continue
         if last:
             yield last

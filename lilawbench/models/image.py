@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import nn
 
-from lilawbench.models.weights import load_weights, published_weights
+from lilawbench.models.packaged import packaged_weights
+from lilawbench.models.weights import BY_SHAPE, load_weights, published_weights
 from lilawbench.support.plain import Tree
 
 
@@ -17,6 +18,7 @@ def timm_model(
     architecture: str = "resnet18",
     pretrained: bool = False,
     checkpoint: str | None = None,
+    rename: str | None = None,
     options: Mapping[str, Tree] | None = None,
 ) -> nn.Module:
     """Any timm architecture, fitted to the images as timm does: in_chans, and img_size where a network has a fixed one.
@@ -26,8 +28,10 @@ def timm_model(
     Args:
         num_classes: outputs K. input_shape: [C, H, W].
         architecture: timm's name, with or without the tag of its published weights.
-        pretrained: start from timm's published weights (`published_weights`), adapted as `load_weights` says.
+        pretrained: start from published weights, adapted as `load_weights` says: those of an installed package
+            (`packaged_weights`), else timm's (`published_weights`).
         checkpoint: start from a local file instead.
+        rename: "by_shape", where the file's names are foreign ones; see `load_weights`.
         options: further arguments of timm's constructor, such as {"drop_rate": 0.1}.
     Raises:
         ValueError: the input is not an image or too small for the network; timm knows no such architecture or option;
@@ -37,6 +41,8 @@ def timm_model(
         raise ValueError(f"{architecture} needs images [C, H, W], not {list(input_shape)}")
     if pretrained and checkpoint is not None:
         raise ValueError(f"pretrained is true and checkpoint {checkpoint}; give one of them")
+    if rename not in (None, BY_SHAPE):
+        raise ValueError(f"rename is {rename!r}; it must be null or {BY_SHAPE}")
     import timm  # takes half a second to import
 
     if not timm.is_model(architecture):
@@ -55,14 +61,15 @@ def timm_model(
         image, whole = tuple(input_shape[1:]), _whole_patches(architecture, input_shape[1:])
         padded = {"dynamic_img_size": True, "dynamic_img_pad": True} if whole != image else {}
         arguments = {"img_size": whole, **padded, **arguments}
-    weights = published_weights(known) if pretrained else checkpoint
+    packaged = packaged_weights(architecture) if pretrained else None
+    weights = packaged or (published_weights(known) if pretrained else checkpoint)
     try:
         model = timm.create_model(architecture, **arguments)
     except TypeError as error:
         given = dict(options or {})
         raise ValueError(f"options is {given}, which timm's {architecture} does not take: {error}") from error
     if weights is not None:
-        load_weights(model, weights)
+        load_weights(model, weights, BY_SHAPE if packaged else rename, show=packaged is None)
     _check_size(model, architecture, input_shape, known.input_size)
     return model
 

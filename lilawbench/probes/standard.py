@@ -47,7 +47,7 @@ def probes_of(cfg: DictConfig, source: Source) -> dict[str, Probe]:
     probes: dict[str, Probe] = {"fit": Fit(), "memorisation": Memorisation(), "evaluation": Evaluation()}
     probes["chosen"] = chosen = Chosen(cfg.keep.predictions)
     probes["calibration"] = Calibration(chosen)
-    probes["weights"] = Weights(cfg.keep.weights, cfg.train.resize_px)
+    probes["weights"] = Weights(cfg.keep.weights)
     if source.test_groups:
         probes["groups"] = Groups()
     patience = cfg.train.early_stop_epochs

@@ -11,12 +11,11 @@ from lilawbench.engine.checkpoint import changing
 from lilawbench.engine.loop import Epoch
 from lilawbench.engine.weights_file import on_host, write_weights
 from lilawbench.methods.context import Context
+from lilawbench.models.preprocessing import FILE
 from lilawbench.probes.base import Predictions, Probe, Scene, Seen
 from lilawbench.probes.best import BestSoFar
 from lilawbench.support.atomic import write_atomic
 from lilawbench.support.plain import State, Tree
-
-PREPROCESS = "preprocess.json"
 
 
 class Weights(Probe):
@@ -26,11 +25,11 @@ class Weights(Probe):
     on the disk already, so these are not waited for.
 
     Args:
-        keep: False does none of this. resize_px: `train.resize_px`.
+        keep: False does none of this.
     """
 
-    def __init__(self, keep: bool = True, resize_px: int | None = None):
-        self.keep, self.resize_px = keep, resize_px
+    def __init__(self, keep: bool = True):
+        self.keep = keep
         self.best = BestSoFar()
         self.weights: dict[str, dict[str, Tensor]] = {}  # as `changing` has them
 
@@ -51,9 +50,7 @@ class Weights(Probe):
     def files(self, folder: Path) -> None:
         if not self.keep:
             return
-        write_atomic(
-            folder / PREPROCESS, json.dumps(preprocess(self.scene, self.resize_px), indent=1) + "\n", flush=False
-        )
+        write_atomic(folder / FILE, json.dumps(preprocess(self.scene), indent=1) + "\n", flush=False)
         whole = {key: network.state_dict() for key, network in zip(changing(self.scene.networks), self.scene.networks)}
         last = on_host(whole)
         write_weights(folder / "last.safetensors", last)
@@ -61,7 +58,7 @@ class Weights(Probe):
             write_weights(folder / "best.safetensors", {key: of | self.weights[key] for key, of in last.items()})
 
 
-def preprocess(scene: Scene, resize_px: int | None) -> dict[str, Tree]:
+def preprocess(scene: Scene) -> dict[str, Tree]:
     """All that turns rows into a network's input, and its outputs into names, as plain values."""
     source = scene.source
     return {
@@ -73,6 +70,7 @@ def preprocess(scene: Scene, resize_px: int | None) -> dict[str, Tree]:
         "input_shape": list(source.input_shape),
         "mean": None if source.mean is None else list(source.mean),
         "std": None if source.std is None else list(source.std),
-        "resize_px": resize_px,
+        "resize_px": source.resize_px,
+        "interpolation": source.interpolation,
         "rows": described(reader_of(source)),
     }

@@ -13,6 +13,7 @@ import yaml
 from omegaconf import DictConfig
 
 from lilawbench.config import LONGEST_NAME, NAMED, Plain, plain, wrong_names
+from lilawbench.models.preprocessing import follows_weights
 from lilawbench.record.code import TYPED, code, targets
 from lilawbench.record.data import Named, data, named, without_places
 from lilawbench.record.writer import read_json, write_json
@@ -38,6 +39,8 @@ LATER: dict[str, Tree] = {
     "train.side_stream": True,
     "train.strong_policy": "cifar10",
     "train.decay_from_epoch": 0,
+    "train.normalise": "data",
+    "model.rename": None,
     "dataset.white": None,
     "dataset.background": None,
     "dataset.clean": "target",
@@ -86,6 +89,8 @@ def identity(cfg: DictConfig | Plain, outside: Outside | None = None) -> dict[st
     """
     cfg = plain(cfg)
     parts = {key: value for key, value in cfg.items() if key not in NOT_IDENTITY}
+    if "normalise" in parts["train"]:
+        parts["train"] = {**parts["train"], "normalise": "weights" if follows_weights(cfg) else "data"}
     for name, before in LATER.items():
         *path, key = name.split(".")
         node = functools.reduce(_inside, path, parts)

@@ -15,6 +15,7 @@ from lilawbench.experiment.composer import Composer, by_key, composer
 from lilawbench.experiment.plan import plan
 from lilawbench.experiment.products import training
 from lilawbench.loading.download import missing
+from lilawbench.models.packaged import packaged_weights
 from lilawbench.report.collect import collect
 from lilawbench.report.match import match
 from lilawbench.support import searchpath
@@ -137,6 +138,8 @@ def _load(dataset: Plain, data_dir: Path | None) -> None:
 def _has_weights(architecture: str) -> bool:
     from huggingface_hub import constants
 
+    if packaged_weights(architecture) is not None:
+        return True
     if not any(Path(constants.HF_HUB_CACHE).glob(f"models--*{architecture.split('.')[0]}*")):
         return False  # without timm and torch, which take longer to import than the whole list
     import timm

@@ -10,13 +10,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from lilawbench.datasets.base import seen_shape
 from lilawbench.datasets.new_rows.base import Labelling, NewRows, Reader
 from lilawbench.datasets.new_rows.readers import reader_from
 from lilawbench.loading.streamed import rows_of
+from lilawbench.models.preprocessing import FILE
 from lilawbench.record.writer import read_json
 from lilawbench.support.errors import DataError
 
-FILE = "preprocess.json"
 VERSION = 1
 
 
@@ -27,7 +28,7 @@ class Prepared:
     Args:
         reader: of rows, as the run's data set read its own.
         task, class_names, input_shape, networks: of the run. mean, std: per channel, of images; None: there are none.
-        resize_px: side that images are scaled to for the network; None: they are not.
+        resize_px, interpolation: side that images are scaled to for the network, and how; None: they are not.
     """
 
     reader: Reader
@@ -38,6 +39,7 @@ class Prepared:
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     resize_px: int | None = None
+    interpolation: str = "bilinear"
 
     def __call__(self, raw: object) -> Tensor:
         """Inputs [N, ...] float32 on the host.
@@ -70,14 +72,14 @@ class Prepared:
     def batches(self, rows: NewRows, device: torch.device | str = "cpu") -> Iterator[Tensor]:
         """Inputs of all rows in order, [B, ...] float32 on a device: in the batches that a run evaluates in."""
         nothing = torch.zeros(len(rows.ids))
-        for batch in rows_of(rows.input, nothing, self.mean, self.std, device, self.resize_px).in_order():
+        scale = (self.mean, self.std, device, self.resize_px, self.interpolation)
+        for batch in rows_of(rows.input, nothing, *scale).in_order():
             yield batch.input
 
     @property
     def network_shape(self) -> tuple[int, ...]:
         """Shape of a row as the network sees it."""
-        side = self.resize_px
-        return self.input_shape if side is None else (self.input_shape[0], side, side)
+        return seen_shape(self.input_shape, self.mean, self.resize_px)
 
 
 def read_prepared(run: Path) -> Prepared:
@@ -98,6 +100,7 @@ def read_prepared(run: Path) -> Prepared:
             _floats(found["mean"]),
             _floats(found["std"]),
             found["resize_px"],
+            found.get("interpolation", "bilinear"),  # older runs had no other
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DataError(f"{path} is damaged ({type(error).__name__}: {error}); do the run again") from error

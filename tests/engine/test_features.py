@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from lilawbench import methods as methods_package
 from lilawbench.config import build
 from lilawbench.engine import features
 from lilawbench.engine.features import Features, features_key, stored
+from lilawbench.engine.scaling import scaled_for
 from lilawbench.record.writer import read_json
 from lilawbench.support.errors import DataError
 from lilawbench.train import run
@@ -115,8 +117,10 @@ def test_the_key_tells_sides_apart(tiny):
     """A network for any size has the same weights at each."""
     cfg, other = (tiny(f"train.resize_px={side}") for side in (32, 64))
     source, model = build(cfg.dataset).source(None, np.random.default_rng(0)), torch.nn.Linear(2, 2)
-    keys = {features_key(c, source, [torch.zeros(3, 1)], model, torch.device("cpu")) for c in (cfg, other, cfg)}
-    assert len(keys) == 2
+    sources = [scaled_for(c, source) for c in (cfg, other, cfg)]
+    sources.append(replace(sources[0], interpolation="bicubic"))
+    keys = {features_key(cfg, one, [torch.zeros(3, 1)], model, torch.device("cpu")) for one in sources}
+    assert len(keys) == 3
 
 
 @pytest.mark.parametrize(

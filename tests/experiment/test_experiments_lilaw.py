@@ -80,7 +80,8 @@ def test_every_cell_can_run_and_is_another_run(composed, table_of, name):
     assert len(folders) == len(every)
 
 
-SYMMETRIC = ["lilaw_table3_smoke", "lilaw_table17_smoke", "lilaw_review", "breastmnist", "lilaw_table5_fashion"]
+SYMMETRIC = ["lilaw_table3_smoke", "lilaw_table17_smoke", "lilaw_review", "lilaw_probe_cifar", "breastmnist"]
+SYMMETRIC += ["lilaw_table5_fashion"]
 
 
 @pytest.mark.every(6)

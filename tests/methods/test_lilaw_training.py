@@ -184,3 +184,33 @@ def test_it_trains_nothing_by_autograd():
     """alpha, beta, delta are state, not parameters of the model's optimiser."""
     assert not list(LiLAW(scales=True).parameters())
     assert LiLAW.uses_meta
+
+
+@pytest.mark.parametrize("scales", [False, True])
+def test_frozen_parameters_weigh_as_constants_do_and_ask_for_no_meta_batch(scales, context, val, asked):
+    """lr 0, clamp or not: beta 9 above delta 6 stays, though a learned delta would follow it."""
+    frozen, ctx, data = LiLAW(10, 9, 6, lr=0, scales=scales, warmup_epochs=0), context(linear(), val=val), batch()
+    ctx.epoch = 1
+    frozen.on_epoch_start(ctx)
+    for _ in range(3):
+        logits = ctx.forward(data.input)
+        s = logits.softmax(1)
+        given, best = s[range(6), data.target], s.max(1).values
+        w = (
+            torch.sigmoid(10 * given - best)
+            + torch.sigmoid(best - 9 * given)
+            + torch.exp(-((6 * given - best) ** 2) / 2)
+        )
+        torch.testing.assert_close(step(frozen, ctx, data).loss, (w * ce(logits, data.target)).mean())
+    assert frozen.trace()[1].tolist() == [10, 9, 6, *([1, 1, 1] if scales else [])] and not asked
+    assert frozen.never_acts(4, 10) == []
+
+
+def test_a_parameter_alone_can_be_frozen():
+    """delta stays 6 while beta rises past it, and alpha moves as it does where all are learned."""
+    data = batch(20)
+    one, all_of_them = (LiLAW(10, 5.999, 6, lr=lr, weight_decay=0.0) for lr in ([0.5, 0.5, 0], 0.5))
+    for lilaw in (one, all_of_them):
+        lilaw.meta_update(3 * data.input[:, :3], data.target)
+    assert one.delta == 6 < one.beta == all_of_them.beta == all_of_them.delta
+    assert one.alpha == all_of_them.alpha < 10

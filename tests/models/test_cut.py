@@ -14,6 +14,7 @@ NETS = {  # overrides, shape, features of one sample
     "resnet32": ((2, 12, 12), ["model.depth=14"], (64, 3, 3)),
     "preact_resnet18": ((1, 8, 8), ["model.blocks=[1,1,1,2]"], (512, 1, 1)),
     "resnet18": ((1, 64, 64), ["+model.options={layers:[1,1,1,2],channels:[8,8,8,16]}"], (16, 2, 2)),
+    "efficientnet_lite0": ((3, 32, 32), [], (320, 1, 1)),
     "vit_s16": ((1, 32, 32), ["+model.options={depth:2,embed_dim:12,num_heads:2}"], (1, 12)),  # the class token
 }
 
@@ -53,6 +54,22 @@ def test_gradients_through_the_cut_are_the_gradients(probe):
 
     for one, other in zip(gradients(model), gradients(lambda x: parts.logits(parts.features(x)))):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.every(3)
+@pytest.mark.parametrize("name, width", [("mlp", 6), ("resnet18", 16), ("efficientnet_lite0", 1280), ("vit_s16", 12)])
+def test_a_head_alone_is_cut_before_it(name, width, composed):
+    """Dropout before it is frozen; where a network draws it by itself (timm's drop_rate), nothing is cut."""
+    shape, overrides, _ = NETS[name]
+    torch.manual_seed(0)
+    node = composed(f"model={name}", *overrides).model
+    model, x = finetune(build_node(node, num_classes=3, input_shape=shape), "head").train(), torch.randn(5, *shape)
+    assert [p.shape for p in model.parameters() if p.requires_grad] == [(3, width), (3,)]
+    parts, expected = cut(model), model(x)
+    assert parts.features(x).shape == (5, width) and fits(model, parts, x)
+    torch.testing.assert_close(parts.logits(parts.features(x)), expected, rtol=1e-5, atol=1e-6)
+    model.drop_rate = 0.1
+    assert cut(model) is None
 
 
 @pytest.mark.every(3)

@@ -32,6 +32,7 @@ TRAINED = {  # shape, and the modules whose parameters train: the last two param
     "resnet50": ((3, 64, 64), ("layer4.2", "fc")),
     "vgg19_bn": ((3, 64, 64), ("pre_logits.fc2", "head.fc")),
     "inception_resnet_v2": ((3, 96, 96), ("conv2d_7b.conv", "conv2d_7b.bn", "classif")),
+    "efficientnet_lite0": ((3, 64, 64), ("conv_head", "bn2", "classifier")),
     "vit_b16": ((3, 64, 64), ("norm", "head")),
     "vit_s16": ((1, 28, 28), ("norm", "head")),
 }  # fmt: skip
@@ -144,8 +145,8 @@ def test_log_names_what_trains(caplog):
 
 
 def test_another_mode_is_refused():
-    with pytest.raises(ValueError, match=r"finetune is 'head'; it must be one of \['full', 'linear_probe'\]"):
-        finetune(nn.Linear(2, 2), "head")
+    with pytest.raises(ValueError, match=r"finetune is 'last'; it must be one of .*'head'"):
+        finetune(nn.Linear(2, 2), "last")
 
 
 @pytest.mark.parametrize(
@@ -158,7 +159,7 @@ def test_a_probe_run_ends_with_the_frozen_weights_it_began_with(tiny, acting, me
     ended = torch.load(folder / "checkpoint.pt", weights_only=True)["model"]
 
     class Digits:
-        num_classes, input_shape = 10, (1, 8, 8)
+        num_classes, network_shape = 10, (1, 8, 8)
 
     began = initialise_network(cfg, Digits).state_dict()
     moved = {name for name, value in began.items() if not torch.equal(value, ended[name])}

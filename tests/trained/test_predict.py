@@ -11,6 +11,7 @@ import torch
 
 import lilawbench
 from lilawbench.config import build
+from lilawbench.models.image import timm_model
 from lilawbench.predict import main
 from lilawbench.probes.chosen import Chosen
 from lilawbench.support.errors import ConfigError, DataError
@@ -264,3 +265,24 @@ def test_precision_and_layout_are_those_of_the_run(composed, tmp_path, options):
     np.savez(tmp_path / "new.npz", images=images[:, 0].numpy())
     found = predict(record.folder, tmp_path / "new.npz", "last", device="cpu").logits
     assert found.numpy().tobytes() == recorded(record)["last.test"].tobytes()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [["train.finetune=head"], ["attack.eps=[0.1]", "attack.space=unit"]])
+def test_new_images_enter_as_the_weights_want_them(composed, tmp_path, caplog, options):
+    """Grey digits in three channels with ImageNet's mean and std, bicubic; a probe of features, and an attack."""
+    small = {"layers": [1, 1, 1, 1], "channels": [8, 8, 8, 8]}
+    torch.save(timm_model(5, (3, 32, 32), "resnet18", options=small).state_dict(), tmp_path / "first.pth")
+    given = ["model=resnet18", f"model.checkpoint={tmp_path}/first.pth", "train.resize_px=16", "train.epochs=2"]
+    given.append("+model.options={layers:[1,1,1,1],channels:[8,8,8,8]}")
+    with caplog.at_level("INFO", "lilawbench"):
+        record = run(composed(*given, *options, "split.train_samples=200"))
+    assert "scaled to 16 px, bicubic, grey as 3 channels: as the weights want them (timm, resnet18)" in caplog.text
+    kept = json.loads((record.folder / "preprocess.json").read_text())
+    assert (kept["mean"], kept["resize_px"], kept["interpolation"]) == ([0.485, 0.456, 0.406], 16, "bicubic")
+    images = build(composed("dataset=digits").dataset).load(None).test_input
+    np.savez(tmp_path / "new.npz", images=images[:, 0].numpy())
+    found = predict(record.folder, tmp_path / "new.npz", "last", device="cpu").logits
+    np.testing.assert_allclose(found, recorded(record)["last.test"], rtol=1e-4, atol=1e-5)
+    network, preprocess = lilawbench.load_model(record.folder, "last")
+    torch.testing.assert_close(network(preprocess(images[:3])), found[:3], rtol=1e-4, atol=1e-5)
