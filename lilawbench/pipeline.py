@@ -39,6 +39,7 @@ from lilawbench.methods.context import Context
 from lilawbench.methods.parts.fgsm import Pixels
 from lilawbench.models.cosine import fit_head
 from lilawbench.models.finetune import finetune, share_frozen
+from lilawbench.models.inputs import inputs_for
 from lilawbench.noise.labels import Labels
 from lilawbench.noise.labels import draw_labels as labels_of
 from lilawbench.probes.base import Scene
@@ -274,10 +275,10 @@ def initialise_network(cfg: DictConfig, source: Source, number: int = 0) -> torc
         ConfigError: the model does not fit these data.
     """
     seed_global(cfg.seed, "init", *([number] if number else []))
-    shape, side = source.input_shape, cfg.train.resize_px
-    shape = shape if side is None else (shape[0], side, side)
+    shape = source.input_shape if (side := cfg.train.resize_px) is None else (source.input_shape[0], side, side)
     try:
-        network = build(cfg.model, num_classes=num_outputs(cfg, source), input_shape=shape)
+        inputs = inputs_for(cfg.model, shape, source.vocabulary)
+        network = build(cfg.model, num_classes=num_outputs(cfg, source), **inputs)
     except InstantiationException as error:
         raise ConfigError([f"model={cfg.model.name} on dataset={cfg.dataset.name}: {error.__cause__}"]) from error
     try:
