@@ -9,7 +9,7 @@ from lilawbench.datasets.base import Source
 from lilawbench.datasets.text_folder import decoded, files_of, read_text
 from lilawbench.datasets.text_source import Part, Texts
 from lilawbench.datasets.words import row_name
-from lilawbench.loading.download import fetch
+from lilawbench.loading.download import at_hand, fetch
 from lilawbench.loading.split import stratified
 from lilawbench.support.errors import DataError
 from lilawbench.support.natural import natural
@@ -43,6 +43,7 @@ class IMDb(Texts):
     def load(self, data_dir: Path | None) -> Source:
         root = None if data_dir is None else Path(data_dir) / FOLDER
         if root is not None and root.is_dir():
+            at_hand(root)
             where, found = str(root), _from_folder(root)
         else:
             path = fetch(FILE, [URL], MD5, data_dir)

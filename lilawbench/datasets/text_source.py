@@ -32,6 +32,24 @@ class Part(NamedTuple):
         return Part([self.texts[row] for row in rows.tolist()], self.label[rows], self.ids[rows])
 
 
+def thinned(label: np.ndarray, positives: int | None) -> np.ndarray:
+    """Rows, sorted, of which `positives` have the class 1, drawn the same each time, and all others do not.
+
+    Args:
+        label: [N] int64, 0 or 1. positives: None, or more than there are: all.
+    """
+    ones = np.flatnonzero(label == 1)
+    kept = np.random.default_rng(0).permutation(ones)[:positives]
+    return np.sort(np.concatenate([np.flatnonzero(label != 1), kept]))
+
+
+def checked_positives(positives: int | None) -> int | None:
+    """Raises: ValueError."""
+    if positives is not None and not (isinstance(positives, int) and positives >= 5):
+        raise ValueError(f"positives is {positives}; it must be null or a whole number >= 5")
+    return positives
+
+
 class Texts(Dataset):
     """Texts and one class each. A subclass reads them and gives them to `source_of`.
 

@@ -11,12 +11,13 @@ import numpy as np
 
 from lilawbench.datasets.base import Source
 from lilawbench.datasets.text_folder import decoded
-from lilawbench.datasets.text_source import Part, Texts
+from lilawbench.datasets.text_source import Part, Texts, checked_positives, thinned
 from lilawbench.datasets.words import row_name
 from lilawbench.loading.download import fetch
 from lilawbench.loading.split import stratified
 from lilawbench.support.errors import DataError
 from lilawbench.support.natural import natural
+from lilawbench.support.plain import Tree
 
 URL = "https://raw.githubusercontent.com/nltk/nltk_data/gh-pages/packages/corpora/"
 TEST_FRACTION = 0.2
@@ -25,13 +26,21 @@ TEST_FRACTION = 0.2
 class ZippedTexts(Texts):
     """Texts in one zip. There is no official split: test rows are a fixed, stratified fifth, the same for every seed.
 
-    Texts without a letter or digit are left out. Args: see `Texts`.
+    Texts without a letter or digit are left out.
+
+    Args:
+        positives: so many texts of class 1, drawn once, beside all of class 0; None: all.
+        The others: see `Texts`.
     """
 
     num_classes = 2
     file: ClassVar[str]
     md5: ClassVar[str]
     class_names: ClassVar[tuple[str, str]]
+
+    def __init__(self, positives: int | None = None, **of_texts: Tree):
+        super().__init__(**of_texts)
+        self.positives = checked_positives(positives)
 
     def read(self, archive: zipfile.ZipFile) -> Mapping[str, tuple[list[str], list[str]]]:
         """Places and texts of each class."""
@@ -53,7 +62,8 @@ class ZippedTexts(Texts):
                     texts.append(text)
                     ids.append(row_name(place, text))
                     label.append(number)
-        every = Part(texts, np.array(label, dtype=np.int64), np.array(ids, dtype=str))
+        labels = np.array(label, dtype=np.int64)
+        every = Part(texts, labels, np.array(ids, dtype=str)).some(thinned(labels, self.positives))
         train, test = stratified(every.label, TEST_FRACTION, np.random.default_rng(0))
         parts = {"train": every.some(train), "test": every.some(test)}
         return self.source_of(parts, self.class_names, str(path), data_dir, clean_known=True)

@@ -8,7 +8,8 @@ from lilawbench.datasets.base import Source
 from lilawbench.datasets.columns import read_columns, release_memory
 from lilawbench.datasets.new_rows.text import row_ids, texts_in
 from lilawbench.datasets.spelling import Spelling
-from lilawbench.datasets.text_source import Part, Texts
+from lilawbench.datasets.text_source import Part, Texts, checked_positives, thinned
+from lilawbench.loading.download import at_hand
 from lilawbench.loading.split import class_rows, stratified
 from lilawbench.support.errors import DataError
 from lilawbench.support.plain import Options, Tree
@@ -38,9 +39,7 @@ class ToxicComments(Texts):
 
     def __init__(self, positives: int | None = 4400, **of_texts: Tree):
         super().__init__(**of_texts)
-        if positives is not None and not (isinstance(positives, int) and positives >= 2):
-            raise ValueError(f"positives is {positives}; it must be null or a whole number >= 2")
-        self.positives = positives
+        self.positives = checked_positives(positives)
 
     def load(self, data_dir: Path | None) -> Source:
         try:
@@ -60,14 +59,9 @@ class ToxicComments(Texts):
             label |= np.array([text == "1" for text in texts], dtype=np.int64)[codes]
         names = ("clean", "toxic")
         class_rows(label, names, 5, str(path))
-        rows = np.arange(len(label))
-        draw = np.random.default_rng(0)
-        if self.positives is not None and self.positives < label.sum():
-            kept = draw.permutation(np.flatnonzero(label))[: self.positives]
-            rows = np.sort(np.concatenate([np.flatnonzero(label == 0), kept]))
         texts = texts_in(table, TEXT)
-        every = Part(texts, label, row_ids(table, texts, ID)).some(rows)
-        train, test = stratified(every.label, 0.2, draw)
+        every = Part(texts, label, row_ids(table, texts, ID)).some(thinned(label, self.positives))
+        train, test = stratified(every.label, 0.2, np.random.default_rng(0))
         columns: Options = {"text": TEXT, "label": "label", "id": ID}
         parts = {"train": every.some(train), "test": every.some(test)}
         return self.source_of(parts, names, str(path), data_dir, columns, clean_known=True)
@@ -80,4 +74,5 @@ def _find(data_dir: Path | None) -> Path:
     if found is None:
         wanted = f"{FOLDER}/train.csv below the data folder (paths.data_dir, LILAWBENCH_DATA: {data_dir or 'not set'})"
         raise DataError(f"Jigsaw's train.csv is not at {wanted}; it is had under licence from {PAGE}")
+    at_hand(found)
     return found
