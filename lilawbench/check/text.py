@@ -21,6 +21,8 @@ def misfits_of_text(cfg: Plain, is_text: bool, method: Method | None, noise: Cal
     if not is_text:
         return [f"model={model} reads texts; {data} has none"] if takes_text else []
     problems = [] if takes_text else [f"model={model} takes numbers and {data} has texts (fitting: {_fitting()})"]
+    if cfg.train.finetune != "full" and getattr(locate(cfg.model["_target_"]), "trains_parts", False):
+        problems.append(f"model={model} has parts of its own that train: train.finetune must be full")
     images = ("train.resize_px", "split.val_augment", *(f"train.augment.{key}" for key in cfg.train.augment))
     for option in images:
         group, *keys = option.split(".")

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+START_STD = 0.1  # of embeddings: from torch's 1.0, a step of Adam's learns little about a word and much by heart
+
 
 class WordWindows(nn.Module):
     """Embeddings of words, one convolution over neighbouring ones, ReLU, and each filter's largest value in the text.
@@ -18,6 +20,8 @@ class WordWindows(nn.Module):
         super().__init__()
         self.width = width
         self.words = nn.Embedding(vocabulary, embedding, padding_idx=0)
+        with torch.no_grad():
+            self.words.weight.mul_(START_STD)
         self.windows = nn.Conv1d(embedding, filters, width)
 
     def forward(self, words: Tensor) -> Tensor:
