@@ -1,11 +1,20 @@
 """A timm network with a dense layer before its outputs."""
 
 from collections.abc import Mapping, Sequence
+from typing import Protocol, cast
 
 from torch import nn
 
 from lilawbench.models.image import timm_model
 from lilawbench.support.plain import Tree
+
+
+class Headed(Protocol):
+    """What timm's networks have."""
+
+    head_hidden_size: int  # numbers that enter the outputs
+
+    def reset_classifier(self, num_classes: int) -> None: ...
 
 
 def with_dense(
@@ -30,6 +39,6 @@ def with_dense(
     if dense < 1:
         raise ValueError(f"dense is {dense}; it must be >= 1")
     network = timm_model(num_classes, input_shape, architecture, pretrained, checkpoint, options)
-    network.reset_classifier(0)
-    features = network.num_features if not hasattr(network, "head_hidden_size") else network.head_hidden_size
-    return nn.Sequential(network, nn.Linear(features, dense), nn.ReLU(), nn.Linear(dense, num_classes))
+    headed = cast(Headed, network)
+    headed.reset_classifier(0)
+    return nn.Sequential(network, nn.Linear(headed.head_hidden_size, dense), nn.ReLU(), nn.Linear(dense, num_classes))
