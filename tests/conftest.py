@@ -6,6 +6,7 @@ import functools
 import gc
 import logging
 import os
+from collections import Counter
 from dataclasses import is_dataclass
 from pathlib import Path
 
@@ -37,6 +38,18 @@ def pytest_collection():
 
 def pytest_unconfigure():
     gc.unfreeze()  # else Triton's bindings call what is left at the end a leak
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Of a function marked every(n) the cases 0, n, 2n ... are default tests, the others are slow."""
+    seen = Counter()
+    for item in items:
+        if every := item.get_closest_marker("every"):
+            function = item.nodeid.partition("[")[0]
+            if seen[function] % every.args[0]:
+                item.add_marker("slow")
+            seen[function] += 1
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -108,6 +108,7 @@ def test_nothing_but_noise_split_and_probes_reaches_a_clean_label():
     assert not reaching
 
 
+@pytest.mark.every(3)
 @pytest.mark.parametrize(
     "method",
     [

@@ -143,6 +143,7 @@ REFUSED = [
 ]  # fmt: skip
 
 
+@pytest.mark.every(3)
 @pytest.mark.parametrize("overrides, message", REFUSED, ids=[overrides for overrides, _ in REFUSED])
 def test_what_cannot_run_is_refused(composed, overrides, message):
     with pytest.raises(ConfigError) as refused:

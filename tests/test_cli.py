@@ -67,6 +67,7 @@ def test_hydras_own_folders_are_refused(in_process, tmp_path, override):
     assert "paths.output_dir=FOLDER" in done.stderr and list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.every(3)
 @pytest.mark.parametrize("given", [("seed=3",), ("-m", "seed=3,4"), ("experiment=digits", "seed=3")])
 def test_a_dry_run_writes_nothing(in_process, tmp_path, given):
     done = in_process("--dry-run", *given)

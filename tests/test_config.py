@@ -49,6 +49,7 @@ def test_no_choice_of_a_group_is_lost():
     assert [group for group, count in at_least.items() if len(CHOICES[group]) < count] == []
 
 
+@pytest.mark.every(4)
 @pytest.mark.parametrize(
     "overrides",
     [
@@ -100,6 +101,7 @@ def nodes(composing):
     return methods, losses
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("method", CHOICES["method"])
 def test_every_method_takes_every_loss_or_says_that_it_has_its_own(nodes, method):
     methods, losses = nodes
@@ -136,6 +138,7 @@ def test_every_noise_runs_on_labels(composed, noise):
     assert (observed != clean).mean() == pytest.approx(0 if noise == "none" else node.get("rate", 0.4), abs=0.08)
 
 
+@pytest.mark.every(4)
 @pytest.mark.parametrize(
     "model, shape",
     [

@@ -163,6 +163,7 @@ def outcome(cfg, whole: Path, file: str) -> str:
 SAMPLE = {("metrics.jsonl", "one bit"), ("result.json", "object")}
 
 
+@pytest.mark.every(3)
 @pytest.mark.parametrize("file, kind", cases(UNFINISHED, SAMPLE))
 def test_an_unfinished_run_goes_on_or_is_refused(config, kept, tmp_path, counts, file, kind):
     cfg = config(tmp_path / "runs")

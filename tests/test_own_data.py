@@ -31,6 +31,7 @@ def own(composed, tmp_path):
     return make
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("method", ["ce", "lilaw", "rrm", "dynamic_loss"])
 def test_without_clean_labels(own, acting, caplog, method):
     caplog.set_level("INFO")
@@ -95,6 +96,7 @@ def images(tmp_path):
     return tmp_path / "mine"
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize(
     "method", [*(pytest.param(name, marks=pytest.mark.slow) for name in ("lilaw", "rrm")), "dynamic_loss"]
 )

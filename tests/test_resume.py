@@ -74,6 +74,7 @@ BY_DEFAULT = {("lilaw", "steps"), ("rrm", "metrics"), ("dynamic_loss", "checkpoi
 IN_TURN = {(method, PLACES[number % 3]) for number, method in enumerate(METHODS)}
 
 
+@pytest.mark.every(3)
 @pytest.mark.parametrize(
     "method, place",
     [

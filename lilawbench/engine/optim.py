@@ -31,17 +31,18 @@ def build_schedule(train: Train | DictConfig) -> Callable[[float], float]:
     milestone epoch.
     """
 
+    lr, total, held, milestones = train.lr, train.epochs, train.decay_from_epoch, list(train.milestones_epochs)
+    kind = train.schedule  # all read once: a config's options take longer to look up than to use, at every step
+
     def lr_at(epochs: float) -> float:
-        done = epochs / train.epochs
-        if train.schedule == "linear":
-            if held := train.decay_from_epoch:
-                return train.lr * min(1.0, (train.epochs - epochs) / (train.epochs - held))
-            return train.lr * (1 - done)
-        if train.schedule == "cosine":
-            return train.lr * 0.5 * (1 + math.cos(math.pi * done))
-        if train.schedule == "multistep":
-            return train.lr * 0.1 ** sum(epochs >= m for m in train.milestones_epochs)
-        return train.lr
+        done = epochs / total
+        if kind == "linear":
+            return lr * min(1.0, (total - epochs) / (total - held)) if held else lr * (1 - done)
+        if kind == "cosine":
+            return lr * 0.5 * (1 + math.cos(math.pi * done))
+        if kind == "multistep":
+            return lr * 0.1 ** sum(epochs >= m for m in milestones)
+        return lr
 
     return lr_at
 

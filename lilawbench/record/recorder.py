@@ -247,13 +247,13 @@ class Recorder:
 
     def _step_rows(self, epoch: Epoch) -> list[dict[str, Tree]]:
         """Every train.log_every_steps-th step of the run, counted from 1."""
-        first = epoch.step - len(epoch.losses)
+        first, every = epoch.step - len(epoch.losses), self.cfg.train.log_every_steps
         losses = epoch.losses.tolist()
         return [
             {"kind": "step", "epoch": epoch.number, "step": first + i + 1, "train_loss": losses[i]}
             | {name: values[i] for name, values in epoch.trace.items()}
             for i in range(len(losses))
-            if (first + i + 1) % self.cfg.train.log_every_steps == 0
+            if (first + i + 1) % every == 0
         ]
 
 

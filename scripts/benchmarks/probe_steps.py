@@ -7,11 +7,12 @@ from collections.abc import Callable
 
 import torch
 
-from benchmarks.scenes import CLASSES, LR, Scene, Setup, around, drawn, made
+from benchmarks.scenes import CLASSES, Scene, Setup, around, drawn, made
 from benchmarks.timing import interleaved, milliseconds, ratio
 from lilawbench.config import build, compose
 from lilawbench.engine.features import Features
 from lilawbench.engine.loop import fit
+from lilawbench.engine.optim import build_schedule
 from lilawbench.models.cut import cut
 from lilawbench.models.finetune import finetune
 
@@ -52,5 +53,5 @@ def epochs_of(width: int, device: torch.device, *overrides: str) -> Callable[[],
     ctx, method = around(cfg, [net.to(device)], data, scene), made(cfg, device)
     method.setup(ctx)
     ctx.epoch = 10**6
-    epochs = fit(ctx, method, lambda _: LR, epochs=10**7)
+    epochs = fit(ctx, method, build_schedule(cfg.train), epochs=10**7)
     return lambda: next(epochs)

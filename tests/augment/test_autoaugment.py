@@ -48,6 +48,7 @@ def official(policy="cifar10"):
     return transform, one
 
 
+@pytest.mark.every(4)
 @pytest.mark.parametrize("name", list(OPERATIONS))
 @pytest.mark.parametrize("channels", [1, 3])
 def test_each_operation_is_torchvisions(name, channels):

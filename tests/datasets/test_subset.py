@@ -230,6 +230,7 @@ def test_bad_options(options, message):
         Tiny(**options)
 
 
+@pytest.mark.every(3)
 @pytest.mark.parametrize(
     "name", ["digits", "mnist", "fashion_mnist", "adult", "ecg5000", "ecg5000_a", "cifar10", "cifar100_lt", "medmnist"]
 )

@@ -77,6 +77,7 @@ def _then_stop(parse):
     return stop
 
 
+@pytest.mark.every(3)
 def test_it_is_right(command, mine, small_files, command_line, nothing_runs, monkeypatch):
     words = command.words
     if (arguments := arguments_of(words)) is not None:

@@ -22,6 +22,7 @@ from lilawbench.noise.human import Human
 STAND_INS = {
     "mnist": ((1, 28, 28), 10, "multiclass"),
     "fashion_mnist": ((1, 28, 28), 10, "multiclass"),
+    "cifar10": ((3, 32, 32), 10, "multiclass"),
     "cifar10n": ((3, 32, 32), 10, "multiclass"),
     "cifar100_m": ((3, 32, 32), 100, "multiclass"),
     "adult": ((105,), 2, "binary"),
@@ -84,6 +85,7 @@ def small(cfg, monkeypatch):
         monkeypatch.setattr(Human, "__call__", lambda self, clean, *_, **__: clean * (np.arange(len(clean)) % 5 > 0))
     if "blocks" in cfg.model:
         cfg.model["blocks"] = [1, 1, 1, 1]
+        monkeypatch.setattr("lilawbench.models.preact_resnet.WIDTHS", (8, 8, 16, 16))
     if "architecture" in cfg.model:
         vit = cfg.model["architecture"].startswith("vit")
         cfg.model["pretrained"] = False

@@ -67,6 +67,7 @@ def distance(one, other) -> float:
     return max((distance(value, other[key]) for key, value in pairs), default=0.0)
 
 
+@pytest.mark.every(4)
 @pytest.mark.parametrize("clip", [None, 0.05])
 @pytest.mark.parametrize("rule", RULES)
 def test_parts_are_the_whole(rule, clip):

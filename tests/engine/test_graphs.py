@@ -91,6 +91,7 @@ CASES = {
 LONG = ("focal", "lilaw", "rrm of losses in training", "at", "gjs", "co_teaching_plus", "jocor")
 
 
+@pytest.mark.every(3)
 @pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in CASES])
 def test_graphs_leave_every_bit(composed, tape, name):
     recorder = Recorder(tape)

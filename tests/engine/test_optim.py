@@ -33,6 +33,16 @@ def test_schedules(schedule, rates):
     assert [lr_at(epochs) for epochs in (0, 1, 2, 3, 4)] == pytest.approx(rates, abs=1e-15)
 
 
+@pytest.mark.parametrize("schedule", ["constant", "linear", "cosine", "multistep"])
+def test_options_are_read_once(schedule):
+    """Looking one up in a config takes longer than any schedule's arithmetic: in a small head's step it showed."""
+    options = train(epochs=4, lr=0.2, schedule=schedule, milestones_epochs=[1])
+    lr_at = build_schedule(options)
+    before = [lr_at(epochs) for epochs in (0.5, 1.5)]
+    options.update(lr=0.7, epochs=9, schedule="constant", milestones_epochs=[])
+    assert [lr_at(epochs) for epochs in (0.5, 1.5)] == before
+
+
 def test_linear_decay_may_begin_late():
     """Co-teaching's: the rate is held for 80 of 200 epochs, then is lr (200 - t) / 120."""
     lr_at = build_schedule(train(epochs=200, lr=1e-3, schedule="linear", decay_from_epoch=80))

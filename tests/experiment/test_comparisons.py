@@ -18,6 +18,7 @@ def cell(composed, table_of):
     return make
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize(
     "row, method", [("CE", "ce"), ("GCE", "gce"), ("LiLAW", "lilaw"), ("Dynamic Loss", "dynamic_loss")]
 )
@@ -27,6 +28,7 @@ def test_head_to_head_has_the_runs_of_breastmnist(cell, composed, row, method):
     assert run_folder(cell("head_to_head", row, "BreastMNIST, 40 %")) == run_folder(theirs)
 
 
+@pytest.mark.every(3)
 @pytest.mark.parametrize("row, method", [("CE", "ce"), ("focal", "focal"), ("LiLAW", "lilaw")])
 def test_head_to_head_has_the_runs_of_fashion_mnist(cell, composed, row, method):
     ours = cell("head_to_head", row, "FashionMNIST-M, 40 %")

@@ -43,11 +43,13 @@ def no_hydra(monkeypatch):
     monkeypatch.setattr(module, "compose", lambda *given, **how: pytest.fail(f"left to Hydra: {given}"))
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("overrides", MANY)
 def test_every_file_of_every_group(overrides, no_hydra):
     assert same(quick(overrides), compose(*overrides))
 
 
+@pytest.mark.every(4)
 @pytest.mark.parametrize(
     "overrides",
     [
@@ -65,6 +67,7 @@ def test_values_of_all_kinds(overrides, no_hydra):
     assert same(cfg, hydras) and run_folder(cfg) == run_folder(hydras)
 
 
+@pytest.mark.every(4)
 @pytest.mark.parametrize(
     "overrides",
     [

@@ -41,6 +41,7 @@ def test_every_experiment_is_counted():
     assert {path.stem for path in (CONF / "experiment").glob("*.yaml")} == set(RUNS)
 
 
+@pytest.mark.every(3)
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[pytest.mark.slow] * (number % 48 > 0)) for number, name in enumerate(RUNS)]
 )

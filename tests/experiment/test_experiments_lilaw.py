@@ -83,6 +83,7 @@ def test_every_cell_can_run_and_is_another_run(composed, table_of, name):
 SYMMETRIC = ["lilaw_table3_smoke", "lilaw_table17_smoke", "lilaw_review", "breastmnist", "lilaw_table5_fashion"]
 
 
+@pytest.mark.every(3)
 @pytest.mark.parametrize(
     "name",
     [

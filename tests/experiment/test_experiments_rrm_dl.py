@@ -50,6 +50,7 @@ def test_every_results_table_has_its_file():
     assert files == {*TABLES, *(f"{name}_smoke" for name in TABLES)}
 
 
+@pytest.mark.every(4)
 @pytest.mark.parametrize("name", TABLES)
 def test_rows_columns_and_metrics_are_the_papers(name, table_of):
     table = table_of(name)
@@ -75,6 +76,7 @@ def test_the_head_says_how_long(name):
     assert f".csv, table {name.split('_table')[1]}." in head
 
 
+@pytest.mark.every(4)
 @pytest.mark.parametrize("name", [f"{name}_smoke" for name in TABLES])
 def test_a_smoke_keeps_names_of_its_table(name, table_of):
     """A name that the table has not would add a row, or keep none."""

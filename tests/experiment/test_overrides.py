@@ -46,6 +46,7 @@ SAID = [
 ]
 
 
+@pytest.mark.every(3)
 @pytest.mark.parametrize("override, said", SAID, ids=[override for override, _ in SAID])
 def test_what_is_wrong_is_said(override, said):
     with composer() as compose, pytest.raises(ConfigError) as refused, explained():

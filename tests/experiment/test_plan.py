@@ -47,6 +47,7 @@ def test_a_table_is_rows_by_columns_by_seeds_and_a_seed_is_whole_before_the_next
     assert planned.runs[3].cfg.noise.name == "none"
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize(
     "given, kept",
     [

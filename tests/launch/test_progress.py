@@ -62,6 +62,7 @@ def test_a_failure_counts_and_an_old_one_that_is_tried_again_does_not(runs):
     assert progress.line(5) == "1 failed, 5 s so far"
 
 
+@pytest.mark.every(2)
 def test_it_speaks_when_a_run_ends(runs, caplog):
     caplog.set_level("INFO", "lilawbench")
     with Progress(runs[:2], 2, {runs[0].folder: "method=ce seed=0"}):

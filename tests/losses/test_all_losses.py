@@ -68,6 +68,7 @@ def test_the_yaml_says_the_defaults_of_the_signature(name):
     assert given == expected
 
 
+@pytest.mark.every(3)
 @pytest.mark.filterwarnings("ignore:.torch.jit.script")  # torch's own, where it first takes forward mode
 def test_gradients_are_those_of_finite_differences(loss):
     """Backward, forward mode and twice: meta gradients and attacks go through every loss."""

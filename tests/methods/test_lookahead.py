@@ -113,6 +113,7 @@ CASES += [(net, "momentum", 2, None) for net in NETS if net != "mlp"]
 CASES += [("resnet", "adam", 2, None), ("resnet", "nesterov", 1, 0.05), ("mlp", "momentum", 2, 1e3)]
 
 
+@pytest.mark.every(3)
 @pytest.mark.parametrize("net, optimizer, steps, clip", CASES)
 def test_forward_mode_is_double_backward_and_what_a_real_step_does(net, optimizer, steps, clip):
     scene = Scene(net, optimizer, steps, clip)
@@ -143,6 +144,7 @@ def test_finite_differences_are_near():
         assert 1e-9 < error < 1e-2
 
 
+@pytest.mark.every(4)
 @pytest.mark.parametrize("how", ["jvp", "double_backward", "finite_difference"])
 @pytest.mark.parametrize("net", NETS)
 def test_nothing_is_touched(net, how):

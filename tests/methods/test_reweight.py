@@ -46,6 +46,7 @@ def smallest_objective(c, gamma, penalty_scale):
     return solved.fun + c.mean()
 
 
+@pytest.mark.every(3)
 @pytest.mark.parametrize("case", CASES)
 def test_reweight_reaches_the_optimum_of_the_linear_program(case):
     for gamma, penalty_scale in itertools.product((1e-3, 0.25, 0.4, 2.0), (0.5, 1.0)):

@@ -29,6 +29,7 @@ def probe(request, composed):
     return finetune(model, "linear_probe"), x, width
 
 
+@pytest.mark.every(3)
 def test_logits_of_features_are_the_logits(probe):
     model, x, width = probe
     parts = cut(model)
@@ -40,6 +41,7 @@ def test_logits_of_features_are_the_logits(probe):
     torch.testing.assert_close(model(parts.features(x)), expected, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.every(3)
 def test_gradients_through_the_cut_are_the_gradients(probe):
     """In train mode, dropout before the head included."""
     model, x, _ = probe
@@ -53,6 +55,7 @@ def test_gradients_through_the_cut_are_the_gradients(probe):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.every(3)
 def test_fits_tells_a_wrong_cut(probe):
     model, x, _ = probe
     parts = cut(model)

@@ -53,6 +53,7 @@ def gradient(loss, params, **options):
     return params, torch.autograd.grad(loss(params), list(params.values()), **options)
 
 
+@pytest.mark.every(3)
 @pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")  # torch's own, at its first dual
 def test_forward_mode_is_the_gradient_along_the_direction(net):
     loss, params, direction = net

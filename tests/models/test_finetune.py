@@ -68,6 +68,7 @@ LARGE = (
 )  # whose kin are smaller
 
 
+@pytest.mark.every(3)
 @pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in LARGE)) for name in TRAINED])
 def test_the_last_two_parameterised_layers_train(composed, name):
     shape, trained = TRAINED[name]
@@ -94,6 +95,7 @@ def small(request, composed):
     return make
 
 
+@pytest.mark.every(4)
 def test_a_step_of_a_probe_moves_what_trains_and_nothing_else(small):
     """With weight decay and momentum, which move a parameter of gradient 0 as well."""
     model, x = small("linear_probe")

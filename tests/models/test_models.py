@@ -46,6 +46,7 @@ def count(model):
     return sum(p.numel() for p in model.parameters())
 
 
+@pytest.mark.every(4)
 @pytest.mark.parametrize("build, name", FITTING)
 def test_output_is_one_logit_per_class(build, name):
     shape, classes = SHAPES[name]

@@ -86,6 +86,7 @@ def test_mistakes_become_shares_by_hand(make_kernel):
     np.testing.assert_allclose(make_kernel.as_kernel(counts), expected)
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("split, rows", [("test", 359), ("train", 1438)])
 def test_the_kernel_of_a_run_is_its_confusion_matrix(make_kernel, tiny, composed, tmp_path, capsys, split, rows):
     record = run(tiny("noise=none"))

@@ -74,6 +74,7 @@ def test_joblibs_processes_find_the_folder_from_another_one(own, tmp_path, way):
     assert all(name.startswith("digits-own_noise0.25-mlp-own_method+own_loss") for name in results(tmp_path))
 
 
+@pytest.mark.every(3)
 @pytest.mark.parametrize("group", ["method", "loss", "model", "dataset", "noise", "probe"])
 def test_what_is_composed_quickly_is_what_hydra_composes(own, parts, group, monkeypatch):
     from lilawbench.experiment import composer as module

@@ -39,6 +39,7 @@ def finish(run, root, val, test):
     (folder / "result.json").write_text(json.dumps(own | flatten(recorded(run.cfg), "config") | measured))
 
 
+@pytest.mark.every(2)
 def test_a_tables_cells_show_their_winners(grid, tmp_path, words_only, markdown):
     """CE wins on validation with 0.1, LiLAW with 0.3, each worse on test."""
     assert len(grid.cells) == 8

@@ -63,6 +63,7 @@ def test_a_forward_that_cannot_be_repeated_is_not_reused(begin, small, weights, 
     assert torch.equal(weights(runs[0].method.nets), weights(runs[1].method.nets))
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("meta_mode", ["train", "eval"])
 def test_recurrent_networks(begin, small, weights, meta_mode):
     runs = [
@@ -76,6 +77,7 @@ def test_recurrent_networks(begin, small, weights, meta_mode):
     assert (ours - weights(begin(small()).method.nets)).abs().max() > 0.005
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("name", ["adam", "adamw"])
 def test_other_optimizers(begin, small, weights, name, float64):
     options = {"optimizer": name, "weight_decay": 0.01, "clip_grad_norm": 0.5}
