@@ -31,6 +31,8 @@ NEEDED = {
         "dataset.test=[t]",
         "dataset.num_classes=3",
     ],
+    "model=text_cnn": ["dataset=imdb"],
+    "model=distilbert_lora": ["dataset=imdb"],
     "noise=label_flip": ["dataset=emotions"],
     "noise=target_gaussian": ["dataset=energy"],
     "noise=target_uniform": ["dataset=energy"],
