@@ -205,8 +205,9 @@ def test_every_model_is_on_one_device(away, small, acting, monkeypatch, name, me
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["lilaw", "dynamic_loss", "rrm"])
 def test_texts_are_on_one_device(away, composed, acting, monkeypatch, method):
-    words, label = torch.randint(10, (60, 5)), np.arange(60) % 2
-    source = Source(words, label, words[:20], label[:20], ("a", "b"), vocabulary=10, clean_known=True)
+    words, label = torch.randint(10, (60, 5)), np.arange(60) % 10
+    source = Source(words, label, words[:20], label[:20], tuple("0123456789"), vocabulary=10, clean_known=True)
+    monkeypatch.setattr(SentencePolarity, "num_classes", 10)
     monkeypatch.setattr(SentencePolarity, "load", lambda dataset, data_dir: source)
     run(composed("dataset=sentence_polarity", *acting(method), "train.epochs=2", "train.batch_size=16"))
     assert {why for in_step, why in away.reads if in_step} <= {"whether a forward can be repeated"}
