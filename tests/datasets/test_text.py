@@ -203,3 +203,18 @@ def test_the_real_files(real, dataset, train, test):
     assert (len(source.train_clean), len(source.test_clean)) == (train, test)
     assert np.ptp(np.bincount(source.train_clean)) <= 20
     assert len(set(source.labelled_ids)) == train and source.train_input.max() < source.vocabulary
+
+
+def test_the_tokenizer_of_a_pretrained_network(table):
+    """vocab.txt of seven pieces: [CLS] 2 and [SEP] 3 around a text, which the last one closes however much is cut."""
+    pytest.importorskip("tokenizers")
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "good", "fi", "##lm"]
+    (table / "vocab.txt").write_text("\n".join(pieces) + "\n")
+    options = {"test_path": str(table / "test.csv"), "tokenizer_path": "vocab.txt"}
+    source = Text(str(table / "my.csv"), length=5, **options).load(table)
+    assert source.vocabulary == 7 and source.train_input[0].tolist() == [2, 4, 5, 6, 3]
+    assert source.train_input[1].tolist() == [2, 1, 4, 1, 3] and source.test_input[1].tolist() == [2, 3, 0, 0, 0]
+    assert torch.equal(kept(source).read(table / "test.csv").input, source.test_input)
+    (table / "vocab.txt").write_text("good\n[UNK]\n[CLS]\n[SEP]\n")
+    with pytest.raises(DataError, match="its number 0 is 'good' and not the padding, as BERT's is"):
+        Text(str(table / "my.csv"), **options).load(table)
