@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import math
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, fields, is_dataclass
@@ -37,6 +38,8 @@ Built = Any  # whatever a node's _target_ makes: its YAML says what that is
 
 # What a row of a table sets by its column: method.num_bins=${case:${dataset.name},{cifar100:50},100}
 OmegaConf.register_new_resolver("case", lambda key, values, other=None: values.get(key, other), replace=True)
+# method.warmup_epochs=${share:${train.epochs},0.2} is 3 of 15: rounded up (9 decimals, since 0.1 * 30 is above 3)
+OmegaConf.register_new_resolver("share", lambda whole, part: math.ceil(round(whole * part, 9)), replace=True)
 
 
 def plain(cfg: DictConfig | Plain) -> Plain:
@@ -70,8 +73,8 @@ def compose(*overrides: str, config_dir: str | Path | None = None) -> DictConfig
     folders, others = searchpath.folders_of(config_dir, overrides)
     searchpath.use(folders)
     searchpath.warn_of_hidden(folders)
-    preset = {one: name for one in others if (name := presets.asked(one))}
-    others = [one for one in others if one not in preset]
+    preset = {one: name for one in others if (name := presets.asked(one)) is not None}
+    others = [one for one in others if one not in preset and not presets.none(one)]
     with initialize_config_dir(str(CONF), version_base="1.3"):
         others = [*searchpath.override_of(folders), *others]
         for name in preset.values():

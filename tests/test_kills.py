@@ -17,7 +17,7 @@ import torch
 
 from lilawbench.train import run
 
-KILLS = 25  # of each method
+KILLS = 10  # of each method
 MOST_IN_A_ROW = 4  # then a run is left to end
 LOOK = os.WEXITED | os.WNOHANG | os.WNOWAIT
 EVENTS = {"open", "os.rename", "os.remove", "os.mkdir", "os.truncate"}

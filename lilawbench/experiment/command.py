@@ -186,7 +186,7 @@ def for_hydra(command: Command, arguments: Sequence[str]) -> list[str]:
         return list(arguments)
     with composer(command.folders) as compose:
         spelt = line(compose.spelt(given)[presets.GROUP])
-    return [spelt if presets.asked(one) else one for one in arguments]
+    return [one if presets.asked(one) is None else spelt for one in arguments if not presets.none(one)]
 
 
 def left_to_hydra(command: Command) -> bool:

@@ -69,22 +69,27 @@ def resolved(tree: Plain, known: dict[str, Plain]) -> Plain:
     texts = {name: text for name, block in tree.items() if "${" in (text := repr(block))}
     if not texts:
         return tree
-    names = set(texts)
-    for text in texts.values():
+    names, alone = set(texts), Plain()
+    for name, text in texts.items():
         text = text.replace("\\\\${", "")  # escaped: resolved later
-        if "${" in text:
-            if re.search(r"\$\{[^{}:]*\$\{|\$\{\.*\}|oc\.(select|dict|create|decode|deprecated)", text):
-                raise Unsupported(text)
+        if "${" not in text:
+            names.remove(name)
+            alone |= _resolved({name: tree[name]}, known)
+        elif re.search(r"\$\{[^{}:]*\$\{|\$\{\.*\}|oc\.(select|dict|create|decode|deprecated)", text):
+            raise Unsupported(text)
+        else:
             names |= TYPES.keys() & set(re.findall(r"[^\W\d][\w-]*", text))
     part = {name: tree[name] for name in TYPES if name in names}
-    return Plain({**tree, **_resolved(part, known)})
+    return Plain({**tree, **_resolved(part, known), **alone})
 
 
 def _resolved(part: dict[str, Any], known: dict[str, Plain]) -> Plain:
     key = repr(part)
     if key not in known:
         blocks = {
-            name: OmegaConf.merge(OmegaConf.structured(TYPES[name]), block) if is_dataclass(TYPES[name]) else block
+            name: OmegaConf.merge(OmegaConf.structured(TYPES[name]), block)
+            if is_dataclass(TYPES[name]) and "${" in repr(block)  # others have their types, and are only referred to
+            else block
             for name, block in to_dict(part).items()
         }
         known[key] = plain(OmegaConf.create(blocks))

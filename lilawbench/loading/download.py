@@ -32,7 +32,8 @@ log = logging.getLogger(__name__)
 def fetch(name: str, urls: Sequence[str], md5: str, data_dir: Path | None, member: str | None = None) -> Path:
     """Path of a verified local copy of an official data file.
 
-    Several processes may ask for the same file at once: one downloads, the others wait and use it.
+    Several processes may ask for the same file at once: one downloads, the others wait and use it. A failed download
+    leaves nothing, but for the bytes that a broken connection brought, from which the next call goes on.
 
     Args:
         name: the file's official path below a data folder, e.g. "MNIST/raw/train-images-idx3-ubyte.gz".
@@ -55,13 +56,14 @@ def fetch(name: str, urls: Sequence[str], md5: str, data_dir: Path | None, membe
             return _verified(path, md5)
     if _looking.get():
         raise DataError(f"{name} is not on disk")
-    target = next((path for path in candidates if _make_writable(path.parent)), None)
-    if target is None:
-        raise DataError(
-            f"{name} (md5 {md5}) is not on disk, and no folder can be written to download it: tried "
-            f"{' and '.join(str(path.parent) for path in candidates)}; LILAWBENCH_CACHE can name another cache folder"
-        )
-    return _download(name, target, urls, md5, member)
+    for target in candidates:
+        if (made := _make_writable(target.parent)) is not None:
+            with _alone(target.parent, made):
+                return _download(name, target, urls, md5, member)
+    raise DataError(
+        f"{name} (md5 {md5}) is not on disk, and no folder can be written to download it: tried "
+        f"{' and '.join(str(path.parent) for path in candidates)}; LILAWBENCH_CACHE can name another cache folder"
+    )
 
 
 _looking: ContextVar[bool] = ContextVar("looking", default=False)
@@ -122,30 +124,55 @@ def _md5(path: Path) -> str:
     return str(pooch.file_hash(str(path), alg="md5"))
 
 
-def _make_writable(folder: Path) -> bool:
+def _make_writable(folder: Path) -> list[Path] | None:
+    """The folders that had to be made, the deepest first; None: it cannot be written to."""
+    made = [one for one in (folder, *folder.parents) if not one.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:
-        return False
-    return os.access(folder, os.W_OK | os.X_OK)
+        return None
+    return made if os.access(folder, os.W_OK | os.X_OK) else None
+
+
+@contextlib.contextmanager
+def _alone(folder: Path, made: Sequence[Path]) -> Iterator[None]:
+    """One process at a time in a folder: the members of an archive share its download.
+
+    Where it fails, the lock goes, and so do the folders that were made, unless something else is in them.
+    """
+    from filelock import FileLock
+
+    lock = FileLock(folder / ".download.lock", mode=0o666)  # other users wait for it too
+    while not lock.is_locked:
+        try:
+            lock.acquire()
+        except FileNotFoundError:  # another process failed meanwhile, and took the folder away
+            made = _make_writable(folder) or made
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(lock.lock_file)  # while it is held: who waits for it sees that it is gone, and locks a new one
+            for one in made:
+                one.rmdir()
+        raise
+    finally:
+        lock.release()
 
 
 def _download(name: str, target: Path, urls: Sequence[str], md5: str, member: str | None) -> Path:
-    from filelock import FileLock
     from urllib3.exceptions import HTTPError
 
     reasons = []
-    # one lock per folder: the members of an archive share its download; mode: other users wait for it too
-    with FileLock(target.parent / ".download.lock", mode=0o666):
-        if target.exists():  # another process has downloaded it meanwhile
-            return _verified(target, md5)
-        for url in urls:
-            log.info("downloading %s from %s", name, url)
-            try:
-                _get(url, target, md5, member)
-                return target
-            except (OSError, HTTPError, *UNUSABLE) as error:  # the errors of requests are OSErrors
-                reasons.append(f"\n  {url}: {_reason(error)}")
+    if target.exists():  # another process has downloaded it meanwhile
+        return _verified(target, md5)
+    for url in urls:
+        log.info("downloading %s from %s", name, url)
+        try:
+            _get(url, target, md5, member)
+            return target
+        except (OSError, HTTPError, *UNUSABLE) as error:  # the errors of requests are OSErrors
+            reasons.append(f"\n  {url}: {_reason(error)}")
     tried = f"could not be downloaded:{''.join(reasons)}" if urls else "has no address to download it from."
     raise DataError(
         f"{name} is not on disk and {tried}\n"

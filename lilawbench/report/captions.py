@@ -7,7 +7,7 @@ from lilawbench.report.grid import Grid
 from lilawbench.report.measured import SELECTIONS, column, spanned
 from lilawbench.report.names import measures, natural, text
 from lilawbench.report.spelled import COST, LEVEL, TOLD, costs, told
-from lilawbench.report.stats import ALPHA, RESAMPLES, smallest_wilcoxon_p
+from lilawbench.report.stats import ALPHA, POWER, RESAMPLES, smallest_wilcoxon_p
 
 MANY = 5  # pairs, from which on a table says nothing of their number
 FEW_PAIRS = f"Fewer than {MANY} pairs say little."
@@ -61,6 +61,8 @@ def details_caption(grid: Grid, cells: Sequence[Cell]) -> str:
             "The paper's results are as published, for its own setting; how ours differs is at the top of "
             f"conf/experiment/{grid.planned.plan.name}.yaml."
         )
+        if any(cell.to_paper_ci for cell in cells):
+            sentences.append("95 % intervals of ours - paper are of our seeds alone.")
     return " ".join(sentences + _comparisons(grid, cells))
 
 
@@ -135,10 +137,10 @@ def _comparisons(grid: Grid, cells: Sequence[Cell]) -> list[str]:
     to = compared_with(grid, cells)
     if to is None:
         return _best(cells)
-    count = sum(cell.comparison.p_t is not None for cell in cells)
+    tested = [cell.comparison for cell in cells if cell.comparison.tested]
     to = f"plain training on {to}" if grid.against else to or "another row"
     points = ", in percentage points" if all(cell.measured.unit == "%" for cell in cells) else ""
-    pairs = sorted({cell.comparison.n for cell in cells if cell.comparison.p_t is not None})
+    pairs = sorted({one.n for one in tested})
     differences = f"Differences to {to} are means over pairs of one seed and the same observed labels{points}"
     if not pairs:
         return [f"{differences}.", *_best(cells)]
@@ -146,12 +148,48 @@ def _comparisons(grid: Grid, cells: Sequence[Cell]) -> list[str]:
     return [
         f"{differences}; their 95 % intervals are of Student's t and of a bootstrap over seeds ({RESAMPLES:,} "
         "resamples, BCa); effect is Cohen's d of the paired differences (d_z) with Hedges' correction; p-values are "
-        f"two-sided, Holm: corrected over the {counted(count)} of this table, per test.",
+        f"two-sided, Holm: corrected over the {counted(len(tested))} of this table, per test.",
+        *_equal(sum(one.ci is None for one in tested)),
         f"The smallest possible two-sided Wilcoxon p is {smallest}.",
         *[FEW_PAIRS, WHY_LITTLE] * (pairs[0] < MANY),
         *_equivalence(cells),
         *_best(cells),
     ]
+
+
+def _equal(count: int) -> list[str]:
+    if not count:
+        return []
+    return [
+        f"In {counted(count)} all differences are equal: no variance is left for an interval nor, unless they are 0, "
+        "for a t-test, which Holm then leaves out."
+    ]
+
+
+def could_see(cells: Sequence[Cell]) -> str:
+    """Which true differences the cells would probably have found; "": none was tested, or none varies."""
+    found: dict[str, list[Cell]] = {}
+    for cell in cells:
+        if cell.comparison.detectable is not None:
+            found.setdefault(cell.measured.title, []).append(cell)
+    if not found:
+        return ""
+    every = [cell for of in found.values() for cell in of]
+    sizes = [_detectable(of) + f" of {title}" * (len(found) > 1) for title, of in found.items()]
+    seeds = spanned([cell.comparison.n for cell in every], "d")
+    who = "this cell" if len(every) == 1 else "a cell"
+    return (
+        f"With {seeds} seeds {who} could have seen {', '.join(sizes)}: the true difference that its paired t-test "
+        f"(two-sided, p below {ALPHA:g} before Holm) finds with a power of {100 * POWER:g} %, if differences vary as "
+        f"they did here{' (each its own: detectable)' * (len(every) > 1)}."
+    )
+
+
+def _detectable(cells: Sequence[Cell]) -> str:
+    """ "0.40 to 3.10 points"."""
+    sizes = [cell.comparison.detectable or 0.0 for cell in cells]
+    low, high = cells[0].measured.number(min(sizes)), cells[0].measured.size(max(sizes))
+    return high if high.startswith(low) else f"{low} to {high}"
 
 
 def _equivalence(cells: Sequence[Cell]) -> list[str]:
@@ -169,8 +207,8 @@ def _best(cells: Sequence[Cell]) -> list[str]:
     if not any(cell.best for cell in cells):
         return []
     count = sum(cell.p_best_holm is not None for cell in cells)
-    tests = f"paired t-test, p at least {ALPHA:g} after Holm over the {counted(count)} with a best"
-    return ["Bold: the best mean" + (f"; {LEVEL}: no test tells it from the best ({tests})." if count else ".")]
+    tests = f"paired t-test, p at least {ALPHA:g} after Holm over the rows of a column"
+    return ["Bold: the best mean" + (f", and with {LEVEL} what no test tells from it ({tests})." if count else ".")]
 
 
 def counted(count: int) -> str:

@@ -12,7 +12,7 @@ from lilawbench.experiment.published import PublishedResult
 from lilawbench.report.grid import Grid
 from lilawbench.report.measured import Measured, column, values
 from lilawbench.report.names import tasks, text
-from lilawbench.report.stats import ALPHA, NOT_COMPARED, Comparison, Equivalence, sample_std
+from lilawbench.report.stats import ALPHA, NOT_COMPARED, Comparison, Equivalence, sample_std, t_interval
 
 
 class Run(NamedTuple):
@@ -44,11 +44,13 @@ class Cell:
     published: PublishedResult | None = None
     baseline: str | None = None
     comparison: Comparison = NOT_COMPARED
+    differences: dict[int, float] = field(default_factory=dict)  # by seed, to the baseline
     p_t_holm: float | None = None
     p_wilcoxon_holm: float | None = None
     equivalence: Equivalence | None = None  # if asked for
     best: bool = False  # has the best mean of its column
-    p_best_holm: float | None = None  # of the paired t-test against the best of its column, after Holm
+    to_best: Comparison = NOT_COMPARED  # with the best of its column, by the t-test alone
+    p_best_holm: float | None = None  # of that test, after Holm
 
     @property
     def mean(self) -> float | None:
@@ -81,12 +83,28 @@ class Cell:
         return self.p_best_holm is not None and self.p_best_holm >= ALPHA
 
     @property
+    def bold(self) -> bool:
+        return self.best or self.level
+
+    @property
     def paper(self) -> tuple[float | None, float | None]:
         """Mean and standard deviation as published, in the cell's unit."""
         if self.published is None:
             return None, None
         factor = (0.01 if self.published.unit == "%" else 1.0) * self.measured.factor
         return factor * self.published.mean, None if self.published.std is None else factor * self.published.std
+
+    @property
+    def to_paper(self) -> float | None:
+        """Ours - the paper's, in the cell's unit."""
+        paper, _ = self.paper
+        return None if self.mean is None or paper is None else self.mean - paper
+
+    @property
+    def to_paper_ci(self) -> tuple[float, float] | None:
+        """95 % interval of it by our seeds: papers seldom say of how many seeds their figures are."""
+        paper, _ = self.paper
+        return None if paper is None else t_interval(np.round([run.value - paper for run in self.runs], 12))
 
 
 def fill(grid: Grid, measured: Measured) -> list[Cell]:

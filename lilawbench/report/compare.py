@@ -7,7 +7,7 @@ import numpy as np
 
 from lilawbench.report.cells import Cell, Run
 from lilawbench.report.grid import Grid
-from lilawbench.report.stats import compare_paired, equivalence, holm, paired_differences, paired_t
+from lilawbench.report.stats import compare_paired, compare_t, equivalence, holm, paired_differences
 from lilawbench.support.errors import UserError
 
 
@@ -39,10 +39,13 @@ def compare(grid: Grid, cells: Sequence[Cell], rope: float | None = None) -> Non
         base = there.get((cell.measured, grid.baselines.get((cell.row, cell.column), ""), cell.column))
         if base is not None and base is not cell and cell.measured.unit != "rows":
             cell.baseline = base.row
-            ours, others = _values(_same_labels(pairs(cell.runs, base.runs)))
+            found = _same_labels(pairs(cell.runs, base.runs))
+            ours, others = _values(found)
             cell.comparison = compare_paired(ours, others)
+            differences = paired_differences(ours, others)
+            cell.differences = {pair.ours.seed: float(one) for pair, one in zip(found, differences, strict=True)}
             if rope is not None:
-                cell.equivalence = equivalence(paired_differences(ours, others), rope / cell.measured.printed)
+                cell.equivalence = equivalence(differences, rope / cell.measured.printed)
     t, wilcoxon = (holm([getattr(cell.comparison, test) for cell in cells]) for test in ("p_t", "p_wilcoxon"))
     for cell, of_t, of_wilcoxon in zip(cells, t, wilcoxon, strict=True):
         cell.p_t_holm, cell.p_wilcoxon_holm = of_t, of_wilcoxon
@@ -53,19 +56,20 @@ def mark_best(cells: Iterable[Cell]) -> None:
     """Marks the best mean of each metric and column, and tests the others against it, in place.
 
     Rows of other labels have a best of their own. A metric has none if it is not known whether more of it is better.
-    Paired t-tests; Holm's correction is over all of them.
+    Paired t-tests; Holm's correction is over those of one best, since each column is a question of its own: which rows
+    may be the best there? The best is chosen by the same runs that it is tested with, which tells others from it a
+    little too often.
     """
-    tested, p_values = [], []
     for group in _comparable(cells):
         scores = [round(cell.measured.better * float(np.mean([run.value for run in cell.runs])), 12) for cell in group]
         first = group[scores.index(max(scores))]
         for cell, score in zip(group, scores, strict=True):
             cell.best = score == max(scores)
-            if not cell.best:
-                tested.append(cell)
-                p_values.append(paired_t(*_values(pairs(cell.runs, first.runs))))
-    for cell, p in zip(tested, holm(p_values), strict=True):
-        cell.p_best_holm = p
+        others = [cell for cell in group if not cell.best]
+        for cell in others:
+            cell.to_best = compare_t(*_values(pairs(cell.runs, first.runs)))
+        for cell, p in zip(others, holm([cell.to_best.p_t for cell in others]), strict=True):
+            cell.p_best_holm = p
 
 
 def pairs(ours: Iterable[Run], others: Iterable[Run]) -> list[Pair]:

@@ -31,6 +31,7 @@ class Table:
     numbers: int  # how many columns, from the right, hold numbers
     records: list[dict[str, Value]] = field(default_factory=list)
     bold: frozenset[tuple[int, int]] = frozenset()  # (line, column) of `rows`
+    under: str = ""  # what stands under it
 
 
 @dataclass(frozen=True)

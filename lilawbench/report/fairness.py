@@ -39,6 +39,10 @@ def fairness_section(runs: DataFrame, select: str = "best_val") -> Section | Non
     keys = ["setting", "attribute", "group", "method"]
     for place, cell in frame.groupby(keys, sort=False):
         means = cell.drop(columns=keys).astype(float).mean()
+        for name in MEASURES:
+            low, high = f"{name}_low", f"{name}_high"
+            if means[low] == means[high]:  # all rows of both groups alike: no resample differs, which says nothing
+                means[[low, high]] = float("nan")
         records.append(dict(zip(keys, place, strict=True)) | {"seeds": len(cell), **means.to_dict()})
     references: dict[str, list[str]] = {}
     for row in frame[frame["reference"]].drop_duplicates(["attribute", "group"]).to_dict("records"):
@@ -89,4 +93,4 @@ def _shown(row: dict[str, Value], name: str, bounds: bool) -> str:
     if value != value:
         return "-"
     sign = "" if row["group"] == LARGEST else "+"
-    return f"{value:{sign}.4f}" + f" [{low:{sign}.3f}, {high:{sign}.3f}]" * bounds
+    return f"{value:{sign}.4f}" + f" [{low:{sign}.3f}, {high:{sign}.3f}]" * (bounds and low == low)

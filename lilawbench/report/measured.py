@@ -80,6 +80,18 @@ class Measured(NamedTuple):
         """ "[-0.10, +4.10]"."""
         return "-" if bounds is None else f"[{', '.join(map(self.signed, bounds))}]"
 
+    def with_interval(self, difference: float | None, bounds: tuple[float, float] | None) -> str:
+        """ "+2.00 [-0.10, +4.10]"."""
+        return self.signed(difference) + f" {self.interval(bounds)}" * (bounds is not None)
+
+    def number(self, value: float | None) -> str:
+        """ "1.20"."""
+        return self.signed(value).removeprefix("+")
+
+    def size(self, value: float) -> str:
+        """ "1.20 points"; "1.2000" in another unit than percent."""
+        return self.number(value) + " points" * (self.unit == "%")
+
     def _number(self, value: float, sign: str = "") -> str:
         digits = {"%": 2, "rows": 0}.get(self.unit, 4)
         return f"{self.printed * value:{sign}.{digits}f}"

@@ -85,25 +85,21 @@ def rank(scores: "DataFrame", unit: str = "blocks") -> Ranking:
 
 
 def ranking(scores: "DataFrame") -> Ranking | None:
-    """Ranks the methods of a table over its cells, or over cells x seeds where it has fewer than five cells.
+    """Ranks the methods of a table over its cells, each with the mean over seeds.
 
-    A cell counts if every method has it, with the seeds that all of them share there.
+    A cell counts if every method has it, with the seeds that all of them share there. Seeds of one cell are no blocks:
+    they are not independent settings, and p would be too low.
 
     Args:
         scores: columns cell, method, seed, score (larger is better; NaN counts as missing), one row per run.
     Returns:
-        None for fewer than 3 methods or 5 blocks.
+        None for fewer than 3 methods or 5 cells.
     """
     wide = scores.pivot(index=["cell", "seed"], columns="method", values="score").dropna()
     if wide.shape[1] < LEAST_METHODS:
         return None
     over_cells = wide.groupby(level="cell").mean()
-    if len(over_cells) >= LEAST_BLOCKS:
-        return rank(over_cells, "cells (means over seeds)")
-    if len(wide) < LEAST_BLOCKS:
-        return None
-    shared = f"of {len(over_cells)} cell{'s' * (len(over_cells) > 1)}"
-    return rank(wide, f"seeds {shared} (not independent, so p is too low)")
+    return rank(over_cells, "cells (means over seeds)") if len(over_cells) >= LEAST_BLOCKS else None
 
 
 def rankings(cells: Iterable[Cell]) -> dict[str, Ranking]:

@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Sequence
 
-from lilawbench.report.captions import compared_with, details_caption, heading
+from lilawbench.report.captions import compared_with, could_see, details_caption, heading
 from lilawbench.report.cells import Cell
 from lilawbench.report.document import Section, Table, Value, markdown_width
 from lilawbench.report.grid import Grid
@@ -24,7 +24,7 @@ from lilawbench.report.spelled import (
 )
 
 WIDEST = 140  # characters of an overview in Markdown
-INTERVALS = ["95 % interval", "bootstrap", "effect"]
+INTERVALS = ["95 % interval", "bootstrap", "effect", "detectable"]
 TESTS = ["t-test p", "Wilcoxon p", "t-test p (Holm)", "Wilcoxon p (Holm)"]
 
 
@@ -69,7 +69,7 @@ def _overview(grid: Grid, cells: Sequence[Cell], groups: list[str]) -> Table | N
         caption += f" {IDLE} {never}, see the notes."
     if why := told(cells):
         caption += f" {TOLD} {why}."
-    best = {(cell.row, group) for cell, group in zip(cells, groups) if cell.best}
+    best = {(cell.row, group) for cell, group in zip(cells, groups) if cell.bold}
     for down, across, flip in ((rows, columns, False), (columns, rows, True)):
         places = [[(other, one) if flip else (one, other) for other in across] for one in down]
         lines = [[one, *(shown.get(place, "-") for place in line)] for one, line in zip(down, places)]
@@ -91,7 +91,7 @@ def _details(grid: Grid, cells: Sequence[Cell], groups: list[str]) -> Table:
     header += ["paper", "ours - paper"] * has_paper
     cost = costs(cells)
     header += ["cost"] * bool(cost)
-    tested = any(cell.comparison.p_t is not None for cell in cells)
+    tested = any(cell.comparison.tested for cell in cells)
     rope = any(cell.equivalence for cell in cells)
     if to is not None:
         header += [f"difference to {to}".strip(), *[*INTERVALS, *TESTS] * tested, *["below, within, above"] * rope]
@@ -100,14 +100,15 @@ def _details(grid: Grid, cells: Sequence[Cell], groups: list[str]) -> Table:
         name = f"{cell.row} ({cell.idle})" if cell.idle else cell.row
         line = [group] * several + [name, seeds(cell, grid.planned is not None), ours(cell)]
         if has_paper:
-            line += [cell.measured.spread(*cell.paper), cell.measured.signed(to_paper(cell))]
+            line += [cell.measured.spread(*cell.paper), to_paper(cell)]
         line += [cost[number]] if cost else []
         if to is not None:
             line += [difference(cell, to), *_tests(cell) * tested, *[equivalence(cell)] * rope]
         lines.append(line)
     records = [_record(grid, cell, to is not None) for cell in cells]
-    bold = frozenset((number, value) for number, cell in enumerate(cells) if cell.best)
-    return Table(details_caption(grid, cells), header, lines, len(header) - words, records, bold)
+    bold = frozenset((number, value) for number, cell in enumerate(cells) if cell.bold)
+    caption, under = details_caption(grid, cells), could_see(cells)
+    return Table(caption, header, lines, len(header) - words, records, bold, under)
 
 
 def _tests(cell: Cell) -> list[str]:
@@ -115,14 +116,19 @@ def _tests(cell: Cell) -> list[str]:
     of, measured = cell.comparison, cell.measured
     effect = "-" if of.effect is None else f"{of.effect:+.2f}"
     p_values = of.p_t, of.p_wilcoxon, cell.p_t_holm, cell.p_wilcoxon_holm
-    return [measured.interval(of.ci), measured.interval(of.boot), effect, *map(shown_p, p_values)]
+    intervals = [measured.interval(of.ci), measured.interval(of.boot)]
+    return [*intervals, effect, measured.number(of.detectable), *map(shown_p, p_values)]
 
 
 def _record(grid: Grid, cell: Cell, compared: bool) -> dict[str, Value]:
     """The cell's line of the CSV."""
     of_plan: dict[str, Value] = {}
     if grid.planned:
-        table, (paper, paper_std) = grid.planned.plan.table, cell.paper
+        table, (paper, paper_std), (paper_low, paper_high) = (
+            grid.planned.plan.table,
+            cell.paper,
+            cell.to_paper_ci or (None, None),
+        )
         of_plan = {
             "experiment": grid.planned.plan.name,
             "paper": table.paper,
@@ -132,7 +138,9 @@ def _record(grid: Grid, cell: Cell, compared: bool) -> dict[str, Value]:
             "conflicts": len(cell.conflicts),
             "paper_mean": paper,
             "paper_std": paper_std,
-            "ours_minus_paper": to_paper(cell),
+            "ours_minus_paper": cell.to_paper,
+            "paper_ci_low": paper_low,
+            "paper_ci_high": paper_high,
         }
     row, column = grid.labels
     record: dict[str, Value] = {
@@ -147,7 +155,15 @@ def _record(grid: Grid, cell: Cell, compared: bool) -> dict[str, Value]:
         **({"told": cell.told} if cell.told else {}),
         **({"cost": cell.cost} if cell.cost is not None else {}),
     }
-    of_best: dict[str, Value] = {"best": cell.best, "p_best_holm": cell.p_best_holm}
+    best_low, best_high = cell.to_best.ci or (None, None)
+    of_best: dict[str, Value] = {
+        "best": cell.best,
+        "level": cell.level,
+        "best_difference": cell.to_best.difference,
+        "best_ci_low": best_low,
+        "best_ci_high": best_high,
+        "p_best_holm": cell.p_best_holm,
+    }
     of_comparison: dict[str, Value] = {
         "baseline": cell.baseline,
         "pairs": cell.comparison.n,

@@ -44,7 +44,7 @@ def short(grid: Grid, cells: Sequence[Cell], groups: Sequence[str]) -> Short:
 def _compared(grid: Grid, caption: str, cells: Sequence[Cell]) -> Table:
     """A line for each row: its value, its difference to the baseline, one p."""
     to = compared_with(grid, cells)
-    tested = any(cell.comparison.p_t is not None for cell in cells)
+    tested = any(cell.comparison.tested for cell in cells)
     has_paper, rope = any(cell.published for cell in cells), any(cell.equivalence for cell in cells)
     header = [grid.labels[0], "mean ± std" if any(cell.std is not None for cell in cells) else "value"]
     header += ["paper"] * has_paper
@@ -57,12 +57,11 @@ def _compared(grid: Grid, caption: str, cells: Sequence[Cell]) -> Table:
         value = ours(cell) + " " * (widest - len(marks(cell)))  # numbers stand below each other
         line = [cell.row, value, *[cell.measured.spread(*cell.paper)] * has_paper]
         if to is not None:
-            interval = f" {cell.measured.interval(cell.comparison.ci)}" if cell.comparison.ci else ""
-            line.append(difference(cell, to) + interval)
+            line.append(difference(cell, to, cell.comparison.ci))
         line += [shown_p(cell.p_t_holm)] * tested + [equivalence(cell)] * rope
         line += [cost[number]] if cost else []
         lines.append([*line, seeds(cell, grid.planned is not None)])
-    bold = frozenset((number, 1) for number, cell in enumerate(cells) if cell.best)
+    bold = frozenset((number, 1) for number, cell in enumerate(cells) if cell.bold)
     return Table(caption, header, lines, len(header) - 1, bold=bold)
 
 
@@ -74,15 +73,15 @@ def _values(by_group: dict[str, list[Cell]]) -> Table:
         [row, *(with_paper(shown[row, name]) if (row, name) in shown else "-" for name in by_group)] for row in rows
     ]
     places = [(i, j, shown.get((row, name))) for i, row in enumerate(rows) for j, name in enumerate(by_group, start=1)]
-    bold = frozenset((i, j) for i, j, cell in places if cell is not None and cell.best)
+    bold = frozenset((i, j) for i, j, cell in places if cell is not None and cell.bold)
     return Table("", ["", *by_group], lines, len(by_group), bold=bold)
 
 
 def _legend(cells: Sequence[Cell]) -> list[str]:
-    pairs = [cell.comparison.n for cell in cells if cell.comparison.p_t is not None]
+    pairs = [cell.comparison.n for cell in cells if cell.comparison.tested]
     if not pairs:
         return _marks(cells)
-    tests = f"p of the paired t-test, Holm over {counted(len(pairs))}."
+    tests = f"p of the paired t-test, Holm over {counted(sum(cell.comparison.p_t is not None for cell in cells))}."
     few = [FEW_PAIRS] * (min(pairs) < MANY)
     return [f"Differences are paired by seed, with 95 % intervals; {tests}", *few, *_marks(cells)]
 

@@ -39,10 +39,9 @@ def with_paper(cell: Cell) -> str:
     return ours(cell) if paper == "-" else f"{ours(cell)} ({paper})"
 
 
-def to_paper(cell: Cell) -> float | None:
-    """Ours - the paper's, in the cell's unit."""
-    paper, _ = cell.paper
-    return None if cell.mean is None or paper is None else cell.mean - paper
+def to_paper(cell: Cell) -> str:
+    """ "+0.50 [-4.47, +5.47]", of our seeds alone."""
+    return cell.measured.with_interval(cell.to_paper, cell.to_paper_ci)
 
 
 def seeds(cell: Cell, planned: bool) -> str:
@@ -54,9 +53,9 @@ def seeds(cell: Cell, planned: bool) -> str:
     return f"{shown} ({pairs} paired)" if 0 < pairs < done else shown
 
 
-def difference(cell: Cell, to: str | None) -> str:
-    """ "+2.00", or "CE +2.00" where the rows have several baselines (`to` is empty)."""
-    shown = cell.measured.signed(cell.comparison.difference)
+def difference(cell: Cell, to: str | None, bounds: tuple[float, float] | None = None) -> str:
+    """ "+2.00 [-0.48, +4.48]", or "CE +2.00" where the rows have several baselines (`to` is empty)."""
+    shown = cell.measured.with_interval(cell.comparison.difference, bounds)
     return shown if to or shown == "-" else f"{cell.baseline} {shown}"
 
 

@@ -7,12 +7,13 @@ from typing import NamedTuple
 import numpy as np
 
 ALPHA = 0.05  # a smaller p tells two methods apart
+POWER = 0.8  # of `detectable`
 LEVEL = 1 - ALPHA  # of every interval
 RESAMPLES = 9999
 
 
 class Comparison(NamedTuple):
-    """A method against the baseline over the seeds they share. None: not defined for so few pairs."""
+    """A method against the baseline over the seeds they share. None: not defined for so few pairs or no variance."""
 
     n: int  # pairs
     difference: float | None  # mean of ours - baseline, in the unit of the inputs
@@ -21,6 +22,12 @@ class Comparison(NamedTuple):
     ci: tuple[float, float] | None = None  # 95 % interval of the mean difference, by the t distribution
     boot: tuple[float, float] | None = None  # the same by the bootstrap over seeds
     effect: float | None = None  # Hedges-corrected d_z
+    detectable: float | None = None  # the smallest true difference that the t-test would probably have found
+
+    @property
+    def tested(self) -> bool:
+        """Whether there are pairs to test by; the t-test needs differences of more than one size besides."""
+        return self.n > 1
 
     @property
     def columns(self) -> dict[str, float | None]:
@@ -34,6 +41,7 @@ class Comparison(NamedTuple):
             "boot_low": boot_low,
             "boot_high": boot_high,
             "effect": self.effect,
+            "detectable": self.detectable,
             "p_t": self.p_t,
             "p_wilcoxon": self.p_wilcoxon,
         }
@@ -57,8 +65,8 @@ def compare_paired(ours: Sequence[float], baseline: Sequence[float]) -> Comparis
     Differences are rounded to 12 decimals first: accuracies are multiples of 1/M, so ties are common,
     and floating-point noise would break them at random. Wilcoxon drops zero differences and is exact up
     to 50 differences without ties and 13 with ties, the normal approximation beyond. All differences
-    zero: p = 1. All equal but not zero: the t-test has no variance to judge by and p is its limit, 0.
-    In both cases the intervals are that one point.
+    equal: there is no variance to judge by, so there is no interval, and no p of the t-test. If all are
+    zero, p = 1 and the effect is 0, as for any variance.
 
     Args:
         ours, baseline: one finite value per seed, [n], in the same order of seeds.
@@ -67,17 +75,25 @@ def compare_paired(ours: Sequence[float], baseline: Sequence[float]) -> Comparis
     Raises:
         ValueError: lengths differ, or a value is not finite.
     Source: Student 1908; Wilcoxon 1945; computed by scipy.stats.ttest_rel and scipy.stats.wilcoxon.
-        Intervals: see `t_interval` and `bootstrap_interval`. Effect size: see `effect_size`.
+        Intervals: see `t_interval` and `bootstrap_interval`. Effect size: see `effect_size`. See `detectable` too.
     """
+    found, difference = compare_t(ours, baseline), paired_differences(ours, baseline)
+    if not found.tested:
+        return found
+    return found._replace(
+        p_wilcoxon=_wilcoxon_p(difference),
+        boot=bootstrap_interval(difference),
+        effect=effect_size(difference),
+        detectable=detectable(difference),
+    )
+
+
+def compare_t(ours: Sequence[float], baseline: Sequence[float]) -> Comparison:
+    """The mean difference of `compare_paired` with its t-test and the interval of that alone, which is quick."""
     difference = paired_differences(ours, baseline)
     n = len(difference)
     mean = float(difference.mean()) if n else None
-    if n < 2:
-        return Comparison(n, mean, None, None)
-    intervals = t_interval(difference), bootstrap_interval(difference)
-    if not difference.any():
-        return Comparison(n, 0.0, 1.0, 1.0, *intervals, effect_size(difference))
-    return Comparison(n, mean, _t_p(difference), _wilcoxon_p(difference), *intervals, effect_size(difference))
+    return Comparison(n, mean, _t_p(difference), None, t_interval(difference))
 
 
 def paired_differences(ours: Sequence[float], baseline: Sequence[float]) -> np.ndarray:
@@ -90,29 +106,43 @@ def paired_differences(ours: Sequence[float], baseline: Sequence[float]) -> np.n
     return np.round(a - b, 12)
 
 
-def paired_t(ours: Sequence[float], baseline: Sequence[float]) -> float | None:
-    """The p of the t-test in `compare_paired` alone."""
-    difference = paired_differences(ours, baseline)
-    if len(difference) < 2:
-        return None
-    return _t_p(difference) if difference.any() else 1.0
-
-
-def t_interval(difference: np.ndarray) -> tuple[float, float]:
+def t_interval(difference: np.ndarray) -> tuple[float, float] | None:
     """The 95 % interval of a mean difference: mean ± t(.975, n - 1) sd / sqrt(n).
 
     Args:
-        difference: [n], n at least 2.
+        difference: [n].
+    Returns:
+        None for fewer than 2 pairs, and where all differences are equal.
     Source: Student 1908; the interval belongs to the paired t-test: it holds 0 exactly where p is at least .05.
     """
-    from scipy.special import stdtrit
-
-    mean, error = float(difference.mean()), _standard_error(difference)
-    half = float(stdtrit(len(difference) - 1, (1 + LEVEL) / 2)) * error
+    if _all_equal(difference):
+        return None
+    mean, half = float(difference.mean()), _critical_t(len(difference)) * _standard_error(difference)
     return mean - half, mean + half
 
 
-def bootstrap_interval(difference: np.ndarray) -> tuple[float, float]:
+def detectable(difference: np.ndarray) -> float | None:
+    """The true mean difference, of either sign, that the two-sided paired t-test at 5 % finds with a power of 80 % over
+    as many pairs, if differences have the standard deviation that they had here: an estimate, rough for few seeds.
+
+    sd * nc / sqrt(n), where a noncentral t of n - 1 degrees of freedom and noncentrality nc exceeds t(.975, n - 1) with
+    a probability of .8. That such a t is below -t(.975, n - 1) is less probable than 1e-6, and is neglected.
+
+    Args:
+        difference: paired differences, [n].
+    Returns:
+        In the unit of the differences, above 0. None for fewer than 2 pairs, and where all differences are equal.
+    Source: Cohen 1988, Chapter 2, with the exact distribution in place of his tables.
+    """
+    from scipy.special import nctdtrinc
+
+    if _all_equal(difference):
+        return None
+    n = len(difference)
+    return float(nctdtrinc(n - 1, 1 - POWER, _critical_t(n))) * _standard_error(difference)
+
+
+def bootstrap_interval(difference: np.ndarray) -> tuple[float, float] | None:
     """The 95 % interval of a mean difference by 9,999 resamples of the seeds, bias-corrected and accelerated (BCa).
 
     The resamples are the same in every call; means that agree to seven decimals of the largest difference are equal. It
@@ -120,13 +150,15 @@ def bootstrap_interval(difference: np.ndarray) -> tuple[float, float]:
     what was seen.
 
     Args:
-        difference: [n], n at least 2.
+        difference: [n].
+    Returns:
+        None for fewer than 2 pairs, and where all differences are equal.
     Source: Efron 1987, computed by scipy.stats.bootstrap.
     """
     from scipy.stats import bootstrap
 
-    if (difference == difference[0]).all():
-        return float(difference[0]), float(difference[0])
+    if _all_equal(difference):
+        return None
     size = np.abs(difference).max()
     drawn = np.random.default_rng(0)
     found = bootstrap(
@@ -158,8 +190,8 @@ def effect_size(difference: np.ndarray) -> float | None:
     m = len(difference) - 1
     if m < 2:
         return None
-    if (difference == difference[0]).all():
-        return None if difference[0] else 0.0
+    if _all_equal(difference):
+        return None if difference.any() else 0.0
     correction = np.exp(gammaln(m / 2) - gammaln((m - 1) / 2)) / np.sqrt(m / 2)
     return float(correction * difference.mean() / difference.std(ddof=1))
 
@@ -171,39 +203,48 @@ def equivalence(difference: np.ndarray, rope: float) -> Equivalence | None:
     Args:
         difference: paired differences, [n]. rope: differences from -rope to rope count as none; not negative.
     Returns:
-        None for fewer than 2 pairs. Where all differences are equal, the posterior is that point.
+        None for fewer than 2 pairs, and where all differences are equal.
     Source: Benavoli et al. 2017, Section 4.1.1 with no correlation; baycomp's `two_on_single` with runs=1 has
         a correlation of the folds of a cross-validation, which runs of several seeds are not.
     """
     from scipy.special import stdtr
 
-    n = len(difference)
-    if n < 2:
+    if _all_equal(difference):
         return None
-    mean, error = float(difference.mean()), _standard_error(difference)
-    if error == 0:
-        return Equivalence(rope, float(mean < -rope), float(abs(mean) <= rope), float(mean > rope))
+    n, mean, error = len(difference), float(difference.mean()), _standard_error(difference)
     below, up_to = (float(stdtr(n - 1, (bound - mean) / error)) for bound in (-rope, rope))
     return Equivalence(rope, below, up_to - below, 1 - up_to)
 
 
+def _all_equal(difference: np.ndarray) -> bool:
+    """Whether there is no variance to judge by: fewer than 2 pairs, or differences of one size."""
+    return len(difference) < 2 or bool((difference == difference[0]).all())
+
+
 def _standard_error(difference: np.ndarray) -> float:
-    if (difference == difference[0]).all():
-        return 0.0
     return float(difference.std(ddof=1) / np.sqrt(len(difference)))
 
 
-def _t_p(difference: np.ndarray) -> float:
+def _critical_t(n: int) -> float:
+    """What t has to exceed over n pairs."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(n - 1, (1 + LEVEL) / 2))
+
+
+def _t_p(difference: np.ndarray) -> float | None:
     from scipy.stats import ttest_rel
 
-    if (difference == difference[0]).all():
-        return 0.0
+    if _all_equal(difference):
+        return 1.0 if len(difference) > 1 and not difference.any() else None
     return float(ttest_rel(difference, np.zeros_like(difference)).pvalue)
 
 
 def _wilcoxon_p(difference: np.ndarray) -> float:
     from scipy.stats import wilcoxon
 
+    if not difference.any():
+        return 1.0
     return float(wilcoxon(difference[difference != 0], method="auto").pvalue)
 
 

@@ -59,7 +59,7 @@ class Combined:
             return found
         mean, size = float(np.mean(self.estimated)), len(self.estimated)
         about = f"about {mean:,.0f} of {self.trained:,} labels are probably wrong ({', '.join(self.ways)}"
-        if size > 1:
+        if len(set(self.estimated)) > 1:
             from scipy.special import stdtrit
 
             half = stdtrit(size - 1, 0.5 + CONFIDENCE / 2) * float(np.std(self.estimated, ddof=1)) / size**0.5

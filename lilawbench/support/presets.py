@@ -30,7 +30,12 @@ def names(method: str, folders: Iterable[Path] = ()) -> list[str]:
 def asked(override: str) -> str | None:
     """The name in an override preset=NAME or +preset=NAME; None: it is another override, or asks for none."""
     key, _, name = override.partition("=")
-    return name if key.lstrip("+") == GROUP and name not in ("", "null") else None
+    return name if key.lstrip("+") == GROUP and name != "null" else None
+
+
+def none(override: str) -> bool:
+    """Whether it is preset=null or +preset=null, which Hydra does not take for a group without a default."""
+    return override.lstrip("+") == f"{GROUP}=null"
 
 
 def spelt(name: object, method: str, dataset: str, folders: Iterable[Path] = ()) -> str:
@@ -52,8 +57,11 @@ def spelt(name: object, method: str, dataset: str, folders: Iterable[Path] = ())
     own, there = name.removeprefix(f"{method}/"), names(method, folders)
     if own not in there:
         has = f"it has: {', '.join(there)}" if there else f"it has none; {', '.join(methods(folders)) or 'none'} have"
-        near = f"; {closest(own, there)}" if len(there) > 5 else ""
-        raise ConfigError([f"method={method} has no preset {name}; {has}{near}"])
+        near = f"; {closest(own, there)}" if own and len(there) > 5 else ""
+        lacks = f"method={method} has no preset {name}"
+        if not own:
+            lacks = f"{GROUP}= lacks the name of a preset of method={method}"
+        raise ConfigError([f"{lacks}; {has}{near}"])
     if damage := searchpath.damage(GROUP, f"{method}/{own}", (searchpath.CONF, *folders)):
         raise ConfigError(damage)
     return f"{method}/{own}"

@@ -60,7 +60,7 @@ def bench_input(setup: Setup) -> None:
     images, target = torch.randint(0, 256, (12800, 1, 28, 28), dtype=torch.uint8), torch.zeros(12800, dtype=torch.int64)
     data = Resident(images, target, (0.1307,), (0.3081,), device)
     loader = TrainLoader(data, 64, seed=0, augment=Augment(crop_px=2, flip=True))
-    batches = forever(lambda: loader.epoch(1), 64)
+    batches = forever(lambda: loader.epoch(1))
     times = interleaved({"input": lambda: next(batches), "step": step}, setup.rounds, 4, device)
     share = statistics.median(a / (a + b) for a, b in zip(times["input"], times["step"], strict=True))
     print(f"\nShare of the input path (crop and flip) in a resnet18 epoch, batch 64: {100 * share:.2f} % (at most 5)")

@@ -111,7 +111,7 @@ def stepper(scene: Scene, device: torch.device, *overrides: str, batches: int = 
     ctx.epoch = 10**6
     method.on_epoch_start(ctx)
     ctx.model.train()
-    stream = forever(lambda: method.batches(ctx), scene.batch)
+    stream = forever(lambda: method.batches(ctx))
 
     def step() -> None:
         batch = next(stream)
@@ -121,7 +121,17 @@ def stepper(scene: Scene, device: torch.device, *overrides: str, batches: int = 
     return step
 
 
-def forever(batches: Callable[[], Iterable[Batch]], size: int) -> Iterator[Batch]:
-    """Batches of this many rows, pass after pass."""
+def forever(batches: Callable[[], Iterable[Batch]]) -> Iterator[Batch]:
+    """Batches of as many rows as the first of a pass has, pass after pass.
+
+    Raises:
+        ValueError: a pass has none.
+    """
     while True:
-        yield from (batch for batch in batches() if len(batch.index) == size)
+        size = 0
+        for batch in batches():
+            size = size or len(batch.index)
+            if len(batch.index) == size:
+                yield batch
+        if not size:
+            raise ValueError("a pass over the training rows has no batch")

@@ -67,7 +67,7 @@ def ce_and_forward(scene: Scene, device: torch.device) -> Callable[[], None]:
     """The least that a method with a validation batch can cost."""
     ctx = parts(compose(f"model={scene.model}"), scene, device)
     ctx.model.train()
-    rule, stream = Supervised(), forever(ctx.training_batches, scene.batch)
+    rule, stream = Supervised(), forever(ctx.training_batches)
 
     def step() -> None:
         train_step(ctx, rule, next(stream), LR)
@@ -81,7 +81,7 @@ def ce_and_forward(scene: Scene, device: torch.device) -> Callable[[], None]:
 def plain_algorithm_1(scene: Scene, device: torch.device) -> Callable[[], None]:
     """Algorithm 1 line by line: requires_grad is toggled on both sides, and the validation loss has a graph."""
     ctx = parts(compose(f"model={scene.model}"), scene, device)
-    net, stream = ctx.model.train(), forever(ctx.training_batches, scene.batch)
+    net, stream = ctx.model.train(), forever(ctx.training_batches)
     abc = [torch.tensor(v, device=device) for v in (10.0, 2.0, 6.0)]
 
     def weighted(input: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

@@ -46,7 +46,7 @@ def training(c: Checks, scene: Scene, options: list[str]) -> tuple[Callable[[], 
     method.on_epoch_start(ctx)
     ctx.model.train()
     loader = TrainLoader(ctx.table, scene.batch, 0, Augment(crop_px=4, flip=True))
-    stream = forever(lambda: loader.epoch(1), scene.batch)
+    stream = forever(lambda: loader.epoch(1))
     kept = next(stream)
     return (
         lambda: next(stream),

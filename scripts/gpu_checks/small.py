@@ -49,7 +49,7 @@ def steps_of(c: Checks, scene: Scene, name: str, do: Callable, *options: str) ->
     ctx.epoch = 10**6
     method.on_epoch_start(ctx)
     ctx.model.train()
-    stream = forever(ctx.training_batches, scene.batch)
+    stream = forever(ctx.training_batches)
 
     def step(method: Method = method) -> None:
         batch = next(stream)

@@ -37,22 +37,33 @@ def test_head_to_head_has_the_runs_of_fashion_mnist(cell, composed, row, method)
 
 
 @pytest.mark.slow
-def test_head_to_head_compares_seven_methods_with_ce(cell, table_of):
-    table = table_of("head_to_head")
-    methods = [cell("head_to_head", row, "digits, 40 %").method.name for row in table.rows]
-    assert methods == ["ce", "focal", "gce", "elr", "lilaw", "rrm", "dynamic_loss"]
+def test_head_to_head_compares_the_rows_of_the_league_and_focal_with_ce(cell, table_of):
+    """The three papers' methods with their defaults: its runs of old are among its runs."""
+    table, league = table_of("head_to_head"), table_of("league")
+    assert set(table.rows) == set(league.rows) - {"CE, twice the epochs"} | {"focal"}
     assert set(table.baselines) == set(table.rows) - {"CE"} and set(table.baselines.values()) == {"CE"}
+    of_rrm, of_dynamic = (cell("head_to_head", row, "digits, 40 %").method for row in ("RRM", "Dynamic Loss"))
+    assert (of_rrm.reweight_every_epochs, of_dynamic.warmup_epochs, of_dynamic.num_bins) == (3, 5, 100)
 
 
 @pytest.mark.slow
 def test_the_cells_of_head_to_head_can_run(cell, table_of):
-    """Each column with the method that asks most of it; eight data sets, five of which need no download."""
-    columns = table_of("head_to_head").columns
-    cells = [cell("head_to_head", "Dynamic Loss", column) for column in columns]
-    for cfg in cells:
+    """Each column with the methods that ask most of it, and each row; nine data sets, six of which need no download."""
+    table = table_of("head_to_head")
+    cells = [cell("head_to_head", row, column) for row in ("Dynamic Loss", "ProMix") for column in table.columns]
+    for cfg in [*cells, *(cell("head_to_head", row, "CIFAR-10 subset, worst") for row in table.rows)]:
         check(cfg)
-    assert len({(cfg.dataset.name.split("_m")[0].rstrip("n"), cfg.dataset.get("flag")) for cfg in cells}) == 8
-    assert len({run_name(cfg) for cfg in cells}) == 9
+    assert len({(cfg.dataset.name.split("_m")[0].rstrip("n"), cfg.dataset.get("flag")) for cfg in cells}) == 9
+    assert len({run_name(cfg) for cfg in cells}) == 2 * 14
+
+
+def test_what_is_counted_in_epochs_is_a_share_of_them(cell):
+    """Of 15 and of 40 epochs: a fifth, a tenth (1.5 is rounded up) and a half."""
+    short, long = (cell("head_to_head", "PES", name) for name in ("FashionMNIST-M, 40 %", "BreastMNIST, 40 %"))
+    assert [(one.train.epochs, one.method.warmup_epochs, one.method.late_epoch) for one in (short, long)] == [
+        (15, 3, 8), (40, 8, 20)]  # fmt: skip
+    short, long = (cell("head_to_head", "DivideMix + RRM", name) for name in ("FashionMNIST-M, 40 %", "digits, 40 %"))
+    assert [one.method.rrm.reweight_every_epochs for one in (short, long)] == [2, 3]  # 30 * 0.1 is no more than 3
 
 
 @pytest.mark.slow
@@ -98,7 +109,7 @@ def test_columns_beside_lilaws_figures_have_its_noise(table_of):
     """Symmetric with the own class included, wherever LiLAW has a table of the data set."""
     columns = table_of("head_to_head").columns
     exclusive = [name for name in columns if not any(choice.startswith("noise=") for choice in columns[name])]
-    assert exclusive == ["digits, 40 %"]
+    assert [name for name in exclusive if not name.startswith("CIFAR-10 subset")] == ["digits, 40 %"]
     assert "noise=symmetric" not in {choice for choices in columns.values() for choice in choices}
 
 

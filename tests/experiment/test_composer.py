@@ -57,6 +57,7 @@ def test_every_file_of_every_group(overrides, no_hydra):
         ["method=focal", "loss=gce", "noise.rate=1", "loss.q=1"],  # whole numbers by theirs
         ["method=rrm", "noise=symmetric_inclusive", "method.contamination=${noise.rate}", "noise.rate=0.3"],
         ["method=dynamic_loss", "dataset=mnist_m", 'method.num_bins="${case:${dataset.name},{mnist_m:50},100}"'],
+        ["experiment=league_smoke", "method=pes", 'method.late_epoch="${share:${train.epochs},0.5}"', "train.epochs=9"],
         ["noise=asymmetric", "noise.pairs={9:1,2:0}", "model.hidden=[1,2]", "train.device='cpu'", "loss=ce"],
         ["experiment=digits", "experiment_name=x", "dataset=mnist_m", "paths.output_dir=a/b c", "train.threads=null"],
         ["launcher=joblib", "launcher.processes=2", "debug=fast", "logger=wandb"],

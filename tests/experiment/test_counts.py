@@ -6,7 +6,7 @@ from lilawbench.config import CONF
 from lilawbench.experiment.plan import plan
 
 RUNS = {
-    "breastmnist": 50, "digits": 15, "dynamic_loss_fashion_lt": 60, "head_to_head": 315, "head_to_head_smoke": 42,
+    "breastmnist": 50, "digits": 15, "dynamic_loss_fashion_lt": 60, "head_to_head": 1890, "head_to_head_smoke": 42,
     "league": 675, "league_smoke": 54,
     "lilaw_review": 250, "lilaw_review_pretrain": 1, "lilaw_review_smoke": 40, "multilabel": 80, "regression": 20,
     "suspects": 20,

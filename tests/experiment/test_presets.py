@@ -141,6 +141,8 @@ def test_rows_of_a_table_choose_theirs(mine):
         (["method=a_rrm", "preset=cafe"], "method=a_rrm has no preset cafe; it has: shop"),
         (["method=lilaw", "+preset=shop"], "method=lilaw has no preset shop; it has none; "),
         (["method=rrm", "preset=a_rrm/shop"], "method=rrm has no preset a_rrm/shop; it has: cafe, "),
+        (["method=rrm", "+preset="], "preset= lacks the name of a preset of method=rrm; it has: cafe, "),
+        (["method=lilaw", "preset=''"], "preset= lacks the name of a preset of method=lilaw; it has none; "),
         (["method=rrm", "preset=[shop]"], "preset=[shop]: the name of a preset is expected, preset=NAME"),
     ],
 )
@@ -166,8 +168,11 @@ def test_damaged_presets_are_named(mine, compose):
 def test_from_python(mine):
     cfg = lilawbench.compose("method=rrm", "+preset=shop", "train.lr=2", config_dir=mine)
     assert values(cfg) == (0.25, "cnn", 7, 2.0)
+    assert lilawbench.compose("method=rrm", "+preset=null") == lilawbench.compose("method=rrm")
     with pytest.raises(ConfigError, match="method=rrm has no preset none_such"):
         lilawbench.compose("method=rrm", "preset=none_such", config_dir=mine)
+    with pytest.raises(ConfigError, match="preset= lacks the name of a preset of method=rrm; it has: cafe, "):
+        lilawbench.compose("method=rrm", "+preset=", config_dir=mine)
 
 
 def test_help_and_tab_list_them(mine):

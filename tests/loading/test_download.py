@@ -3,12 +3,14 @@
 import hashlib
 import io
 import logging
+import shutil
 import socket
 import subprocess
 import sys
 import time
 
 import pytest
+from filelock import FileLock
 
 from lilawbench.loading.download import CHUNK_BYTES, cache_dir, fetch
 from lilawbench.support.errors import DataError
@@ -102,7 +104,7 @@ def test_a_folder_in_the_files_place(data_dir, server):
         fetch(NAME, [server.url], md5(CONTENT), data_dir)
 
 
-def test_missing_file_without_network_says_what_to_do(data_dir, closed_url, server, left_in):
+def test_missing_file_without_network_says_what_to_do(data_dir, closed_url, server):
     not_there = server.url.replace("file.bin", "other.bin")
     started = time.monotonic()
     with pytest.raises(DataError) as caught:
@@ -114,15 +116,46 @@ def test_missing_file_without_network_says_what_to_do(data_dir, closed_url, serv
     refused, missing = [line for line in message.splitlines() if line.startswith("  http")]
     assert closed_url in refused and "Connection refused" in refused
     assert not_there in missing and "404" in missing
-    assert left_in(data_dir) == []
+    assert [*data_dir.iterdir()] == []
 
 
-def test_server_that_sends_something_else(data_dir, server, left_in):
+def test_server_that_sends_something_else(data_dir, server):
     server.files["/file.bin"] = b"<html>moved</html>"
     with pytest.raises(DataError, match=f"has the md5 {md5(b'<html>moved</html>')}, expected {md5(CONTENT)}"):
         fetch(NAME, [server.url], md5(CONTENT), data_dir)
     assert len(server.asked) == 1
-    assert left_in(data_dir) == []
+    assert [*data_dir.iterdir()] == []
+
+
+@pytest.mark.parametrize("member", [None, "file.bin"])
+@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
+def test_a_failed_download_leaves_nothing_and_takes_nothing(error, member, cache, data_dir, server, monkeypatch):
+    """Neither lock nor folder, but for those that were there; in the cache, which is made for it, too."""
+
+    def broken(url, part):
+        part.write_bytes(b"")
+        part.unlink()
+        raise error("broken")
+
+    monkeypatch.setattr("lilawbench.loading.download._stream_whole", broken)
+    (data_dir / "set").mkdir()
+    for folder in (data_dir, None):
+        with pytest.raises(DataError if error is OSError else error, match="broken"):
+            fetch(NAME, [server.url], md5(CONTENT), folder, member)
+    assert [*data_dir.rglob("*")] == [data_dir / "set"] and not cache.exists()
+
+
+def test_a_folder_that_another_process_took_away_is_made_again(data_dir, server, monkeypatch):
+    """It failed while this one waited for its lock."""
+    acquire, gone = FileLock._acquire, []
+
+    def first_gone(lock):
+        if not gone:
+            gone.append(shutil.rmtree(data_dir / "set"))
+        acquire(lock)
+
+    monkeypatch.setattr(FileLock, "_acquire", first_gone)
+    assert fetch(NAME, [server.url], md5(CONTENT), data_dir).read_bytes() == CONTENT and gone
 
 
 # downloads
@@ -150,11 +183,11 @@ def test_server_without_range_starts_again(data_dir, server):
     assert [asked for _, asked in server.asked] == [None, f"bytes={CUT}-"]
 
 
-def test_gives_up_when_a_try_brings_nothing_and_goes_on_at_the_next_call(data_dir, server, left_in):
+def test_gives_up_when_a_try_brings_nothing_and_goes_on_at_the_next_call(data_dir, server):
     server.cuts = [CUT, 0]
     with pytest.raises(DataError, match="IncompleteRead"):
         fetch(NAME, [server.url], md5(CONTENT), data_dir)
-    assert left_in(data_dir) == ["file.bin.part"]
+    assert [path.name for path in (data_dir / NAME).parent.iterdir()] == ["file.bin.part"]
     assert fetch(NAME, [server.url], md5(CONTENT), data_dir).read_bytes() == CONTENT
     assert [asked for _, asked in server.asked] == [None, *[f"bytes={CUT}-"] * 2]
 
@@ -187,8 +220,10 @@ def test_progress_bar_on_a_terminal(data_dir, server, monkeypatch):
 
 
 @pytest.mark.slow
-def test_two_processes_share_one_download(data_dir, server):
+@pytest.mark.parametrize("fails", [False, True])
+def test_two_processes_share_one_download_or_both_fail(fails, data_dir, server):
     server.delay_seconds = 1
+    server.files["/file.bin"] = b"moved" if fails else CONTENT
     code = (
         "import sys; from pathlib import Path; from lilawbench.loading.download import fetch; "
         "print(fetch(sys.argv[1], [sys.argv[2]], sys.argv[3], Path(sys.argv[4])))"
@@ -197,7 +232,13 @@ def test_two_processes_share_one_download(data_dir, server):
     processes = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     for process in processes:
         out, err = process.communicate(timeout=60)
+        if fails:
+            assert "DataError" in err and "has the md5" in err and "FileNotFoundError" not in err
+            continue
         assert out.strip() == str(data_dir / NAME), err
         assert err == ""  # no progress bar where stderr is not a terminal
+    if fails:
+        assert [path for path in data_dir.rglob("*") if path.is_file()] == []
+        return
     assert (data_dir / NAME).read_bytes() == CONTENT
     assert len(server.asked) == 1

@@ -30,14 +30,34 @@ def test_two_of_three_are_told_apart():
     assert a.p_best_holm is None and [b.p_best_holm, c.p_best_holm] == pytest.approx(expected)
 
 
-def test_less_loss_is_better_and_all_columns_share_holm():
-    """p of b is .0742 in each of two columns, doubled."""
+def test_less_loss_is_better_and_each_column_has_its_own_holm():
+    """p of b is .0742 in each of two columns, and nothing else is tested in either."""
     measured = Measured("test_rmse", "last", "1")
     marked = [cell(row, values, measured, column) for column in "xy" for row, values in
               (("a", [1.0, 1.0, 1.0]), ("b", [2.0, 3.0, 4.0]))]  # fmt: skip
     mark_best(marked)
     assert [one.best for one in marked] == [True, False, True, False]
-    assert marked[1].p_best_holm == marked[3].p_best_holm == pytest.approx(2 * (1 - math.sqrt(12 / 14)))
+    assert marked[1].p_best_holm == marked[3].p_best_holm == pytest.approx(1 - math.sqrt(12 / 14))
+
+
+def test_holm_over_the_rows_of_a_column_by_hand():
+    """Below the best by 1, 2, 3 points (p = .0742), 6, 7, 8 (t = 7 sqrt(3), p = .00674) and 2, 3, 4 (t = 3 sqrt(3),
+    p = .0351): times 1, 3 and 2, so that the last is level with the best after Holm alone."""
+    marked = [cell("a", [0.9] * 3), cell("b", [0.89, 0.88, 0.87]), cell("c", [0.84, 0.83, 0.82]),
+              cell("d", [0.88, 0.87, 0.86])]  # fmt: skip
+    mark_best(marked)
+    p = [1 - t / math.sqrt(2 + t * t) for t in (2 * math.sqrt(3), 7 * math.sqrt(3), 3 * math.sqrt(3))]
+    assert [one.p_best_holm for one in marked[1:]] == pytest.approx([p[0], 3 * p[1], 2 * p[2]])
+    assert p[2] < 0.05 and [one.bold for one in marked] == [True, True, False, True]
+    assert marked[1].to_best.difference == pytest.approx(-0.02)
+    assert marked[1].to_best.ci == pytest.approx((-0.02 - 0.04302653 / math.sqrt(3), -0.02 + 0.04302653 / math.sqrt(3)))
+
+
+def test_a_row_that_is_always_as_far_below_is_not_tested():
+    marked = [cell("a", [0.9] * 3), cell("b", [0.89] * 3), cell("c", [0.89, 0.88, 0.87])]
+    mark_best(marked)
+    assert [(one.p_best_holm, one.bold) for one in marked[:2]] == [(None, True), (None, False)]
+    assert marked[2].p_best_holm == pytest.approx(1 - math.sqrt(12 / 14))
 
 
 def test_equal_means_are_both_best():

@@ -34,6 +34,14 @@ def test_the_table_shows_means_over_seeds(write_run, tmp_path):
     assert "sex: Male" in table.caption and "sex: Male" in section.short.title and "Male" not in str(table.rows)
 
 
+def test_a_gap_that_no_resample_changes_has_no_interval(write_run, tmp_path):
+    same = [row("Male", None, reference=True), {**row("Female", 0.0), "ACC_low": 0.0, "ACC_high": 0.0}]
+    write_run("ce", 0, changes={"best_val.fairness": same})
+    [table] = fairness_section(with_unique_names(collect(tmp_path / "outputs"))).tables
+    assert dict(zip(table.header, table.rows[0]))["ACC gap"] == "+0.0000" and "[" in table.rows[0][5]
+    assert table.records[0]["ACC_low"] != table.records[0]["ACC_low"]
+
+
 def test_without_groups_there_is_no_table(write_run, tmp_path):
     write_run("ce", 0)
     assert fairness_section(with_unique_names(collect(tmp_path / "outputs"))) is None

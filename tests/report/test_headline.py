@@ -48,12 +48,19 @@ def test_a_difference_below_turns_its_interval():
 
 
 def test_columns_are_counted_and_averages_are_none():
-    """Always 10 points, p = 0, in x; 1, 2, 3 points in y; always 1 point below in z: (10 + 2 - 1) / 3 = 3.67."""
-    of = {"x": [0.80, 0.82, 0.84], "y": [0.71, 0.74, 0.77], "z": [0.69, 0.71, 0.73], "all": [0.9, 0.9, 0.9]}
+    """10, 10, 10.3 points in x; 1, 2, 3 points in y; 1, 1, 1.1 below in z: the seeds' means are 10/3, 11/3 and
+    12.2/3, together 3.6889 with an sd of .3672: ± 4.3027 * .3672 / sqrt(3) = .912."""
+    of = {"x": [0.80, 0.82, 0.843], "y": [0.71, 0.74, 0.77], "z": [0.69, 0.71, 0.729], "all": [0.9, 0.9, 0.9]}
     values = {(row, column): CE if row == "ce" else lilaw for column, lilaw in of.items() for row in ("ce", "lilaw")}
     assert said(values, averages=["all"]) == (
-        "lilaw is above ce at best_val in 2 of 3 settings, by 3.67 points on average over all; p is below 0.05 after "
-        "Holm over 4 comparisons in 1 of them, and in 1 of the others."
+        "lilaw is above ce at best_val in 2 of 3 settings, by 3.69 points on average over all (95 % interval 2.78 "
+        "to 4.60, n = 3); p is below 0.05 after Holm over 4 comparisons in 1 of them, and in 1 of the others."
+    )
+
+
+def test_a_constant_difference_has_no_interval_and_no_p():
+    assert said({("ce", ""): CE, ("lilaw", ""): [0.71, 0.73, 0.75]}) == (
+        "lilaw is 1.00 points above ce at best_val (all differences are equal, n = 3), no p by a t-test."
     )
 
 

@@ -132,16 +132,16 @@ def test_notes_stand_under_the_table(three_seeds, reported):
 
 
 def test_ours_the_papers_and_the_difference(three_seeds, reported):
-    """Holm over two comparisons: .0742 * 2, .25 * 2; 72 - 71.5 = .5; 74 - 75.25 = -1.25."""
+    """Holm over two comparisons: .0742 * 2, .25 * 2; 72 - 71.5 = .5 ± 4.3027 * 2 / sqrt(3); 74 - 75.25 = -1.25."""
     cells = lines(reported(), "test accuracy [%] at best_val")
-    assert cells["CE", "0 %"] == ["3", "72.00 ± 2.00 ≈", "71.50", "+0.50", *["-"] * 8]
-    assert cells["focal", "0 %"][4:] == ["+0.00", "[+0.00, +0.00]", "[+0.00, +0.00]", "+0.00", *["1.0000"] * 4]
-    assert cells["LiLAW", "0 %"][:7] == ["3", "74.00 ± 3.00", "75.25 ± 0.40", "-1.25", "+2.00", "[-0.48, +4.48]",
-                                         "[+1.00, +3.00]"]  # fmt: skip
-    assert cells["LiLAW", "0 %"][7:] == ["+1.13", "0.0742", "0.2500", "0.1484", "0.5000"]
-    assert cells["MAE", "0 %"] == ["quoted", "-", "60.00", *["-"] * 9]
-    assert cells["LiLAW", "40 %"] == ["0 of 3", *["-"] * 11]
-    assert cells["LiLAW", "Average"] == ["0 of 3", "-", "70.00", *["-"] * 9]
+    assert cells["CE", "0 %"] == ["3", "72.00 ± 2.00 ≈", "71.50", "+0.50 [-4.47, +5.47]", *["-"] * 9]
+    assert cells["focal", "0 %"][4:] == ["+0.00", "-", "-", "+0.00", "-", *["1.0000"] * 4]
+    assert cells["LiLAW", "0 %"][:7] == ["3", "74.00 ± 3.00", "75.25 ± 0.40", "-1.25 [-8.70, +6.20]", "+2.00",
+                                         "[-0.48, +4.48]", "[+1.00, +3.00]"]  # fmt: skip
+    assert cells["LiLAW", "0 %"][7:] == ["+1.13", "3.26", "0.0742", "0.2500", "0.1484", "0.5000"]
+    assert cells["MAE", "0 %"] == ["quoted", "-", "60.00", *["-"] * 10]
+    assert cells["LiLAW", "40 %"] == ["0 of 3", *["-"] * 12]
+    assert cells["LiLAW", "Average"] == ["0 of 3", "-", "70.00", *["-"] * 10]
 
 
 def test_the_overview_and_the_caption(three_seeds, reported):
@@ -187,7 +187,8 @@ def test_files(three_seeds, said, tmp_path):
     md, table, tex, html = (path.read_text(encoding="utf-8") for path in paths)
     assert "| LiLAW" in md
     assert (
-        r"\toprule" in tex and r"0 \% & LiLAW & 3 & \textbf{74.00 $\pm$ 3.00} & 75.25 $\pm$ 0.40 & -1.25 & +2.00" in tex
+        r"\toprule" in tex
+        and r"0 \% & LiLAW & 3 & \textbf{74.00 $\pm$ 3.00} & 75.25 $\pm$ 0.40 & -1.25 [-8.70, +6.20] & +2.00" in tex
     )
     [lilaw] = [
         row
@@ -196,6 +197,8 @@ def test_files(three_seeds, said, tmp_path):
     ]
     assert float(lilaw["p_t"]) == pytest.approx(1 - math.sqrt(12 / 14), abs=1e-9)
     assert float(lilaw["mean"]) == pytest.approx(74) and float(lilaw["ours_minus_paper"]) == pytest.approx(-1.25)
+    half = 4.302653 * 3 / math.sqrt(3)
+    assert [float(lilaw[f"paper_ci_{end}"]) for end in ("low", "high")] == pytest.approx([-1.25 - half, -1.25 + half])
     assert (lilaw["unit"], lilaw["select"], lilaw["baseline"], lilaw["planned"]) == ("%", "best_val", "CE", "3")
     assert html.startswith("<!doctype html>") and ">74.00 ± 3.00</td>" in html and html.count("<table") == 4
 
@@ -203,7 +206,7 @@ def test_files(three_seeds, said, tmp_path):
 def test_two_finished_runs_of_one_planned_run_are_shown_and_not_averaged(three_seeds, finish, reported):
     again = finish("LiLAW", "0 %", 1, 0.99, name="again", config__experiment_name="others")
     cells = lines(said := reported(), "test accuracy [%] at best_val")
-    assert cells["LiLAW", "0 %"] == ["0 of 3", "conflict", "75.25 ± 0.40", *["-"] * 9]
+    assert cells["LiLAW", "0 %"] == ["0 of 3", "conflict", "75.25 ± 0.40", *["-"] * 10]
     assert cells["focal", "0 %"][1] == "72.00 ± 2.00"
     assert "conflict (75.25 ± 0.40)" in said
     [note] = [
@@ -276,12 +279,13 @@ def test_broken_runs_are_told(finish, reported):
     assert f"- Not in the tables, failed: {folder} (loss is not finite)" in reported()
 
 
-def test_rows_are_ranked_over_columns_and_averages_are_no_column(toy, conf, finish, tmp_path):
+def test_rows_are_ranked_over_columns_and_averages_are_no_column(toy, conf, finish, tmp_path, monkeypatch):
+    monkeypatch.setattr("lilawbench.report.ranks.LEAST_BLOCKS", 2)
     for column, floor in (("0 %", 0.7), ("40 %", 0.5)):
         for seed in (0, 1, 2):
             for number, row in enumerate(("CE", "focal", "LiLAW")):
                 finish(row, column, seed, floor + 0.05 * number + 0.01 * seed)
     text = paper_report(toy, tmp_path, papers=conf)
-    assert "average ranks over 6 " in text
-    assert "LiLAW 1.00, focal 2.00, CE 3.00. Friedman chi2 = 12.00" in text  # 6 blocks in full agreement: n (k - 1)
+    assert "average ranks over 2 cells (means over seeds)" in " ".join(text.split())
+    assert "LiLAW 1.00, focal 2.00, CE 3.00. Friedman chi2 = 4.00" in " ".join(text.split())  # all agree: n (k - 1)
     assert text.rstrip().endswith("toy_table5_ranks.png") and (tmp_path / "toys/report/toy_table5_ranks.png").exists()

@@ -64,11 +64,10 @@ def cells(number, seeds, methods="abc"):
     return pd.DataFrame(rows, columns=["cell", "method", "seed", "score"])
 
 
-def test_five_cells_are_the_blocks_and_fewer_lend_their_seeds():
-    assert ranking(cells(5, 3)).blocks == 5
-    few = ranking(cells(4, 3))
-    assert (few.blocks, few.unit) == (12, "seeds of 4 cells (not independent, so p is too low)")
-    assert ranking(cells(1, 4)) is None and ranking(cells(9, 9, "ab")) is None
+def test_cells_are_the_blocks_and_seeds_are_none():
+    found = ranking(cells(5, 3))
+    assert (found.blocks, found.unit) == (5, "cells (means over seeds)")
+    assert ranking(cells(4, 9)) is ranking(cells(9, 9, "ab")) is None
 
 
 def test_a_cell_counts_by_the_seeds_that_all_methods_have():
@@ -83,17 +82,17 @@ def test_a_cell_counts_by_the_seeds_that_all_methods_have():
 
 
 def test_the_picture_joins_what_cannot_be_told_apart(write_run, tmp_path, monkeypatch, markdown):
-    """Over five seeds lilaw is best, then ce, then focal; 1 and 3 differ by 2.00 > 1.48, the neighbours do not."""
-    for seed in range(5):
+    """In five cells lilaw is best, then ce, then focal; 1 and 3 differ by 2.00 > 1.48, the neighbours do not."""
+    for rate in range(5):
         for method, accuracy in (("ce", 0.7), ("lilaw", 0.8), ("focal", 0.6)):
-            write_run(method, seed, accuracy + 0.01 * seed)
+            write_run(method, 0, accuracy - 0.01 * rate, changes={"config.noise.rate": rate / 10})
     drawn = []
     monkeypatch.setattr("lilawbench.report.figures.FIGURES", {})
     monkeypatch.setattr(
         "lilawbench.report.report.draw_ranks", lambda *args: drawn.append((args[0], draw_ranks(*args))) or 1
     )
     said = markdown(report(tmp_path / "outputs", tmp_path))
-    assert "\n- At last: average ranks over 5 seeds of 1 cell (not independent, so p is too low)" in said
+    assert "\n- At last: average ranks over 5 cells (means over seeds)" in said
     [(found, figure)] = drawn
     assert list(found) == ["best_val", "last"]
     assert found["last"].critical_difference == pytest.approx(2.343 * math.sqrt(12 / 30), abs=1e-3)
@@ -105,21 +104,25 @@ def test_the_picture_joins_what_cannot_be_told_apart(write_run, tmp_path, monkey
 
 
 def test_the_smallest_error_is_the_best_regression(write_run, tmp_path, markdown):
-    for seed in range(5):
+    for rate in range(5):
         for method, rmse in (("squared", 3.0), ("lilaw", 1.0), ("rrm", 2.0)):
-            changes = {"task": "regression", "best_val.test_rmse": rmse, "last.test_rmse": rmse}
-            write_run(
-                method, seed, changes=changes | {"best_val.test_accuracy": None}, epochs=[{"test_rmse": rmse}] * 2
-            )
+            changes = {
+                "task": "regression",
+                "best_val.test_rmse": rmse,
+                "last.test_rmse": rmse,
+                "config.noise.rate": rate / 10,
+            }
+            write_run(method, 0, changes=changes | {"best_val.test_accuracy": None}, epochs=[{"test_rmse": rmse}] * 2)
     said = markdown(report(tmp_path / "outputs", tmp_path / "report"))
-    assert "At last: average ranks over 5 seeds of 1 cell (not independent, so p is too low) (1 is best): lilaw" in said
+    assert "At last: average ranks over 5 cells (means over seeds) (1 is best): lilaw" in said
 
 
 def test_a_metric_without_a_rule_ranks_the_larger_better():
     """Scores of wrong labels, of a regression too."""
     measured = Measured("mislabel_auroc", "", "1")
     cells = [
-        Cell(measured, row, "", runs=[Run(row, seed, value, "", "", "regression") for seed in range(5)])
+        Cell(measured, row, str(column), runs=[Run(row, seed, value, "", "", "regression") for seed in range(2)])
+        for column in range(5)
         for row, value in (("AUM", 0.9), ("W", 0.7), ("loss", 0.8))
     ]
     assert rankings(cells)["mislabel auroc"].methods == ["AUM", "loss", "W"]

@@ -7,6 +7,8 @@ from scipy.stats import norm
 from lilawbench.report.stats import (
     bootstrap_interval,
     compare_paired,
+    compare_t,
+    detectable,
     equivalence,
     holm,
     paired_differences,
@@ -55,19 +57,22 @@ def test_floating_point_noise_does_not_break_ties():
 
 
 def test_no_difference_at_all():
-    assert compare_paired([0.8, 0.9, 1.0], [0.8, 0.9, 1.0]) == (3, 0.0, 1.0, 1.0, (0.0, 0.0), (0.0, 0.0), 0.0)
+    """t = 0 and d_z = 0 whatever the variance; how far the mean may lie from 0, none tells."""
+    assert compare_paired([0.8, 0.9, 1.0], [0.8, 0.9, 1.0]) == (3, 0.0, 1.0, 1.0, None, None, 0.0, None)
 
 
-def test_constant_difference():
-    result = compare_paired([0.9, 0.8, 0.7, 0.6, 0.5], [0.8, 0.7, 0.6, 0.5, 0.4])
-    assert result.difference == pytest.approx(0.1)
-    assert (result.p_t, result.p_wilcoxon, result.effect) == (0.0, 0.0625, None)
-    assert result.ci == result.boot == pytest.approx((0.1, 0.1))
+@pytest.mark.parametrize("n", [2, 5])
+def test_a_constant_difference_leaves_no_variance_to_judge_by(n):
+    """The signs of all n may yet be tested, 2 / 2^n."""
+    baseline = [0.8, 0.7, 0.6, 0.5, 0.4][:n]
+    result = compare_paired([one + 0.1 for one in baseline], baseline)
+    assert result == (n, pytest.approx(0.1), None, 2 / 2**n, None, None, None, None)
+    assert compare_t([one + 0.1 for one in baseline], baseline).p_t is None
 
 
 def test_too_few_pairs():
-    assert compare_paired([], []) == (0, *[None] * 6)
-    assert compare_paired([0.5], [0.25]) == (1, 0.25, *[None] * 5)
+    assert compare_paired([], []) == (0, *[None] * 7)
+    assert compare_paired([0.5], [0.25]) == (1, 0.25, *[None] * 6)
 
 
 @pytest.mark.parametrize("ours", [[1.0], [1.0, float("nan")]])
@@ -137,10 +142,25 @@ def test_no_region_gives_the_one_sided_p():
     assert (below + above, rope) == pytest.approx((1.0, 0.0))
 
 
-@pytest.mark.parametrize("value, parts", [(0.5, (0, 1, 0)), (0.6, (0, 0, 1)), (-0.6, (1, 0, 0))])
-def test_equal_differences_are_equivalent_or_not(value, parts):
-    assert equivalence(np.full(3, value), 0.5) == (0.5, *parts)
-    assert equivalence(np.full(1, value), 0.5) is None
+def test_equal_differences_have_no_posterior():
+    assert equivalence(np.full(3, 0.5), 0.6) is equivalence(np.full(1, 0.5), 0.6) is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [2, 3, 5, 10, 50])
+def test_what_n_pairs_can_detect_is_what_statsmodels_solves_for(n):
+    from statsmodels.stats.power import TTestPower
+
+    difference = np.random.default_rng(n).normal(1.0, 3.0, n)
+    d = TTestPower().solve_power(nobs=n, alpha=0.05, power=0.8, alternative="two-sided")
+    assert detectable(difference) == pytest.approx(d * difference.std(ddof=1), rel=1e-5)
+
+
+def test_two_pairs_detect_almost_nothing():
+    """With 1 degree of freedom t(.975) = 12.7062 and t = (z + nc) / |u|, z and u normal: in P(t > 12.7) = .8 nearly
+    only |u| < nc / 12.7 counts, so nc is about 12.7 Phi^-1(.9) = 16.3. Differences 0 and 2 have the sd sqrt(2)."""
+    assert detectable(np.array([0.0, 2.0])) == pytest.approx(12.7062 * norm.ppf(0.9), rel=0.005)
+    assert detectable(np.array([0.5])) is detectable(np.full(4, 0.5)) is None
 
 
 def test_holm():

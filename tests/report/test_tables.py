@@ -20,16 +20,17 @@ CAPTION = (
     "realised 0.4000. Differences to ce are means over pairs of one seed and the same observed labels, in "
     "percentage points; their 95 % intervals are of Student's t and of a bootstrap over seeds (9,999 resamples, BCa); "
     "effect is Cohen's d of the paired differences (d_z) with Hedges' correction; p-values are two-sided, Holm: "
-    "corrected over the 2 comparisons of this table, per test. "
+    "corrected over the 2 comparisons of this table, per test. In 1 comparison all differences are equal: no variance "
+    "is left for an interval nor, unless they are 0, for a t-test, which Holm then leaves out. "
     "The smallest possible two-sided Wilcoxon p is 0.25 with n = 3. Fewer than 5 pairs say little. The interval of t "
-    "then rests on normal differences, and that of the bootstrap is too narrow. Bold: the best mean; ≈: no test "
-    "tells it from the best (paired t-test, p at least 0.05 after Holm over the 2 comparisons with a best)."
+    "then rests on normal differences, and that of the bootstrap is too narrow. Bold: the best mean, and with ≈ "
+    "what no test tells from it (paired t-test, p at least 0.05 after Holm over the rows of a column)."
 )
-OF_LILAW = ["[-0.48, +4.48]", "[+1.00, +3.00]", "+1.13", "0.0742", "0.2500", "0.1484", "0.5000"]
+OF_LILAW = ["[-0.48, +4.48]", "[+1.00, +3.00]", "+1.13", "3.26", "0.0742", "0.2500", "0.1484", "0.5000"]
 HEADER = ["method", "seeds", "test accuracy [%]", "difference to ce", *INTERVALS, *TESTS]
 ROWS = {
-    "ce": ["3", "72.00 ± 2.00 ≈", *["-"] * 8],
-    "focal": ["3", "72.00 ± 2.00 ≈", "+0.00", "[+0.00, +0.00]", "[+0.00, +0.00]", "+0.00", *["1.0000"] * 4],
+    "ce": ["3", "**72.00 ± 2.00 ≈**", *["-"] * 9],
+    "focal": ["3", "**72.00 ± 2.00 ≈**", "+0.00", "-", "-", "+0.00", "-", *["1.0000"] * 4],
     "lilaw": ["3", "**74.00 ± 3.00**", "+2.00", *OF_LILAW],
 }
 
@@ -54,12 +55,17 @@ def three_seeds(write_run, tmp_path):
 
 def test_the_exact_table(three_seeds, table_of):
     """Holm over the two comparisons: t .0742 * 2 = .1484, Wilcoxon .25 * 2 = .5; focal stays 1. The interval is
-    2 ± 4.3027 / sqrt(3); means of three draws of 1, 2, 3 reach from 1 to 3; d_z 2 is corrected by 1 / sqrt(pi)."""
+    2 ± 4.3027 / sqrt(3); means of three draws of 1, 2, 3 reach from 1 to 3; d_z 2 is corrected by 1 / sqrt(pi); an sd
+    of 1 over three pairs detects 3.264 (Cohen's d of TTestPower). Neither ce nor focal is told from lilaw."""
     head, lines = rendered(table_of(three_seeds), "md").split("| method |")
     assert head == f"# Results\n\n## best_val\n\n{CAPTION}\n\n"
     header, rule, *found = [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in lines.splitlines()]
     assert ["method", *header] == HEADER and len(rule) == len(HEADER)
     assert {row[0]: row[1:] for row in found if len(row) > 1} == ROWS
+    assert lines.rstrip().endswith(
+        "\n\nWith 3 seeds this cell could have seen 3.26 points: the true difference that its paired t-test "
+        "(two-sided, p below 0.05 before Holm) finds with a power of 80 %, if differences vary as they did here."
+    )
 
 
 def test_a_row_whose_method_never_acted_is_marked(write_run, tmp_path, words_only, markdown):
@@ -113,7 +119,7 @@ def test_a_region_of_practical_equivalence(three_seeds, table_of):
     table = table_of(three_seeds, rope=2.0)
     below = (1 - 4 * math.sqrt(3) / math.sqrt(2 + 48)) / 2
     assert table.header[-1] == "below, within, above"
-    assert [row[-1] for row in table.rows] == ["-", "0.00, 1.00, 0.00", "0.01, 0.49, 0.50"]
+    assert [row[-1] for row in table.rows] == ["-", "-", "0.01, 0.49, 0.50"]
     assert "true difference is below -2, within, and above" in table.caption
     found = [table.records[2][name] for name in ("rope", "below", "within", "above")]
     assert found == pytest.approx([0.02, below, 0.5 - below, 0.5])
@@ -129,16 +135,21 @@ def test_csv_has_the_unrounded_numbers(three_seeds, table_of):
     expected = [0.02, 0.02 - half, 0.02 + half, 0.01, 0.03, 2 / math.sqrt(math.pi)]
     names = ["difference", "ci_low", "ci_high", "boot_low", "boot_high", "effect"]
     assert [float(lilaw[name]) for name in names] == pytest.approx(expected, abs=1e-8)
+    assert float(lilaw["detectable"]) == pytest.approx(0.03264043, abs=1e-7) and focal["detectable"] == ""
     assert [row["best"] for row in (ce, focal, lilaw)] == ["False", "False", "True"]
+    assert [row["level"] for row in (ce, focal, lilaw)] == ["True", "True", "False"]
+    to_best = [float(ce[f"best_{name}"]) for name in ("difference", "ci_low", "ci_high")]
+    assert to_best == pytest.approx([-0.02, -0.02 - half, -0.02 + half], abs=1e-8)
     assert float(ce["p_best_holm"]) == pytest.approx(2 * (1 - math.sqrt(12 / 14))) and lilaw["p_best_holm"] == ""
 
 
 def test_tex_and_html_show_the_same_cells(three_seeds, table_of):
     table = table_of(three_seeds)
     tex, html = rendered(table, "tex"), rendered(table, "html")
-    assert r"lilaw & 3 & \textbf{74.00 $\pm$ 3.00} & +2.00 & [-0.48, +4.48] & [+1.00, +3.00] & +1.13 & 0.0742 &" in tex
-    assert r"ce & 3 & 72.00 $\pm$ 2.00 $\approx$ & -" in tex
-    assert r"test accuracy [\%]" in tex and r"best\_val" in tex and "{lrrrrrrrrrr}" in tex
+    assert r"lilaw & 3 & \textbf{74.00 $\pm$ 3.00} & +2.00 & [-0.48, +4.48] & [+1.00, +3.00] & +1.13 & 3.26 &" in tex
+    assert r"ce & 3 & \textbf{72.00 $\pm$ 2.00 $\approx$} & -" in tex
+    assert r"With 3 seeds this cell could have seen 3.26 points" in tex and '<p class="under">With 3 seeds this' in html
+    assert r"test accuracy [\%]" in tex and r"best\_val" in tex and "{lrrrrrrrrrrr}" in tex
     assert re.findall(r"<td[^>]*>(.*?)</td>", html) == [cell for row in table.rows for cell in row]
     assert '<td class="word">lilaw</td>' in html
     assert html.count("<tr") == 4 and "<caption>digits, symmetric 0.4, mlp" in html
@@ -203,8 +214,8 @@ def test_settings_and_missing_cells(write_run, tmp_path, table_of):
         ["symmetric 0.4", "ce", "2"],
         ["symmetric 0.4", "lilaw", "2"],
     ]
-    assert table.rows[1][3:] == ["-"] * 9
-    assert [table.rows[3][4], *table.rows[3][8:]] == [
+    assert table.rows[1][3:] == ["-"] * 10
+    assert [table.rows[3][4], *table.rows[3][9:]] == [
         "+15.00",
         "0.2048",
         "0.5000",
@@ -259,11 +270,11 @@ def test_each_method_against_its_own_loss(write_run, tmp_path, table_of):
     table = table_of(collect(tmp_path), baseline="loss")
     assert table.header[3] == "difference to its loss"
     assert {row[0]: row[2:] for row in table.rows} == {
-        "ce": ["70.00 ± 0.00 ≈"] + ["-"] * 8,
-        "mse": ["50.00 ± 0.00"] + ["-"] * 8,
+        "ce": ["70.00 ± 0.00 ≈"] + ["-"] * 9,
+        "mse": ["50.00 ± 0.00"] + ["-"] * 9,
         "rrm": ["72.00 ± 1.00", "+2.00", *OF_LILAW],
-        "rrm + mse": ["54.00 ± 2.00", "+4.00", "[-0.97, +8.97]", "[+2.00, +6.00]", *OF_LILAW[2:]],
-        "rrm + gce": ["60.00 ± 0.00"] + ["-"] * 8,
+        "rrm + mse": ["54.00 ± 2.00", "+4.00", "[-0.97, +8.97]", "[+2.00, +6.00]", "+1.13", "6.53", *OF_LILAW[4:]],
+        "rrm + gce": ["60.00 ± 0.00"] + ["-"] * 9,
     }
     assert "Differences to plain training on its loss are means" in table.caption
     assert "the 2 comparisons" in table.caption
