@@ -39,6 +39,7 @@ from lilawbench.methods.base import Method
 from lilawbench.methods.context import Context
 from lilawbench.models.cosine import fit_head
 from lilawbench.models.finetune import finetune, share_frozen
+from lilawbench.models.inputs import inputs_for
 from lilawbench.noise.labels import Labels
 from lilawbench.noise.labels import draw_labels as labels_of
 from lilawbench.probes.base import Scene
@@ -269,7 +270,8 @@ def initialise_network(cfg: DictConfig, source: Source, number: int = 0) -> torc
     """
     seed_global(cfg.seed, "init", *([number] if number else []))
     try:
-        network = build(cfg.model, num_classes=num_outputs(cfg, source), input_shape=source.network_shape)
+        inputs = inputs_for(cfg.model, source.network_shape, source.vocabulary)
+        network = build(cfg.model, num_classes=num_outputs(cfg, source), **inputs)
     except InstantiationException as error:
         raise ConfigError([f"model={cfg.model.name} on dataset={cfg.dataset.name}: {error.__cause__}"]) from error
     try:

@@ -77,8 +77,8 @@ def test_a_dry_run_writes_nothing(in_process, tmp_path, given):
 
 @pytest.mark.parametrize("sweep", [(), ("-m",)])
 def test_an_experiment_that_waits_says_for_what(in_process, tmp_path, sweep):
-    done = in_process("experiment=rrm_table11", *sweep)
-    assert done.returncode == 2 and "experiment=rrm_table11 cannot run yet: it needs text data" in done.stderr
+    done = in_process("experiment=digits", "+table.waiting.table=detector", *sweep)
+    assert done.returncode == 2 and "experiment=digits cannot run yet: it needs detector" in done.stderr
     assert list(tmp_path.iterdir()) == []
 
 

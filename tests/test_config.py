@@ -19,6 +19,7 @@ CHOICES = {
 NEEDED = {
     "noise=transition": ["noise.matrix=[[.9,.1],[.2,.8]]", "dataset=adult"],
     "dataset=folder": ["dataset.path=my_images"],
+    "dataset=text": ["dataset.path=my.csv"],
     "dataset=table": ["dataset.path=my.csv", "dataset.label=y"],
     "dataset=arrays": ["dataset.path=my.npz"],
     "dataset=shards": ["dataset.path=my_shards"],
@@ -30,6 +31,8 @@ NEEDED = {
         "dataset.test=[t]",
         "dataset.num_classes=3",
     ],
+    "model=text_cnn": ["dataset=imdb"],
+    "model=distilbert_lora": ["dataset=imdb"],
     "noise=label_flip": ["dataset=emotions"],
     "noise=target_gaussian": ["dataset=energy"],
     "noise=target_uniform": ["dataset=energy"],
@@ -42,7 +45,7 @@ OF_CLASSES = set(CHOICES["noise"]) - {"label_flip", "target_gaussian", "target_u
 
 def test_no_choice_of_a_group_is_lost():
     """A group may grow, and the tests over all of its choices are not empty."""
-    at_least = {"dataset": 36, "noise": 19, "model": 17, "loss": 13, "method": 11, "probe": 1, "logger": 4,
+    at_least = {"dataset": 43, "noise": 19, "model": 20, "loss": 13, "method": 11, "probe": 1, "logger": 4,
                 "experiment": 96, "debug": 1}  # fmt: skip
     assert CHOICES.keys() == at_least.keys()
     assert [group for group, count in at_least.items() if len(CHOICES[group]) < count] == []

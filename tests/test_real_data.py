@@ -20,8 +20,8 @@ SHARED = {"loss", "accuracy", "auroc", "precision", "recall", "f1"}
 OF_TWO = {f"{name}_class{k}" for name in ("precision", "recall", "f1") for k in (0, 1)}
 OF_TWO |= {f"weighted_{name}" for name in ("precision", "recall", "f1")}
 MEASURED = {
-    "multiclass": SHARED | {"balanced_accuracy", "top5_accuracy"},
-    "binary": SHARED | {"balanced_accuracy"} | OF_TWO,
+    "multiclass": SHARED | {"average_precision", "balanced_accuracy", "top5_accuracy"},
+    "binary": SHARED | {"average_precision", "balanced_accuracy"} | OF_TWO,
     "multilabel": SHARED | {"mAP"},
     "regression": {"loss", "rmse", "mae", "r2"},
 }

@@ -19,7 +19,7 @@ def misfits(cfg: Plain, task: str, unknown: dict[str, list[str]]) -> dict[str, s
         node = cfg[group]
         if unknown.get(group) or task in (allowed := tasks_of(locate(node["_target_"]))):
             continue
-        fitting = ", ".join(name for name, other in _choices(group) if task in _tasks_of(other))
+        fitting = ", ".join(name for name, other in choices(group) if task in _tasks_of(other))
         lines[group] = (
             f"{group}={node.get('name')} is for {' and '.join(allowed)} data; dataset={cfg.dataset.name} is {task} "
             f"(fitting: {fitting})"
@@ -27,7 +27,7 @@ def misfits(cfg: Plain, task: str, unknown: dict[str, list[str]]) -> dict[str, s
     return lines
 
 
-def _choices(group: str) -> list[tuple[str, str]]:
+def choices(group: str) -> list[tuple[str, str]]:
     """Name and target of each YAML of a group."""
     places = reversed([searchpath.CONF, *searchpath.in_use()])
     paths = {path.stem: path for folder in places for path in (folder / group).glob("*.yaml")}

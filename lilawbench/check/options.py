@@ -13,7 +13,7 @@ from lilawbench.support.values import Kind, fits, misfit
 
 # Arguments that the program itself gives a part: when it builds it; and when it calls it, if it is a function (the
 # number of arguments by position, then names). No option may have such a name.
-BUILT_WITH = {"model": ("input_shape",), "method": ("loss",)}
+BUILT_WITH = {"model": ("input_shape", "vocabulary"), "method": ("loss",)}
 CALLED_WITH = {"noise": (2, ("generator", "inputs", "fetch")), "loss": (2, ())}
 
 

@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from lilawbench.check.fitting import misfits
 from lilawbench.check.options import wrong_options
 from lilawbench.check.settings import wrong_settings
+from lilawbench.check.text import misfits_of_text
 from lilawbench.config import NAMED, Plain, bind, build, check_keys, options, plain, probes_asked
 from lilawbench.methods.base import Method
 from lilawbench.methods.contract import sound
@@ -77,6 +78,8 @@ def check(cfg: DictConfig | Plain, num_classes: int | None = None, official_val:
             attempt("noise", lambda: noise(labels, num_classes, generator=np.random.default_rng(0)))
         if not unknown["model"]:
             problems += _outputs(cfg, task, num_classes)
+    if typed and dataset is not None and not unknown["model"]:
+        problems += misfits_of_text(cfg, dataset.is_text, method, noise)
     if typed:
         if official_val is None and dataset is not None:
             official_val = dataset.official_val

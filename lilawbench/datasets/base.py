@@ -25,7 +25,7 @@ class Source:
 
     Images are uint8 [N, C, H, W], normalised per batch with `mean` and `std` (per channel, on the 0..1 scale), or stay
     in their files if memory cannot hold them; sequences [N, T, C] and table rows [N, D] are float32 and already
-    standardised.
+    standardised; texts [N, L] are int64, the numbers of their words, 0 behind the last one.
     """
 
     train_input: Tensor | ImageFiles
@@ -56,6 +56,7 @@ class Source:
     reader: Reader | None = None  # reads new rows as these were read; None: as their inputs' shape says
     resize_px: int | None = None  # side that a run scales images to for its network, and how: see `Rows`
     interpolation: str = "bilinear"
+    vocabulary: int | None = None  # of texts: how many numbers words have, 0 included; None: these are no texts
 
     @property
     def task(self) -> str:
@@ -153,6 +154,7 @@ class Dataset:
     task: str = "multiclass"  # see tasks.py; two classes make it binary
     official_val: bool | None = False  # whether `source` has validation rows of its own; None: only the files tell
     by_hand = False  # whether the user has to put its files in place
+    is_text = False  # whether the inputs are words
 
     def __init__(
         self, classes: Sequence[int] | None = None, imbalance: float | None = None, per_class: int | None = None

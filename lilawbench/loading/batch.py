@@ -15,7 +15,7 @@ class Batch(NamedTuple):
 
     # row in the training table, [B] int64; stable across epochs and ranks
     index: Tensor  # type: ignore[assignment]  # hides the method that every tuple has
-    input: Tensor  # [B, ...] float32: image [C, H, W], sequence [T, C] or table row [D]; the first of the views
+    input: Tensor  # [B, ...] float32: image [C, H, W], sequence [T, C], table row [D]; text: int64 [L]; the first view
     target: Tensor  # the OBSERVED label: [B] int64; [B, K] int64 of 0 and 1; [B] float32 (see tasks.py)
     views: Mapping[str, Tensor] = MappingProxyType({})  # the further views of the same rows, by name
     sizes: tuple[int, ...] = ()  # rows of each batch that it was `joined` from

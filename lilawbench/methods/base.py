@@ -62,6 +62,7 @@ class Method(nn.Module, ABC):
     uses_meta: ClassVar[bool] = False
     splits_batches: ClassVar[bool] = True  # whether the loss of a batch is the mean of those of its parts
     perturbs_inputs: ClassVar[bool] = False  # trains or measures on inputs that no row has: attacked or mixed ones
+    compares_inputs: ClassVar[bool] = False  # measures how far rows are from each other as they enter the network
     folds: int = 0  # parts of the training rows whose predictions by networks of the others it takes, see below
     tasks: ClassVar[tuple[str, ...]] = ALL  # that it is for, see tasks.py; the loss says the same of itself
     # How its `sample_values` are compared with the clean labels, which it never sees: functions (metrics/crossing.py)

@@ -90,6 +90,7 @@ class WANN(Method):
     """
 
     tasks = CLASSES
+    compares_inputs = True
     suspicion: ClassVar = {"reliability": -1, "voted_label": 1}
     rows: Tensor  # training rows, [N, D]
     labels: Tensor  # observed, [N]

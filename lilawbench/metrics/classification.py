@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lilawbench.metrics.ranking import auroc
+from lilawbench.metrics.ranking import auroc_and_average_precision
 from lilawbench.metrics.rates import precision_recall_f1
 from lilawbench.metrics.scalars import mean_where, read
 
@@ -21,7 +21,9 @@ def classification(logits: Tensor, target: Tensor) -> dict[str, float]:
         `target`), "precision", "recall", "f1" (means over the classes in `target` or predicted; 0 where nothing was
         predicted, or nothing is there)}, and with two classes those three of each ("recall_class0") and weighted by
         the classes' sizes ("weighted_recall"); all but the loss are fractions. Classes without a yes or a no have no
-        AUROC and are left out of its mean; with a single class in `target` it is not there.
+        AUROC and are left out of its mean; with a single class in `target` it is not there. Nor is then
+        "average_precision", the area under the precision-recall curve: with two classes that of class 1, else the mean
+        over the classes in `target`, one-vs-rest.
     """
     num_classes = logits.shape[1]
     out = {"loss": F.cross_entropy(logits, target), "accuracy": _accuracy(logits, target)}
@@ -39,10 +41,12 @@ def classification(logits: Tensor, target: Tensor) -> dict[str, float]:
             out |= {f"{name}_class{number}": value for number, value in enumerate(of_each)}
             out[f"weighted_{name}"] = (of_each * sizes).sum() / sizes.sum()
     out["balanced_accuracy"] = mean_where(rates["recall"], present)
-    out["auroc"] = mean_where(auroc(logits.softmax(1), truth), present)
+    areas, precisions = auroc_and_average_precision(logits.softmax(1), truth)
+    out["auroc"] = mean_where(areas, present)
+    out["average_precision"] = precisions[1] if num_classes == 2 else mean_where(precisions, present)
     values = read({**out, "classes": present.sum()})
     if values.pop("classes") < 2:
-        del values["auroc"]
+        del values["auroc"], values["average_precision"]
     return values
 
 

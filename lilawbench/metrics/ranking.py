@@ -21,15 +21,7 @@ def auroc(scores: Tensor, truth: Tensor) -> Tensor:
         [K] float64; NaN where all samples or none have the label.
     """
 
-    def area(hit: Tensor, positives: Tensor, samples: Tensor) -> Tensor:
-        yes = hit.sum(dim=1)
-        no = hit.shape[1] - yes
-        negatives_below = no[:, None] - (samples - positives)
-        # pairs in the right order are counted twice, once from either side, and tied ones once
-        pairs = ((1 - hit) * positives + hit * negatives_below).sum(dim=1)
-        return pairs.double() / (2 * yes * no)
-
-    return _by_columns(area, scores, truth)
+    return _by_columns(_area, scores, truth)
 
 
 def average_precision(scores: Tensor, truth: Tensor) -> Tensor:
@@ -40,11 +32,25 @@ def average_precision(scores: Tensor, truth: Tensor) -> Tensor:
     Returns:
         [K] float64; NaN where no sample has the label.
     """
+    return _by_columns(_precision, scores, truth)
 
-    def precision(hit: Tensor, positives: Tensor, samples: Tensor) -> Tensor:
-        return (hit * positives.double() / samples).sum(dim=1) / hit.sum(dim=1)
 
-    return _by_columns(precision, scores, truth)
+def auroc_and_average_precision(scores: Tensor, truth: Tensor) -> Tensor:
+    """Both, [2, K], from one sort."""
+    return _by_columns(lambda *ranks: torch.stack([_area(*ranks), _precision(*ranks)]), scores, truth)
+
+
+def _area(hit: Tensor, positives: Tensor, samples: Tensor) -> Tensor:
+    yes = hit.sum(dim=1)
+    no = hit.shape[1] - yes
+    negatives_below = no[:, None] - (samples - positives)
+    # pairs in the right order are counted twice, once from either side, and tied ones once
+    pairs = ((1 - hit) * positives + hit * negatives_below).sum(dim=1)
+    return pairs.double() / (2 * yes * no)
+
+
+def _precision(hit: Tensor, positives: Tensor, samples: Tensor) -> Tensor:
+    return (hit * positives.double() / samples).sum(dim=1) / hit.sum(dim=1)
 
 
 def _by_columns(measure: Callable[[Tensor, Tensor, Tensor], Tensor], scores: Tensor, truth: Tensor) -> Tensor:
@@ -55,7 +61,7 @@ def _by_columns(measure: Callable[[Tensor, Tensor, Tensor], Tensor], scores: Ten
     """
     width = max(1, LARGEST // max(1, len(scores)))
     parts = zip(scores.T.split(width), truth.T.split(width), strict=True)
-    return torch.cat([measure(*_cumulated(*part)) for part in parts])
+    return torch.cat([measure(*_cumulated(*part)) for part in parts], dim=-1)
 
 
 def _cumulated(scores: Tensor, truth: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from lilawbench.support.plain import Tree
 
 FILE = "preprocess.json"  # of a finished run, beside its weights
-IMAGE_MODEL = "lilawbench.models.image.timm_model"
+IMAGE_MODELS = ("lilawbench.models.image.timm_model", "lilawbench.models.dense_head.with_dense")
 INTERPOLATIONS = ("bilinear", "bicubic")
 
 
@@ -24,7 +24,7 @@ class Preprocessing(NamedTuple):
 
 def has_weights(model: Mapping[str, Tree]) -> bool:
     """Whether a model's node starts from weights that come with their own preprocessing."""
-    return model.get("_target_") == IMAGE_MODEL and (bool(model.get("pretrained")) or bool(model.get("checkpoint")))
+    return model.get("_target_") in IMAGE_MODELS and (bool(model.get("pretrained")) or bool(model.get("checkpoint")))
 
 
 def follows_weights(cfg: Mapping[str, Tree]) -> bool:

@@ -68,7 +68,8 @@ class Scene:
     def train_vectors(self) -> Tensor | None:
         """Inputs of the training rows, on the host, where they are vectors or features of a frozen network, [N, D]."""
         train = self.train
-        if not isinstance(train.input, Tensor) or not (train.input.ndim == 2 or isinstance(train, Features)):
+        vectors = isinstance(train.input, Tensor) and train.input.ndim == 2 and self.source.vocabulary is None
+        if not (vectors or isinstance(train, Features)):
             return None
         rows = torch.cat([batch.input for batch in train.in_order()])
         return host.bring(rows, "inputs to measure").flatten(1)

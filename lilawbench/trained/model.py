@@ -13,6 +13,7 @@ from lilawbench.config import bind, build
 from lilawbench.engine.weights_file import read_weights
 from lilawbench.methods.base import Method
 from lilawbench.models.cosine import fit_head
+from lilawbench.models.inputs import inputs_for
 from lilawbench.record import marks
 from lilawbench.support import searchpath
 from lilawbench.support.errors import ConfigError, DataError
@@ -137,7 +138,8 @@ def _network(cfg: Plain, prepared: Prepared, folder: Path) -> nn.Module:
     node = Plain({**model, **unasked})
     outputs = node.get("num_classes") or len(prepared.class_names)
     try:
-        network: nn.Module = build(node, num_classes=outputs, input_shape=prepared.network_shape)
+        inputs = inputs_for(node, prepared.network_shape, prepared.reader.vocabulary)
+        network: nn.Module = build(node, num_classes=outputs, **inputs)
     except ImportError as error:
         raise DataError(
             f"{folder}: model={node.get('name')} cannot be imported ({error}); --config-dir names its folder"

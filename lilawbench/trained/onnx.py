@@ -14,14 +14,15 @@ NEEDED = ("onnx", "onnxscript")
 
 
 def export(network: nn.Module, prepared: Prepared, path: Path) -> None:
-    """Writes input [N, ...] float32, as `prepared` makes them -> logits [N, K], for any N.
+    """Writes input [N, ...], as `prepared` makes them -> logits [N, K], for any N.
 
     Raises:
         DataError: the packages that torch needs for it are not installed, or it cannot export the network. DiskError.
     """
     if missing := [name for name in NEEDED if importlib.util.find_spec(name) is None]:
         raise DataError(f"ONNX needs the packages {' and '.join(missing)}: pip install lilawbench[onnx]")
-    example = torch.zeros(2, *prepared.network_shape)
+    kind = torch.float32 if prepared.reader.vocabulary is None else torch.int64
+    example = torch.zeros(2, *prepared.network_shape, dtype=kind)
     batch = torch.export.Dim("batch")
     names = {"input_names": ["input"], "output_names": ["logits"]}
     try:

@@ -42,12 +42,12 @@ class Prepared:
     interpolation: str = "bilinear"
 
     def __call__(self, raw: object) -> Tensor:
-        """Inputs [N, ...] float32 on the host.
+        """Inputs [N, ...] on the host, float32; of texts int64.
 
         Args:
             raw: a path, as `read` takes it; or rows in memory: of a table a pandas DataFrame or a list of dicts; of
                 features or series an array [N, ...]; of images pixels [N, H, W] or [N, H, W, C], a uint8 tensor
-                [N, C, H, W], or a list of files.
+                [N, C, H, W], or a list of files; of texts a list of them, or a table with their column.
         Raises:
             DataError: they are not as the run's own rows were.
         """
@@ -55,7 +55,7 @@ class Prepared:
         return torch.cat(list(self.batches(rows)))
 
     def read(self, path: str | os.PathLike[str], labels: bool = False) -> NewRows:
-        """The rows of a file or folder: a table, a folder of images, an .npz file.
+        """The rows of a file or folder: a table, a folder of images or texts, an .npz file.
 
         Args:
             labels: read the labels too, where there are some.
@@ -65,12 +65,12 @@ class Prepared:
         place = Path(path).expanduser()
         if not place.exists():
             raise DataError(f"{place} does not exist; this run reads {self.reader.wants}")
-        if place.is_dir() and self.reader.kind != "images":
+        if place.is_dir() and not self.reader.folders:
             raise DataError(f"{place} is a folder; this run reads {self.reader.wants}")
         return self.reader.read(place, Labelling(self.task, self.class_names) if labels else None)
 
     def batches(self, rows: NewRows, device: torch.device | str = "cpu") -> Iterator[Tensor]:
-        """Inputs of all rows in order, [B, ...] float32 on a device: in the batches that a run evaluates in."""
+        """Inputs of all rows in order, [B, ...] on a device, as `__call__` has them, in a run's batches to evaluate."""
         nothing = torch.zeros(len(rows.ids))
         scale = (self.mean, self.std, device, self.resize_px, self.interpolation)
         for batch in rows_of(rows.input, nothing, *scale).in_order():

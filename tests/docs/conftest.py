@@ -145,10 +145,12 @@ def write_packed(draw: np.random.Generator) -> None:
 
 @pytest.fixture
 def small_files(mine, composing):
-    """What the commands name, in the current folder, small: a table, images, arrays, a kernel."""
+    """What the commands name, in the current folder, small: tables, images, arrays, a kernel."""
     draw = np.random.default_rng(0)
     rows = [f"{i},{draw.normal():.3f},{'mf'[i % 2]},{'abc'[i % 3]},{draw.normal():.3f}" for i in range(90)]
     Path("patients.csv").write_text("\n".join(["id,age,sex,diagnosis,dose", *rows]) + "\n")
+    reviews = "".join(f'"{word} film, {word}",{stars}\n' for word, stars in [("good", 5), ("bad", 1)] * 45)
+    Path("reviews.csv").write_text(f"review,stars\n{reviews}")
     for name in ("cat", "dog"):
         Path("my_images", name).mkdir(parents=True)
         for i in range(12):

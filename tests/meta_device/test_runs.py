@@ -14,6 +14,8 @@ from PIL import Image
 import lilawbench
 from lilawbench.augment.transforms import Augment
 from lilawbench.config import CONF
+from lilawbench.datasets.base import Source
+from lilawbench.datasets.text_zips import SentencePolarity
 from lilawbench.engine import loop
 from lilawbench.loading.batches import MetaLoader, TrainLoader
 from lilawbench.loading.image_files import ImageFiles
@@ -173,11 +175,13 @@ def test_every_method_is_on_one_device_for_every_task(away, small, acting, name,
 
 INPUTS = {"lstm": (12, 3), "mlp": (7,), "rrm_mlp": (7,), "inception_resnet_v2": (3, 96, 96), "vgg19_bn": (3, 64, 64)}
 QUICK = ("cnn",)
+TEXT = ("distilbert_lora", "text_cnn")  # the second has a test of its own
 
 
 @pytest.mark.parametrize("method", ["lilaw", pytest.param("dynamic_loss", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK)) for name in NAMES["model"]]
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK)) for name in NAMES["model"] if name not in TEXT],
 )
 def test_every_model_is_on_one_device(away, small, acting, monkeypatch, name, method):
     """With its look-ahead in forward mode, or the two backward passes that stand in where there is none."""
@@ -192,6 +196,17 @@ def test_every_model_is_on_one_device(away, small, acting, monkeypatch, name, me
     short = ["method.warmup_epochs=0", "train.epochs=1", "train.batch_size=30", "attack.eps=[0.1]"]
     short += ["keep.weights=false", "keep.predictions=false"]
     run(small("multiclass", *acting(method), f"model={name}", *short, input=input))
+    assert {why for in_step, why in away.reads if in_step} <= {"whether a forward can be repeated"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["lilaw", "dynamic_loss", "rrm"])
+def test_texts_are_on_one_device(away, composed, acting, monkeypatch, method):
+    words, label = torch.randint(10, (60, 5)), np.arange(60) % 10
+    source = Source(words, label, words[:20], label[:20], tuple("0123456789"), vocabulary=10, clean_known=True)
+    monkeypatch.setattr(SentencePolarity, "num_classes", 10)
+    monkeypatch.setattr(SentencePolarity, "load", lambda dataset, data_dir: source)
+    run(composed("dataset=sentence_polarity", *acting(method), "train.epochs=2", "train.batch_size=16"))
     assert {why for in_step, why in away.reads if in_step} <= {"whether a forward can be repeated"}
 
 

@@ -17,7 +17,7 @@ def test_classification_by_hand():
     """Probabilities (1/4, 3/4), (1/2, 1/2), (9/10, 1/10) and labels 1, 0, 1: losses ln 4/3, ln 2, ln 10."""
     logits = torch.tensor([[0.25, 0.75], [0.5001, 0.4999], [0.9, 0.1]]).log()
     out = classification(logits, torch.tensor([1, 0, 1]))
-    means = {"auroc", "balanced_accuracy", "precision", "recall", "f1"}
+    means = {"auroc", "average_precision", "balanced_accuracy", "precision", "recall", "f1"}
     each = {f"{name}_class{k}" for name in ("precision", "recall", "f1") for k in (0, 1)}
     weighted = {f"weighted_{name}" for name in ("precision", "recall", "f1")}
     assert set(out) == {"loss", "accuracy"} | means | each | weighted

@@ -49,6 +49,8 @@ def expected_of_classes(logits: torch.Tensor, target: torch.Tensor) -> dict[str,
         out["auroc"] = sum(tm.binary_auroc(scores.softmax(1)[:, k], (target == k).long()) for k in present) / len(
             present
         )
+        areas = {int(k): tm.binary_average_precision(scores.softmax(1)[:, k], (target == k).long()) for k in present}
+        out["average_precision"] = areas[1] if num_classes == 2 else torch.stack(list(areas.values())).mean()
     return out
 
 

@@ -11,6 +11,7 @@ from lilawbench.config import build as build_node
 from lilawbench.engine.optim import build_optimizer
 from lilawbench.methods.parts.lookahead import Network, hypergradient
 from lilawbench.models.finetune import finetune, share_frozen
+from lilawbench.models.inputs import inputs_for
 from lilawbench.pipeline import initialise_network
 from lilawbench.schema import Train
 from lilawbench.train import CONF, run
@@ -35,7 +36,10 @@ TRAINED = {  # shape, and the modules whose parameters train: the last two param
     "efficientnet_lite0": ((3, 64, 64), ("conv_head", "bn2", "classifier")),
     "vit_b16": ((3, 64, 64), ("norm", "head")),
     "vit_s16": ((1, 28, 28), ("norm", "head")),
+    "resnet50_dense": ((3, 64, 64), ("1", "3")),
+    "text_cnn": ((9,), ("1", "3")),
 }  # fmt: skip
+NO_PROBE = {"distilbert_lora"}  # its own parts train
 SMALL = {  # the same families, quick to run, with dropout where they can have it
     "mlp": ((4,), ["model.hidden=[8,7,6]", "model.dropout=0.5"]),
     "cnn": ((1, 8, 8), ["model.channels=[3,4,4]", "model.dense=6"]),
@@ -52,10 +56,17 @@ SMALL = {  # the same families, quick to run, with dropout where they can have i
 
 
 def test_every_model_is_here():
-    assert sorted(TRAINED) == sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
+    assert sorted([*TRAINED, *NO_PROBE]) == sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
 
 
-LARGE = ("resnet34", "resnet50", "vgg19_bn", "inception_resnet_v2", "vit_b16")  # whose kin are smaller
+LARGE = (
+    "resnet34",
+    "resnet50",
+    "resnet50_dense",
+    "vgg19_bn",
+    "inception_resnet_v2",
+    "vit_b16",
+)  # whose kin are smaller
 
 
 @pytest.mark.every(3)
@@ -63,7 +74,9 @@ LARGE = ("resnet34", "resnet50", "vgg19_bn", "inception_resnet_v2", "vit_b16")  
 def test_the_last_two_parameterised_layers_train(composed, name):
     shape, trained = TRAINED[name]
     with torch.device("meta"):  # names are enough
-        model = finetune(build_node(composed(f"model={name}").model, num_classes=3, input_shape=shape), "linear_probe")
+        node = composed(f"model={name}").model
+        inputs = inputs_for(node, shape, 20)
+        model = finetune(build_node(node, num_classes=3, **inputs), "linear_probe")
     expected = {p for p, _ in model.named_parameters() if any(p == t or p.startswith(f"{t}.") for t in trained)}
     assert {p for p, parameter in model.named_parameters() if parameter.requires_grad} == expected
     assert len({p.rsplit(".", 1)[0] for p in expected}) >= 2

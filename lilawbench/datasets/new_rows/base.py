@@ -43,6 +43,8 @@ class Reader(ABC):
 
     kind: ClassVar[str]
     wants: str  # what it reads, for messages: "a folder of images"
+    folders: ClassVar[bool] = False  # whether it reads a folder
+    vocabulary: int | None = None  # of texts, see `Source`
 
     @abstractmethod
     def read(self, path: Path, labelling: Labelling | None = None) -> NewRows:

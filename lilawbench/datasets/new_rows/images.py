@@ -36,6 +36,7 @@ class ImageReader(Reader):
     """
 
     kind: ClassVar[str] = "images"
+    folders: ClassVar[bool] = True
 
     def __init__(self, shape: Sequence[int], resize: int | None = None, levels: Levels | None = None):
         self.shape, self.resize, self.levels = tuple(shape), resize, levels or Levels()

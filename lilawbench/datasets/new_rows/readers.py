@@ -9,12 +9,13 @@ from lilawbench.datasets.new_rows.arrays import ArrayReader
 from lilawbench.datasets.new_rows.base import Reader
 from lilawbench.datasets.new_rows.images import ImageReader
 from lilawbench.datasets.new_rows.table import TableReader
+from lilawbench.datasets.new_rows.text import TextReader
 from lilawbench.support.plain import Tree
 
 if TYPE_CHECKING:
     from lilawbench.datasets.base import Source
 
-READERS: dict[str, type[Reader]] = {kind.kind: kind for kind in (TableReader, ArrayReader, ImageReader)}
+READERS: dict[str, type[Reader]] = {kind.kind: kind for kind in (TableReader, ArrayReader, ImageReader, TextReader)}
 
 
 def reader_of(source: Source) -> Reader:
