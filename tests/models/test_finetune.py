@@ -172,7 +172,7 @@ def test_a_probe_run_ends_with_the_frozen_weights_it_began_with(tiny, acting, me
     ended = torch.load(folder / "checkpoint.pt", weights_only=True)["model"]
 
     class Digits:
-        num_classes, network_shape = 10, (1, 8, 8)
+        num_classes, network_shape, vocabulary = 10, (1, 8, 8), None
 
     began = initialise_network(cfg, Digits).state_dict()
     moved = {name for name, value in began.items() if not torch.equal(value, ended[name])}
