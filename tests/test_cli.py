@@ -77,9 +77,13 @@ def test_a_dry_run_writes_nothing(in_process, tmp_path, given):
 
 @pytest.mark.parametrize("sweep", [(), ("-m",)])
 def test_an_experiment_that_waits_says_for_what(in_process, tmp_path, sweep):
-    done = in_process("experiment=digits", "+table.waiting.table=detector", *sweep)
-    assert done.returncode == 2 and "experiment=digits cannot run yet: it needs detector" in done.stderr
-    assert list(tmp_path.iterdir()) == []
+    file = tmp_path / "mine/experiment/later.yaml"
+    file.parent.mkdir(parents=True)
+    content = "defaults: [digits, _self_]\nexperiment_name: later\ntable: {waiting: {table: photographs}}\n"
+    file.write_text("# @package _global_\n" + content)
+    done = in_process("--config-dir", "mine", "experiment=later", *sweep)
+    assert done.returncode == 2 and "experiment=later cannot run yet: it needs photographs" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 
 @pytest.mark.slow

@@ -158,11 +158,13 @@ class Composer:
             raise Unsupported(key)
         if key.split(".")[0] in GROUPS:
             return to_plain(value)
-        if not isinstance(value, SCALARS) or "${" in text:
+        simple = all(isinstance(item, SCALARS) for item in (value if isinstance(value, list) else [value]))
+        if not simple or "${" in text:
             raise Unsupported(key)
         if text not in self._typed_values:
             OmegaConf.update(self._typed, key, value, merge=True)
-            self._typed_values[text] = OmegaConf.select(self._typed, key)
+            typed = OmegaConf.select(self._typed, key)
+            self._typed_values[text] = OmegaConf.to_container(typed) if OmegaConf.is_list(typed) else typed
         return self._typed_values[text]
 
 

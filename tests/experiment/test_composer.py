@@ -61,6 +61,7 @@ def test_every_file_of_every_group(overrides, no_hydra):
         ["noise=asymmetric", "noise.pairs={9:1,2:0}", "model.hidden=[1,2]", "train.device='cpu'", "loss=ce"],
         ["experiment=digits", "experiment_name=x", "dataset=mnist_m", "paths.output_dir=a/b c", "train.threads=null"],
         ["launcher=joblib", "launcher.processes=2", "debug=fast", "logger=wandb"],
+        ["experiment=digits", "train.milestones_epochs=[1,2]", "attack.eps=[1,0.5]", "table.only=[CE]"],
     ],
 )
 def test_values_of_all_kinds(overrides, no_hydra):
