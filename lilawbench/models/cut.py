@@ -34,7 +34,7 @@ def cut(model: nn.Module) -> Cut | None:
     drop_rate: float = getattr(model, "drop_rate", 0.0)
     if layer is last and drop_rate > 0:
         return None
-    rest = first if layer is last else _rest(model, first, layer.norm)
+    rest = first.__call__ if layer is last else _rest(model, first, layer.norm)  # no module, which would be registered
     tokens = model.num_prefix_tokens if getattr(model, "global_pool", None) == "token" else None
 
     def features(input: Tensor) -> Tensor:

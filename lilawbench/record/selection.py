@@ -79,5 +79,5 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 
 def _figures(row: Row) -> Row:
-    """The epoch and its validation and test measures."""
-    return {key: value for key, value in row.items() if key == "epoch" or key.startswith(("val_", "test_"))}
+    """The epoch and its measures on training, validation and test rows."""
+    return {key: value for key, value in row.items() if key == "epoch" or key.startswith(("train_", "val_", "test_"))}

@@ -45,7 +45,14 @@ def agree(one, other):
 )
 def test_same_numbers_as_without(tiny, acting, passes, method):
     """Dropout before the head draws the same masks."""
-    options = [*PROBE, *acting(method), "model.dropout=0.2"]
+    same_with_and_without(tiny, passes, [*PROBE, *acting(method), "model.dropout=0.2"])
+
+
+def test_same_numbers_of_a_head_alone(tiny, passes):
+    same_with_and_without(tiny, passes, [*PROBE, "train.finetune=head"])
+
+
+def same_with_and_without(tiny, passes, options):
     cached, plain = (run(tiny(*options, f"train.cache_features={cache}")) for cache in ("true", "false"))
     assert len(passes) == 1
     agree(cached, plain)

@@ -7,6 +7,7 @@ from lilawbench.tasks import TASKS
 
 VAL = [0.50, 0.75, 0.625, 0.75, 0.5, 0.25, 0.625]  # the highest twice: epochs 2 and 4
 TEST = [0.25, 0.50, 0.875, 0.375, 0.875, 0.125, 0.5]  # the highest twice: epochs 3 and 5
+FIT = {"train_loss": 9.0}
 
 
 def epochs(**changes):
@@ -17,23 +18,23 @@ def epochs(**changes):
 
 
 def test_last():
-    assert last(epochs()) == {"epoch": 7, "val_accuracy": 0.625, "test_accuracy": 0.5, "test_loss": 1}
+    assert last(epochs()) == {**FIT, "epoch": 7, "val_accuracy": 0.625, "test_accuracy": 0.5, "test_loss": 1}
 
 
 def test_last5_is_a_mean_without_an_epoch():
-    assert last5(epochs()) == {"val_accuracy": 2.75 / 5, "test_accuracy": 2.75 / 5, "test_loss": 3.0}
+    assert last5(epochs()) == {**FIT, "val_accuracy": 2.75 / 5, "test_accuracy": 2.75 / 5, "test_loss": 3.0}
 
 
 def test_last5_of_fewer_epochs_is_the_mean_of_all():
-    assert last5(epochs()[:2]) == {"val_accuracy": 0.625, "test_accuracy": 0.375, "test_loss": 6.5}
+    assert last5(epochs()[:2]) == {**FIT, "val_accuracy": 0.625, "test_accuracy": 0.375, "test_loss": 6.5}
 
 
 def test_best_val_takes_the_first_of_a_tie_and_its_test_figures():
-    assert best_val(epochs()) == {"epoch": 2, "val_accuracy": 0.75, "test_accuracy": 0.5, "test_loss": 6}
+    assert best_val(epochs()) == {**FIT, "epoch": 2, "val_accuracy": 0.75, "test_accuracy": 0.5, "test_loss": 6}
 
 
 def test_oracle_best_takes_the_first_of_a_tie():
-    assert oracle_best(epochs()) == {"epoch": 3, "val_accuracy": 0.625, "test_accuracy": 0.875, "test_loss": 5}
+    assert oracle_best(epochs()) == {**FIT, "epoch": 3, "val_accuracy": 0.625, "test_accuracy": 0.875, "test_loss": 5}
 
 
 def test_best_val_does_not_look_at_the_test_set():
@@ -60,14 +61,14 @@ def test_select_names_every_rule():
     assert figures["best_val.epoch"] == 2 and figures["oracle_best.test_accuracy"] == 0.875
     assert figures["last.test_accuracy"] == 0.5 and figures["last5.test_accuracy"] == 0.55
     assert {key.split(".")[0] for key in figures} == set(RULES) == {"last", "last5", "best_val", "oracle_best"}
-    assert len(figures) == 4 * 4 - 1  # last5 has no epoch
+    assert len(figures) == 4 * 5 - 1  # last5 has no epoch
 
 
 def test_without_a_validation_set_best_val_is_left_out():
     rows = [{key: value for key, value in row.items() if key != "val_accuracy"} for row in epochs()]
     figures = select(rows)
     assert not any(key.startswith("best_val") for key in figures)
-    assert figures["oracle_best.epoch"] == 3 and len(figures) == 3 * 3 - 1
+    assert figures["oracle_best.epoch"] == 3 and len(figures) == 3 * 4 - 1
 
 
 @pytest.mark.parametrize("at, mean", [(6, None), (2, None), (0, 3.0)])
