@@ -33,7 +33,7 @@ RUNS = {
     "rrm_table3_smoke": 4, "rrm_table4": 90, "rrm_table4_smoke": 8, "rrm_table5": 50, "rrm_table5_small": 12,
     "rrm_table5_smoke": 8, "rrm_table7": 30, "rrm_table7_smoke": 4, "rrm_table8": 120, "rrm_table8_smoke": 32,
     "rrm_table10": 50, "rrm_table10_smoke": 8, "rrm_table11": 60, "rrm_table11_smoke": 8, "rrm_table12": 40,
-    "rrm_table12_smoke": 8, "text_rivals": 495, "lilaw_probe_cifar": 3990, "lilaw_probe_cifar_smoke": 84,
+    "rrm_table12_smoke": 8, "text_rivals": 495, "lilaw_probe_cifar": 4370, "lilaw_probe_cifar_smoke": 76,
 }  # fmt: skip
 
 
