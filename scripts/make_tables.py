@@ -19,6 +19,8 @@ from lilawbench.support import searchpath
 from lilawbench.support.errors import UserError
 from lilawbench.support.reader import ending_quietly
 
+OUTPUT, DEFAULT = "paths.output_dir", "outputs"  # where runs are written
+
 
 @ending_quietly()
 def main(arguments: list[str] | None = None) -> int:
@@ -31,8 +33,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--list", action="store_true", help="all experiments with a table (or those named), and their state"
     )
-    parser.add_argument("--root", metavar="DIR", type=Path, default=Path("outputs"),
-                        help="folder of the experiments (default: outputs)")  # fmt: skip
+    parser.add_argument("--root", metavar="DIR", type=Path,
+                        help="folder of the experiments (default: paths.output_dir, else outputs)")  # fmt: skip
     add_options(parser)
     parser.add_argument("--config-dir", metavar="DIR", help="your own folder of YAML files, as for runs")
     options = parser.parse_intermixed_args(arguments)
@@ -43,6 +45,9 @@ def report_all(options: argparse.Namespace) -> None:
     """Prints what was asked for. Raises: UserError, a name is none, or its runs make no report."""
     further, names = searchpath.folders_of(options.config_dir, options.names)
     searchpath.warn_of_hidden(further)
+    given = [name for name in names if name.startswith(f"{OUTPUT}=")]
+    options.root = options.root or Path([DEFAULT, *(name.partition("=")[2] for name in given)][-1])
+    names = [name for name in names if name not in given]  # it narrows nothing
     folders, experiments, overrides = sorted_out(names, further, options.root)
     overrides = [*searchpath.override_of(further), *overrides]
     if options.list:

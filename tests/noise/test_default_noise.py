@@ -8,12 +8,13 @@ from lilawbench.experiment.defaults import raw
 from lilawbench.noise.labels import Labels
 from lilawbench.noise.rates import told
 
-OWN = {"table", "folder", "embeddings", "arrays", "shards", "hf"}
+OWN = {"table", "folder", "embeddings", "arrays", "shards", "hf", "text"}
 REAL_NOISE = {"clothing1m", "food101n", "animal10n", "webvision_mini"}  # they come with wrong labels
 WITHOUT = {"gait", "pain"}  # the paper adds none
 FITTING = {
     "cifar10n": "human", "cifar100n": "human", "chestmnist": "label_flip", "emotions": "label_flip",
     "yeast": "label_flip", "energy": "target_gaussian", "concrete": "target_gaussian", "yacht": "target_gaussian",
+    "necrosis": "one_sided",
 }  # fmt: skip
 
 

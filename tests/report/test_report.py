@@ -210,12 +210,13 @@ def test_a_region_is_a_size(make_tables, capsys, rope):
 
 
 @pytest.mark.parametrize("name, says", [("digits", "difference to ce"), ("lilaw_table5_fashion", "Done 0 of 6 runs")])
-def test_script_takes_names_of_experiments(write_run, make_tables, capsys, tmp_path, name, says, words_only):
+@pytest.mark.parametrize("where", ["--root=", "paths.output_dir="])
+def test_script_takes_names_of_experiments(write_run, make_tables, capsys, tmp_path, name, says, where, words_only):
     """Of one without a table, the report of its folder; of one with, the table, here cut down to two cells."""
     write_run("ce", 0, name="digits/a")
     write_run("lilaw", 0, name="digits/b")
     cut = ["noise.rate=0.4", "seed=0,1"] if name != "digits" else []
-    assert make_tables([name, *cut, "--root", str(tmp_path / "outputs")]) == 0
+    assert make_tables([name, *cut, f"{where}{tmp_path / 'outputs'}"]) == 0
     assert says in capsys.readouterr().out
 
 
