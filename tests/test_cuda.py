@@ -51,6 +51,33 @@ def test_a_run_that_chooses_rows_is_nearly_that_of_the_cpu(composed, acting, tmp
     assert there["last.test_loss"] == pytest.approx(here["last.test_loss"], rel=0.2)
 
 
+@pytest.mark.parametrize("method", ["ce", "lilaw", "dynamic_loss", "mw_net"])
+def test_a_run_on_texts_is_nearly_that_of_the_cpu(composed, acting, tmp_path, full_float32, method):
+    """What is looked up in a table of words is added up in an order of the device's own."""
+    words = [" ".join(["film", "plot", "the"][: 1 + row % 3] + [("bad", "good")[row % 2]]) for row in range(400)]
+    rows = [f"{text},{row % 2}" for row, text in enumerate(words)]
+    (tmp_path / "my.csv").write_text("\n".join(["text,label", *rows, ""]), encoding="utf-8")
+    options = [
+        "dataset=text",
+        f"dataset.path={tmp_path}/my.csv",
+        "model.embedding=8",
+        "model.filters=8",
+        "train.lr=0.01",
+    ]
+    there, here = (on(device, composed, tmp_path, *options, *acting(method)).result for device in ("cuda", "cpu"))
+    assert there["device"] != here["device"]
+    assert there["last.test_loss"] == pytest.approx(here["last.test_loss"], rel=0.02)
+
+
+@pytest.mark.parametrize("cache", ["true", "false"])
+def test_a_probe_of_the_head_alone_is_that_of_the_cpu(composed, tmp_path, full_float32, cache):
+    options = ["model=efficientnet_lite0", "train.finetune=head", "train.resize_px=32", "split.train_samples=64"]
+    options += [f"train.cache_features={cache}", "train.optimizer=sgd", "train.lr=0.01"]
+    there, here = (on(device, composed, tmp_path, *options).result for device in ("cuda", "cpu"))
+    assert there["device"] != here["device"]
+    assert there["last.test_loss"] == pytest.approx(here["last.test_loss"], rel=1e-3)
+
+
 def test_two_runs_are_the_same_to_the_bit(composed, tmp_path):
     options = ["method=lilaw", "model=cnn", "train.deterministic=true"]
     folders = [on("cuda", composed, tmp_path / name, *options).folder for name in ("one", "other")]
