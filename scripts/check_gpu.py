@@ -36,7 +36,7 @@ PARTS = [  # by importance, with their shares of the time
     Part("images", "gpu_checks.images", 6, "images per second of large networks, relative to bare loops"),
     Part("graphs", "gpu_checks.graphs", 7, "networks of images as CUDA graphs, LiLAW relative to CE in them"),
     Part("small", "gpu_checks.small", 9, "small networks: plain, as CUDA graphs, in several processes"),
-    Part("pytest", "gpu_checks.tests", 10, "the tests that need a GPU: pytest -m cuda", True),
+    Part("pytest", "gpu_checks.tests", 14, "the tests that need a GPU: pytest -m cuda", True),
 ]
 
 
