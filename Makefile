@@ -17,8 +17,9 @@ run: $(READY)
 	$(BIN)/python -m lilawbench.train experiment=digits
 
 # With cached bytecode the tests start in two thirds of the time.
+test: export PYTHONDONTWRITEBYTECODE =
 test: $(READY)
-	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 2 $(PYTEST)
+	$(BIN)/python -m pytest -n 2 $(PYTEST)
 
 bench: $(READY)
 	$(BIN)/python scripts/bench.py

@@ -38,7 +38,8 @@ def test_no_public_signature_says_any():
     saying = [
         f"{name}, line {annotation.lineno}"
         for name, path in modules().items()
-        for annotation in public_annotations(ast.parse(path.read_text(encoding="utf-8")).body)
+        if "Any" in (code := path.read_text(encoding="utf-8"))
+        for annotation in public_annotations(ast.parse(code).body)
         if re.search(r"\bAny\b", ast.unparse(annotation))
     ]
     assert not saying
