@@ -37,7 +37,7 @@ def misfits_of_text(cfg: Plain, is_text: bool, method: Method | None, noise: Cal
             problems.append(f"{named} attacks or mixes inputs; {data} has texts, which cannot be mixed")
         elif "strong" in method.views:
             problems.append(f"{named} learns from strong views, of images; {data} has texts")
-        elif method.compares_inputs and not (cfg.train.finetune == "linear_probe" and cfg.train.cache_features):
+        elif method.compares_inputs and (cfg.train.finetune == "full" or not cfg.train.cache_features):
             rule = "it can compare the features of a frozen network, train.finetune=linear_probe"
             problems.append(f"{named} compares inputs; {data} has texts: {rule}")
     if noise is not None and "inputs" in inspect.signature(noise).parameters:
