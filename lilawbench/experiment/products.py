@@ -5,6 +5,7 @@
 is four columns, the last key varying fastest: "mnist_m, 20 %", "mnist_m, 40 %", "cifar10_m, 20 %", "cifar10_m, 40 %".
 """
 
+import difflib
 import functools
 import itertools
 import re
@@ -26,15 +27,16 @@ def expanded(table: Plain) -> Plain:
     A baseline given by a pattern is for the rows without one of their own; no row becomes its own baseline.
 
     Raises:
-        ConfigError: two rows or columns would have the same name.
+        ConfigError: two rows or columns would have the same name, or `only` names one that is not there.
     """
     listed = [*table.baselines, *(table.only or []), *itertools.chain(*table.averages.values())]
     if not any("{" in name for name in (*table.rows, *table.columns)) and not any("*" in name for name in listed):
+        _kept(table.only, (*table.rows, *table.columns))
         return table
     rows, columns = _each("row", table.rows), _each("column", table.columns)
     own = {row: baseline for row, baseline in table.baselines.items() if "*" not in row}
     baselines = {row: by for row, by in _matched(table.baselines, rows).items() if row != by} | own
-    only = None if table.only is None else [name for part in table.only for name in _names(part, (*rows, *columns))]
+    only = _kept(table.only, (*rows, *columns))
     averages = {name: [c for part in parts for c in _names(part, columns)] for name, parts in table.averages.items()}
     return Plain(table | {"rows": rows, "columns": columns, "only": only, "baselines": baselines, "averages": averages})
 
@@ -42,6 +44,17 @@ def expanded(table: Plain) -> Plain:
 def training(overrides: Iterable[str]) -> list[str]:
     """Those of a row or column that change its runs, not only which value of a run is shown."""
     return [override for override in overrides if not override.startswith("table.")]
+
+
+def _kept(only: Sequence[str] | None, names: Sequence[str]) -> list[str] | None:
+    """The rows and columns that `only` names. Raises: ConfigError, there is no such one, so that all would be kept."""
+    if only is None or not names:
+        return None if only is None else list(only)
+    found = {part: [name for name in _names(part, names) if name in names] for part in only}
+    if lost := [part for part, kept in found.items() if not kept]:
+        near = difflib.get_close_matches(lost[0], names, n=3) or names[:6]
+        raise ConfigError([f"table.only: no row or column is called {lost[0]!r}; near it: {'; '.join(near)}"])
+    return [*itertools.chain(*found.values())]
 
 
 def _each(kind: str, parts: Mapping[str, Sequence[str]]) -> Plain:

@@ -49,6 +49,14 @@ def test_a_table_without_products_is_left_as_it_is():
     assert expanded(plain) is plain
 
 
+@pytest.mark.parametrize("columns", [{"a, 20 %": []}, {"a, {noise.rate:%}": ["noise.rate=0.2,0.4"]}])
+@pytest.mark.parametrize("only", ["a, 20%", "b, *"])
+def test_a_name_of_nothing_keeps_nothing_silently(columns, only):
+    """All rows and columns would be kept, and run."""
+    with pytest.raises(ConfigError, match=rf"no row or column is called '{re.escape(only)}'; near it: .*a, 20 %"):
+        expanded(table(rows={"CE": []}, columns=columns, only=["CE", only]))
+
+
 @pytest.mark.parametrize(
     "column, says",
     [
