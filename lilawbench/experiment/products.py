@@ -52,7 +52,7 @@ def _kept(only: Sequence[str] | None, names: Sequence[str]) -> list[str] | None:
         return None if only is None else list(only)
     found = {part: [name for name in _names(part, names) if name in names] for part in only}
     if lost := [part for part, kept in found.items() if not kept]:
-        near = difflib.get_close_matches(lost[0], names, n=3) or names[:6]
+        near = difflib.get_close_matches(lost[0], names, n=3, cutoff=0.4) or names[:6]
         raise ConfigError([f"table.only: no row or column is called {lost[0]!r}; near it: {'; '.join(near)}"])
     return [*itertools.chain(*found.values())]
 
