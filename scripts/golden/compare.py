@@ -32,6 +32,7 @@ LEFT_OUT += tuple(f"config.dataset.{name}*" for name in ("path", "id", "clean", 
 LEFT_OUT += tuple(f"config.dataset.{name}" for name in ("decimal", "encoding", "drop_unlabelled"))
 LEFT_OUT += ("*train_average_precision", "*val_average_precision", "*test_average_precision")
 LEFT_OUT += ("*.test_ece*", "*.test_nll*", "*.test_brier*", "*_calibrated", "*.temperature*", "*.reliability*")
+LEFT_OUT += ("last*.train_*", "best_val.train_*", "oracle_best.train_*")  # they stand in metrics.jsonl, too
 # keys that were renamed on purpose, old: new, with everything below them; options as "config.train.lr". The other
 # checkout, which is the older one, gets the option by its old name
 RENAMED: dict[str, str] = {}
