@@ -179,7 +179,8 @@ def test_validation_fractions_of_the_papers(composed):
         "animal10n": 0.05, "webvision_mini": 0.05, "clothing1m": None, "imagenet_lt": None, "concrete": 0.15,
         "embeddings": 0.15, "emotions": 0.15, "energy": 0.15, "gait": None, "pain": None, "chestmnist": None,
         "yacht": 0.15, "yeast": 0.15, "fashion_mnist_m": 0.15, "mnist_m": 0.15, "arrays": 0.15,
-        "hf": 0.15, "shards": 0.15,
+        "hf": 0.15, "shards": 0.15, "imdb": 0.15, "movie_reviews": 0.15, "pros_cons": 0.15, "sentence_polarity": 0.15,
+        "text": 0.15, "toxic_comments": 0, "necrosis": 0.15,
     }  # fmt: skip
 
 

@@ -124,7 +124,7 @@ def _state(name: str, cfg: Plain, compose: Composer, seen: dict[str, str | None]
             options = [o.removeprefix("dataset.") for o in own if o.startswith("dataset.")]
             lacking[" ".join([dataset.name, *options])] = None
     states = [f"data missing: {first_of(list(lacking), MOST_NAMED)}"] if lacking else []
-    if cfg.model.get("pretrained") and not _has_weights(cfg.model.architecture):
+    if cfg.model.get("pretrained") and not _has_weights(cfg.model.get("architecture", cfg.model.name)):
         states.append(f"weights missing: {cfg.model.name}")
     return "; ".join(states) or RUNNABLE
 

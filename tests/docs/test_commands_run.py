@@ -19,6 +19,7 @@ from lilawbench.datasets.digits import Digits
 from lilawbench.noise.human import Human
 
 # data set -> shape of a sample, outputs, task; classes that the command keeps are kept of these
+SMALL = {"vit": {"depth": 2, "embed_dim": 12, "num_heads": 2}, "resnet": {"channels": [8, 8, 16, 16]}}  # options
 STAND_INS = {
     "mnist": ((1, 28, 28), 10, "multiclass"),
     "fashion_mnist": ((1, 28, 28), 10, "multiclass"),
@@ -68,8 +69,9 @@ def small(cfg, monkeypatch):
     """The config of a short run, and a stand-in where its data are not part of a library or of the command's own."""
     cfg = copy.deepcopy(plain(cfg))
     kind = type(build(cfg.dataset))
-    if cfg.dataset.name in STAND_INS:
-        source = stand_in(*STAND_INS[cfg.dataset.name])
+    name = "cifar10" if str(cfg.dataset.get("path", "")).startswith("cifar10-subset") else cfg.dataset.name
+    if name in STAND_INS:
+        source = stand_in(*STAND_INS[name])
         if kind.official_val:
             source = replace(source, val_input=source.train_input, val_clean=source.train_clean)
         monkeypatch.setattr(kind, "load", lambda self, data_dir=None: source)
@@ -87,10 +89,10 @@ def small(cfg, monkeypatch):
         cfg.model["blocks"] = [1, 1, 1, 1]
         monkeypatch.setattr("lilawbench.models.preact_resnet.WIDTHS", (8, 8, 16, 16))
     if "architecture" in cfg.model:
-        vit = cfg.model["architecture"].startswith("vit")
+        family = cfg.model["architecture"].split("_")[0].rstrip("0123456789")
         cfg.model["pretrained"] = False
         cfg.model["architecture"] = cfg.model["architecture"].split(".")[0]
-        cfg.model["options"] = {"depth": 2, "embed_dim": 12, "num_heads": 2} if vit else {"channels": [8, 8, 16, 16]}
+        cfg.model["options"] = SMALL.get(family, {})
     return cfg
 
 
