@@ -7,7 +7,7 @@ import re
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -197,6 +197,24 @@ def _spelled(
         if words:
             table.gone[name] = words
     return table
+
+
+def text_at(read: Callable[[], Columns], lines: np.ndarray) -> dict[str, list[str]]:
+    """All columns of a table at some of its lines, as text; it is read again: to keep it would double the memory.
+
+    Args:
+        read: reads it. lines: [n] int64, sorted as in the table.
+    Raises:
+        DataError: the file no longer has these lines.
+    """
+    try:
+        table = read()
+        rows = np.searchsorted(table.lines, lines)
+        if rows.max(initial=0) >= len(table) or not np.array_equal(table.lines[rows], lines):
+            raise DataError(f"{table.path} has changed since training began")
+        return {name: [table.text(name, int(row)) for row in rows] for name in table.arrays}
+    finally:
+        release_memory()
 
 
 def release_memory() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from lilawbench.datasets.base import Dataset, Source
-from lilawbench.datasets.columns import Columns, listed, read_columns, release_memory
+from lilawbench.datasets.columns import Columns, listed, read_columns, release_memory, text_at
 from lilawbench.datasets.encoding import Encoding, filled, say_unknown
 from lilawbench.datasets.kinds import Kinds, kinds, shortened
 from lilawbench.datasets.new_rows.table import TableReader
@@ -169,20 +169,9 @@ class Table(Dataset):
             test_ids=self._ids(tested, test),
             drawn_test=len(test) if tested is table else 0,
             train_lines=table.lines[train],
-            columns=partial(self._columns_at, data_dir),
+            columns=partial(text_at, partial(self._columns, self.path, data_dir, "dataset.path")),
             reader=TableReader(features, self.label, self.id, self.spelling, self.delimiter, self.encoding),
         )
-
-    def _columns_at(self, data_dir: Path | None, lines: np.ndarray) -> dict[str, list[str]]:
-        """All columns at some lines of the training file, which is read again: to keep it would double the memory."""
-        try:
-            table = self._columns(self.path, data_dir, "dataset.path")
-            rows = np.searchsorted(table.lines, lines)
-            if rows.max(initial=0) >= len(table) or not np.array_equal(table.lines[rows], lines):
-                raise DataError(f"{table.path} has changed since training began")
-            return {name: [table.text(name, int(row)) for row in rows] for name in table.arrays}
-        finally:
-            release_memory()
 
     def _columns(self, path: Path, data_dir: Path | None, option: str) -> Columns:
         labels = [name for name in (self.label, self.clean_label) if name and self.task != "regression"]

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from lilawbench.datasets.base import Source
-from lilawbench.datasets.columns import Columns, read_columns, release_memory
+from lilawbench.datasets.columns import Columns, read_columns, release_memory, text_at
 from lilawbench.datasets.new_rows.text import row_ids, texts_in
 from lilawbench.datasets.own_path import own_path
 from lilawbench.datasets.spelling import Spelling, unified
@@ -148,7 +148,7 @@ class Text(Texts):
             clean_known=self.clean_label is not None,
             drawn_test=len(parts["test"].ids) if self.test_path is None else 0,
             train_lines=table.lines[train],
-            columns=partial(self._columns_at, data_dir),
+            columns=partial(text_at, partial(self._columns, self.path, data_dir, "dataset.path")),
         )
 
     def _columns(self, path: Path, data_dir: Path | None, option: str) -> Columns:
@@ -162,14 +162,3 @@ class Text(Texts):
         for name in ("text", "label", "clean_label", "id"):
             table.need([getattr(self, name)] if getattr(self, name) else [], f"dataset.{name}")
         return labelled(table, self.label, self.drop_unlabelled)
-
-    def _columns_at(self, data_dir: Path | None, lines: np.ndarray) -> dict[str, list[str]]:
-        """All columns at some lines of the training file, which is read again."""
-        try:
-            table = self._columns(self.path, data_dir, "dataset.path")
-            rows = np.searchsorted(table.lines, lines)
-            if rows.max(initial=0) >= len(table) or not np.array_equal(table.lines[rows], lines):
-                raise DataError(f"{table.path} has changed since training began")
-            return {name: [table.text(name, int(row)) for row in rows] for name in table.arrays}
-        finally:
-            release_memory()
