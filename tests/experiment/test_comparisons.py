@@ -89,14 +89,15 @@ def test_the_cells_of_the_league_can_run(cell, table_of):
     assert len({run_name(cfg) for cfg in cells}) == 5
 
 
+@pytest.mark.parametrize("name", ["lilaw_review", "lilaw_review_cifar"])
 @pytest.mark.parametrize("mode, finetune", [("full", "full"), ("probe", "linear_probe")])
 @pytest.mark.parametrize("row, learned", [("1 parameter", 1), ("2 parameters", 2), ("LiLAW", 3), ("5 parameters", 5)])
-def test_the_review_counts_the_parameters(cell, mode, finetune, row, learned):
+def test_the_review_counts_the_parameters(cell, name, mode, finetune, row, learned):
     """The entries of what LiLAW learns that a meta step moves, with logits that favour a wrong class; of the three
     factors two are free, for their sum is fixed."""
     import torch
 
-    cfg = cell("lilaw_review", f"{mode}, {row}", "40 %")
+    cfg = cell(name, f"{mode}, {row}", "40 %" if name == "lilaw_review" else "CIFAR-10, 40 %")
     assert (cfg.train.finetune, cfg.noise.rate) == (finetune, 0.4)
     method = build(cfg.method, loss=bind(cfg.loss))
     before = method.trace()[1].clone()
@@ -113,10 +114,21 @@ def test_columns_beside_lilaws_figures_have_its_noise(table_of):
     assert "noise=symmetric" not in {choice for choices in columns.values() for choice in choices}
 
 
-def test_the_review_tests_each_row_against_ce_of_its_own_mode(table_of):
-    table = table_of("lilaw_review")
+@pytest.mark.parametrize("name", ["lilaw_review", "lilaw_review_cifar"])
+def test_the_review_tests_each_row_against_ce_of_its_own_mode(table_of, name):
+    table = table_of(name)
     own = {row: f"{row.split(',')[0]}, CE" for row in table.rows if row != "full, CE"}
     assert table.baselines == own | {"probe, CE": "full, CE"}
+
+
+@pytest.mark.slow
+def test_the_cells_of_the_review_at_hand_can_run(cell, table_of):
+    """Every row, with the paper's two layers or all that train, in 32 bits but where a GPU is needed anyway."""
+    for row in table_of("lilaw_review_cifar").rows:
+        cfg = cell("lilaw_review_cifar", row, "CIFAR-10N, worst")
+        check(cfg)
+        assert (cfg.train.epochs, cfg.train.batch_size, cfg.train.lr, cfg.noise.name) == (10, 16, 2e-4, "none")
+        assert cfg.train.precision == ("bf16" if cfg.train.finetune == "full" else "fp32")
 
 
 @pytest.mark.slow

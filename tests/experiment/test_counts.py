@@ -8,8 +8,8 @@ from lilawbench.experiment.plan import plan
 RUNS = {
     "breastmnist": 50, "digits": 15, "dynamic_loss_fashion_lt": 60, "head_to_head": 1890, "head_to_head_smoke": 42,
     "league": 675, "league_smoke": 54,
-    "lilaw_review": 250, "lilaw_review_pretrain": 1, "lilaw_review_smoke": 40, "multilabel": 80, "regression": 20,
-    "suspects": 20,
+    "lilaw_review": 250, "lilaw_review_cifar": 480, "lilaw_review_pretrain": 1, "lilaw_review_smoke": 40,
+    "multilabel": 80, "regression": 20, "suspects": 20,
     "dynamic_loss_table1": 525, "dynamic_loss_table1_smoke": 18, "dynamic_loss_table2": 225,
     "dynamic_loss_table2_smoke": 16, "dynamic_loss_table3": 225, "dynamic_loss_table3_smoke": 24,
     "dynamic_loss_table4": 350, "dynamic_loss_table4_smoke": 28, "dynamic_loss_table5": 60,

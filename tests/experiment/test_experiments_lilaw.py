@@ -81,7 +81,7 @@ def test_every_cell_can_run_and_is_another_run(composed, table_of, name):
 
 
 SYMMETRIC = ["lilaw_table3_smoke", "lilaw_table17_smoke", "lilaw_review", "lilaw_probe_cifar", "breastmnist"]
-SYMMETRIC += ["lilaw_table5_fashion"]
+SYMMETRIC += ["lilaw_table5_fashion", "lilaw_review_cifar"]
 
 
 @pytest.mark.every(6)

@@ -1,6 +1,7 @@
 """Networks that read texts: by hand, whatever texts are padded to, differentiated, probed; the paper's counts."""
 
 import importlib.util
+import sys
 
 import pytest
 import torch
@@ -75,9 +76,12 @@ def test_inputs_that_are_no_texts(model, shape, vocabulary):
         model(2, shape, vocabulary=vocabulary)
 
 
-@pytest.mark.skipif(importlib.util.find_spec("peft") is not None, reason="peft is installed")
-def test_without_the_packages_the_error_names_the_extra():
-    with pytest.raises(ValueError, match=r"it needs (transformers|peft) .*pip install 'lilawbench\[text\]'"):
+@pytest.mark.parametrize("missing", ["transformers", "peft"])
+def test_without_the_packages_the_error_names_the_extra(monkeypatch, missing):
+    if missing == "peft":
+        pytest.importorskip("transformers")  # the first that it asks for
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(ValueError, match=rf"it needs {missing} .*pip install 'lilawbench\[text\]'"):
         distilbert_lora(2, (4,), vocabulary=10)
 
 
