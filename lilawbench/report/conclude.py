@@ -9,12 +9,13 @@ from lilawbench.experiment.plan import plan as planned
 from lilawbench.record.identity import RunRecord
 from lilawbench.record.wandb_mirror import sync_of
 from lilawbench.report.place import PAGE, place
-from lilawbench.support.errors import UserError, first_line
+from lilawbench.support.errors import UserError, first_line, first_of
 from lilawbench.support.searchpath import override_of
 
 STATES = ("done", "skipped", "failed", "busy", "submitted")  # busy: another process is doing it
 UNFINISHED = ("failed", "busy", "submitted")
 FAULTY = ("failed", "busy")
+NAMED = 3  # runs of one fault
 
 
 def conclude(records: list[RunRecord], plan: Plan | None = None) -> int:
@@ -27,9 +28,10 @@ def conclude(records: list[RunRecord], plan: Plan | None = None) -> int:
         0, or 1 if any run failed, or 2 if every run was refused as bad input.
     """
     if len(records) > 1:
-        if plan is not None and plan.table.rows:
+        finished = [record.folder for record in records if record.status not in UNFINISHED]
+        if finished and plan is not None and plan.table.rows:
             _show(lambda: _table(plan))
-        elif finished := [record.folder for record in records if record.status not in UNFINISHED]:
+        elif finished:
             _show(lambda: _comparison(finished, plan.table.pick if plan is not None else []))
         _summarise(records)
         if plan is not None and plan.cfg.logger.name == "wandb" and (line := sync_of(one.folder for one in records)):
@@ -92,13 +94,19 @@ def _summarise(records: list[RunRecord]) -> None:
         "\n"
         + ", ".join(f"{n} {status}" for status, n in counts.items() if n or status in ("done", "skipped", "failed"))
     )
-    errors = {record.error for record in records if record.status in FAULTY}
+    alike: dict[tuple[str, str], list[Path]] = {}
     for record in records:
         if record.status in FAULTY:
-            log_path = record.folder / "train.log"
-            where = f"\n  its log: {log_path}" if log_path.exists() else ""
-            error = record.error if len(errors) == 1 else first_line(record.error)
-            print(f"{record.status}: {record.folder}: {error}{where}")
+            alike.setdefault((record.status, record.error), []).append(record.folder)
+    for (status, error), folders in alike.items():
+        log_path = folders[0] / "train.log"
+        said = error if len(alike) == 1 else first_line(error)
+        said += f"\n  its log: {log_path}" if log_path.exists() else ""
+        if len(folders) == 1:
+            print(f"{status}: {folders[0]}: {said}")
+        else:
+            shown = first_of(folders, NAMED, "\n  ")
+            print(f"{status}, {len(folders)} runs alike: {said}\n  {shown}")
     listed = [record for record in records if "suspects_score" in record.result]
     places = {shlex.quote(str(record.folder.parent)) for record in listed}
     labels = {record.result["labels.sha256"] for record in listed}

@@ -152,6 +152,28 @@ def test_a_part_never_replaces_the_report_of_a_folder(two_methods, make_tables, 
     assert all(f"| {method} " in whole.read_text(encoding="utf-8") for method in ("ce", "lilaw", "rrm"))
 
 
+def test_one_fault_of_many_runs_is_said_once(tmp_path, capsys):
+    """And no empty table is drawn of runs none of which finished."""
+    lost = [RunRecord(tmp_path / f"run{i}", "failed", error="x.npz does not exist\nmore") for i in range(9)]
+    (tmp_path / "run0").mkdir()
+    (tmp_path / "run0" / "train.log").touch()
+    other = RunRecord(tmp_path / "other", "failed", error="loss is not finite")
+    settings = SimpleNamespace(logger=SimpleNamespace(name="none"))
+    conclude([*lost, other], SimpleNamespace(cfg=settings, table=SimpleNamespace(rows={"CE": []}, pick=[])))
+    said = capsys.readouterr().out
+    assert said.splitlines() == [
+        "",
+        "0 done, 0 skipped, 10 failed",
+        "failed, 9 runs alike: x.npz does not exist",
+        f"  its log: {tmp_path / 'run0' / 'train.log'}",
+        *(f"  {tmp_path / f'run{i}'}" for i in range(2)),
+        f"  {tmp_path / 'run2'} and 6 more",
+        f"failed: {tmp_path / 'other'}: loss is not finite",
+    ]
+    conclude(lost)  # of one fault alone, the whole message
+    assert "failed, 9 runs alike: x.npz does not exist\nmore\n" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(("logger", "lines"), [("wandb", 1), ("none", 0)])
 def test_a_sweep_ends_with_one_line_for_wandb(tmp_path, capsys, logger, lines):
     runs = [RunRecord(tmp_path / "digits" / name, "failed", error="e") for name in "abc"]
