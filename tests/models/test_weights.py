@@ -50,6 +50,20 @@ def test_head_of_another_size_starts_anew(saved, caplog):
     assert "tiny.safetensors has 5 outputs and the model 3: its head is initialised" in caplog.text
 
 
+@pytest.mark.parametrize("classes", [3, 5])
+def test_a_new_head_begins_with_small_logits(tmp_path, classes):
+    """EfficientNet's, which timm draws within 1 / sqrt(outputs); a head that the file has stays the file's."""
+    name, shape = "tf_efficientnet_lite0", (3, 32, 32)
+    source = timm_model(5, shape, architecture=name)
+    save_file(source.state_dict(), tmp_path / "lite.safetensors")
+    head = timm_model(classes, shape, architecture=name, checkpoint=str(tmp_path / "lite.safetensors")).classifier
+    assert source.classifier.weight.abs().max() > 0.4
+    if classes == 5:
+        assert torch.equal(head.weight, source.classifier.weight)
+    else:
+        assert 0.02 < head.weight.abs().max() <= 1 / 1280**0.5
+
+
 def test_grey_stem_sums_the_colours(saved):
     """A grey image given as three equal channels has the same response."""
     path, source = saved
