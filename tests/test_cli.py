@@ -111,6 +111,7 @@ def test_a_sweep_compares_and_one_bad_run_does_not_stop_it(lilawbench, tmp_path)
     assert done.returncode == 1  # LiLAW without validation data cannot run; the other six can
     assert "6 done, 0 skipped, 2 failed" in done.stdout
     assert "failed, 2 runs alike: the configuration" in done.stdout and "split.val_fraction must be > 0" in done.stdout
+    assert sum(line.startswith("  outputs/default/digits-") for line in done.stdout.splitlines()) == 2
     assert "\n  lilaw " in done.stdout and "difference to ce [95 %]  p (Holm)" in done.stdout
     report = tmp_path / "outputs" / "default" / "report"
     assert {"tables.md", "accuracy.png", "parameters.png"} <= {path.name for path in report.iterdir()}
