@@ -160,7 +160,10 @@ def test_joblib_does_the_same_runs_and_one_failure_hides_none(tmp_path):
     overrides = ["-m", "method=ce,lilaw", "seed=0,1", "train.lr=0.001,1e30", "train.optimizer=sgd"]
     many = call(tmp_path, *overrides, "launcher=joblib", "launcher.processes=2", "paths.output_dir=many")
     assert many.returncode == 1 and "4 done, 0 skipped, 4 failed" in many.stdout, many.stderr
-    assert many.stdout.count("\n  its log: many/default/") == 4 and many.stdout.count(": the loss is ") == 8
+    failed = {path.parent for path in (tmp_path / "many").rglob("failed.json")}
+    summary = many.stdout[many.stdout.index("\n4 done, ") :]  # a line a fault, which is a line a method, and its runs
+    assert summary.count("\nfailed, 2 runs alike: the loss is ") == summary.count("\n  its log: many/default/") == 2
+    assert len(failed) == 4 and all(f"\n  {path.relative_to(tmp_path)}" in summary for path in failed)
     call(tmp_path, *overrides, "paths.output_dir=one")
     results = [
         {path.parent.name: json.loads(path.read_text())["last.test_accuracy"] for path in folder.rglob("result.json")}
