@@ -85,9 +85,9 @@ def test_two_runs_are_the_same_to_the_bit(composed, tmp_path):
     assert all(torch.equal(models[0][name], models[1][name]) for name in models[1])
 
 
-@pytest.mark.parametrize("method", ["ce", "lilaw", "rrm", "a_rrm"])
-def test_graphs_are_the_steps_that_they_stand_for(composed, acting, tmp_path, method):
-    options = [*acting(method), "train.schedule=cosine"]
+@pytest.mark.parametrize("method, loss", [("ce", "ce"), ("lilaw", "ce"), ("rrm", "ce"), ("a_rrm", "ce"), ("ce", "elr")])
+def test_graphs_are_the_steps_that_they_stand_for(composed, acting, tmp_path, method, loss):
+    options = [*acting(method), f"loss={loss}", "train.schedule=cosine"]
     plain = on("cuda", composed, tmp_path / "plain", *options).result
     graphed = on("cuda", composed, tmp_path / "graphed", *options, "train.cuda_graphs=true").result
     assert graphed["last.test_loss"] == pytest.approx(plain["last.test_loss"], rel=1e-4)

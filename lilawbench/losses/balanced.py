@@ -34,6 +34,7 @@ class LogitAdjustment(StatefulLoss):
     """
 
     log_prior: Tensor | None  # [K]
+    steps_differ = None
 
     def __init__(self, tau: float = 1.0):
         super().__init__()

@@ -32,6 +32,7 @@ class CORES2(StatefulLoss):
     """
 
     prior: Tensor | None  # [K]
+    steps_differ = "its regulariser grows and its sieve comes in from epoch to epoch"
 
     def __init__(
         self,

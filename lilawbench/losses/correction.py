@@ -48,6 +48,7 @@ class Correction(StatefulLoss):
 
     matrix: Tensor
     table: Tensor | None
+    steps_differ = None
 
     def __init__(self, matrix: str | Matrix = "estimated", warmup_epochs: int = 5, quantile: float = 0.97):
         super().__init__()

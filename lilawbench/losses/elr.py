@@ -39,6 +39,7 @@ class ELR(StatefulLoss):
     """
 
     suspicion: ClassVar = {"elr_target": -1}
+    steps_differ = None
 
     def __init__(self, lam: float = 3.0, beta: float = 0.7):
         super().__init__()

@@ -52,6 +52,7 @@ class LDAM(StatefulLoss):
         self.max_margin, self.drw_after_epochs, self.drw_beta = max_margin, drw_after_epochs, drw_beta
         self.cosine_scale = scale
         self.weighs = False
+        self.steps_differ = None if drw_after_epochs is None else "loss.drw_after_epochs changes it during the run"
         self.register_buffer("margin", None, persistent=False)
         self.register_buffer("weight", None, persistent=False)
 

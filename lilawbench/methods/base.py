@@ -84,8 +84,9 @@ class Method(nn.Module, ABC):
 
     def against_graphs(self) -> str | None:
         """Why a CUDA graph cannot replay the steps; None: it can."""
-        if isinstance(self.per_sample, StatefulLoss):
-            return f"{type(self.per_sample).__name__} changes what it does from epoch to epoch"
+        loss = self.per_sample
+        if isinstance(loss, StatefulLoss) and loss.steps_differ is not None:
+            return f"of its loss, {type(loss).__name__}: {loss.steps_differ}"
         return self.steps_differ
 
     def never_acts(self, epochs: int, steps: int) -> list[str]:

@@ -9,6 +9,7 @@ from lilawbench.engine.context import make_context
 from lilawbench.engine.graphs import GraphedStep
 from lilawbench.engine.loop import fit
 from lilawbench.loading.resident import Resident
+from lilawbench.losses import StatefulLoss
 from lilawbench.record import identity as record
 from lilawbench.support.errors import ConfigError
 from lilawbench.train import run
@@ -84,11 +85,18 @@ CASES = {
     "co_teaching": ["method=co_teaching", "method.forget_rate=0.4", "method.ramp_epochs=2"],
     "co_teaching_plus": ["method=co_teaching_plus", "method.forget_rate=0.4", "method.init_epochs=2"],
     "jocor": ["method=jocor", "method.forget_rate=0.4", "method.ramp_epochs=2"],
+    "elr": ["method=ce", "loss=elr"],
+    "elr, re-weighted": ["method=rrm", "method.reweight_every_epochs=2", "method.gamma=0.3", "loss=elr"],
+    "forward_correction": ["method=ce", "loss=forward_correction", "loss.warmup_epochs=2"],
+    "backward_correction": ["method=ce", "loss=backward_correction", "loss.warmup_epochs=2"],
+    "logit_adjustment": ["method=ce", "loss=logit_adjustment"],
+    "balanced_softmax": ["method=ce", "loss=balanced_softmax"],
     "parts and clipping": [*LILAW, "train.accumulate_steps=2", "train.clip_grad_norm=0.5", "train.optimizer=adamw"],
 }
 
 
-LONG = ("focal", "lilaw", "rrm of losses in training", "at", "gjs", "co_teaching_plus", "jocor")
+LONG = ("focal", "lilaw", "rrm of losses in training", "at", "gjs", "co_teaching_plus", "jocor", "elr, re-weighted",
+        "backward_correction", "logit_adjustment", "balanced_softmax")  # fmt: skip
 
 
 @pytest.mark.every(3)
@@ -119,6 +127,17 @@ def test_every_method_of_the_config_goes_through_a_graph_or_says_why_not(compose
     assert {name for name, reason in reasons.items() if not reason} == as_ce | CASES.keys() & reasons.keys()
 
 
+def test_every_loss_that_remembers_goes_through_a_graph_or_says_why_not(composed):
+    reasons = {}
+    for path in (CONF / "loss").glob("*.yaml"):
+        loss = bind(composed("method=ce", f"loss={path.stem}").loss)
+        if isinstance(loss, StatefulLoss):
+            reasons[path.stem] = build(composed("method=ce").method, loss=loss).against_graphs()
+    by_itself = {"ldam"}  # its head is a cosine
+    assert {name for name, reason in reasons.items() if not reason} == by_itself | CASES.keys() & reasons.keys()
+    assert reasons["cores2"] == "of its loss, CORES2: its regulariser grows and its sieve comes in from epoch to epoch"
+
+
 @pytest.mark.parametrize(
     "options, words",
     [
@@ -126,7 +145,8 @@ def test_every_method_of_the_config_goes_through_a_graph_or_says_why_not(compose
         (["method=lilaw", "method.meta_every_steps=2"], "method=lilaw: not every step has a meta step"),
         (["method=lilaw", "method.meta_mode=train"], "method=lilaw: method.meta_mode=train rewinds"),
         (["method=at", "method.fgsm.mode=train"], "method=at: fgsm.mode=train rewinds"),
-        (["loss=elr"], "ELR changes what it does"),
+        (["loss=cores2"], "method=cores2: of its loss, CORES2: its regulariser grows"),
+        (["loss=ldam", "loss.drw_after_epochs=1"], "of its loss, LDAM: loss.drw_after_epochs changes it"),
         (["train.compile=true"], "train.cuda_graphs and train.compile do not go together"),
         ([], "train.cuda_graphs=true needs a CUDA device; train.device=cpu is not one here"),
     ],
