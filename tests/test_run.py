@@ -122,6 +122,12 @@ def test_a_run_that_is_all_warm_up_says_so(tiny, caplog):
 def test_a_run_that_ends_its_warm_up_does_not(tiny, caplog):
     record = run(tiny("method=lilaw", "loss=forward_correction", "loss.warmup_epochs=2"))
     assert "warm-up" not in caplog.text and "never_acts" not in record.result
+    assert record.result["idle_epochs"] == 2
+    assert record.result["idle_reason"] == "loss never past its warm-up: loss.warmup_epochs is 2"
+
+
+def test_a_method_that_acts_from_the_first_epoch_has_no_idle_ones(tiny):
+    assert not {"idle_epochs", "idle_reason"} & run(tiny("method=lilaw", "method.warmup_epochs=0")).result.keys()
 
 
 def test_negative_weights_stop_a_run_and_name_the_row(tiny, monkeypatch):

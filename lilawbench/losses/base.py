@@ -18,7 +18,7 @@ class StatefulLoss(nn.Module, ABC):
     """
 
     suspicion: ClassVar[Mapping[str, int]] = {}  # directions of its `sample_values`, see `methods.base.Method`
-    # Why `update` and `forward` may do different operations in two steps, as `methods.base.Method.steps_differ` says it.
+    # Why `update` and `forward` may do other operations in another step, as `methods.base.Method.steps_differ` says it
     steps_differ: str | None = "it does not say that all its steps are the same"
 
     def setup(self, num_train: int, num_classes: int, device: torch.device) -> None:

@@ -1,5 +1,7 @@
 """What the method reports: its logs, its trace, and its values per sample, compared with the clean labels."""
 
+import itertools
+
 from lilawbench.engine.loop import Epoch
 from lilawbench.losses import StatefulLoss
 from lilawbench.methods.context import Context
@@ -29,11 +31,24 @@ class MethodValues(Probe):
         self.ended |= state
 
     def result(self) -> dict[str, Tree]:
-        """Why the method never acted, where it did not (it may have been stopped too early), and what it was told."""
+        """Why the method never acted, where it did not (it may have been stopped too early), and what it was told.
+
+        Of one that acted later than in its first epoch: the epochs before, `idle_epochs`, and why it did not in the
+        last of them, `idle_reason`.
+        """
         method = self.scene.method
         loss = method.per_sample
         said = {
             "never_acts": method.never_acts(**self.ended),
             "told": method.told() + (loss.told() if isinstance(loss, StatefulLoss) else []),
         }
-        return {key: "; ".join(parts) for key, parts in said.items() if parts}
+        found: dict[str, Tree] = {key: "; ".join(parts) for key, parts in said.items() if parts}
+        if not said["never_acts"]:
+            before = [*itertools.takewhile(bool, map(self._idle, range(1, self.ended["epochs"])))]
+            if before:
+                reason = "; ".join(before[-1]).replace(f", of {len(before)} epochs", "")
+                found |= {"idle_epochs": len(before), "idle_reason": reason}
+        return found
+
+    def _idle(self, epochs: int) -> list[str]:
+        return self.scene.method.never_acts(epochs, self.ended["steps"])

@@ -25,7 +25,7 @@ class Run(NamedTuple):
     folder: str
     task: str
     at: int | None = None  # row number among the grid's runs
-    idle: str = ""  # why its method never acted, see `Method.never_acts`
+    idle: str = ""  # why its method had not acted by the epoch that counts, see `Method.never_acts`
     told: str = ""  # how it was told how noisy the labels are, see `Method.told`
     cost: float | None = None  # see probes/cost.py
 
@@ -62,7 +62,7 @@ class Cell:
 
     @property
     def idle(self) -> str:
-        """What its method never did in some run of it, such as "never re-weighted"; "": it acted in all."""
+        """What its method had not done by the epoch that counts in some run, such as "never re-weighted"; "": none."""
         reasons = "; ".join(run.idle for run in self.runs if run.idle).split("; ")
         return " and ".join(dict.fromkeys(reason.partition(":")[0] for reason in reasons))
 
@@ -110,12 +110,13 @@ class Cell:
 def fill(grid: Grid, measured: Measured) -> list[Cell]:
     """All cells of a grid, column by column; not compared yet."""
     of_key = functools.cache(lambda key: values(grid.runs, measured._replace(metric=key)))
-    names = ("labels.sha256", "folder", "never_acts", "told", "cost_ce")
-    labels, folders, idle, told, costs = (column(grid.runs, name) for name in names)
+    names = ("labels.sha256", "folder", "told", "cost_ce")
+    labels, folders, told, costs = (column(grid.runs, name) for name in names)
+    idle = _idle(grid, measured.rule)
     task_of = tasks(grid.runs).tolist()
 
     def run_at(row: str, seed: int, at: int, value: float) -> Run:
-        said = idle[at] or "", told[at] or ""
+        said = idle[at], told[at] or ""
         return Run(row, seed, value, text(labels[at]), folders[at], task_of[at], at, *said, costs[at])
 
     filled: dict[tuple[str, str], Cell] = {}
@@ -145,6 +146,23 @@ def fill(grid: Grid, measured: Measured) -> list[Cell]:
             cell.published = results.get((row, name))
             shown.append(cell)
     return shown
+
+
+def _idle(grid: Grid, rule: str) -> list[str]:
+    """Of each run why its method had not acted by the epoch that the rule chose; "": it had."""
+    names = ("never_acts", "idle_epochs", "idle_reason", f"{rule}.epoch")
+    found = []
+    for never, epochs, reason, chosen in zip(*(column(grid.runs, name) for name in names)):
+        early = epochs is not None and chosen is not None and chosen <= epochs
+        by = f" by the epoch of {rule}"
+        found.append(never or ("; ".join(_dated(one, by) for one in reason.split("; ")) if early else ""))
+    return found
+
+
+def _dated(reason: str, by: str) -> str:
+    """ "never re-weighted by the epoch of best_val: ..."."""
+    what, _, why = reason.partition(":")
+    return f"{what}{by}:{why}"
 
 
 def _average(measured: Measured, row: str, name: str, parts: Sequence[Cell]) -> Cell:

@@ -42,12 +42,12 @@ def without(counts: Iterable[tuple[str, int]]) -> list[str]:
 
 
 def idle(cells: Iterable[Cell]) -> list[str]:
-    """Cells whose method never acted, and why."""
+    """Cells whose method had not acted by the epoch that counts, and why."""
     places: dict[str, dict[str, None]] = {}
     for cell in cells:
-        for run in cell.runs:
-            if run.idle:
-                places.setdefault(run.idle, {})[", ".join(filter(None, (cell.row, cell.column)))] = None
+        for why, count in Counter(run.idle for run in cell.runs if run.idle).items():
+            some = f" ({count} of {len(cell.runs)} runs)" * (count < len(cell.runs))
+            places.setdefault(why, {})[", ".join(filter(None, (cell.row, cell.column))) + some] = None
     return [f"Not a result of the method: {first_of(list(names), 3, '; ')}: {why}." for why, names in places.items()]
 
 

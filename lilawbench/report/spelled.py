@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from lilawbench.report.cells import Cell
 
-IDLE = "†"  # marks a cell whose method never acted
+IDLE = "†"  # marks a cell whose method had not acted by the epoch that counts, in some run
 TOLD = "‡"  # marks one whose method was told how noisy the labels are
 LEVEL = "≈"  # marks a cell that no test tells from the best
 

@@ -15,7 +15,7 @@ LEFT_OUT = ("*seconds*", "*memory*", "versions.*", "git.*", "command", "run", "c
 # and what the other checkout may not have yet: names of rows and classes, digests of data, options
 LEFT_OUT += ("ids", "test_ids", "class_names*", "config.*._data_", "config.probe*", "config.train.strong_policy")
 LEFT_OUT += ("config.train.decay_from_epoch", "config.train.normalise", "config.model.rename")
-LEFT_OUT += ("trust_*", "elr_target_*", "config.detect.*", "suspects_*")
+LEFT_OUT += ("idle_*", "trust_*", "elr_target_*", "config.detect.*", "suspects_*")
 LEFT_OUT += (
     "cost_ce",
     "told",

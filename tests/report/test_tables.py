@@ -79,6 +79,20 @@ def test_a_row_whose_method_never_acted_is_marked(write_run, tmp_path, words_onl
     assert f"Not a result of the method: rrm, symmetric 0.2: {why}." in said
 
 
+def test_a_row_whose_epoch_was_chosen_before_the_method_acted_is_marked(write_run, tmp_path, markdown):
+    for seed, chosen in enumerate((1, 2, 3)):
+        idle = {"idle_epochs": 2, "idle_reason": "never re-weighted: method.warmup_epochs is 2"}
+        epochs = {"best_val.epoch": chosen, "last.epoch": 5}
+        write_run("ce", seed, changes=epochs)
+        write_run("lilaw", seed, changes=idle | epochs)
+    said = {rule: markdown(report(tmp_path, tmp_path / rule, selections=[rule])) for rule in ("best_val", "last")}
+    by = "never re-weighted by the epoch of best_val"
+    assert f"| lilaw ({by}) |" in said["best_val"] and said["best_val"].count(" †") == 1
+    note = f"(2 of 3 runs): {by}: method.warmup_epochs is 2."
+    assert note in said["best_val"] and "Not a result of the method: lilaw" in said["best_val"]
+    assert "†" not in said["last"] and "never" not in said["last"]
+
+
 def test_a_run_that_was_told_the_rate_is_marked(write_run, tmp_path, words_only, markdown):
     write_run("ce", 0)
     write_run("rrm", 0, changes={"told": "method.contamination=0.4"})
