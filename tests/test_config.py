@@ -38,6 +38,7 @@ NEEDED = {
     "noise=target_uniform": ["dataset=energy"],
     "loss=bce": ["dataset=emotions"],
     "loss=squared": ["dataset=energy"],
+    "probe=threshold": ["dataset=energy", "probe.threshold.above=20"],
 }
 SAMPLED = dict.fromkeys(CHOICES, 2) | {"experiment": 24}  # one in so many is in the default tests, the others are slow
 OF_CLASSES = set(CHOICES["noise"]) - {"label_flip", "target_gaussian", "target_uniform"}
