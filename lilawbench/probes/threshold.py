@@ -35,7 +35,7 @@ class Threshold(Probe):
             raise ConfigError([f"probe=threshold is for values (regression); these data are {scene.task.name}"])
 
     def see(self, ctx: Context, epoch: Epoch, predictions: Predictions) -> Seen:
-        found = dict(self._ranked(predictions.test, self.scene.test_target, "test_{}"))
+        found: Seen = dict(self._ranked(predictions.test, self.scene.test_target, "test_{}"))
         if predictions.val is not None:
             found |= self._ranked(predictions.val, self.scene.val_target, "val_{}")
         for attribute, group in self.scene.source.test_groups.items():
