@@ -62,9 +62,10 @@ class Cell:
 
     @property
     def idle(self) -> str:
-        """What its method had not done by the epoch that counts in some run, such as "never re-weighted"; "": none."""
-        reasons = "; ".join(run.idle for run in self.runs if run.idle).split("; ")
-        return " and ".join(dict.fromkeys(reason.partition(":")[0] for reason in reasons))
+        """What its method had not done by the epoch that counts, such as "never re-weighted in some runs"; "": none."""
+        said = [run.idle for run in self.runs if run.idle]
+        some = " in some runs" * (0 < len(said) < len(self.runs))
+        return " and ".join(dict.fromkeys(one.partition(":")[0] for one in "; ".join(said).split("; "))) + some
 
     @property
     def told(self) -> str:
