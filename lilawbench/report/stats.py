@@ -10,6 +10,7 @@ ALPHA = 0.05  # a smaller p tells two methods apart
 POWER = 0.8  # of `detectable`
 LEVEL = 1 - ALPHA  # of every interval
 RESAMPLES = 9999
+MOST_EXACT = 13  # pairs with ties whose signs are all tried, as scipy does it
 
 
 class Comparison(NamedTuple):
@@ -74,7 +75,7 @@ def compare_paired(ours: Sequence[float], baseline: Sequence[float]) -> Comparis
         Comparison; with fewer than 2 pairs nothing but the difference.
     Raises:
         ValueError: lengths differ, or a value is not finite.
-    Source: Student 1908; Wilcoxon 1945; computed by scipy.stats.ttest_rel and scipy.stats.wilcoxon.
+    Source: Student 1908; Wilcoxon 1945; computed by scipy.stats.ttest_rel, wilcoxon and permutation_test.
         Intervals: see `t_interval` and `bootstrap_interval`. Effect size: see `effect_size`. See `detectable` too.
     """
     difference = paired_differences(ours, baseline)
@@ -245,11 +246,22 @@ def _t_p(difference: np.ndarray) -> float | None:
 
 
 def _wilcoxon_p(difference: np.ndarray) -> float:
-    from scipy.stats import wilcoxon
+    from scipy.stats import permutation_test, rankdata, wilcoxon
 
     if not difference.any():
         return 1.0
-    return float(wilcoxon(difference[difference != 0], method="auto").pvalue)
+    left = difference[difference != 0]
+    ranks = rankdata(np.abs(left))
+    if len(np.unique(ranks)) == len(left) or len(left) > MOST_EXACT:
+        return float(wilcoxon(left, method="auto").pvalue)
+    # what scipy's does with ties, but over all 2^n signs at once: it takes a fifth of a second for each ten pairs
+    signed = (np.sign(left) * ranks,)
+    return float(permutation_test(signed, _rank_sum, permutation_type="samples", n_resamples=np.inf).pvalue)
+
+
+def _rank_sum(signed: np.ndarray, axis: int) -> np.ndarray:
+    """The sum of the ranks of positive differences."""
+    return np.where(signed > 0, signed, 0).sum(axis)
 
 
 def smallest_wilcoxon_p(n: int) -> float:

@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from scipy.stats import norm
+from scipy.stats import norm, wilcoxon
 
 from lilawbench.report.stats import (
     bootstrap_interval,
@@ -48,6 +48,16 @@ def test_wilcoxon_with_ties_and_a_zero_is_exact():
     """Differences -1, 1, 2, 2, 3 and 0: ranks 1.5 1.5 3.5 3.5 5, W- = 1.5; 3 of 32 sign patterns have
     W- <= 1.5, so p = 2 * 3 / 32. The zero is dropped."""
     assert compare_paired([-1, 1, 2, 2, 3, 0], [0] * 6).p_wilcoxon == pytest.approx(6 / 32)
+
+
+@pytest.mark.parametrize("n", [2, 5, 9, 14])
+def test_wilcoxon_with_ties_is_scipys(n):
+    generator = np.random.default_rng(n)
+    for _ in range(3):
+        difference = generator.integers(-4, 6, n)
+        left = difference[difference != 0]
+        expected = wilcoxon(left).pvalue if len(left) else 1.0
+        assert compare_paired(difference, np.zeros(n)).p_wilcoxon == pytest.approx(expected, abs=1e-12)
 
 
 def test_floating_point_noise_does_not_break_ties():
