@@ -1,7 +1,9 @@
 """What the tables of a report do not show, a sentence each: conflicts, and which runs were left out and why."""
 
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lilawbench.record.identity import UNKNOWN_CLEAN
@@ -97,6 +99,12 @@ def not_drawn(damaged: Mapping[str, str]) -> list[str]:
     """Runs that are in the tables alone: why, by folder."""
     lines = [f"Not in the figures: {folder} ({reason})" for folder, reason in [*damaged.items()][:SHOWN]]
     return lines + [f"Not in the figures: {len(damaged) - SHOWN} more"] * (len(damaged) > SHOWN)
+
+
+def undrawn(count: int, folders: Iterable[Path]) -> str:
+    """Runs that are too many for the figures of a sweep's end."""
+    command = shlex.join(["python", "-m", "lilawbench.report", *map(str, folders)])
+    return f"No figures of {count} runs, which would take minutes; this draws them: {command}"
 
 
 def unknown_clean(runs: "DataFrame") -> list[str]:

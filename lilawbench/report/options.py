@@ -46,7 +46,7 @@ def report_folders(folders: Sequence[Path], options: argparse.Namespace) -> str:
     parts += chosen(select=options.select, metric=options.metric, baseline=options.baseline, rope=options.rope)
     parts += [f"pick={key}" for key in options.pick]
     out = options.out or place(common, parts)
-    return report(folders, out, options.baseline, selections, options.metric, options.pick, options.rope, vectors=True)
+    return report(folders, out, options.baseline, selections, options.metric, options.pick, options.rope, whole=True)
 
 
 def exit_code(work: Callable[[], None], speaker: str) -> int:

@@ -17,7 +17,7 @@ from lilawbench.report.collect import collect, unfinished
 from lilawbench.report.compare import compare
 from lilawbench.report.document import Document, Picture, Section, records_csv
 from lilawbench.report.fairness import fairness_section
-from lilawbench.report.figures import draw_all, drawn
+from lilawbench.report.figures import draw_all, draw_none, drawn
 from lilawbench.report.figures.ranks import draw_ranks
 from lilawbench.report.match import match
 from lilawbench.report.measured import SELECTIONS, class_names, of_runs, whole_run
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from lilawbench.report.ranks import Ranking
 
 LEADING = ("best_val", "last")  # LiLAW's tables lead with best_val
+MANY = 200  # runs of which a sweep's end draws the figures
 
 
 def report(
@@ -50,7 +51,7 @@ def report(
     metric: str | None = None,
     pick: Sequence[str] = (),
     rope: float | None = None,
-    vectors: bool = False,
+    whole: bool = False,
 ) -> str:
     """Writes report.html, tables.md, .csv, .tex, fairness.csv (for runs with groups) and the figures that the runs
     have values for (see figures/). A file that no run has data for is not written, and an older one is removed.
@@ -67,7 +68,8 @@ def report(
             by task.
         pick: hyper-parameters, such as "method.lr", of which only the best setting on validation rows is shown.
         rope: differences up to it count as none (see `compare`), in the tables' unit; None: not asked for.
-        vectors: whether curves are written as SVG too; if not, older ones are removed.
+        whole: every figure, and curves as SVG too. If not, as at the end of a sweep, no figure of more than MANY runs,
+            which would take minutes; older ones are removed, and a note says how to have them.
     Returns:
         The tables for a terminal, what is missing, and the paths of the files; if nothing is written, all as Markdown.
     Raises:
@@ -92,10 +94,14 @@ def report(
         return Document("lilawbench: results", sections + gaps, remarks).render("md")
     out_dir = Path(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
-    pictures, damaged = draw_all(runs, out_dir, vectors)
-    remarks += notes.not_drawn(damaged)
-    pictures += _ranks_drawn(ranks, out_dir / "ranks.png")
     places = dict.fromkeys(Path(folder).parent for folder in runs["folder"])
+    if whole or len(runs) <= MANY:
+        pictures, damaged = draw_all(runs, out_dir, vectors=whole)
+        remarks += notes.not_drawn(damaged)
+    else:
+        pictures = draw_none(out_dir)
+        remarks.append(notes.undrawn(len(runs), places))
+    pictures += _ranks_drawn(ranks, out_dir / "ranks.png")
     suspects = suspected(runs)
     details = [*([suspects] if suspects else []), *about(runs, lacking, places)]
     told = summary(runs, lacking)

@@ -112,7 +112,7 @@ def unsaved(monkeypatch):
 @pytest.fixture
 def words_only(monkeypatch):
     """Reports without pictures: for tests of their words and tables."""
-    monkeypatch.setattr("lilawbench.report.report.draw_all", lambda *_: ([], {}))
+    monkeypatch.setattr("lilawbench.report.report.draw_all", lambda *_, **__: ([], {}))
     monkeypatch.setattr("lilawbench.report.report._ranks_drawn", lambda *_: [])
 
 

@@ -29,9 +29,22 @@ def two_methods(write_run, tmp_path):
     return tmp_path / "outputs"
 
 
+def test_the_end_of_a_large_sweep_draws_nothing_and_says_how(two_methods, tmp_path, layout, markdown, monkeypatch):
+    """A report that is asked for draws everything; figures of fewer runs do not stay beside tables of more."""
+    out = tmp_path / "report"
+    report(two_methods, out)
+    drawn = sorted(path.name for path in out.glob("*.png"))
+    assert "accuracy.png" in drawn
+    monkeypatch.setattr("lilawbench.report.report.MANY", 3)
+    note = f"No figures of 4 runs, which would take minutes; this draws them: python -m lilawbench.report {two_methods}"
+    assert note in markdown(report(two_methods, out)) and not [*out.glob("*.png")]
+    assert "No figures" not in report(two_methods, out, whole=True)
+    assert sorted(path.name for path in out.glob("*.png")) == drawn
+
+
 def test_report_writes_what_it_names(two_methods, tmp_path, layout, markdown):
     out = tmp_path / "report"
-    said = report([two_methods], out, vectors=True)
+    said = report([two_methods], out, whole=True)
     body, files = markdown(said), said.split("Files:\n")[1]
     assert body.index("## best_val") < body.index("## last")
     assert all("difference to ce" in text and "+5.00" in text for text in (said, body))

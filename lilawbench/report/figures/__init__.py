@@ -108,6 +108,13 @@ def draw_all(runs: "DataFrame", out_dir: Path, vectors: bool = False) -> tuple[l
         return _draw(runs[[not reason for reason in reasons]], out_dir, vectors), damaged
 
 
+def draw_none(out_dir: Path) -> list[Picture]:
+    """Removes older figures, which would be of other runs."""
+    for name in FIGURES:
+        drawn(None, out_dir / name)
+    return []
+
+
 def drawn(figure: object, path: Path) -> bool:
     """Whether the figure was drawn; if not, older files are removed."""
     if figure is None:

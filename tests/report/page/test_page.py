@@ -46,7 +46,7 @@ def page(run_writer, tmp_path_factory):
     failed = write_run("ce", 9, name="broken")
     (failed / "result.json").unlink()
     (failed / "failed.json").write_text(json.dumps({"error": "the loss is NaN"}))
-    report(root / "outputs", root / "report", vectors=True)
+    report(root / "outputs", root / "report", whole=True)
     return root / "report" / "report.html"
 
 
@@ -156,7 +156,7 @@ def test_a_thousand_runs(write_run, tmp_path, opened):
                         },
                     )
     start = time.monotonic()
-    report(tmp_path / "outputs", tmp_path / "report", vectors=True)
+    report(tmp_path / "outputs", tmp_path / "report", whole=True)
     took = time.monotonic() - start
     page = tmp_path / "report" / "report.html"
     shown = opened(page)
