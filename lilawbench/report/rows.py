@@ -16,6 +16,7 @@ from lilawbench.report.spelled import (
     costs,
     difference,
     equivalence,
+    never,
     ours,
     seeds,
     to_paper,
@@ -65,8 +66,8 @@ def _overview(grid: Grid, cells: Sequence[Cell], groups: list[str]) -> Table | N
         return None
     beside = " (the paper's)" if any(cell.published for cell in cells) else ""
     caption = f"{grid.name}, {heading(cells)}: mean ± sample std over seeds{beside}."
-    if never := " or ".join(dict.fromkeys(cell.idle for cell in cells if cell.idle)):
-        caption += f" {IDLE} {never}, see the notes."
+    if why := never(cells):
+        caption += f" {IDLE} {why}, see the notes."
     if why := told(cells):
         caption += f" {TOLD} {why}."
     best = {(cell.row, group) for cell, group in zip(cells, groups) if cell.bold}

@@ -17,6 +17,7 @@ from lilawbench.report.spelled import (
     difference,
     equivalence,
     marks,
+    never,
     ours,
     seeds,
     told,
@@ -87,8 +88,8 @@ def _legend(cells: Sequence[Cell]) -> list[str]:
 
 
 def _marks(cells: Sequence[Cell]) -> list[str]:
-    never = " or ".join(dict.fromkeys(cell.idle for cell in cells if cell.idle))
     level = any(cell.level for cell in cells)
-    said = [f"{LEVEL}: no test tells it from the best."] * level + [f"{IDLE}: {never}."] * bool(never)
+    said = [f"{LEVEL}: no test tells it from the best."] * level
+    said += [f"{IDLE}: {why}."] if (why := never(cells)) else []
     said += [f"{TOLD}: {why}."] if (why := told(cells)) else []
     return said + [COST] * bool(costs(cells))

@@ -21,6 +21,16 @@ def marks(cell: Cell) -> str:
     return f" {IDLE}" * bool(cell.idle) + f" {TOLD}" * bool(cell.told) + f" {LEVEL}" * cell.level
 
 
+def never(cells: Iterable[Cell]) -> str:
+    """What IDLE means: what the methods had not done; of more than two, that they had not acted; "": no cell has it."""
+    said = dict.fromkeys(cell.idle for cell in cells if cell.idle)
+    return (
+        " or ".join(said)
+        if len(said) <= 2
+        else "the method had not acted by the epoch that counts, in some runs or all"
+    )
+
+
 def told(cells: Iterable[Cell]) -> str:
     """What TOLD means: " and ".join of the options; "": no cell has it."""
     options = dict.fromkeys(cell.told for cell in cells if cell.told)

@@ -93,6 +93,14 @@ def test_a_row_whose_epoch_was_chosen_before_the_method_acted_is_marked(write_ru
     assert "†" not in said["last"] and "never" not in said["last"]
 
 
+def test_many_ways_of_not_acting_are_said_in_one(write_run, tmp_path, words_only):
+    write_run("ce", 0)
+    for method, what in (("rrm", "never re-weighted"), ("pes", "never divided"), ("cdr", "never masked")):
+        write_run(method, 0, changes={"never_acts": f"{what}: method.warmup_epochs is 9, of 3 epochs"})
+    said = " ".join(report(tmp_path, tmp_path / "report", selections=["last"]).split())
+    assert "†: the method had not acted by the epoch that counts, in some runs or all." in said
+
+
 def test_a_run_that_was_told_the_rate_is_marked(write_run, tmp_path, words_only, markdown):
     write_run("ce", 0)
     write_run("rrm", 0, changes={"told": "method.contamination=0.4"})
