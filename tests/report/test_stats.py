@@ -50,7 +50,7 @@ def test_wilcoxon_with_ties_and_a_zero_is_exact():
     assert compare_paired([-1, 1, 2, 2, 3, 0], [0] * 6).p_wilcoxon == pytest.approx(6 / 32)
 
 
-@pytest.mark.parametrize("n", [2, 5, 9, 14])
+@pytest.mark.parametrize("n", [2, 5, 9, 30])
 def test_wilcoxon_with_ties_is_scipys(n):
     generator = np.random.default_rng(n)
     for _ in range(3):
