@@ -33,16 +33,18 @@ class Threshold(Probe):
         super().setup(scene)
         if scene.task.name != "regression":
             raise ConfigError([f"probe=threshold is for values (regression); these data are {scene.task.name}"])
+        self.groups = {
+            f"test_{{}}.{attribute}={name}": torch.from_numpy(group == name)
+            for attribute, group in scene.source.test_groups.items()
+            for name in sorted(set(group.tolist()))
+        }
 
     def see(self, ctx: Context, epoch: Epoch, predictions: Predictions) -> Seen:
         found: Seen = dict(self._ranked(predictions.test, self.scene.test_target, "test_{}"))
         if predictions.val is not None:
             found |= self._ranked(predictions.val, self.scene.val_target, "val_{}")
-        for attribute, group in self.scene.source.test_groups.items():
-            for name in sorted(set(group.tolist())):
-                rows = torch.from_numpy(group == name)
-                target = self.scene.test_target[rows]
-                found |= self._ranked(predictions.test[rows], target, f"test_{{}}.{attribute}={name}")
+        for called, rows in self.groups.items():
+            found |= self._ranked(predictions.test[rows], self.scene.test_target[rows], called)
         return found
 
     def _ranked(self, logits: Tensor, target: Tensor, called: str) -> Iterator[tuple[str, float]]:

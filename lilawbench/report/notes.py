@@ -104,7 +104,7 @@ def not_drawn(damaged: Mapping[str, str]) -> list[str]:
 def undrawn(count: int, folders: Iterable[Path]) -> str:
     """Runs that are too many for the figures of a sweep's end."""
     command = shlex.join(["python", "-m", "lilawbench.report", *map(str, folders)])
-    return f"No figures of {count} runs, which would take minutes; this draws them: {command}"
+    return f"No figures of {count} runs at the end of a sweep, for they take long; this draws them: {command}"
 
 
 def unknown_clean(runs: "DataFrame") -> list[str]:

@@ -68,8 +68,8 @@ def report(
             by task.
         pick: hyper-parameters, such as "method.lr", of which only the best setting on validation rows is shown.
         rope: differences up to it count as none (see `compare`), in the tables' unit; None: not asked for.
-        whole: every figure, and curves as SVG too. If not, as at the end of a sweep, no figure of more than MANY runs,
-            which would take minutes; older ones are removed, and a note says how to have them.
+        whole: every figure, and curves as SVG too. If not, as at the end of a sweep, no figure of more than MANY runs
+            (of 800 they take over a minute); older ones are removed, and a note says how to have them.
     Returns:
         The tables for a terminal, what is missing, and the paths of the files; if nothing is written, all as Markdown.
     Raises:

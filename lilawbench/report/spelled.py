@@ -22,13 +22,10 @@ def marks(cell: Cell) -> str:
 
 
 def never(cells: Iterable[Cell]) -> str:
-    """What IDLE means: what the methods had not done; of more than two, that they had not acted; "": no cell has it."""
+    """What IDLE means: what the methods had not done, in one word if it is more than two things; "": no cell has it."""
     said = dict.fromkeys(cell.idle for cell in cells if cell.idle)
-    return (
-        " or ".join(said)
-        if len(said) <= 2
-        else "the method had not acted by the epoch that counts, in some runs or all"
-    )
+    many = "the method had not begun all that it does by the epoch that counts, in some runs or all"
+    return " or ".join(said) if len(said) <= 2 else many
 
 
 def told(cells: Iterable[Cell]) -> str:

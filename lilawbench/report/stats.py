@@ -254,7 +254,7 @@ def _wilcoxon_p(difference: np.ndarray) -> float:
     ranks = rankdata(np.abs(left))
     if len(np.unique(ranks)) == len(left) or len(left) > MOST_EXACT:
         return float(wilcoxon(left, method="auto").pvalue)
-    # what scipy's does with ties, but over all 2^n signs at once: it takes a fifth of a second for each ten pairs
+    # as scipy's wilcoxon does with ties, but over all 2^n signs at once: there ten pairs take a fifth of a second
     signed = (np.sign(left) * ranks,)
     return float(permutation_test(signed, _rank_sum, permutation_type="samples", n_resamples=np.inf).pvalue)
 

@@ -22,7 +22,7 @@ from lilawbench.train import run
 
 LILAW = ["method=lilaw", "method.lr=0.5", "method.warmup_epochs=1"]
 PROBE = ["model=vit_s16", "+model.options={depth:2,embed_dim:48,num_heads:3}", "train.finetune=linear_probe"]
-ELR, ELR_OPTIONS = "ce with ELR", ["method=ce", "loss=elr"]  # a loss with a memory
+ELR = {"ce with ELR": ["method=ce", "loss=elr"]}  # a loss with a memory
 EPS = "attack.eps=[0.05,0.2]"
 
 
@@ -54,8 +54,8 @@ def graphs(c: Checks, by_name: dict[str, Net]) -> None:
         c.line("CUDA graphs without CUDA", "refused", ok="needs a CUDA device" in message)
         return
     for name in ("mlp", "lstm"):
-        for method in [*METHODS, ELR] if name == "mlp" else CORE:
-            chosen = ELR_OPTIONS if method == ELR else acting(method)
+        every = {method: acting(method) for method in (METHODS if name == "mlp" else CORE)} | ELR
+        for method, chosen in every.items():
             options = [*chosen, *SGD, "train.side_stream=false"]  # as in a run with graphs
             if prepared(by_name[name].scene, c.device, *options)[1].against_graphs() is None:
                 with c.attempt(f"CUDA graphs, {name}, {method}"):

@@ -36,7 +36,8 @@ def test_the_end_of_a_large_sweep_draws_nothing_and_says_how(two_methods, tmp_pa
     drawn = sorted(path.name for path in out.glob("*.png"))
     assert "accuracy.png" in drawn
     monkeypatch.setattr("lilawbench.report.report.MANY", 3)
-    note = f"No figures of 4 runs, which would take minutes; this draws them: python -m lilawbench.report {two_methods}"
+    command = f"python -m lilawbench.report {two_methods}"
+    note = f"No figures of 4 runs at the end of a sweep, for they take long; this draws them: {command}"
     assert note in markdown(report(two_methods, out)) and not [*out.glob("*.png")]
     assert "No figures" not in report(two_methods, out, whole=True)
     assert sorted(path.name for path in out.glob("*.png")) == drawn
