@@ -98,7 +98,8 @@ def plan(overrides: Sequence[str], config_dir: str | Path | None = None) -> Plan
     """Composes every run that a sweep's overrides ask for.
 
     If rows or columns of the experiment's table set a key that is on the command line too, only those that set it to
-    that value are kept. Unlike Hydra's sweeper, options of a swept group are checked against each of its choices.
+    that value are kept, and of cells that it makes the same run the one that sets it. Unlike Hydra's sweeper, options
+    of a swept group are checked against each of its choices.
 
     Args:
         overrides: as on the command line: "experiment=lilaw_table5", "seed=0,1", "noise.rate=0.4",
@@ -122,10 +123,12 @@ def _plan(given: dict[str, Override], compose: Composer) -> Plan:
 
     cells: list[list[tuple[list[str], str, str]]] = []
     combinations: dict[tuple[str, ...], list[list[str]]] = {}
+    stated: dict[tuple[str, str], set[str]] = {}  # the keys that a row and column set
     for (column, of_column), (row, of_row) in itertools.product(columns.items(), rows.items()):
         decided = by_key([*of_column, *of_row])
         if unnamed := [line(override) for override in decided.values() if override.is_sweep_override()]:
             raise ConfigError([f"table: {row or column}: {unnamed[0]} has several values; put {{KEY}} into the name"])
+        stated[row, column] = set(decided)
         free = tuple(key for key in swept if key not in decided)
         if free not in combinations:
             combinations[free] = products([swept[key] for key in free])
@@ -142,6 +145,7 @@ def _plan(given: dict[str, Override], compose: Composer) -> Plan:
         Planned(overrides, compose.plain(overrides), row, column)
         for overrides, row, column in filter(None, itertools.chain(*itertools.zip_longest(*cells)))
     ]
+    every = _told_apart(every, {cell: given.keys() & keys for cell, keys in stated.items()})
     runs: dict[Path, Planned] = {}
     for run in every:
         runs.setdefault(run.folder, run)
@@ -170,6 +174,17 @@ def _kept(kind: str, table: Plain, given: Mapping[str, Override]) -> dict[str, l
         has = "; ".join(map(_described, parts.items()))
         raise ConfigError([f"{asked}: none of the table's {kind} sets this ({has})"])
     return kept
+
+
+def _told_apart(every: Sequence[Planned], asked: Mapping[tuple[str, str], set[str]]) -> list[Planned]:
+    """Without the cells that the command line made the same run as a cell that sets more of what is asked itself.
+
+    With method.lr=0 the row "LiLAW" would show the runs of "LiLAW, frozen", [method=lilaw, method.lr=0], as its own.
+    """
+    most: dict[Path, int] = {}
+    for run in every:
+        most[run.folder] = max(most.get(run.folder, 0), len(asked[run.row, run.column]))
+    return [run for run in every if len(asked[run.row, run.column]) == most[run.folder]]
 
 
 def _described(part: tuple[str, list[str]]) -> str:

@@ -31,6 +31,7 @@ hydra:
 def conf_dir(tmp_path):
     (tmp_path / "experiment").mkdir()
     (tmp_path / "experiment" / "tiny.yaml").write_text(EXPERIMENT)
+    (tmp_path / "experiment" / "twins.yaml").write_text(TWINS)
     return str(tmp_path)
 
 
@@ -59,6 +60,41 @@ def test_a_table_is_rows_by_columns_by_seeds_and_a_seed_is_whole_before_the_next
 )
 def test_what_is_given_keeps_the_rows_and_columns_that_agree(conf_dir, given, kept):
     assert cells(plan(["experiment=tiny", "seed=7", *given], conf_dir)) == [(*cell, 7) for cell in kept]
+
+
+TWINS = """# @package _global_
+defaults:
+  - override /dataset: digits
+table:
+  rows:
+    LiLAW: [method=lilaw]
+    frozen: [method=lilaw, method.lr=0]
+  columns:
+    all: [noise.rate=0.2]
+    clean: [noise.rate=0.2, split.val_labels=clean]
+"""
+
+
+@pytest.mark.parametrize(
+    "given, kept",
+    [
+        ([], {"LiLAW, all", "frozen, all", "LiLAW, clean", "frozen, clean"}),
+        (["method.lr=0"], {"frozen, all", "frozen, clean"}),
+        (["split.val_labels=clean"], {"LiLAW, clean", "frozen, clean"}),
+        (["method.lr=0", "split.val_labels=clean"], {"frozen, clean"}),
+        (["split.val_labels=observed"], {"LiLAW, all", "frozen, all"}),
+        (["method.lr=0.01", "split.val_labels=observed"], {"LiLAW, all"}),
+        (["method.lr=0,0.01", "split.val_labels=observed"], {"LiLAW, all", "frozen, all"}),
+    ],
+)
+def test_no_cell_has_the_runs_of_another_under_its_name(conf_dir, given, kept):
+    """An option that one row or column sets, and that another leaves at its default, tells the two apart."""
+    planned = plan(["experiment=twins", "method=lilaw", "seed=7", *given], conf_dir)
+    assert {f"{run.row}, {run.column}" for run in planned.runs} == kept
+    assert len(planned.cells) == len(planned.runs)
+    for run in planned.runs:
+        assert (run.cfg.method.lr == 0) == ("frozen" in run.row)
+        assert (run.cfg.split.val_labels == "clean") == (run.column == "clean")
 
 
 def test_what_keeps_nothing_says_what_there_is(conf_dir):
