@@ -20,7 +20,7 @@ from lilawbench.train import run
 KILLS = 10  # of each method
 MOST_IN_A_ROW = 4  # then a run is left to end
 LOOK = os.WEXITED | os.WNOHANG | os.WNOWAIT
-EVENTS = {"open", "os.rename", "os.remove", "os.mkdir", "os.truncate"}
+EVENTS = {"open", "os.link", "os.rename", "os.remove", "os.mkdir", "os.truncate"}
 
 
 def run_in_child(cfg, events_left: int = 1 << 30) -> tuple[int, int]:

@@ -118,17 +118,29 @@ class RunLock:
             with replacing(self.owner) as file:
                 file.write(content)
             return
+        part = self.folder / f".owner.part-{self.me['host']}-{self.me['pid']}"
         with writable(self.owner):
             try:
-                file = self.owner.open("xb", buffering=0)
+                part.write_bytes(content)
+                os.link(part, self.owner)
             except FileExistsError:
                 raise self._busy(self._read()) from None
-            with file:
-                try:
-                    file.write(content)
-                except OSError:
-                    self.owner.unlink()
-                    raise
+            except OSError:  # this file system has no links
+                self._make(content)
+            finally:
+                part.unlink(missing_ok=True)
+
+    def _make(self, content: bytes) -> None:
+        try:
+            file = self.owner.open("xb", buffering=0)
+        except FileExistsError:
+            raise self._busy(self._read()) from None
+        with file:
+            try:
+                file.write(content)
+            except OSError:
+                self.owner.unlink()
+                raise
 
     def _age(self) -> float:
         """Seconds since the owner touched its file, by the file system's clock, since clocks of hosts differ."""

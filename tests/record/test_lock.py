@@ -57,6 +57,37 @@ def test_a_killed_process_leaves_nothing_blocked(tmp_path):
         take(tmp_path / "run")
 
 
+@pytest.mark.slow
+def test_wherever_it_is_killed_the_next_one_has_the_run(tmp_path):
+    """Killed at each line of the lock's own code in turn, until one acquires it before its turn comes."""
+
+    def killed_at(lines_left):
+        def trace(frame, event, _):
+            nonlocal lines_left
+            if frame.f_code.co_filename != lock.__file__:
+                return None
+            lines_left -= event == "line"
+            if lines_left < 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return trace
+
+        if not (child := os.fork()):
+            try:
+                sys.settrace(trace)
+                RunLock(folder).acquire()
+            finally:
+                os._exit(0)
+        return os.WIFSIGNALED(os.waitpid(child, 0)[1])
+
+    for number in range(200):
+        folder = tmp_path / str(number)
+        killed = killed_at(number)
+        take(folder)
+        if not killed:
+            break
+    assert 20 < number < 200
+
+
 def test_another_host_is_let_finish_while_its_heart_beats(tmp_path):
     folder = owned(tmp_path / "run", age_seconds=lock.FRESH_SECONDS - 10)
     with pytest.raises(RunBusy, match=r"node7, process 41"):
@@ -81,7 +112,10 @@ def test_of_two_hosts_that_take_over_the_last_to_sign_has_the_run(tmp_path, monk
     assert json.loads((folder / ".owner").read_text()) == other
 
 
-def test_of_two_hosts_that_begin_at_once_one_has_the_run(tmp_path, monkeypatch):
+@pytest.mark.parametrize("links", [True, False])
+def test_of_two_hosts_that_begin_at_once_one_has_the_run(tmp_path, monkeypatch, links):
+    if not links:
+        monkeypatch.setattr(lock.os, "link", refused)
     folder = owned(tmp_path / "run")
     run = RunLock(folder)
     looks, read = iter([None]), run._read  # the other signs after this one has looked
@@ -113,12 +147,18 @@ def test_the_heart_beats(tmp_path, monkeypatch):
     run.release()
 
 
+def refused(*_):
+    raise OSError(38, "Function not implemented")
+
+
+def test_a_file_system_without_links(tmp_path, monkeypatch):
+    monkeypatch.setattr(lock.os, "link", refused)
+    take(tmp_path / "run")
+
+
 @pytest.mark.parametrize("pid, busy", [(os.getpid(), True), (2**22 + 1, False)], ids=["alive", "dead"])
 def test_without_locks_of_the_file_system_the_process_decides(tmp_path, monkeypatch, pid, busy):
-    def flock(*_):
-        raise OSError(38, "Function not implemented")
-
-    monkeypatch.setattr(lock.fcntl, "flock", flock)
+    monkeypatch.setattr(lock.fcntl, "flock", refused)
     folder = owned(tmp_path / "run", host=socket.gethostname(), pid=pid)
     if busy:
         with pytest.raises(RunBusy):
