@@ -102,6 +102,18 @@ def test_every_cell_begins_a_row(write_run, tmp_path, unsaved):
     assert [panel.get_subplotspec().rowspan.start for panel in axes] == [0, 0, 0, 1, 2]
 
 
+def test_what_a_person_cannot_look_through_is_cut_and_said(write_run, tmp_path, unsaved):
+    """Detectors log some 130 values each time they measure: they are told by their tables alone."""
+    scores = {f"suspects_auroc_{name}": 0.5 for name in "abcdef"}
+    write_run("few", 0, epochs=[{"a": 1} | scores] * 2)
+    (panel,) = plot_traces(named(tmp_path), tmp_path / "parameters.png").axes
+    assert panel.get_ylabel() == "a"
+    write_run("many", 0, epochs=[{f"v{number:02d}": number for number in range(40)}] * 2)
+    figure = plot_traces(named(tmp_path), tmp_path / "parameters.png")
+    assert [panel.get_ylabel() for panel in figure.axes] == ["a", *(f"v{number:02d}" for number in range(24))]
+    assert figure.get_suptitle() == "of each cell the first 24 values, the others are in metrics.jsonl"
+
+
 def test_no_figure_names_a_method():
     """What is drawn follows from what was logged."""
     names = {path.stem for path in (CONF / "method").glob("*.yaml")} - {"at", "ce"}

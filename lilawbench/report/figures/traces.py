@@ -15,16 +15,17 @@ if TYPE_CHECKING:
 
 INCHES = (3.6, 3.0)  # width, height of one panel
 ACROSS = 3  # panels in a row
-MOST_CELLS = 12
-# what every run measures (engine and probes), and what other figures draw
-MEASURED = ("train_", "val_", "test_")
+MOST_CELLS, MOST_VALUES = 12, 24
+# what every run measures (engine and probes), what tables show by score, and what other figures draw
+MEASURED = ("train_", "val_", "test_", "suspects_")
 OWN = {"kind", "epoch", "step", "lr", "epoch_seconds", "memorised", "recovered", "weight_clean", "weight_corrupted"}
 DRAWN = {*pruning.KEYS, *corrector.KEYS}
 
 
 def plot_traces(runs: "DataFrame", path: str | Path) -> "Figure | None":
     """Mean and band over seeds of every value that a method's `trace()` or `logs()` wrote, a panel each, three in a
-    row; every cell begins a new row, the first 12 of them. Each panel has its own scale.
+    row; every cell begins a new row. Each panel has its own scale. Where there are more than 12 cells, or 24 values in
+    one, the figure says so and shows the first.
 
     Args:
         runs: named, from `with_unique_names`; not empty.
@@ -42,7 +43,7 @@ def plot_traces(runs: "DataFrame", path: str | Path) -> "Figure | None":
             break
     if not logged:
         return None
-    shown = logged[:MOST_CELLS]
+    shown = [(name, cell, found[:MOST_VALUES]) for name, cell, found in logged[:MOST_CELLS]]
     across = min(ACROSS, max(len(found) for _, _, found in shown))
     rows = sum(-(-len(found) // across) for _, _, found in shown)
     figure, axes = panels(rows, across, rows * across, INCHES)
@@ -56,11 +57,17 @@ def plot_traces(runs: "DataFrame", path: str | Path) -> "Figure | None":
     for panel in axes:
         if not panel.lines:
             panel.remove()
-    if len(shown) < len(logged):
-        figure.suptitle(f"the first {len(shown)} cells", x=0.01, ha="left", fontsize=11)
+    if left := _left_out(len(logged), max(len(found) for _, _, found in logged)):
+        figure.suptitle(left, x=0.01, ha="left", fontsize=11)
     figure.supxlabel(NOTE, fontsize=9)
     save(figure, path)
     return figure
+
+
+def _left_out(cells: int, values: int) -> str:
+    parts = [f"the first {MOST_CELLS} cells"] * (cells > MOST_CELLS)
+    parts += [f"of each cell the first {MOST_VALUES} values, the others are in metrics.jsonl"] * (values > MOST_VALUES)
+    return "; ".join(parts)
 
 
 def _logged(cell: "DataFrame") -> "Iterator[tuple[str, DataFrame, str]]":
