@@ -2,6 +2,8 @@
 
 import copy
 import os
+import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -16,6 +18,8 @@ from lilawbench import train
 from lilawbench.config import CONF, build, plain
 from lilawbench.datasets.base import Source
 from lilawbench.datasets.digits import Digits
+from lilawbench.datasets.text import Text
+from lilawbench.datasets.text_zips import ZippedTexts
 from lilawbench.noise.human import Human
 
 # data set -> shape of a sample, outputs, task; classes that the command keeps are kept of these
@@ -75,8 +79,11 @@ def small(cfg, monkeypatch):
         if kind.official_val:
             source = replace(source, val_input=source.train_input, val_clean=source.train_clean)
         monkeypatch.setattr(kind, "load", lambda self, data_dir=None: source)
+    if issubclass(kind, ZippedTexts):
+        reviews = Text("reviews.csv", text="review", label="stars")
+        monkeypatch.setattr(kind, "load", lambda self, data_dir=None: reviews.load(data_dir))
     cfg.split["train_samples"] = 128 if kind is Digits else None
-    cfg.train.update(epochs=1, batch_size=16, threads=1, resize_px=cfg.train.resize_px and 32)
+    cfg.train.update(epochs=1, batch_size=16, threads=1, precision="fp32", resize_px=cfg.train.resize_px and 32)
     if cfg.detect.epochs:  # of an epoch there is no third one
         cfg.detect["epochs"] = cfg.probe["suspects"]["epochs"] = [1]
     if cfg.dataset.get("imbalance"):
@@ -115,8 +122,27 @@ def called(*words: str) -> str:
     return done.stdout
 
 
+@pytest.fixture(scope="session")
+def done(tmp_path_factory):
+    return tmp_path_factory.mktemp("done")
+
+
+@pytest.fixture
+def trained(done, command_line, runs_small):
+    """trained(*arguments) leaves what this command trains in outputs/; it is done once."""
+
+    def call(*arguments: str) -> None:
+        kept = done / re.sub(r"\W+", "_", " ".join(arguments))
+        if not kept.exists():
+            command_line(*arguments)
+            shutil.copytree("outputs", kept)
+        shutil.copytree(kept, "outputs", dirs_exist_ok=True)
+
+    return call
+
+
 @pytest.mark.slow
-def test_it_runs(command, small_files, command_line, runs_small):
+def test_it_runs(command, small_files, command_line, trained):
     words = command.words
     if "lilawbench.train" in words:
         arguments = words[words.index("lilawbench.train") + 1 :]
@@ -134,16 +160,16 @@ def test_it_runs(command, small_files, command_line, runs_small):
         elif "--metric" in words:
             pytest.skip("names a group that no data at hand have")
         else:
-            command_line("experiment=digits", "seed=0")
+            trained("experiment=digits", "seed=0")
             (first, *_) = Path("outputs/digits").glob("digits-*")
             Path("RUN_FOLDER").symlink_to(first)
             called(str(CONF.parent / words[1]), *words[2:])
     elif words[:3] == ["python", "-m", "lilawbench.suspects"]:
         table = ["dataset=table", "dataset.path=patients.csv", "dataset.label=diagnosis"]
-        command_line(*table)
+        trained(*table)
         assert "labels are probably wrong" in called(*words[1:])
     elif words[:3] == ["python", "-m", "lilawbench.predict"]:
-        command_line("dataset=table", "dataset.path=patients.csv", "dataset.label=diagnosis", "train.epochs=1")
+        trained("dataset=table", "dataset.path=patients.csv", "dataset.label=diagnosis")
         (first,) = Path("outputs/default").glob("table-*")
         Path("RUN_FOLDER").symlink_to(first)
         Path("new.csv").write_text(Path("patients.csv").read_text())
