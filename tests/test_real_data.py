@@ -118,7 +118,7 @@ def test_a_short_run_on_human_labels(short, data_dir, monkeypatch, labels, rate)
     "options, floor, samples",
     [
         ("dataset=fashion_mnist model=mlp", 0.55, 8000),
-        ("dataset=mnist model=cnn", 0.80, 8000),
+        ("dataset=mnist model=cnn model.channels=[8,16,16]", 0.80, 8000),
         ("dataset=adult model=mlp noise=asymmetric", 0.75, 8000),
         ("dataset=ecg5000 dataset.split=swapped model=mlp", 0.85, 2000),
         ("dataset=ecg5000", 0.55, 475),
