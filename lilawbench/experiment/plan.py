@@ -51,6 +51,7 @@ class Plan:
     """All runs of a command, each once; the first seeds of all cells come before the second ones."""
 
     name: str  # the experiment's, or "default"
+    place: str  # its own experiment_name, which rows and columns may replace: its tables lie in this folder
     cfg: DictConfig = field(repr=False)  # of the first run, with the hydra block
     runs: list[Planned] = field(repr=False)
     cells: list[Planned] = field(repr=False)  # the same by cell: a run that two cells share is in it twice
@@ -152,7 +153,7 @@ def _plan(given: dict[str, Override], compose: Composer) -> Plan:
     planned = list(runs.values())
     first = compose([*planned[0].overrides, *(line(override) for override in own.values())], with_hydra=True)
     name = str(given["experiment"].value()) if "experiment" in given else "default"
-    return Plan(name, first, planned, every, compose.folders, list(map(line, given.values())))
+    return Plan(name, root.experiment_name, first, planned, every, compose.folders, list(map(line, given.values())))
 
 
 def _kept(kind: str, table: Plain, given: Mapping[str, Override]) -> dict[str, list[str]]:

@@ -126,8 +126,8 @@ def paper_report(
 
     Args:
         plan: from experiment/plan.py. root: folder of all experiments.
-        out_dir: None: <root>/<experiment_name>/report, and in it a folder of its own if overrides, `select`, `metric`
-            or `rope` make it another table than the experiment's.
+        out_dir: None: <root>/<the experiment's own experiment_name>/report, and in it a folder of its own if overrides,
+            `select`, `metric` or `rope` make it another table than the experiment's.
         select: the selection rule of all metrics; None: each metric's own, else the table's. metric: show only this.
         papers: folder of the published results. rope: as of `report`.
     Returns:
@@ -166,7 +166,7 @@ def paper_report(
     remarks += [f"Not available yet: {name}, which needs {reason}" for name, reason in plan.table.waiting.items()]
     remarks += missing.notes + notes.clean_val(runs.iloc[sorted({*itertools.chain(*matches.found)})])
     if out_dir is None:
-        out_dir = place(folders[0], [*plan.asked, *chosen(select=select, metric=metric, rope=rope)])
+        out_dir = place(Path(root) / plan.place, [*plan.asked, *chosen(select=select, metric=metric, rope=rope)])
     out_dir = Path(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
     pictures = _ranks_drawn(ranks, out_dir / f"{plan.name}_ranks.png")

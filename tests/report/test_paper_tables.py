@@ -272,6 +272,19 @@ def test_nothing_is_finished(reported):
     assert "Done 0 of 18 runs." in said and "| - (75.25 ± 0.40) |" in said
 
 
+@pytest.mark.parametrize("narrowed", [[], ["seed=0", "table.only=[other]"]])
+def test_a_column_that_lies_elsewhere_takes_no_table_with_it(tmp_path, narrowed):
+    text = EXPERIMENT.replace("0 %: [noise", "other: [experiment_name=others, noise").replace("[0 %,", "[other,")
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "toy_table5.yaml").write_text(text)
+    (tmp_path / "toy.csv").write_text(FIGURES.replace(",0 %,", ",other,"))
+    planned = plan(["experiment=toy_table5", *narrowed], config_dir=str(tmp_path))
+    assert planned.runs[0].folder.parent.name == "others"
+    paper_report(planned, tmp_path, papers=tmp_path)
+    (page,) = tmp_path.rglob("toy_table5.html")
+    assert page.is_relative_to(tmp_path / "toys" / "report")
+
+
 def test_broken_runs_are_told(finish, reported):
     folder = finish("CE", "0 %", 0, 0.75)
     (folder / "result.json").unlink()
