@@ -23,6 +23,7 @@ from lilawbench.engine import checkpoint, runtime
 from lilawbench.engine.scaling import scaled_for
 from lilawbench.loading.streamed import rows_of
 from lilawbench.pipeline import initialise_network
+from lilawbench.support.atomic import check_place, replacing
 from lilawbench.support.errors import DataError, UserError
 from lilawbench.support.seeding import derive
 from lilawbench.tasks import CLASSES
@@ -66,6 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--data-dir", default=os.environ.get("LILAWBENCH_DATA") or None, metavar="DIR")
     chosen = parser.parse_args(arguments)
     try:
+        check_place(chosen.csv, "# ")
         for name in ("config.yaml", "checkpoint.pt", "result.json"):
             if not (chosen.run / name).is_file():
                 raise DataError(f"{chosen.run} is not the folder of a finished run: it has no {name}")
@@ -74,13 +76,11 @@ def main(arguments: list[str] | None = None) -> int:
             cfg.paths.data_dir = str(chosen.data_dir)
         counts = confusion(cfg, checkpoint.load(chosen.run / "checkpoint.pt")["model"], chosen.split)
         head = f"{counts.sum() - counts.trace()} mistakes on {counts.sum()} {chosen.split} rows by {chosen.run.name}"
-        np.savetxt(chosen.csv, as_kernel(counts), delimiter=",", fmt="%.6f", header=head)
+        with replacing(chosen.csv) as file:
+            np.savetxt(file, as_kernel(counts), delimiter=",", fmt="%.6f", header=head)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    except OSError as error:
-        print(f"error: cannot write {chosen.csv}: {error}", file=sys.stderr)
-        return 2
     flawless = np.flatnonzero(counts.sum(axis=1) == counts.diagonal()).tolist()
     print(f"{chosen.csv}: {head}" + (f"; none in class {', '.join(map(str, flawless))}" if flawless else ""))
     return 0

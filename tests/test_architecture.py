@@ -135,6 +135,23 @@ def test_other_clean_labels_train_the_same_networks(tiny, acting, method, monkey
     assert measured[0] != measured[1]
 
 
+# Those that write a part and rename it, or add whole lines to what is there.
+WRITERS = {"support/atomic.py", "loading/download.py", "record/lock.py", "record/writer.py"}
+
+
+def test_a_file_is_written_whole_or_not_at_all():
+    """Who is killed while he writes leaves the old file: all but the writers go through support/atomic.py."""
+    found = set()
+    for path in MODULES:
+        for node in nodes_of(path):
+            if isinstance(node, ast.Call) and (name := getattr(node.func, "attr", getattr(node.func, "id", ""))):
+                modes = [a.value for a in node.args if isinstance(a, ast.Constant) and isinstance(a.value, str)]
+                opens = name == "open" and any(re.fullmatch("[wax]b?[+]?", mode) for mode in modes)
+                if opens or name in ("write_text", "write_bytes"):
+                    found.add(path.relative_to(PACKAGE).as_posix())
+    assert found == WRITERS
+
+
 @pytest.mark.parametrize("group", ["dataset", "noise", "model", "loss", "method", "logger"])
 def test_yaml_is_named_as_its_file_and_describes_itself(group):
     files = sorted((CONF / group).glob("*.yaml"))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from lilawbench.record.mirror import ChildMirror, Ending, Fields, Say, beside, follow, need
 from lilawbench.record.shown import left, values_of, written
+from lilawbench.support.atomic import write_atomic
 from lilawbench.support.plain import Tree
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class Sender:
         self.run, self.rows = self._known()
         if not self.run:
             self.run = client.create_run(self._experiment(job["experiment"]), run_name=job["run"]).info.run_id
+            self.note()
             from lilawbench.record.identity import NOT_IDENTITY, flatten
 
             known = {key: value for key, value in job["config"].items() if key not in NOT_IDENTITY}
@@ -94,8 +96,12 @@ class Sender:
             self.client.log_batch(self.run, metrics=some)
         self.waiting.clear()
         self.sent = time.monotonic()
+        self.note()
+
+    def note(self) -> None:
+        """Writes down which MLflow run it is and how many rows that has, for when this one is broken off."""
         note = {"uri": self.uri, "run": self.run, "rows": self.rows}
-        (self.folder / FILE).write_text(json.dumps(note) + "\n", encoding="utf-8")
+        write_atomic(self.folder / FILE, json.dumps(note) + "\n", flush=False)
 
     def texts(self, kind: str, values: Mapping[str, Tree]) -> None:
         """Logs "params" or "tags"."""

@@ -164,7 +164,7 @@ def small_files(mine, composing):
     write_packed(draw)
     names = "".join(f"line {i + 2},{'abc'[i % 3]}\n" for i in range(90))
     Path("corrected.csv").write_text(f"id,corrected\n{names}")
-    np.savetxt("kernel.csv", (1 - np.eye(10)) / 9, delimiter=",")
+    np.savetxt("kernel.csv", (1 - np.eye(10)) / 9, delimiter=",", header="mistakes")
 
 
 @pytest.fixture

@@ -110,6 +110,15 @@ def test_what_is_no_run_is_refused(make_kernel, tmp_path, capsys):
     assert "is not the folder of a finished run: it has no config.yaml" in capsys.readouterr().err
 
 
+def test_no_other_file_is_written_over(make_kernel, tmp_path, capsys):
+    table = tmp_path / "patients.csv"
+    table.write_text("id,age\n1,40\n")
+    for path, why in ((table, "with other content: name another file"), (tmp_path / "no/k.csv", "its folder does not")):
+        assert make_kernel.main([str(tmp_path), str(path)]) == 1
+        assert why in capsys.readouterr().err
+    assert table.read_text() == "id,age\n1,40\n"
+
+
 def test_a_run_of_another_task_is_refused(make_kernel, composed, data_dir, tmp_path, capsys):
     record = run(composed("dataset=yacht", f"paths.data_dir={data_dir}", "train.epochs=1", "model.hidden=[4]"))
     assert make_kernel.main([str(record.folder), str(tmp_path / "k.csv"), "--data-dir", str(data_dir)]) == 2
