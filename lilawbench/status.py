@@ -20,6 +20,7 @@ from lilawbench.support import searchpath
 from lilawbench.support.errors import UserError
 
 ROOT = "outputs"  # where runs are unless paths.output_dir says otherwise
+REDO = "sweep.redo=true"
 SHOWN = 10  # runs of a state that are named; further ones are counted
 
 
@@ -67,7 +68,8 @@ def of_folder(folder: Path) -> str:
         if "command" in sweep:
             commands |= {place / name: sweep["command"] for name in sweep.get("runs", [])}
         names = [*runs, *(name for name in sweep.get("runs", []) if name not in runs)]
-        states |= {place / name: state_of(place / name, jobs) for name in names}
+        again = {name: REDO in shlex.split(commands.get(place / name, "")) for name in names}
+        states |= {place / name: state_of(place / name, jobs, again[name]) for name in names}
     if not states:
         raise UserError(f"there is no run in or below {folder}")
     return told(states, commands)

@@ -58,7 +58,7 @@ def run(cfg: DictConfig | Plain) -> RunRecord:
         RunFailed: training stopped on its own, now or earlier; the folder is marked with failed.json.
     """
     if cfg.sweep.redo:
-        for error in join().main_does(lambda: redo.mark([run_folder(cfg)])).values():
+        for error in join().main_does(lambda: redo.mark([run_folder(cfg)], cfg.sweep.retry_failed)).values():
             raise error
     return _run(cfg)
 
@@ -85,9 +85,9 @@ def _run(cfg: DictConfig | Plain) -> RunRecord:
 
     composed = cfg if isinstance(cfg, DictConfig) else DictConfig(to_dict(cfg))
     record = pipeline.train(composed, here, world)
+    world.main_does(lambda: redo.settle(folder))
     if here == folder:
         return record
-    world.main_does(lambda: redo.settle(folder))
     log.info("done again; it replaces the earlier record: %s", folder)
     return replace(record, folder=folder)
 

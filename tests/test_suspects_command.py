@@ -234,6 +234,13 @@ def test_a_sweep_with_one_set_of_labels_says_how_to_put_its_lists_together(tmp_p
     def said(*labels):
         results = [{"suspects_score": "aum", "labels.sha256": label} for label in labels]
         conclude([RunRecord(tmp_path / f"run{i}", "submitted", result) for i, result in enumerate(results)])
-        return f"python -m lilawbench.suspects {tmp_path}" in capsys.readouterr().out
+        return f"python -m lilawbench.suspects {tmp_path}\n" in capsys.readouterr().out
 
     assert [said("a", "a"), said("a", "b"), said("a")] == [True, False, False]
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "result.json").touch()  # of other labels, perhaps
+    assert not said("a", "a")
+    conclude(
+        [RunRecord(tmp_path / name, "submitted", {"suspects_score": "aum", "labels.sha256": "a"}) for name in "xy"]
+    )
+    assert f"python -m lilawbench.suspects {tmp_path}/x {tmp_path}/y\n" in capsys.readouterr().out

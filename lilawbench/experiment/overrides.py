@@ -107,7 +107,7 @@ def values(override: Override) -> list[Tree]:
 
 
 def check_choices(overrides: Iterable[Override], folders: Sequence[Path] = ()) -> None:
-    """Raises: ConfigError, if a choice has no YAML (it names the closest ones) or a damaged one.
+    """Raises: ConfigError, a choice has no YAML (it names the closest ones) or a damaged one; several experiments.
 
     Which presets there are depends on the method: the composer says it.
     """
@@ -115,6 +115,9 @@ def check_choices(overrides: Iterable[Override], folders: Sequence[Path] = ()) -
     for override in overrides:
         group = override.key_or_group
         if group not in GROUPS or group == presets.GROUP or override.is_delete():
+            continue
+        if group == "experiment" and len(values(override)) > 1:
+            problems.append(f"{line(override)}: a command does one experiment; give each a command of its own")
             continue
         names = searchpath.names(group, folders)
         for value in values(override):

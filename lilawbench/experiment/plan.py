@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from hydra.core.override_parser.types import Override
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from lilawbench.config import Plain, plain
@@ -66,7 +67,7 @@ class Plan:
     @property
     def command(self) -> str:
         """A command that means the same runs."""
-        mode = [] if self.name != "default" else ["-m"]
+        mode = [] if self.cfg.hydra.mode == RunMode.MULTIRUN else ["-m"]
         return shlex.join(
             ["python", "-m", "lilawbench.train", *mode, *searchpath.override_of(self.folders), *self.given]
         )

@@ -9,6 +9,7 @@ from lilawbench.launch import slurm_queue
 from lilawbench.launch.launch import refused
 from lilawbench.launch.progress import duration, kind, kind_of
 from lilawbench.launch.state import BROKEN_OFF, DONE, FAILED, NAMES, RUNNING, TO_DO, State, state_of
+from lilawbench.record import redo
 from lilawbench.record.identity import RunRecord
 from lilawbench.support.errors import first_line
 
@@ -19,7 +20,8 @@ MOST_READ = 2000  # results of other runs that are read for an estimate
 def dry_run(plan: Plan) -> str:
     """A line for each run, their counts, an estimate of the time, and for launcher=slurm the text for sbatch."""
     states = states_of(plan.runs)
-    left = [run for run in plan.runs if _is_left(run, states[run.folder])]
+    goes_on = bool(redo.left([run.folder for run in plan.runs if run.cfg.sweep.redo], plan.cfg.sweep.retry_failed))
+    left = [run for run in plan.runs if _is_left(run, states[run.folder], goes_on)]
     bad: dict[Path, RunRecord] = refused(left)
     states |= {folder: State(REFUSED, first_line(record.error)) for folder, record in bad.items()}
     left = [run for run in left if run.folder not in bad]
@@ -46,7 +48,7 @@ def states_of(runs: Iterable[Planned]) -> dict[Path, State]:
         place = run.folder.parent
         if place not in jobs:
             jobs[place] = slurm_queue.queued(place)
-        found[run.folder] = state_of(run.folder, jobs[place])
+        found[run.folder] = state_of(run.folder, jobs[place], run.cfg.sweep.redo)
     return found
 
 
@@ -57,8 +59,10 @@ def counts(states: Iterable[State]) -> str:
     return f"{len(names)} run{'' if len(names) == 1 else 's'}: {', '.join(shown)}"
 
 
-def _is_left(run: Planned, state: State) -> bool:
-    again = (state.name == DONE and run.cfg.sweep.redo) or (state.name == FAILED and run.cfg.sweep.retry_failed)
+def _is_left(run: Planned, state: State, goes_on: bool) -> bool:
+    again = (state.name == DONE and run.cfg.sweep.redo and not goes_on) or (
+        state.name == FAILED and run.cfg.sweep.retry_failed
+    )
     return again or state.name in (TO_DO, BROKEN_OFF)
 
 

@@ -48,7 +48,8 @@ def launch(plan: Plan, attempt: Attempt) -> list[RunRecord]:
     """
     world = join()
     check_launcher(plain(plan.cfg.launcher))
-    unmarked = world.main_does(lambda: redo.mark([run.folder for run in plan.runs if run.cfg.sweep.redo]))
+    again, retry = [run.folder for run in plan.runs if run.cfg.sweep.redo], plan.cfg.sweep.retry_failed
+    unmarked = world.main_does(lambda: redo.mark(again, retry))
     records = {run.folder: record for run in plan.runs if (record := settled(run)) is not None}
     records |= {folder: _failed(folder, error) for folder, error in unmarked.items()}
     problematic = refused([run for run in plan.runs if run.folder not in records])

@@ -23,14 +23,17 @@ class State(NamedTuple):
     detail: str = ""
 
 
-def state_of(folder: Path, jobs: Mapping[str, Queued] | None = None) -> State:
+def state_of(folder: Path, jobs: Mapping[str, Queued] | None = None, again: bool = False) -> State:
     """The state of the run that has this folder.
 
     Args:
         jobs: of a cluster, by the names of their runs (`slurm_queue.queued`).
+        again: whether its command has sweep.redo=true; if not, a finished run is done, whatever is left to do again.
     """
     try:
         here = redo.working_folder(folder)
+        if not again and lock.holder(here) is None:
+            here = folder
         if marks.result(here) is not None:
             return State(DONE)
         owner = lock.holder(here)

@@ -2,14 +2,16 @@
 
     EXPERIMENT/RUN/          the record as it was
     EXPERIMENT/.redo/RUN/    the run being done again; once it has a result, it replaces the record
+    EXPERIMENT/.redo/RUN.todo  in its place for a run that has no record yet, until it has one
 
-The second folder also marks a run that is still to be done again: if the command is killed, the same command continues
-the marked runs from their checkpoints, and leaves those alone that it has done again already.
+The second and third also mark a run that is still to be done: if the command is killed, the same command continues the
+marked runs from their checkpoints, and leaves those alone that it has done already.
 """
 
 import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from lilawbench.record import marks
@@ -19,9 +21,11 @@ from lilawbench.support.errors import UserError
 log = logging.getLogger("lilawbench")
 
 
-def mark(folders: Sequence[Path]) -> dict[Path, UserError]:
-    """Marks the finished runs among these, unless some are still marked: then an interrupted command goes on.
+def mark(folders: Sequence[Path], retry_failed: bool = False) -> dict[Path, UserError]:
+    """Marks these runs, unless some are still marked: then an interrupted command goes on.
 
+    Args:
+        retry_failed: whether a marked run that failed is still to be done.
     Returns:
         Why a run could not be marked, of those that could not.
     """
@@ -31,17 +35,25 @@ def mark(folders: Sequence[Path]) -> dict[Path, UserError]:
             settle(folder)
         except UserError as error:
             refused[folder] = error
-    if left := sum(_again(folder).is_dir() for folder in folders):
-        log.info("going on with an earlier sweep.redo=true: %d run(s) are left", left)
+    if found := left(folders, retry_failed):
+        log.info("going on with an earlier sweep.redo=true: %d run(s) are left", len(found))
         return refused
     for folder in folders:
         try:
-            if folder not in refused and marks.is_there(folder / "result.json"):
+            if folder not in refused:
+                again, finished = _again(folder), marks.is_there(folder / "result.json")
                 with writable(folder):
-                    _again(folder).mkdir(parents=True)
+                    again.parent.mkdir(parents=True, exist_ok=True)
+                    again.mkdir(exist_ok=True) if finished else _todo(folder).touch()
         except UserError as error:
             refused[folder] = error
     return refused
+
+
+def left(folders: Iterable[Path], retry_failed: bool = False) -> list[Path]:
+    """Those of the runs that an earlier command marked and has not done; with `retry_failed` the failed ones, too."""
+    marked = (folder for folder in folders if _again(folder).is_dir() or _todo(folder).exists())
+    return [folder for folder in marked if retry_failed or not _failed(folder)]
 
 
 def working_folder(folder: Path) -> Path:
@@ -56,8 +68,13 @@ def settle(folder: Path) -> None:
     Raises:
         DataError: the new result is damaged. DiskError: a folder cannot be moved.
     """
-    again = _again(folder)
+    again, todo = _again(folder), _todo(folder)
     before = again.with_name(f"{again.name}.before")
+    if todo.exists() and marks.is_there(folder / "result.json"):
+        with writable(folder):
+            todo.unlink(missing_ok=True)
+        with suppress(OSError):
+            todo.parent.rmdir()
     if not again.parent.is_dir() or not (marks.result(again) or before.is_dir()):
         return
     from filelock import FileLock
@@ -70,6 +87,17 @@ def settle(folder: Path) -> None:
             again.rename(folder)
         if marks.is_there(folder / "result.json"):
             shutil.rmtree(before, ignore_errors=True)
+
+
+def _failed(folder: Path) -> bool:
+    try:
+        return marks.failure(working_folder(folder)) is not None
+    except UserError:  # told when the run's turn comes
+        return False
+
+
+def _todo(folder: Path) -> Path:
+    return folder.parent / ".redo" / f"{folder.name}.todo"
 
 
 def _again(folder: Path) -> Path:

@@ -108,9 +108,14 @@ def _summarise(records: list[RunRecord]) -> None:
             shown = first_of(folders, NAMED, "\n  ")
             print(f"{status}, {len(folders)} runs alike: {said}\n  {shown}")
     listed = [record for record in records if "suspects_score" in record.result]
-    places = {shlex.quote(str(record.folder.parent)) for record in listed}
+    places = {record.folder.parent for record in listed}
     labels = {record.result["labels.sha256"] for record in listed}
     if len(listed) > 1 and len(places) == len(labels) == 1:
-        print(f"which labels are probably wrong, by all of them: python -m lilawbench.suspects {places.pop()}")
+        runs, place = [record.folder for record in listed], places.pop()
+        of_all = {mark.parent for mark in place.glob("*/result.json")} <= set(
+            runs
+        )  # the folder's other runs may differ
+        named = " ".join(shlex.quote(str(path)) for path in ([place] if of_all else runs))
+        print(f"which labels are probably wrong, by all of them: python -m lilawbench.suspects {named}")
     for folder in dict.fromkeys(record.folder.parent for record in records if record.status == "submitted"):
         print(f"how far they are: python -m lilawbench.status {shlex.quote(str(folder))}")

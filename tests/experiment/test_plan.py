@@ -130,6 +130,15 @@ def test_what_makes_a_plan_another_than_the_experiments():
     assert plan(["experiment=digits", *own, "seed=0,1", "noise.rate=0.2"]).asked == ["seed=0,1", "noise.rate=0.2"]
 
 
+def test_its_command_means_the_same_runs(tmp_path):
+    """An experiment need not be a sweep: -m is for one that is not."""
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "shared.yaml").write_text("# @package _global_\ntrain: {epochs: 2}\n")
+    for given, mode in ((["experiment=shared", "seed=0,1"], " -m "), (["experiment=digits", "seed=0,1"], " ")):
+        command = plan(given, str(tmp_path)).command
+        assert command.startswith(f"python -m lilawbench.train{mode}") and command.endswith(" ".join(given))
+
+
 @pytest.mark.slow
 def test_the_command_line_outdoes_the_experiment():
     assert {run.seed for run in plan(["experiment=digits", "seed=5,6"]).runs} == {5, 6}
@@ -154,6 +163,7 @@ def test_equal_runs_are_one():
         (["noise.rat=0.1,0.2"], "noise.rat is not an option of symmetric; did you mean rate?"),
         (["train.epochs=many"], "train.epochs is many (text); it must be a whole number"),
         (["seed=0,"], "seed=0,"),
+        (["experiment=digits,league"], "a command does one experiment; give each a command of its own"),
     ],
 )
 def test_bad_input(overrides, message):

@@ -10,6 +10,7 @@ import pytest
 
 from lilawbench import pipeline
 from lilawbench.experiment.plan import plan
+from lilawbench.launch.dry_run import dry_run
 from lilawbench.launch.launch import launch
 from lilawbench.record.identity import RunRecord
 from lilawbench.record.recorder import Recorder
@@ -106,14 +107,18 @@ def test_one_that_fails_leaves_the_record(tiny, monkeypatch):
 
 @pytest.fixture
 def sweep(tmp_path, monkeypatch):
-    """sweep(...) -> statuses; what is trained is only noted, and `killed_at` breaks off before a seed."""
-    noted, killed_at = [], []
+    """sweep(...) -> statuses; what is trained is only noted, `killed_at` breaks off before a seed, `failing` fails."""
+    noted, killed_at, failing = [], [], []
 
     def trained(cfg, here, world):
         if cfg.seed in killed_at:
             raise KeyboardInterrupt
-        noted.append(cfg.seed)
         here.mkdir(parents=True, exist_ok=True)
+        if cfg.seed in failing:
+            write_json(here / "failed.json", {"error": "boom"})
+            raise RunFailed("boom")
+        (here / "failed.json").unlink(missing_ok=True)
+        noted.append(cfg.seed)
         write_json(here / "result.json", RESULT)
         return RunRecord(here, "done")
 
@@ -127,7 +132,7 @@ def sweep(tmp_path, monkeypatch):
         assert [record.folder for record in records] == [run.folder for run in planned.runs]
         return [record.status for record in records], list(noted)
 
-    call.killed_at = killed_at
+    call.killed_at, call.failing, call.plan = killed_at, failing, planned_once
     return call
 
 
@@ -141,6 +146,39 @@ def test_a_sweep_that_was_killed_goes_on_with_what_is_left(sweep):
     assert sweep() == (["skipped"] * 3, [])
     sweep.killed_at.clear()
     assert sweep(REDO) == (["skipped", "done", "done"], [1, 2])
+    assert sweep(REDO) == (["done"] * 3, [0, 1, 2])
+
+
+def test_what_a_killed_sweep_has_done_is_done_whether_it_had_a_record_or_not(sweep):
+    sweep.killed_at[:] = [1]
+    with pytest.raises(KeyboardInterrupt):
+        sweep()  # seed 0 alone has a record
+    sweep.killed_at[:] = [2]
+    with pytest.raises(KeyboardInterrupt):
+        sweep(REDO)
+    assert "2 done, 1 not begun; 1 to do" in dry_run(sweep.plan(REDO))
+    sweep.killed_at.clear()
+    assert sweep(REDO) == (["skipped", "skipped", "done"], [2])
+    assert "3 done; 3 to do" in dry_run(sweep.plan(REDO)) and "3 done; 0 to do" in dry_run(sweep.plan())
+    assert sweep(REDO) == (["done"] * 3, [0, 1, 2])
+
+
+def test_what_is_left_to_do_again_is_done_for_who_does_not_ask(sweep):
+    assert sweep()[1] == [0, 1, 2]
+    sweep.killed_at[:] = [1]
+    with pytest.raises(KeyboardInterrupt):
+        sweep(REDO)
+    assert "3 done; 0 to do" in dry_run(sweep.plan()) and "1 done, 2 not begun; 2 to do" in dry_run(sweep.plan(REDO))
+
+
+def test_a_failure_does_not_keep_the_others_from_being_done_again(sweep):
+    assert sweep()[1] == [0, 1, 2]
+    sweep.failing.append(1)
+    assert sweep(REDO) == (["done", "failed", "done"], [0, 2])
+    assert sweep() == (["skipped"] * 3, [])
+    assert sweep(REDO) == (["done", "failed", "done"], [0, 2])  # all anew but the one that failed before
+    sweep.failing.clear()
+    assert sweep(REDO, "sweep.retry_failed=true") == (["skipped", "done", "skipped"], [1])
     assert sweep(REDO) == (["done"] * 3, [0, 1, 2])
 
 
