@@ -71,6 +71,7 @@ def launch(plan: Plan, attempt: Attempt) -> list[RunRecord]:
         records |= {record.folder: record for record in returned}
         lost = [run for run in pending if run.folder not in records]
         records |= {run.folder: _lost(run, problems.get(run.folder, "")) for run in lost}
+    world.main_does(lambda: redo.unmark(run for run in again if records[run].exit_code == 2))
     if world.is_main and len(plan.runs) == 1 and (error := records[plan.runs[0].folder].error):
         print(f"lilawbench: {error}", file=sys.stderr, flush=True)  # for several runs, in the summary
     return [records[run.folder] for run in plan.runs]

@@ -56,6 +56,14 @@ def left(folders: Iterable[Path], retry_failed: bool = False) -> list[Path]:
     return [folder for folder in marked if retry_failed or not _failed(folder)]
 
 
+def unmark(folders: Iterable[Path]) -> None:
+    """Forgets the marks of runs that cannot begin, so that they do not keep the others from being done again."""
+    for folder in folders:
+        with suppress(OSError):
+            _todo(folder).unlink(missing_ok=True)
+            _again(folder).rmdir()  # if nothing is in it
+
+
 def working_folder(folder: Path) -> Path:
     """Where a run is done: beside its record if it is marked."""
     again = _again(folder)

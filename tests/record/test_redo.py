@@ -163,6 +163,13 @@ def test_what_a_killed_sweep_has_done_is_done_whether_it_had_a_record_or_not(swe
     assert sweep(REDO) == (["done"] * 3, [0, 1, 2])
 
 
+def test_what_cannot_run_does_not_keep_the_others_from_being_done_again(sweep):
+    """LiLAW needs validation rows."""
+    both = ("method=ce,lilaw", "split.val_fraction=0", "seed=0,1", REDO)
+    for _ in range(2):
+        assert sweep(*both) == (["done", "failed", "done", "failed"], [0, 1])
+
+
 def test_what_is_left_to_do_again_is_done_for_who_does_not_ask(sweep):
     assert sweep()[1] == [0, 1, 2]
     sweep.killed_at[:] = [1]
