@@ -1,10 +1,11 @@
 """The winner of a grid: of settings that differ in hyper-parameters alone, the best on validation, never on test."""
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from lilawbench.record.identity import flatten, recorded
+from lilawbench.record.identity import flatten
 from lilawbench.report.names import below, tells_apart, text
 from lilawbench.support.errors import UserError
 from lilawbench.tasks import TASKS
@@ -12,7 +13,7 @@ from lilawbench.tasks import TASKS
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from lilawbench.experiment.plan import Plan, Planned
+    from lilawbench.experiment.plan import Plan
 
 
 def picked(runs: "DataFrame", keys: Sequence[str]) -> tuple["DataFrame", list[str]]:
@@ -27,47 +28,57 @@ def picked(runs: "DataFrame", keys: Sequence[str]) -> tuple["DataFrame", list[st
     Raises:
         UserError: no run has such a key, or a run has no validation rows.
     """
-    columns = [f"config.{key}" for key in keys]
-    if missing := [key for key, column in zip(keys, columns) if not any(below(name, (column,)) for name in runs)]:
-        raise UserError(f"pick: no run has {', '.join(missing)}")
-    own = [name for column in columns for name in runs if below(name, (column,))]
+    own = _leaves(keys, list(runs))
     others = [name for name in runs if tells_apart(name) and name not in own]
     grids: dict[tuple, dict[str, list[int]]] = {}
     of_runs = [[list(map(text, values)) for values in zip(*(runs[n] for n in part))] for part in (others, own)]
     for at, (rest, values) in enumerate(zip(*of_runs)):
-        shown = ", ".join(f"{name.removeprefix('config.')}={value}" for name, value in zip(own, values) if value)
-        grids.setdefault(tuple(rest), {}).setdefault(shown, []).append(at)
+        grids.setdefault(tuple(rest), {}).setdefault(_shown(own, values), []).append(at)
     kept, notes = [], []
     for settings in grids.values():
-        winner, note = _best(runs, settings)
+        first = runs.iloc[next(iter(settings.values()))[0]]
+        names = ", ".join(str(first[f"config.{group}.name"]) for group in ("method", "dataset", "noise"))
+        where = " ".join(filter(None, (names, text(first.get("config.noise.rate")))))
+        winner, note = _best(runs, settings, where)
         kept += settings[winner]
         notes += [note] if len(settings) > 1 else []
     return runs.iloc[sorted(kept)], notes
 
 
 def picked_plan(plan: "Plan", runs: "DataFrame", found: Sequence[Sequence[int]]) -> tuple["Plan", list[str]]:
-    """A plan whose cells have the winners of `table.pick` alone; a cell of which no run has finished keeps its first.
+    """A plan that has in each cell the winner of `table.pick` among the cell's own settings, by the cell's own runs.
+
+    Rows may differ in nothing but a picked key, so each is a grid of its own. A cell without a finished run keeps its
+    first setting.
 
     Args:
         runs: from `collect`. found: row numbers of the finished runs of each planned run (`match`).
+    Returns:
+        The plan, and a sentence for each cell in which several settings have finished runs.
+    Raises:
+        UserError: see `picked`.
     """
-    keys = plan.table.pick
-    done = sorted({at for positions in found for at in positions})
-    winners, notes = picked(runs.iloc[done], keys) if done else (runs, [])
-    names = set(winners["run"]) if done else set()
-    of_run = {run.folder: {runs["run"].iloc[at] for at in positions} for run, positions in zip(plan.runs, found)}
-    chosen: dict[tuple[str, str], list[str | None]] = {}
-    for cell in plan.cells:
-        if of_run[cell.folder] & names:
-            chosen[cell.row, cell.column] = _values(cell, keys)
-    for cell in plan.cells:
-        chosen.setdefault((cell.row, cell.column), _values(cell, keys))
-    cells = [cell for cell in plan.cells if _values(cell, keys) == chosen[cell.row, cell.column]]
+    finished = dict(zip((run.folder.name for run in plan.runs), found, strict=True))
+    configs = [flatten(cell.cfg, "config") for cell in plan.cells]
+    own = _leaves(plan.table.pick, dict.fromkeys(itertools.chain(*configs)))
+    shown = [_shown(own, [text(config.get(name)) for name in own]) for config in configs]
+    grids: dict[tuple[str, str], dict[str, list[int]]] = {}
+    for cell, setting in zip(plan.cells, shown):
+        of_cell = grids.setdefault((cell.row, cell.column), {})
+        of_cell.setdefault(setting, []).extend(finished[cell.folder.name])
+    chosen, notes = {}, []
+    for place, settings in grids.items():
+        done = {setting: rows for setting, rows in settings.items() if rows}
+        chosen[place] = next(iter(settings))
+        if done and len(settings) > 1:
+            chosen[place], note = _best(runs, done, ", ".join(filter(None, place)) or plan.name)
+            notes += [note] if len(done) > 1 else []
+    cells = [cell for cell, setting in zip(plan.cells, shown) if setting == chosen[cell.row, cell.column]]
     return replace(plan, cells=cells), notes
 
 
-def _best(runs: "DataFrame", settings: dict[str, list[int]]) -> tuple[str, str]:
-    """The best of some settings, by what is shown of them, and a sentence that says so."""
+def _best(runs: "DataFrame", settings: dict[str, list[int]], where: str) -> tuple[str, str]:
+    """The best of some settings, by what is shown of them, and a sentence that says so, and where."""
     first = runs.iloc[next(iter(settings.values()))[0]]
     task = TASKS[text(first.get("task")) or "multiclass"]
     key = f"best_val.val_{task.measure}"
@@ -86,12 +97,18 @@ def _best(runs: "DataFrame", settings: dict[str, list[int]]) -> tuple[str, str]:
             f"pick: {first['folder']} and others have no {key}: winners are picked on validation rows alone"
         )
     best = (max if task.maximise else min)(known_means, key=lambda shown: known_means[shown])
-    where = ", ".join(str(first[f"config.{group}.name"]) for group in ("method", "dataset", "noise"))
-    where = " ".join(filter(None, (where, text(first.get("config.noise.rate")))))
     scores = ", ".join(f"{shown}: {'-' if mean is None else f'{mean:.4f}'}" for shown, mean in means.items())
     return best, f"Picked on validation (select_by: val) for {where}: {best}. Mean {key} of each: {scores}."
 
 
-def _values(run: "Planned", keys: Sequence[str]) -> list[str | None]:
-    leaves = flatten(recorded(run.cfg), "config")
-    return [text(leaves[name]) for name in leaves if below(name, tuple(f"config.{key}" for key in keys))]
+def _leaves(keys: Sequence[str], names: Collection[str]) -> list[str]:
+    """Those of some leaves that are at or below the keys. Raises: UserError, none is at or below one of them."""
+    found = {key: [name for name in names if below(name, (f"config.{key}",))] for key in keys}
+    if missing := [key for key, leaves in found.items() if not leaves]:
+        raise UserError(f"pick: no run has {', '.join(missing)}")
+    return [*itertools.chain(*found.values())]
+
+
+def _shown(leaves: Sequence[str], values: Sequence[str | None]) -> str:
+    """ "method.lr=0.1, train.lr=0.3"; a leaf that a run lacks is left out."""
+    return ", ".join(f"{leaf.removeprefix('config.')}={value}" for leaf, value in zip(leaves, values) if value)

@@ -7,6 +7,7 @@ import pytest
 from lilawbench.experiment.plan import plan
 from lilawbench.record.identity import flatten, recorded
 from lilawbench.report.report import paper_report
+from lilawbench.support.errors import UserError
 
 EXPERIMENT = """\
 # @package _global_
@@ -23,16 +24,38 @@ hydra:
 """
 
 
+TUNED = """\
+# @package _global_
+experiment_name: tuned
+table:
+  pick: [train.lr]
+  rows:
+    CE, default step: [method=ce, train.lr=0.001]
+    CE, tuned: [method=ce]
+  columns: {digits: []}
+hydra:
+  sweeper: {params: {train.lr: "0.1,0.3", seed: "0,1"}}
+"""
+
+
+def planned(folder, name, content):
+    (folder / "experiment").mkdir()
+    (folder / "experiment" / f"{name}.yaml").write_text(content)
+    return plan([f"experiment={name}"], config_dir=str(folder))
+
+
 @pytest.fixture(scope="module")
 def grid(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("conf")
-    (folder / "experiment").mkdir()
-    (folder / "experiment" / "grid.yaml").write_text(EXPERIMENT)
-    return plan(["experiment=grid"], config_dir=str(folder))
+    return planned(tmp_path_factory.mktemp("conf"), "grid", EXPERIMENT)
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory):
+    return planned(tmp_path_factory.mktemp("conf"), "tuned", TUNED)
 
 
 def finish(run, root, val, test):
-    folder = root / "grid" / run.folder.name
+    folder = root / run.cfg.experiment_name / run.folder.name
     folder.mkdir(parents=True)
     measured = {"best_val.val_accuracy": val, "best_val.test_accuracy": test, "labels.sha256": f"of {run.seed}"}
     own = {"schema_version": 1, "run": folder.name, "task": "multiclass"}
@@ -48,9 +71,32 @@ def test_a_tables_cells_show_their_winners(grid, tmp_path, words_only, markdown)
         finish(run, tmp_path, val=0.8 if wins else 0.7, test=0.5 + 0.1 * (run.row == "CE") if wins else 0.9)
     said = markdown(paper_report(grid, tmp_path))
     assert "| CE    |     2 |  **60.00 ± 0.00** |" in said and "| LiLAW |     2 |      50.00 ± 0.00 |" in said
-    assert "Picked on validation (select_by: val) for ce, digits, symmetric 0.4: train.lr=0.1." in said
-    assert "for lilaw, digits, symmetric 0.4: method.lr=0.01, train.lr=0.3." in said
+    assert "Picked on validation (select_by: val) for CE, digits: train.lr=0.1." in said
+    assert "for LiLAW, digits: method.lr=0.01, train.lr=0.3." in said
 
 
 def test_a_grid_that_has_not_begun_has_its_cells(grid, tmp_path, markdown):
     assert "| CE    | 0 of 2 |" in markdown(paper_report(grid, tmp_path))
+
+
+def test_rows_that_differ_in_the_picked_key_alone_have_a_winner_each(tuned, tmp_path, words_only, markdown):
+    """The fixed step beats both of the grid, and the grid's row still shows its own best."""
+    val = {0.001: 0.9, 0.1: 0.5, 0.3: 0.8}
+    for run in tuned.runs:
+        finish(run, tmp_path, val=val[run.cfg.train.lr], test=val[run.cfg.train.lr])
+    said = markdown(paper_report(tuned, tmp_path))
+    assert "90.00 ± 0.00" in said and "80.00 ± 0.00" in said and "50.00 ± 0.00" not in said
+    assert "for CE, tuned, digits: train.lr=0.3. Mean best_val.val_accuracy of each: train.lr=0.1: 0.5000, " in said
+    assert said.count("Picked on validation") == 1
+
+
+def test_a_row_with_one_setting_needs_no_validation_rows(tuned, tmp_path, words_only, markdown):
+    default = [run for run in tuned.runs if run.row == "CE, default step"]
+    for run in default:
+        finish(run, tmp_path, val=None, test=0.9)
+    said = markdown(paper_report(tuned, tmp_path))
+    assert "90.00 ± 0.00" in said and "Picked" not in said
+    tuned_run = next(run for run in tuned.runs if run not in default)
+    finish(tuned_run, tmp_path, val=None, test=0.9)
+    with pytest.raises(UserError, match="best_val.val_accuracy"):
+        paper_report(tuned, tmp_path)
