@@ -19,7 +19,7 @@ IN_LABEL = ("config.loss.name", "config.loss._target_")  # a plain loss follows 
 BOOKKEEPING = ("config.seed", *(f"config.{group}" for group in NOT_IDENTITY))
 
 
-def with_names(runs: "DataFrame") -> "DataFrame":
+def with_names(runs: "DataFrame", picked: Sequence[str] = ()) -> "DataFrame":
     """Adds three text columns, the names that all tables and figures use.
 
     method: "ce", "lilaw", "lilaw + focal" (a loss that is not the task's plain one), and, where several
@@ -27,11 +27,17 @@ def with_names(runs: "DataFrame") -> "DataFrame":
     scene: the setting in full: "digits, symmetric 0.4, mlp".
     setting: only what differs between the settings of `runs`: "symmetric 0.4"; the same as scene if there is one
         setting.
+
+    Args:
+        picked: keys, such as "train.lr", of which each method and setting has its winner. They name nothing but the
+            method itself: winners with different values stand side by side and are compared.
     """
     if runs.empty:
         return runs.assign(method="", scene="", setting="")
     leaves = dict.fromkeys([*filter(tells_apart, runs), *IN_NAMES])
-    texts = {leaf: _texts(runs[leaf].tolist() if leaf in runs else [None] * len(runs)) for leaf in leaves}
+    groups = tuple(f"config.{key}" for key in picked)
+    telling = {leaf for leaf in runs if leaf == "config.method.name" or not below(leaf, groups)}
+    texts = {leaf: _texts(runs[leaf].tolist() if leaf in telling else [None] * len(runs)) for leaf in leaves}
     architectures = texts.get("config.model.architecture", [None] * len(runs))
     models = [name and model_name(name, own) for name, own in zip(texts["config.model.name"], architectures)]
     texts["config.model.name"] = models

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lilawbench.record.identity import flatten
-from lilawbench.report.names import below, tells_apart, text
+from lilawbench.report.names import below, text, with_names
 from lilawbench.support.errors import UserError
 from lilawbench.tasks import TASKS
 
@@ -29,17 +29,14 @@ def picked(runs: "DataFrame", keys: Sequence[str]) -> tuple["DataFrame", list[st
         UserError: no run has such a key, or a run has no validation rows.
     """
     own = _leaves(keys, list(runs))
-    others = [name for name in runs if tells_apart(name) and name not in own]
-    grids: dict[tuple, dict[str, list[int]]] = {}
-    of_runs = [[list(map(text, values)) for values in zip(*(runs[n] for n in part))] for part in (others, own)]
-    for at, (rest, values) in enumerate(zip(*of_runs)):
-        grids.setdefault(tuple(rest), {}).setdefault(_shown(own, values), []).append(at)
+    named = with_names(runs, keys)
+    grids: dict[str, dict[str, list[int]]] = {}
+    for at, (method, scene, *values) in enumerate(zip(*(named[name] for name in ("method", "scene", *own)))):
+        of_grid = grids.setdefault(f"{method}, {scene}", {})
+        of_grid.setdefault(_shown(own, list(map(text, values))), []).append(at)
     kept, notes = [], []
-    for settings in grids.values():
-        first = runs.iloc[next(iter(settings.values()))[0]]
-        names = ", ".join(str(first[f"config.{group}.name"]) for group in ("method", "dataset", "noise"))
-        where = " ".join(filter(None, (names, text(first.get("config.noise.rate")))))
-        winner, note = _best(runs, settings, where)
+    for grid, settings in grids.items():
+        winner, note = _best(runs, settings, grid)
         kept += settings[winner]
         notes += [note] if len(settings) > 1 else []
     return runs.iloc[sorted(kept)], notes

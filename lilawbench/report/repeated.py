@@ -1,5 +1,6 @@
 """Refuses several runs of one cell and seed: the user has to choose."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from lilawbench.report.names import text, with_names
@@ -12,9 +13,9 @@ if TYPE_CHECKING:
 SHOWN = 10  # cells named in the message; further ones are counted
 
 
-def with_unique_names(runs: "DataFrame") -> "DataFrame":
+def with_unique_names(runs: "DataFrame", picked: Sequence[str] = ()) -> "DataFrame":
     """The runs with the columns of `with_names`. Raises: UserError, see `refuse_repeated`."""
-    named = with_names(runs)
+    named = with_names(runs, picked)
     refuse_repeated(named)
     return named
 

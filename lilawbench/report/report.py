@@ -84,8 +84,8 @@ def report(
         where = ", ".join(map(str, folders)) or "no folder"
         raise UserError("\n".join([f"no finished run (result.json) in or below {where}", *missing.notes]))
     runs, winners = picked(runs, pick) if pick else (runs, [])
-    runs = with_unique_names(runs)
-    sections, remarks = _sections(runs, baseline, selections, metric, rope)
+    runs = with_unique_names(runs, pick)
+    sections, remarks = _sections(runs, baseline, selections, metric, rope, pick)
     gaps = [gap for rule in selections if (gap := fairness_section(runs, rule)) is not None]
     ranks = _ranks(runs)
     remarks += winners + [f"At {rule}: {found}" for rule, found in ranks.items()]
@@ -176,7 +176,12 @@ def paper_report(
 
 
 def _sections(
-    runs: "DataFrame", baseline: str | None, selections: Sequence[str], metric: str | None, rope: float | None
+    runs: "DataFrame",
+    baseline: str | None,
+    selections: Sequence[str],
+    metric: str | None,
+    rope: float | None,
+    pick: Sequence[str],
 ) -> tuple[list[Section], list[str]]:
     """A section for each rule and task, and the notes."""
     sections, remarks = [], []
@@ -184,7 +189,7 @@ def _sections(
         of_task = runs if metric else runs[[f"test_{TASKS[task].measure}" == name for task in tasks(runs)]]
         some = len(of_task) < len(runs)
         if some:
-            of_task = with_names(of_task)
+            of_task = with_names(of_task, pick)
         possible = [rule for rule in selections if _has(of_task, f"{rule}.{name}")] or list(selections)
         if _is_number(of_task, name):  # of the whole run, such as suspects_auroc_loss
             possible, selections = [""], []

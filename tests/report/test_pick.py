@@ -1,12 +1,13 @@
 """The winner of a grid within the table of an experiment."""
 
+import itertools
 import json
 
 import pytest
 
 from lilawbench.experiment.plan import plan
 from lilawbench.record.identity import flatten, recorded
-from lilawbench.report.report import paper_report
+from lilawbench.report.report import paper_report, report
 from lilawbench.support.errors import UserError
 
 EXPERIMENT = """\
@@ -100,3 +101,34 @@ def test_a_row_with_one_setting_needs_no_validation_rows(tuned, tmp_path, words_
     finish(tuned_run, tmp_path, val=None, test=0.9)
     with pytest.raises(UserError, match="best_val.val_accuracy"):
         paper_report(tuned, tmp_path)
+
+
+def test_winners_with_different_values_are_compared(write_run, tmp_path):
+    """CE wins with 0.1 and LiLAW with 0.3: both are of one setting, in pairs of one seed."""
+    for method, winner, test in (("ce", 0.1, 0.6), ("lilaw", 0.3, 0.7)):
+        for lr in (0.1, 0.3):
+            for seed in range(5):
+                changes = {"config.train.lr": lr, "best_val.val_accuracy": 0.8 if lr == winner else 0.7}
+                write_run(method, seed, test + 0.01 * seed if lr == winner else 0.99, changes=changes)
+    said = report(tmp_path, None, selections=["best_val"], pick=["train.lr"])
+    assert "lilaw is 10.00 points above ce" in said and "n = 5" in said
+    assert "for ce, digits, symmetric 0.4, mlp: train.lr=0.1." in said
+    assert "for lilaw, digits, symmetric 0.4, mlp: train.lr=0.3." in said
+
+
+def test_a_method_is_one_row_though_its_settings_have_other_winners(write_run, tmp_path):
+    for rate, winner in ((0.2, 0.1), (0.4, 0.01)):
+        write_run("ce", 0, changes={"config.noise.rate": rate, "best_val.val_accuracy": 0.8})
+        for lr in (0.1, 0.01):
+            tried = {"config.method.lr": lr, "best_val.val_accuracy": 0.8 if lr == winner else 0.7}
+            write_run("lilaw", 0, changes={"config.noise.rate": rate} | tried)
+    said = report(tmp_path, None, selections=["best_val"], pick=["method.lr"])
+    assert "lilaw (" not in said and "| lilaw |" in said
+
+
+def test_the_note_tells_grids_apart_by_any_option(write_run, tmp_path):
+    for epochs, lr in itertools.product((30, 100), (0.1, 0.3)):
+        changes = {"config.train.epochs": epochs, "config.train.lr": lr, "best_val.val_accuracy": 0.5 + lr}
+        write_run("ce", 0, changes=changes)
+    said = report(tmp_path, None, selections=["best_val"], pick=["train.lr"])
+    assert "mlp, train.epochs=30: train.lr=0.3." in said and "mlp, train.epochs=100: train.lr=0.3." in said

@@ -282,7 +282,9 @@ def test_a_grids_winner_is_picked_on_validation_and_said_so(write_run, tmp_path,
     write_run("ce", 0, 0.6, changes={"best_val.val_accuracy": 0.5})
     said = markdown(report(tmp_path, tmp_path / "report", selections=["best_val"], pick=["method.lr"]))
     assert "| lilaw  | 2" in said and "70.00 ± 0.00" in said and "95.00" not in said
-    assert said.count("Picked on validation (select_by: val) for lilaw, digits, symmetric 0.4: method.lr=0.01.") == 1
+    assert (
+        said.count("Picked on validation (select_by: val) for lilaw, digits, symmetric 0.4, mlp: method.lr=0.01.") == 1
+    )
     assert "Mean best_val.val_accuracy of each: method.lr=0.1: 0.8000, method.lr=0.01: 0.8200." in said
 
 
