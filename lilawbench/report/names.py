@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from lilawbench.record.data import OPTIONS
 from lilawbench.record.identity import NOT_IDENTITY, model_name
 from lilawbench.tasks import PLAIN_LOSSES, TASKS
 
@@ -38,6 +39,10 @@ def with_names(runs: "DataFrame", picked: Sequence[str] = ()) -> "DataFrame":
     groups = tuple(f"config.{key}" for key in picked)
     telling = {leaf for leaf in runs if leaf == "config.method.name" or not below(leaf, groups)}
     texts = {leaf: _texts(runs[leaf].tolist() if leaf in telling else [None] * len(runs)) for leaf in leaves}
+    for leaf, values in texts.items():
+        digests = texts.get(f"config.{leaf.split('.')[1]}._data_")
+        if digests and OPTIONS.fullmatch(leaf.rpartition(".")[2]):
+            texts[leaf] = _as_first(values, digests)
     architectures = texts.get("config.model.architecture", [None] * len(runs))
     models = [name and model_name(name, own) for name, own in zip(texts["config.model.name"], architectures)]
     texts["config.model.name"] = models
@@ -95,6 +100,12 @@ def _texts(column: Sequence[object]) -> list[str | None]:
             known[key] = text(value)
         texts.append(known[key])
     return texts
+
+
+def _as_first(paths: Sequence[str | None], digests: Sequence[str | None]) -> list[str | None]:
+    """Paths of equal data, all as the first run has them: the same data elsewhere are no other setting."""
+    first: dict[str, str] = {}
+    return [first.setdefault(digest, path) if digest and path else path for path, digest in zip(paths, digests)]
 
 
 def _method_label(method: str | None, loss: str | None) -> str:

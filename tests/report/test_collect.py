@@ -142,6 +142,22 @@ def test_leaves_that_only_follow_the_data_set_do_not_name_it(write_run, tmp_path
     assert list(with_names(collect(tmp_path))["setting"]) == ["digits", "mnist"]
 
 
+def test_where_equal_data_lie_does_not_name_them(write_run, tmp_path):
+    data = {"config.dataset.name": "table", "config.dataset._data_": "a1"}
+    write_run("ce", changes={**data, "config.dataset.path": "patients.csv"})
+    write_run("lilaw", changes={**data, "config.dataset.path": "/home/me/patients.csv"})
+    assert set(with_names(collect(tmp_path))["scene"]) == {"table, symmetric 0.4, mlp"}
+    write_run("rrm", changes={**data, "config.dataset.path": "patients.csv", "config.dataset._data_": "b2"})
+    scenes = list(with_names(collect(tmp_path))["scene"])
+    assert scenes[0] == scenes[1] != scenes[2]
+
+
+def test_paths_without_a_digest_name_their_data(write_run, tmp_path):
+    for path in ("a.csv", "b.csv"):
+        write_run(changes={"config.dataset.path": path})
+    assert list(with_names(collect(tmp_path))["setting"]) == ["dataset.path=a.csv", "dataset.path=b.csv"]
+
+
 def test_method_labels(write_run, tmp_path):
     for method, loss in [("ce", None), ("focal", None), ("lilaw", None), ("lilaw", "focal")]:
         write_run(method, loss=loss)
