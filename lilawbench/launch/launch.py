@@ -1,6 +1,7 @@
 """Gets the runs of a plan done: those that are left go to a Hydra launcher."""
 
 import logging
+import math
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import BrokenExecutor
@@ -140,25 +141,26 @@ def refused(runs: Sequence[Planned]) -> dict[Path, RunRecord]:
 def _launch(plan: Plan, pending: Sequence[Planned], attempt: Attempt) -> tuple[list[RunRecord], dict[Path, str]]:
     """The records that jobs returned, and what is known of the runs whose job did not return.
 
-    A worker process that dies, most likely out of memory, takes all others with it: then half as many try again.
+    A process of joblib that dies, most likely out of memory, takes those beside it with it: then half as many try
+    again. Where one is left, each run is alone in it, and fails alone if it dies. joblib never works in this process,
+    also with launcher.processes=1 or a single run; launcher=local does.
     """
-    workers = None
-    if plan.cfg.launcher.name == "joblib":
-        from lilawbench.launch import machine  # which imports torch
+    if plan.cfg.launcher.name != "joblib":
+        return _launch_once(plan, pending, attempt, None)
+    from lilawbench.launch import machine  # which imports torch
 
-        done = (record.result for run in plan.runs if (record := settled(run)) and record.status == "skipped")
-        peaks = (result.get("peak_memory_bytes") for result in done)
-        workers = machine.processes(plan.cfg.launcher, [peak for peak in peaks if isinstance(peak, int | float)])
-    while True:
+    done = (record.result for run in plan.runs if (record := settled(run)) and record.status == "skipped")
+    peaks = (result.get("peak_memory_bytes") for result in done)
+    workers = machine.processes(plan.cfg.launcher, [peak for peak in peaks if isinstance(peak, int | float)])
+    while pending:
+        workers = min(workers, len(pending))
         try:
             return _launch_once(plan, pending, attempt, workers)
-        except BrokenExecutor as error:
-            pending = [run for run in pending if settled(run) is None]
-            if workers is None or workers == 1 or not pending:
-                problem = f"a worker process died, perhaps out of memory: lower launcher.processes ({error})"
-                return [], dict.fromkeys((run.folder for run in pending), problem)
+        except BrokenExecutor:
             workers = max(1, workers // 2)
             log.warning("a worker process died, perhaps out of memory: going on with %d", workers)
+            pending = [run for run in pending if settled(run) is None]
+    return [], {}
 
 
 def _launch_once(
@@ -170,12 +172,14 @@ def _launch_once(
     held = kind(**options).active() if hasattr(kind, "active") else {}  # by jobs of an earlier command
     pending = [run for run in pending if run.folder.name not in held]
     size = cfg.launcher.get("runs_per_job") or max(1, len(pending))
+    if workers is not None:
+        workers = min(workers, math.ceil(len(pending) / size))
+        size = 1 if workers == 1 else size
+        options["n_jobs"] = workers
+        log.info("%d process%s", workers, "es" * (workers > 1), extra=SWEEP)
     jobs = [pending[start : start + size] for start in range(0, len(pending), size)]
     world = join()
     task = world.main_does(lambda: Jobs.write(jobs, place, attempt, plan.folders, plan.labels))
-    if workers is not None:
-        options["n_jobs"] = min(workers, len(jobs))
-        log.info("%d processes", options["n_jobs"], extra=SWEEP)
     launcher = kind(**options)
     launcher.runs = [[run.folder.name for run in job] for job in jobs]
     launcher.wait, launcher.python = cfg.launcher.get("wait", True), cfg.launcher.get("python")
@@ -184,7 +188,12 @@ def _launch_once(
         with initialize_config_dir(str(CONF), version_base="1.3"):
             launcher.setup(hydra_context=launch_context(), task_function=task, config=cfg)
             HydraConfig.instance().set_config(cfg)
-            returns = launcher.launch([[*shared, f"sweep.job={n}"] for n in range(len(jobs))], initial_job_idx=0)
+            overrides = [[*shared, f"sweep.job={n}"] for n in range(len(jobs))]
+            if workers == 1:
+                from lilawbench.launch.one_process import one_by_one  # which imports joblib
+
+                return one_by_one(launcher, task, overrides, pending), {}
+            returns = launcher.launch(overrides, initial_job_idx=0)
     finally:
         if world.is_main and not getattr(launcher, "submitted", {}):  # jobs that go on read it
             task.remove()

@@ -174,25 +174,42 @@ def test_joblib_does_the_same_runs_and_one_failure_hides_none(tmp_path):
     assert again.returncode == 1 and "0 done, 4 skipped, 4 failed" in again.stdout
 
 
-@pytest.mark.slow
-def test_a_worker_that_dies_takes_nobody_with_it(tmp_path):
-    """The first worker kills itself as the kernel does when memory ends: all runs are done by fewer processes."""
-    (tmp_path / "killer.py").write_text(
+def with_killer(folder, when, *overrides):
+    """A sweep whose runs kill their process under a condition, as the kernel does when memory ends."""
+    (folder / "killer.py").write_text(
         "import os, signal\nfrom pathlib import Path\nfrom lilawbench.train import attempt as real\n"
-        "def attempt(cfg):\n    mark = Path('killed')\n    if cfg.seed == 1 and not mark.exists():\n"
+        f"def attempt(cfg):\n    mark = Path('killed')\n    if {when}:\n"
         "        mark.touch()\n        os.kill(os.getpid(), signal.SIGKILL)\n    return real(cfg)\n"
     )
     code = (
         "from killer import attempt\n"
         "from lilawbench.launch.launch import launch\nfrom lilawbench.experiment.plan import plan\n"
-        f"p = plan({[*FAST, 'seed=0,1,2,3', 'launcher=joblib', 'launcher.processes=2']!r})\n"
+        f"p = plan({[*FAST, 'launcher=joblib', *overrides]!r})\n"
         "print([r.status for r in launch(p, attempt)])\n"
     )
-    path = os.pathsep.join([str(tmp_path), *sys.path])
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True,
+    path = os.pathsep.join([str(folder), *sys.path])
+    return subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True,
                           env=os.environ | {"PYTHONPATH": path})  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_worker_that_dies_takes_nobody_with_it(tmp_path):
+    """Where one death was an accident, all runs are done by fewer processes."""
+    done = with_killer(tmp_path, "cfg.seed == 1 and not mark.exists()", "seed=0,1,2,3", "launcher.processes=2")
     assert done.stdout.strip() == "['done', 'done', 'done', 'done']", done.stderr
     assert "a worker process died, perhaps out of memory: going on with 1" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes, seeds", [(2, 3), (1, 2), (2, 1)])
+def test_a_run_that_always_kills_its_process_fails_alone(tmp_path, processes, seeds):
+    """Also where one process was asked for, and where one run is left: the command outlives it."""
+    asked = f"seed={','.join(map(str, range(seeds)))}", f"launcher.processes={processes}"
+    ended = with_killer(tmp_path, "cfg.seed == 0", *asked)
+    assert ended.stdout.strip() == str(["failed", *["done"] * (seeds - 1)]), ended.stderr
+    (marked,) = tmp_path.rglob("failed.json")
+    error = "its process died (SIGKILL(-9)), perhaps out of memory: lower train.batch_size"
+    assert json.loads(marked.read_text()) == {"error": error}
 
 
 @pytest.mark.slow
