@@ -1,11 +1,13 @@
 """A launcher's job: some runs of a sweep, one after the other, as listed in a file next to the runs."""
 
 import contextlib
-import hashlib
 import json
 import os
+import re
+import socket
 import sys
 import time
+import uuid
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +23,7 @@ from lilawbench.launch import preempt
 from lilawbench.record import provenance
 from lilawbench.record.data import looked_at_once
 from lilawbench.record.identity import RunRecord, run_folder
-from lilawbench.record.lock import FRESH_SECONDS
+from lilawbench.record.lock import FRESH_SECONDS, alive
 from lilawbench.support.atomic import writable, write_atomic
 from lilawbench.support.console import doing
 from lilawbench.support.distributed import join
@@ -29,6 +31,23 @@ from lilawbench.support.errors import UserError
 from lilawbench.support.parent import end_with
 
 CHANGED = "the user's files have changed since the sweep was planned: start the same command again"
+LEFT_SECONDS = 30 * 24 * 3600.0  # another host's file of jobs that is as old was left by a killed command
+
+
+def ledger_of(path: Path) -> Path:
+    """The file that lists the jobs on a cluster which read a file of jobs; it is there until they have ended."""
+    return path.parent.parent / ".slurm" / f"{path.stem}.json"
+
+
+def _remove_left(folder: Path) -> None:
+    """Removes the files of commands that were killed, but not those that jobs on a cluster still read."""
+    own = re.compile(rf"{re.escape(socket.gethostname())}-(\d+)-[0-9a-f]{{8}}")
+    for path in (*folder.glob("*.json"), *folder.glob("*.stop")):
+        with contextlib.suppress(OSError):  # gone meanwhile, or another user's
+            here = own.fullmatch(path.stem)
+            is_left = not alive(int(here[1])) if here else time.time() - path.stat().st_mtime > LEFT_SECONDS
+            if is_left and not ledger_of(path).exists():
+                path.unlink()
 
 
 @dataclass(frozen=True)
@@ -57,7 +76,7 @@ class Jobs:
         folders: Sequence[Path] = (),
         labels: Mapping[Path, str] | None = None,
     ) -> "Jobs":
-        """Writes the file of jobs into `folder`, named by a hash of its content.
+        """Writes the file of jobs into `folder`, named by host, process and chance: no other command has the same.
 
         Args:
             folders: the user's folders of YAML files and code, which the jobs need too.
@@ -67,13 +86,12 @@ class Jobs:
         planned = [[[str(run.folder), run.overrides, names.get(run.folder, "")] for run in job] for job in jobs]
         tree = {"folders": list(map(str, folders)), "command": provenance.command(), "jobs": planned}
         text = json.dumps(tree, indent=1)
-        path = folder / f"{hashlib.sha256(text.encode()).hexdigest()[:8]}.json"
+        path = folder / f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}.json"
         with writable(folder):
             folder.mkdir(parents=True, exist_ok=True)
+        _remove_left(folder)
         write_atomic(path, text)
-        jobs_of_plan = cls(path, attempt)
-        jobs_of_plan.stop_mark.unlink(missing_ok=True)  # of the same command, killed
-        return jobs_of_plan
+        return cls(path, attempt)
 
     def remove(self) -> None:
         """To be called when all jobs have ended."""

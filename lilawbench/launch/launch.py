@@ -166,7 +166,8 @@ def _launch(plan: Plan, pending: Sequence[Planned], attempt: Attempt) -> tuple[l
 def _launch_once(
     plan: Plan, pending: Sequence[Planned], attempt: Attempt, workers: int | None
 ) -> tuple[list[RunRecord], dict[Path, str]]:
-    cfg, place = plan.cfg, pending[0].folder.parent / ".sweep"
+    cfg = plan.cfg
+    place = Path(cfg.paths.output_dir) / cfg.experiment_name / ".sweep"
     options: Options = to_dict(OmegaConf.to_container(cfg.hydra.launcher, resolve=True))
     kind = get_class(options.pop("_target_"))
     held = kind(**options).active() if hasattr(kind, "active") else {}  # by jobs of an earlier command

@@ -4,7 +4,6 @@ import logging
 import math
 import os
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import fields
@@ -20,6 +19,7 @@ from omegaconf import OmegaConf
 from lilawbench.config import to_dict
 from lilawbench.experiment.plan import Plan
 from lilawbench.launch import preempt, slurm_queue
+from lilawbench.launch.jobs import Jobs, ledger_of
 from lilawbench.launch.slurm_queue import ENDED, State
 from lilawbench.record.writer import read_json, write_json
 from lilawbench.support.console import SWEEP, log_to_console
@@ -140,7 +140,8 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):
             raise UserError(f"Slurm refuses the jobs: {slurm_queue.words(str(error))}") from error
         mine = {job.job_id: runs for job, runs in zip(submitted, self.runs, strict=True)}
         array = submitted[0].job_id.split("_")[0]
-        self._ledgers.append(self._folder / f"{array}.json")
+        assert isinstance(self.task_function, Jobs)
+        self._ledgers.append(ledger_of(self.task_function.path))
         write_json(self._ledgers[-1], mine)
         self._jobs = mine | self._jobs
         log.info("Slurm job %s: %d run(s) in %d job(s)", array, sum(map(len, self.runs)), len(mine),
@@ -210,7 +211,7 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):
         while waiting:
             try:
                 states = slurm_queue.states(waiting)
-                summary = _summary(states)
+                summary = slurm_queue.summary(states)
                 stuck = self._stuck(states, stuck_since)
             except UserError as error:  # a controller may be down for a while; the jobs go on
                 states, stuck, summary = {}, {}, f"{error}; still waiting for {len(waiting)} job(s)"
@@ -223,7 +224,7 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):
                     seen = completed.setdefault(job_id, time.monotonic()) if state.name == "COMPLETED" else -math.inf
                     if state.name not in ENDED or time.monotonic() - seen < RESULT_S:
                         continue
-                    outcome = _ended_as(state.name, before.get(job_id))
+                    outcome = slurm_queue.ended_as(state.name, before.get(job_id))
                 waiting.remove(job_id)
                 if isinstance(outcome, JobReturn):
                     returns[job_id] = outcome
@@ -269,22 +270,6 @@ def sbatch_text(plan: Plan, runs: int) -> str:
         return launcher.script(math.ceil(runs / (plan.cfg.launcher.runs_per_job or 1)))
     except UserError as error:
         return str(error)
-
-
-def _ended_as(name: str, before: str | None) -> str:
-    """How a job ended. A pending job of a cancelled array vanishes from squeue; others stay there for a while."""
-    if name != slurm_queue.GONE:
-        return name
-    return "CANCELLED before it started" if before == "PENDING" else "gone from the queue without a result"
-
-
-def _summary(states: dict[str, State]) -> str:
-    """ "3 running, 9 pending (Resources)" of the jobs that have not ended."""
-    alive = [state for state in states.values() if state.name not in ENDED]
-    counts = Counter(
-        f"{state.name.lower()} ({state.reason})" if state.name == "PENDING" else state.name.lower() for state in alive
-    )
-    return ", ".join(f"{count} {name}" for name, count in counts.items()) or "all jobs have ended"
 
 
 @contextmanager

@@ -7,7 +7,8 @@ import contextlib
 import os
 import shutil
 import subprocess
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -168,6 +169,22 @@ def states(job_ids: Iterable[str]) -> dict[str, State]:
     rows = (line.strip().split("|") for line in ask(*command).splitlines())
     known = {job_id: State(name, reason) for job_id, name, reason in rows}
     return {job_id: known.get(job_id, State(GONE, "")) for job_id in job_ids}
+
+
+def ended_as(name: str, before: str | None) -> str:
+    """How a job ended. A pending job of a cancelled array vanishes from squeue; others stay there for a while."""
+    if name != GONE:
+        return name
+    return "CANCELLED before it started" if before == "PENDING" else "gone from the queue without a result"
+
+
+def summary(states: Mapping[str, State]) -> str:
+    """ "3 running, 9 pending (Resources)" of the jobs that have not ended."""
+    alive = [state for state in states.values() if state.name not in ENDED]
+    counts = Counter(
+        f"{state.name.lower()} ({state.reason})" if state.name == "PENDING" else state.name.lower() for state in alive
+    )
+    return ", ".join(f"{count} {name}" for name, count in counts.items()) or "all jobs have ended"
 
 
 def own_state() -> str:

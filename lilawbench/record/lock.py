@@ -51,7 +51,7 @@ class RunLock:
             before = self._read()
             fresh = before is not None and self._age() < FRESH_SECONDS
             if before is not None and fresh:
-                ended = before["host"] == self.me["host"] and (local or not _alive(before["pid"]))
+                ended = before["host"] == self.me["host"] and (local or not alive(before["pid"]))
                 if not ended:
                     raise self._busy(before)
             self._write(first=before is None)
@@ -172,7 +172,7 @@ def holder(folder: Path) -> Owner | None:
             return None
     except OSError:
         return None
-    return None if owner["host"] == lock.me["host"] and not _alive(owner["pid"]) else owner
+    return None if owner["host"] == lock.me["host"] and not alive(owner["pid"]) else owner
 
 
 def _is_owner(found: Tree) -> bool:
@@ -185,7 +185,8 @@ def _is_owner(found: Tree) -> bool:
     )
 
 
-def _alive(pid: int) -> bool:
+def alive(pid: int) -> bool:
+    """Whether this host has such a process."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -134,6 +134,42 @@ def test_a_job_refuses_a_run_that_has_another_name_than_when_it_was_planned(plan
     assert "have changed since the sweep was planned" in records[1].error and attempts.seeds == [0]
 
 
+def test_two_equal_commands_have_a_file_of_jobs_each(planned):
+    """The first to end would take the other's file, and the second to start its stop mark."""
+    from lilawbench.launch.jobs import Jobs
+
+    run = planned("seed=0,1")
+    place = run.runs[0].folder.parent / ".sweep"
+    first = Jobs.write([run.runs], place, Attempts())
+    first.stop_mark.touch()
+    second = Jobs.write([run.runs], place, Attempts())
+    second.remove()
+    assert first.path.exists() and first.stop_mark.exists()
+    first.remove()
+    assert list(place.iterdir()) == []
+
+
+def test_a_killed_commands_file_of_jobs_is_removed_unless_a_cluster_reads_it(planned, monkeypatch):
+    from lilawbench.launch import jobs
+
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        pass
+    run = planned("seed=0,1")
+    place = run.runs[0].folder.parent / ".sweep"
+    with monkeypatch.context() as killed:
+        killed.setattr(jobs.os, "getpid", lambda: ended.pid)
+        left, read = (jobs.Jobs.write([run.runs], place, Attempts()).path for _ in range(2))
+        left.with_suffix(".stop").touch()
+    jobs.ledger_of(read).parent.mkdir()
+    write_json(jobs.ledger_of(read), {"12_0": []})
+    elsewhere, old = (place / f"elsewhere-{ended.pid}-{number}.json" for number in ("0000000a", "0000000b"))
+    elsewhere.touch()
+    old.touch()
+    os.utime(old, (0, 0))
+    own = jobs.Jobs.write([run.runs], place, Attempts()).path
+    assert set(place.iterdir()) == {read, elsewhere, own}
+
+
 def test_what_cannot_run_is_refused_before_anything_is_launched(planned):
     attempts = Attempts()
     records = launch(planned("seed=0,1", "method=ce,lilaw", "split.val_fraction=0"), attempts)
