@@ -169,19 +169,20 @@ def _launch_once(
     cfg = plan.cfg
     place = Path(cfg.paths.output_dir) / cfg.experiment_name / ".sweep"
     options: Options = to_dict(OmegaConf.to_container(cfg.hydra.launcher, resolve=True))
-    kind = get_class(options.pop("_target_"))
-    held = kind(**options).active() if hasattr(kind, "active") else {}  # by jobs of an earlier command
-    pending = [run for run in pending if run.folder.name not in held]
+    launcher = get_class(options.pop("_target_"))(**options)
+    if hasattr(launcher, "active"):
+        left, planned = ({run.folder.name for run in runs} for runs in (pending, plan.runs))
+        held = launcher.active(left, planned)  # by jobs of an earlier command
+        pending = [run for run in pending if run.folder.name not in held]
     size = cfg.launcher.get("runs_per_job") or max(1, len(pending))
     if workers is not None:
         workers = min(workers, math.ceil(len(pending) / size))
         size = 1 if workers == 1 else size
-        options["n_jobs"] = workers
+        launcher.joblib["n_jobs"] = workers
         log.info("%d process%s", workers, "es" * (workers > 1), extra=SWEEP)
     jobs = [pending[start : start + size] for start in range(0, len(pending), size)]
     world = join()
     task = world.main_does(lambda: Jobs.write(jobs, place, attempt, plan.folders, plan.labels))
-    launcher = kind(**options)
     launcher.runs = [[run.folder.name for run in job] for job in jobs]
     launcher.wait, launcher.python = cfg.launcher.get("wait", True), cfg.launcher.get("python")
     shared = [f"paths.output_dir={quoted(cfg.paths.output_dir)}", f"launcher={cfg.launcher.name}"]

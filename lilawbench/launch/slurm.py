@@ -37,6 +37,9 @@ RESULT_S = 15  # how late a shared file system may show the result of a complete
 class SlurmLauncher(submitit_launcher.SlurmLauncher):
     """Submits, waits and collects. Ctrl-C cancels the jobs; if the waiting process dies, they go on without it.
 
+    Other sweeps may have jobs in the same folder. Those that hold none of this sweep's runs are let alone, and Ctrl-C
+    also lets those be that hold runs of another besides.
+
     Attributes:
         runs: names of the runs of each job, in the order of the jobs; to be set before `launch`.
         submitted: run -> id of its job, where nobody waits for it.
@@ -52,28 +55,35 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):
         self.problems: dict[str, str] = {}
         self.submitted: dict[str, str] = {}
         self._jobs: dict[str, list[str]] = {}  # job id -> its runs, of all jobs to wait for
+        self._shared: set[str] = set()  # ids of those that do runs of another sweep as well
         self._told: set[bool] = set()  # whether jobs that can never run were told, and those that may wait for long
-        self._ledgers: list[Path] = []  # the same on disk, one file an array
+        self._ledgers: list[Path] = []  # of arrays that have ended when these jobs have
 
-    def active(self) -> dict[str, str]:
+    def active(self, left: set[str], planned: set[str]) -> dict[str, str]:
         """Runs that jobs of an earlier command are doing, each with its job's id; `launch` waits for these jobs too.
 
+        Args:
+            left: names of the runs that are to be done: other jobs do not count.
+            planned: names of all runs of the sweep.
         Raises:
             UserError: there may be some, but Slurm does not answer.
         """
         deadline = time.monotonic() + COMPLETING_S
-        self._jobs, self._ledgers = {}, []
+        self._jobs, self._shared, self._ledgers = {}, set(), []
         for ledger in sorted(self._folder.glob("*.json")):
             jobs = read_json(ledger)
+            mine = {job_id: runs for job_id, runs in jobs.items() if not left.isdisjoint(runs)}
             states = slurm_queue.states(jobs)
-            while any(state.name == "COMPLETING" for state in states.values()) and time.monotonic() < deadline:
+            while any(states[job_id].name == "COMPLETING" for job_id in mine) and time.monotonic() < deadline:
                 time.sleep(1)
                 states = slurm_queue.states(jobs)
-            if alive := {job_id: runs for job_id, runs in jobs.items() if states[job_id].name not in ENDED}:
-                self._jobs |= alive
-                self._ledgers.append(ledger)
-            else:
+            alive = {job_id for job_id, state in states.items() if state.name not in ENDED}
+            self._jobs |= {job_id: runs for job_id, runs in mine.items() if job_id in alive}
+            self._shared |= {job_id for job_id in alive & mine.keys() if not planned.issuperset(jobs[job_id])}
+            if not alive:
                 ledger.unlink(missing_ok=True)
+            elif alive <= mine.keys():
+                self._ledgers.append(ledger)
         return {run: job_id for job_id, runs in self._jobs.items() for run in runs}
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list[JobReturn]:
@@ -84,7 +94,6 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):
         Raises:
             UserError: there is no Slurm here or it refuses the jobs; nothing was submitted.
         """
-        self.active()
         if job_overrides:
             self._submit(job_overrides, initial_job_idx)
         if not self.wait:
@@ -93,8 +102,11 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):
         try:
             returns = self._wait()
         except KeyboardInterrupt:
-            log.info("cancelling Slurm job(s) %s", ", ".join(dict.fromkeys(job.split("_")[0] for job in self._jobs)))
-            slurm_queue.cancel(self._jobs)
+            if own := self._jobs.keys() - self._shared:
+                log.info("cancelling Slurm job(s) %s", slurm_queue.arrays(own))
+                slurm_queue.cancel(own)
+            if shared := slurm_queue.arrays(self._shared):
+                log.info("Slurm job(s) %s go on: they do runs of another sweep as well", shared)
             raise
         for ledger in self._ledgers:
             ledger.unlink(missing_ok=True)

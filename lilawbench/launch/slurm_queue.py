@@ -187,6 +187,11 @@ def summary(states: Mapping[str, State]) -> str:
     return ", ".join(f"{count} {name}" for name, count in counts.items()) or "all jobs have ended"
 
 
+def arrays(job_ids: Iterable[str]) -> str:
+    """ "12, 13" of 12_0, 12_1 and 13_0."""
+    return ", ".join(sorted({job_id.split("_")[0] for job_id in job_ids}))
+
+
 def own_state() -> str:
     """The state of the job that this process belongs to; "" if Slurm does not answer."""
     array = os.environ.get("SLURM_ARRAY_JOB_ID")

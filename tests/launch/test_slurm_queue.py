@@ -7,6 +7,7 @@ import pytest
 
 from lilawbench.launch import slurm_queue
 from lilawbench.launch.slurm_queue import GONE, State, ask, check_cluster, states, words
+from lilawbench.record.writer import write_json
 from lilawbench.support.errors import UserError
 
 
@@ -109,6 +110,44 @@ def test_an_impossible_job_is_told_at_once_and_cancelled_when_it_stays_so(cluste
     since["1_0"] -= slurm.PATIENCE_S + 1
     assert launcher._stuck(states, since).keys() == {"1_0"} and cancelled == ["1_0"]
     assert len(caplog.records) == 1
+
+
+def test_a_sweep_waits_for_and_cancels_only_jobs_that_do_its_runs(monkeypatch, tmp_path):
+    """Jobs of four commands in one folder: another sweep's, this one's, one with runs of both, and one that ended."""
+    from lilawbench.launch import slurm
+
+    ledgers = {
+        "a": {"1_0": ["other"], "1_1": ["another"]},
+        "b": {"2_0": ["mine", "finished"], "2_1": ["ended"]},
+        "c": {"3_0": ["also mine", "other"], "3_1": ["another"]},
+        "d": {"4_0": ["mine"]},
+    }
+    for name, jobs in ledgers.items():
+        write_json(tmp_path / f"{name}.json", jobs)
+    over = {"2_1", "4_0"}
+    monkeypatch.setattr(
+        slurm_queue, "states", lambda ids: {i: State("COMPLETED" if i in over else "RUNNING", "") for i in ids}
+    )
+    left = {"mine", "also mine", "new"}
+    launcher = slurm.SlurmLauncher(submitit_folder=str(tmp_path / "%j"))
+    assert launcher.active(left, left | {"finished"}) == {
+        "mine": "2_0", "finished": "2_0", "also mine": "3_0", "other": "3_0",
+    }  # fmt: skip
+    assert sorted(path.stem for path in tmp_path.glob("*.json")) == ["a", "b", "c"]
+
+    def interrupt():
+        raise KeyboardInterrupt
+
+    cancelled = []
+    monkeypatch.setattr(slurm_queue, "cancel", cancelled.extend)
+    with monkeypatch.context() as waiting, pytest.raises(KeyboardInterrupt):
+        waiting.setattr(launcher, "_wait", interrupt)
+        launcher.launch([], 0)
+    assert cancelled == ["2_0"]
+
+    monkeypatch.setattr(launcher, "_wait", list)
+    launcher.launch([], 0)
+    assert sorted(path.stem for path in tmp_path.glob("*.json")) == ["a", "c"], "these have jobs that go on"
 
 
 @pytest.mark.parametrize(
