@@ -6,7 +6,6 @@ from concurrent.futures import BrokenExecutor
 from contextlib import suppress
 
 from hydra.core.singleton import Singleton
-from hydra_plugins.hydra_joblib_launcher._core import execute_job
 from hydra_plugins.hydra_joblib_launcher.joblib_launcher import JoblibLauncher
 from joblib.externals.loky import get_reusable_executor
 
@@ -17,6 +16,7 @@ from lilawbench.record.identity import RunRecord
 from lilawbench.record.writer import write_json
 from lilawbench.support.atomic import writable
 from lilawbench.support.errors import UserError
+from lilawbench.support.hydra_private import job_of_joblib
 
 
 def one_by_one(
@@ -33,6 +33,7 @@ def one_by_one(
         The records of the runs, less those that had finished when their process died.
     """
     records: list[RunRecord] = []
+    execute_job = job_of_joblib()
     shared = launcher.hydra_context, launcher.config, task, Singleton.get_state()
     for number, (overrides, run) in enumerate(zip(jobs, runs, strict=True)):
         executor = get_reusable_executor(max_workers=1)  # a new one if the last is broken

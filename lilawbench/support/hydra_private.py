@@ -12,6 +12,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra._internal.utils import _locate, get_args_parser
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.types import Override
+from hydra.core.utils import JobReturn
 from hydra.types import HydraContext
 from omegaconf import DictConfig
 from omegaconf._utils import get_yaml_loader
@@ -35,6 +36,13 @@ def apply_values(overrides: Sequence[Override], cfg: DictConfig) -> None:
 def launch_context() -> HydraContext:
     """What a launcher needs of the Hydra that is initialised now."""
     return HydraContext(config_loader=GlobalHydra.instance().config_loader(), callbacks=Callbacks())
+
+
+def job_of_joblib() -> Callable[..., JobReturn]:
+    """What a process of the joblib launcher calls to do a job."""
+    from hydra_plugins.hydra_joblib_launcher._core import execute_job  # which imports joblib
+
+    return execute_job
 
 
 def locate(dotted: str) -> Callable[..., object]:
