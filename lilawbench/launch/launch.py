@@ -98,14 +98,18 @@ def _withdraw(plan: Plan) -> None:
                 folder.rmdir()
 
 
-def settled(run: Planned) -> RunRecord | None:
-    """The record of a run that is finished, or failed and not to be repeated; None if it has to be done."""
+def settled(run: Planned, retry: bool | None = None) -> RunRecord | None:
+    """The record of a run that is finished, or failed and not to be repeated; None if it has to be done.
+
+    Args:
+        retry: whether failed runs are repeated; None: as sweep.retry_failed says.
+    """
     try:
         redo.settle(run.folder)
         here = redo.working_folder(run.folder) if run.cfg.sweep.redo else run.folder
         if (result := marks.result(here)) is not None:
             return RunRecord(run.folder, "skipped", result)
-        error = None if run.cfg.sweep.retry_failed else marks.failure(here)
+        error = None if (run.cfg.sweep.retry_failed if retry is None else retry) else marks.failure(here)
     except (UserError, OSError) as damaged:  # fails this run, not the sweep
         return _failed(run.folder, damaged)
     if error is None:
@@ -208,6 +212,6 @@ def _launch_once(
 
 def _lost(run: Planned, problem: str) -> RunRecord:
     """The record of a run whose job returned none."""
-    if (record := settled(run)) is not None:
+    if (record := settled(run, retry=None if problem else False)) is not None:
         return RunRecord(run.folder, "done", record.result) if record.status == "skipped" else record
     return _failed(run.folder, problem or "interrupted, or not started")

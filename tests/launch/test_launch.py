@@ -80,6 +80,16 @@ def test_a_failed_run_stops_nothing_and_is_tried_again_only_when_asked(planned):
     ]
 
 
+def test_a_run_tried_again_whose_job_returned_nothing_tells_why_it_failed(planned, monkeypatch):
+    """It ended in a job beside which a worker died."""
+    from lilawbench.launch import launch as launching
+
+    launch(planned("seed=0"), Attempts(s0="failed"))
+    monkeypatch.setattr(launching, "_launch", lambda *_: ([], {}))
+    (record,) = launch(planned("seed=0", "sweep.retry_failed=true"), Attempts())
+    assert record.error.startswith("failed before: boom")
+
+
 def test_a_damaged_result_is_that_runs_fault_alone(planned):
     runs = planned("seed=0,1")
     runs.runs[0].folder.mkdir(parents=True)
