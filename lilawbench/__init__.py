@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from lilawbench.train import run
     from lilawbench.trained.model import load_model
 
-__version__ = "0.12.0"
+__version__ = "0.13.0"
 __all__ = ["compose", "load", "load_model", "run"]
 
 _PLACES = {
