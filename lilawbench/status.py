@@ -68,8 +68,8 @@ def of_folder(folder: Path) -> str:
         if "command" in sweep:
             commands |= {place / name: sweep["command"] for name in sweep.get("runs", [])}
         names = [*runs, *(name for name in sweep.get("runs", []) if name not in runs)]
-        again = {name: REDO in shlex.split(commands.get(place / name, "")) for name in names}
-        states |= {place / name: state_of(place / name, jobs, again[name]) for name in names}
+        for run in (place / name for name in names):
+            states[run] = state_of(run, jobs, REDO in shlex.split(commands.get(run, "")))
     if not states:
         raise UserError(f"there is no run in or below {folder}")
     return told(states, commands)

@@ -72,7 +72,7 @@ def launch(plan: Plan, attempt: Attempt) -> list[RunRecord]:
         records |= {record.folder: record for record in returned}
         lost = [run for run in pending if run.folder not in records]
         records |= {run.folder: _lost(run, problems.get(run.folder, "")) for run in lost}
-    world.main_does(lambda: redo.unmark(run for run in again if records[run].exit_code == 2))
+    world.main_does(lambda: redo.unmark(run for run in again if records[run].exit_code == 2))  # they were refused
     if world.is_main and len(plan.runs) == 1 and (error := records[plan.runs[0].folder].error):
         print(f"lilawbench: {error}", file=sys.stderr, flush=True)  # for several runs, in the summary
     return [records[run.folder] for run in plan.runs]
@@ -109,7 +109,8 @@ def settled(run: Planned, retry: bool | None = None) -> RunRecord | None:
         here = redo.working_folder(run.folder) if run.cfg.sweep.redo else run.folder
         if (result := marks.result(here)) is not None:
             return RunRecord(run.folder, "skipped", result)
-        error = None if (run.cfg.sweep.retry_failed if retry is None else retry) else marks.failure(here)
+        retry = run.cfg.sweep.retry_failed if retry is None else retry
+        error = None if retry else marks.failure(here)
     except (UserError, OSError) as damaged:  # fails this run, not the sweep
         return _failed(run.folder, damaged)
     if error is None:
